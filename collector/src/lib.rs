@@ -1,0 +1,1 @@
+//! The IPFIX collector: a pool element that decodes, stores and acknowledges flow records.

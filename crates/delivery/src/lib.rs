@@ -1,0 +1,1 @@
+//! Durable delivery between exporter and collectors, sans-IO: identity, ranges, cookies, retention.

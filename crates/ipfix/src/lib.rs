@@ -1,0 +1,1 @@
+//! IPFIX (RFC 7011) as sans-IO sessions: wire codec, information elements, templates.

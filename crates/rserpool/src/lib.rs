@@ -1,0 +1,1 @@
+//! Tokio drivers of the RSerPool machines: `PoolElement` and `PoolUser`.

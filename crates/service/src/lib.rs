@@ -1,0 +1,1 @@
+//! The shell of a flowpool daemon: command line, configuration file, logs, HTTP, signals.

@@ -1,0 +1,1 @@
+//! Simulated networks for the protocol machines: virtual clock, seeded links, ladder traces.

@@ -1,0 +1,1 @@
+//! Message transports behind one `Association`: userland SCTP in UDP, TCP, simulated.

@@ -1,0 +1,1 @@
+//! The IPFIX exporter: meters packets into flows and streams them to a collector pool.

@@ -1,0 +1,1 @@
+//! Real packet captures for tests and the demo.

@@ -1,0 +1,1 @@
+//! The RSerPool registrar: keeps the handlespace and resolves pool handles.
