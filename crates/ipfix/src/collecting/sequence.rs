@@ -1,0 +1,241 @@
+//! Sequence numbers per stream and observation domain, and what they show missing (RFC 7011 section 3.1).
+//!
+//! * The first message only sets the position.
+//! * A jump, forward or back, is believed when a second message continues it. A forward jump is a loss; a jump
+//!   back is a restart of the exporter, unless the message fills a gap found before: then it is late.
+//! * After a data set without a template the position is not known; the next message sets it.
+
+use std::collections::BTreeMap;
+
+use super::Summary;
+use crate::Header;
+
+/// How far after a jump's message the next may start and still confirm it: more records than one message holds,
+/// so that losing every second message is seen as that.
+const CONFIRMATION_WINDOW: u32 = 1 << 16;
+
+/// Gaps remembered for late messages.
+const MAX_GAPS: usize = 8;
+
+#[derive(Debug)]
+pub(super) struct Sequences {
+    positions: BTreeMap<(u16, u32), Position>,
+    max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Position {
+    /// Sequence number the next message should have; `None` if not known.
+    next: Option<u32>,
+    jump: Option<Span>,
+    gaps: Vec<Span>,
+}
+
+/// Sequence numbers from `start` up to, not including, `end`.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Sequences {
+    pub(super) const fn new(max: usize) -> Self {
+        Self { positions: BTreeMap::new(), max }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.positions.clear();
+    }
+
+    /// Follows a message whose records `summary` has counted.
+    pub(super) fn advance(&mut self, stream: u16, header: &Header, summary: &mut Summary) {
+        let key = (stream, header.domain);
+        if self.positions.len() >= self.max && !self.positions.contains_key(&key) {
+            summary.sequence_untracked = true;
+            return;
+        }
+        let position = self.positions.entry(key).or_default();
+        let message =
+            Span { start: header.sequence, end: header.sequence.wrapping_add(summary.data_records()) };
+        position.advance(message, summary);
+        if summary.no_template_sets > 0 {
+            position.next = None;
+            position.jump = None;
+        }
+    }
+
+    pub(super) fn settle(&mut self) -> u64 {
+        self.positions.values_mut().map(|position| u64::from(position.settle())).sum()
+    }
+}
+
+impl Position {
+    fn advance(&mut self, message: Span, summary: &mut Summary) {
+        let Some(next) = self.next else {
+            self.next = Some(message.end);
+            return;
+        };
+        if message.start == next {
+            self.next = Some(message.end);
+            // What looked like a jump came only early: it continues here.
+            if let Some(early) = self.jump.take().filter(|jump| jump.start == message.end) {
+                self.next = Some(early.end);
+            }
+            return;
+        }
+        summary.out_of_sequence = true;
+        if self.fill_gap(message) {
+            summary.late = message.end.wrapping_sub(message.start);
+            return;
+        }
+        let Some(jump) = self.jump.filter(|jump| message.start.wrapping_sub(jump.end) < CONFIRMATION_WINDOW)
+        else {
+            self.jump = Some(message);
+            return;
+        };
+        match forward(next, jump.start) {
+            Some(lost) => {
+                summary.lost = lost;
+                self.remember(Span { start: next, end: jump.start });
+            }
+            None => {
+                summary.restarted = true;
+                self.gaps.clear();
+            }
+        }
+        self.next = Some(if jump.end == message.start { message.end } else { jump.end });
+        self.jump = (jump.end != message.start).then_some(message);
+    }
+
+    /// Takes `message` out of the gap it lies in. Returns whether it lies in one.
+    fn fill_gap(&mut self, message: Span) -> bool {
+        let length = message.end.wrapping_sub(message.start);
+        let Some(at) = self.gaps.iter().position(|gap| {
+            let from_start = message.start.wrapping_sub(gap.start);
+            let gap_length = gap.end.wrapping_sub(gap.start);
+            from_start < gap_length && length <= gap_length - from_start
+        }) else {
+            return false;
+        };
+        let gap = self.gaps.swap_remove(at);
+        self.remember(Span { start: gap.start, end: message.start });
+        self.remember(Span { start: message.end, end: gap.end });
+        true
+    }
+
+    fn remember(&mut self, gap: Span) {
+        if gap.start == gap.end {
+            return;
+        }
+        if self.gaps.len() >= MAX_GAPS {
+            self.gaps.remove(0);
+        }
+        self.gaps.push(gap);
+    }
+
+    fn settle(&mut self) -> u32 {
+        let (Some(next), Some(jump)) = (self.next, self.jump.take()) else { return 0 };
+        self.next = Some(jump.end);
+        forward(next, jump.start).unwrap_or(0)
+    }
+}
+
+/// Returns how far `to` is ahead of `from`, if it is: by less than half of the sequence numbers.
+fn forward(from: u32, to: u32) -> Option<u32> {
+    let distance = to.wrapping_sub(from);
+    (distance < 1 << 31).then_some(distance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds messages as (sequence, records) and returns each one's (lost, late, restarted).
+    fn follow(messages: &[(u32, u32)]) -> Vec<(u32, u32, bool)> {
+        let mut sequences = Sequences::new(1);
+        let follow = |&(sequence, records): &(u32, u32)| {
+            let header = Header { length: 16, export_time: 0, sequence, domain: 1 };
+            let mut summary = Summary { records, ..Summary::new(&header) };
+            sequences.advance(0, &header, &mut summary);
+            (summary.lost, summary.late, summary.restarted)
+        };
+        messages.iter().map(follow).collect()
+    }
+
+    const NOTHING: (u32, u32, bool) = (0, 0, false);
+
+    #[test]
+    fn the_first_message_only_sets_the_position() {
+        assert_eq!(follow(&[(700, 10), (710, 5), (715, 1)]), [NOTHING; 3]);
+    }
+
+    #[test]
+    fn a_forward_jump_is_a_loss_once_a_second_message_continues_it() {
+        assert_eq!(
+            follow(&[(0, 10), (30, 10), (40, 10), (50, 1)]),
+            [NOTHING, NOTHING, (20, 0, false), NOTHING]
+        );
+    }
+
+    #[test]
+    fn a_forward_jump_that_nothing_continues_is_no_loss() {
+        assert_eq!(follow(&[(0, 10), (9_000_000, 10), (10, 10), (20, 10)]), [NOTHING; 4]);
+    }
+
+    #[test]
+    fn losing_every_second_message_counts_each_gap_once() {
+        let lost = follow(&[(0, 10), (20, 10), (40, 10), (60, 10), (70, 10)]);
+        assert_eq!(lost.iter().map(|told| told.0).sum::<u32>(), 30);
+    }
+
+    #[test]
+    fn two_swapped_messages_are_no_loss() {
+        assert_eq!(follow(&[(0, 10), (20, 10), (10, 10), (30, 10)]), [NOTHING; 4]);
+    }
+
+    #[test]
+    fn a_message_filling_a_known_gap_is_late() {
+        let told = follow(&[(0, 10), (30, 10), (40, 10), (10, 10), (50, 10), (20, 10)]);
+        assert_eq!(told[2..], [(20, 0, false), (0, 10, false), NOTHING, (0, 10, false)]);
+    }
+
+    #[test]
+    fn a_restart_is_no_loss() {
+        let told = follow(&[(1_000_000, 10), (0, 10), (10, 10), (20, 10)]);
+        assert_eq!(told, [NOTHING, NOTHING, (0, 0, true), NOTHING]);
+    }
+
+    #[test]
+    fn a_duplicate_message_changes_nothing() {
+        assert_eq!(follow(&[(0, 10), (10, 10), (10, 10), (20, 10)]), [NOTHING; 4]);
+    }
+
+    #[test]
+    fn sequence_numbers_wrap() {
+        assert_eq!(follow(&[(u32::MAX - 9, 10), (0, 10), (20, 10), (30, 10)])[3], (10, 0, false));
+    }
+
+    #[test]
+    fn settling_tells_a_last_unconfirmed_gap_once() {
+        let mut sequences = Sequences::new(4);
+        for sequence in [0, 30] {
+            let header = Header { length: 16, export_time: 0, sequence, domain: 1 };
+            let mut summary = Summary { records: 10, ..Summary::new(&header) };
+            sequences.advance(0, &header, &mut summary);
+        }
+        assert_eq!(sequences.settle(), 20);
+        assert_eq!(sequences.settle(), 0);
+    }
+
+    #[test]
+    fn streams_and_domains_beyond_the_limit_are_not_followed() {
+        let mut sequences = Sequences::new(1);
+        let untracked = [(0, 1), (0, 2), (1, 1), (0, 1)].map(|(stream, domain)| {
+            let header = Header { length: 16, export_time: 0, sequence: 0, domain };
+            let mut summary = Summary::new(&header);
+            sequences.advance(stream, &header, &mut summary);
+            summary.sequence_untracked
+        });
+        assert_eq!(untracked, [false, true, true, false]);
+    }
+}

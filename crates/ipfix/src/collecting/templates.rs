@@ -1,0 +1,131 @@
+//! The templates of a session by domain and id, with a way back while a message is being checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Withdrawal;
+use crate::{Template, TemplateRecord};
+
+type Key = (u32, u16);
+
+/// Templates of one transport session (RFC 7011 section 8: scoped to session and domain).
+#[derive(Debug)]
+pub(super) struct Templates {
+    living: BTreeMap<Key, Arc<Template>>,
+    /// The same, as (domain, options, id): withdrawing all of a kind must not cost a walk over the other kind.
+    by_kind: BTreeSet<(u32, bool, u16)>,
+    memory: usize,
+    max_templates: usize,
+    max_memory: usize,
+    next_serial: u64,
+    /// What each change since the last commit replaced.
+    undo: Vec<(Key, Option<Arc<Template>>)>,
+}
+
+/// What a template record did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Change {
+    New,
+    Same,
+    Different,
+    Refused,
+}
+
+impl Templates {
+    pub(super) const fn new(max_templates: usize, max_memory: usize) -> Self {
+        Self {
+            living: BTreeMap::new(),
+            by_kind: BTreeSet::new(),
+            memory: 0,
+            max_templates,
+            max_memory,
+            next_serial: 1,
+            undo: Vec::new(),
+        }
+    }
+
+    pub(super) fn get(&self, domain: u32, id: u16) -> Option<&Arc<Template>> {
+        self.living.get(&(domain, id))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Template)> {
+        self.living.iter().map(|(&(domain, _), template)| (domain, &**template))
+    }
+
+    /// Takes a template record. A refused one removes the template it would have replaced: data of the new
+    /// definition must not be read by the old.
+    pub(super) fn define(&mut self, domain: u32, record: &TemplateRecord) -> (Change, Option<Arc<Template>>) {
+        let key = (domain, record.id);
+        let old = self.living.get(&key);
+        if let Some(old) = old.filter(|old| old.is(record)) {
+            return (Change::Same, Some(Arc::clone(old)));
+        }
+        let change = if old.is_some() { Change::Different } else { Change::New };
+        self.remove(key);
+        let template = Template::compile(record, self.next_serial);
+        let full =
+            self.living.len() >= self.max_templates || self.memory + template.memory() > self.max_memory;
+        if full || template.shortest_record() == 0 {
+            return (Change::Refused, None);
+        }
+        self.next_serial += 1;
+        let template = Arc::new(template);
+        self.insert(key, Arc::clone(&template));
+        self.undo.push((key, None));
+        (change, Some(template))
+    }
+
+    /// Removes what `withdrawal` names. Returns whether there was any.
+    pub(super) fn withdraw(&mut self, domain: u32, withdrawal: Withdrawal) -> bool {
+        let (first, last, options) = match withdrawal {
+            Withdrawal::One { id, options } => (id, id, options),
+            Withdrawal::All { options } => (0, u16::MAX, options),
+        };
+        let range = (domain, options, first)..=(domain, options, last);
+        let named: Vec<Key> = self.by_kind.range(range).map(|&(domain, _, id)| (domain, id)).collect();
+        for &key in &named {
+            self.remove(key);
+        }
+        !named.is_empty()
+    }
+
+    /// Makes the changes since the last commit final.
+    pub(super) fn commit(&mut self) {
+        self.undo.clear();
+    }
+
+    /// Takes back the changes since the last commit.
+    pub(super) fn roll_back(&mut self) {
+        while let Some((key, old)) = self.undo.pop() {
+            self.take(key);
+            if let Some(template) = old {
+                self.insert(key, template);
+            }
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.living.clear();
+        self.by_kind.clear();
+        self.memory = 0;
+    }
+
+    fn remove(&mut self, key: Key) {
+        if let Some(template) = self.take(key) {
+            self.undo.push((key, Some(template)));
+        }
+    }
+
+    fn insert(&mut self, key: Key, template: Arc<Template>) {
+        self.memory += template.memory();
+        self.by_kind.insert((key.0, template.is_options(), key.1));
+        self.living.insert(key, template);
+    }
+
+    fn take(&mut self, key: Key) -> Option<Arc<Template>> {
+        let template = self.living.remove(&key)?;
+        self.memory -= template.memory();
+        self.by_kind.remove(&(key.0, template.is_options(), key.1));
+        Some(template)
+    }
+}

@@ -1,0 +1,140 @@
+//! Encodes one Data Record, field by field (RFC 7011 sections 6 and 7).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::NtpTime;
+
+/// A buffer that takes a record's fields in template order. The caller keeps to the template's lengths;
+/// [`ExportingSession::record`](crate::ExportingSession::record) checks the result.
+///
+/// ```
+/// let mut writer = ipfix::RecordWriter::new();
+/// writer.unsigned(1500, 4).ipv4([192, 0, 2, 1].into()).string("eth0");
+/// assert_eq!(writer.octets(), [0, 0, 5, 220, 192, 0, 2, 1, 4, b'e', b't', b'h', b'0']);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct RecordWriter {
+    octets: Vec<u8>,
+}
+
+impl RecordWriter {
+    /// Returns an empty writer.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { octets: Vec::new() }
+    }
+
+    /// Empties the writer for the next record, keeping its memory.
+    pub fn clear(&mut self) -> &mut Self {
+        self.octets.clear();
+        self
+    }
+
+    /// Returns what was written since the last `clear`.
+    #[must_use]
+    pub fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// Appends an unsigned integer in `length` octets, 1 to 8. A value that does not fit becomes the largest
+    /// that does: a saturated counter misleads less than a wrapped one.
+    pub fn unsigned(&mut self, value: u64, length: u16) -> &mut Self {
+        let length = usize::from(length.clamp(1, 8));
+        let largest = u64::MAX >> (64 - 8 * length);
+        self.octets.extend_from_slice(&value.min(largest).to_be_bytes()[8 - length..]);
+        self
+    }
+
+    /// Appends a signed integer in `length` octets, 1 to 8, saturating.
+    pub fn signed(&mut self, value: i64, length: u16) -> &mut Self {
+        let length = usize::from(length.clamp(1, 8));
+        let largest = i64::MAX >> (64 - 8 * length);
+        let value = value.clamp(-largest - 1, largest);
+        self.octets.extend_from_slice(&value.to_be_bytes()[8 - length..]);
+        self
+    }
+
+    /// Appends a float32, or a float64 reduced to 4 octets (RFC 7011 section 6.2).
+    pub fn float32(&mut self, value: f32) -> &mut Self {
+        self.fixed(&value.to_be_bytes())
+    }
+
+    /// Appends a float64.
+    pub fn float64(&mut self, value: f64) -> &mut Self {
+        self.fixed(&value.to_be_bytes())
+    }
+
+    /// Appends a boolean: 1 for true, 2 for false (RFC 7011 section 6.1.5).
+    pub fn boolean(&mut self, value: bool) -> &mut Self {
+        self.fixed(&[if value { 1 } else { 2 }])
+    }
+
+    /// Appends an ipv4Address.
+    pub fn ipv4(&mut self, address: Ipv4Addr) -> &mut Self {
+        self.fixed(&address.octets())
+    }
+
+    /// Appends an ipv6Address.
+    pub fn ipv6(&mut self, address: Ipv6Addr) -> &mut Self {
+        self.fixed(&address.octets())
+    }
+
+    /// Appends an ipv4Address or an ipv6Address, as `address` is.
+    pub fn ip(&mut self, address: IpAddr) -> &mut Self {
+        match address {
+            IpAddr::V4(address) => self.ipv4(address),
+            IpAddr::V6(address) => self.ipv6(address),
+        }
+    }
+
+    /// Appends a macAddress.
+    pub fn mac(&mut self, address: [u8; 6]) -> &mut Self {
+        self.fixed(&address)
+    }
+
+    /// Appends a dateTimeSeconds of a time since the Unix epoch, saturating at 2106.
+    pub fn seconds(&mut self, time: Duration) -> &mut Self {
+        self.unsigned(time.as_secs(), 4)
+    }
+
+    /// Appends a dateTimeMilliseconds of a time since the Unix epoch.
+    pub fn milliseconds(&mut self, time: Duration) -> &mut Self {
+        self.unsigned(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), 8)
+    }
+
+    /// Appends a dateTimeMicroseconds or dateTimeNanoseconds.
+    pub fn ntp(&mut self, time: NtpTime) -> &mut Self {
+        self.fixed(&time.to_be_bytes())
+    }
+
+    /// Appends octets of a fixed-length field as they are.
+    pub fn fixed(&mut self, octets: &[u8]) -> &mut Self {
+        self.octets.extend_from_slice(octets);
+        self
+    }
+
+    /// Appends a string of variable length; see [`variable`](Self::variable).
+    pub fn string(&mut self, text: &str) -> &mut Self {
+        self.variable(text.as_bytes())
+    }
+
+    /// Appends a field of variable length: the 1-octet form below 255 octets, the 3-octet form from there.
+    /// What is beyond 65535 octets is cut off.
+    #[expect(clippy::cast_possible_truncation, reason = "below 255")]
+    pub fn variable(&mut self, octets: &[u8]) -> &mut Self {
+        if octets.len() >= 255 {
+            return self.variable_long(octets);
+        }
+        self.octets.push(octets.len() as u8);
+        self.fixed(octets)
+    }
+
+    /// Appends a field of variable length in the 3-octet form, whatever its length.
+    pub fn variable_long(&mut self, octets: &[u8]) -> &mut Self {
+        let length = u16::try_from(octets.len()).unwrap_or(u16::MAX);
+        self.octets.push(255);
+        self.octets.extend_from_slice(&length.to_be_bytes());
+        self.fixed(&octets[..length.into()])
+    }
+}
