@@ -13,11 +13,13 @@ fn clock() -> Command {
     example("clock")
 }
 
-/// An example daemon; cargo builds examples beside the folder of the tests before it runs them.
+/// An example daemon. `cargo test` builds examples beside the folder of the tests; with `--test` it does not.
 fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
-    let mut command = Command::new(profile.join("examples").join(name));
+    let path = profile.join("examples").join(name);
+    assert!(path.exists(), "build it first: cargo build -p service --examples");
+    let mut command = Command::new(path);
     command.env_remove("FLOWPOOL_LOG").env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
     command
 }
