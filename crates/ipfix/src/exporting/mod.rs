@@ -126,7 +126,8 @@ impl ExportingSession {
     }
 
     /// Appends one encoded record to the stream's message, after the templates due there. `export_time` is in
-    /// seconds since the Unix epoch; a message carries that of the call that finishes it.
+    /// seconds since the Unix epoch; a message carries that of the call that finishes it, or that of the templates
+    /// before it on the stream if the clock went back (RFC 7011 section 8.2).
     ///
     /// # Errors
     /// Fails if the template is not defined on the stream, or `record` is not exactly one record of it.

@@ -36,6 +36,8 @@ pub(super) struct Stream {
     sets: Sets,
     /// Data Records in `sets`.
     records: u32,
+    /// Export Time of the last message of templates: none has an earlier one (RFC 7011 section 8.2).
+    templates_at: u32,
 }
 
 /// A message being filled. Its header is written when it is finished.
@@ -62,6 +64,7 @@ impl Output {
         let mut octets = mem::replace(&mut sets.octets, Vec::with_capacity(capacity));
         let first_sequence = stream.sequence;
         let length = octets.len() as u16;
+        let export_time = export_time.max(stream.templates_at);
         let header = Header { length, export_time, sequence: first_sequence, domain: self.domain };
         octets[..Header::LENGTH].copy_from_slice(&header.to_octets());
         self.messages.push_back(OutMessage {
@@ -83,6 +86,7 @@ impl Stream {
             sequence: 0,
             sets: Sets::default(),
             records: 0,
+            templates_at: 0,
         }
     }
 
@@ -118,6 +122,7 @@ impl Stream {
         if !mem::take(&mut self.due) {
             return;
         }
+        self.templates_at = self.templates_at.max(export_time);
         let mut sets = Sets::default();
         let mut templates = mem::take(&mut self.templates);
         for options in [false, true] {
@@ -139,6 +144,7 @@ impl Stream {
     /// Sends a withdrawal of this template, after the data given.
     pub(super) fn withdraw(&mut self, record: &TemplateRecord, export_time: u32, output: &mut Output) {
         self.finish_data(export_time, output);
+        self.templates_at = self.templates_at.max(export_time);
         let mut sets = Sets::default();
         let withdrawal = TemplateRecord { id: record.id, scope_fields: 0, fields: Vec::new() };
         withdrawal.encode(sets.open(template_set_id(record.is_options())));
@@ -164,6 +170,7 @@ impl Stream {
     pub(super) fn restart(&mut self) {
         self.sequence = 0;
         self.records = 0;
+        self.templates_at = 0;
         self.sets = Sets::default();
         self.templates.values_mut().for_each(|defined| defined.sent = false);
         self.refresh();

@@ -1,8 +1,8 @@
 //! What an exporting session puts in which message.
 
 use ipfix::{
-    Content, DefineError, ExportingConfig, ExportingSession, FieldSpecifier, InvalidTemplate, OutMessage,
-    RecordError, TemplateRecord,
+    Content, DefineError, ExportingConfig, ExportingSession, FieldSpecifier, Header, InvalidTemplate,
+    OutMessage, RecordError, TemplateRecord,
 };
 
 use crate::support::{collecting, seen};
@@ -276,4 +276,17 @@ fn sequence_numbers_count_per_stream_and_wrap_with_the_session() {
     assert_eq!((filled[0].first_sequence, filled[0].records), (0, 246));
     session.restart();
     assert_eq!((session.next_sequence(1), session.next_sequence(2)), (0, 0));
+}
+
+#[test]
+fn no_message_is_older_than_the_templates_before_it() {
+    let mut session = session();
+    session.define(1, port(256)).unwrap();
+    session.record(1, 256, &[0, 80], TIME).unwrap();
+    session.flush(1, TIME - 60);
+    session.record(1, 256, &[0, 80], TIME + 5).unwrap();
+    session.flush(1, TIME + 5);
+    let times: Vec<_> =
+        drain(&mut session).iter().map(|out| Header::decode(&out.octets).unwrap().export_time).collect();
+    assert_eq!(times, [TIME, TIME, TIME + 5]);
 }

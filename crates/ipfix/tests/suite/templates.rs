@@ -98,6 +98,7 @@ fn a_repeated_template_is_the_same_and_a_different_one_is_told_and_replaces_it()
     assert_eq!(session.templates().next().unwrap().1.serial(), serial);
     let (other, _) = decode(&mut session, &message(1, 0, &[template_set(300, &[(7, 2)])])).unwrap();
     assert_eq!((first.templates_changed, again.templates_changed, other.templates_changed), (0, 0, 1));
+    assert_eq!((first.templates_repeated, again.templates_repeated, other.templates_repeated), (0, 1, 0));
     assert_ne!(session.templates().next().unwrap().1.serial(), serial);
     assert_eq!(seen(&mut session, &message(1, 0, &[set(300, &[0, 53])])), ["record 0 of 1/300: 53"]);
 }
@@ -272,4 +273,27 @@ fn streams_have_sequence_numbers_of_their_own_but_share_templates() {
     let first = session.decode(7, &message(1, 0, &[set(300, &[6])]), &mut other).unwrap();
     let second = session.decode(7, &message(1, 1, &[set(300, &[6])]), &mut other).unwrap();
     assert_eq!((first.records, first.out_of_sequence, second.out_of_sequence), (1, false, false));
+}
+
+#[test]
+fn a_template_of_many_empty_fields_is_refused() {
+    let fields = |empty: usize| [vec![(82, 0); empty], vec![(4, 1)]].concat();
+    let sets = [template_set(300, &fields(16)), template_set(301, &fields(17))];
+    let (summary, _) = decode(&mut collecting(), &message(1, 0, &sets)).unwrap();
+    assert_eq!((summary.templates, summary.templates_refused), (1, 1));
+}
+
+#[test]
+fn templates_not_repeated_in_time_expire() {
+    let mut session = collecting();
+    let at = |time: u32, sets: &[Vec<u8>]| {
+        let mut message = message(1, 0, sets);
+        message[4..8].copy_from_slice(&time.to_be_bytes());
+        message
+    };
+    seen(&mut session, &at(1000, &[template_set(300, PROTOCOL), template_set(301, PROTOCOL)]));
+    seen(&mut session, &at(2000, &[template_set(301, PROTOCOL)]));
+    assert_eq!(session.expire_templates(1000), 0);
+    assert_eq!(session.expire_templates(1001), 1);
+    assert_eq!(session.templates().map(|(_, template)| template.id()).collect::<Vec<_>>(), [301]);
 }
