@@ -27,9 +27,10 @@ struct Session {
 }
 
 impl Trace {
-    /// Makes a trace of so many sessions, begun at a rate of one per 3 ms.
+    /// Makes a trace of so many sessions, one begun each millisecond.
     ///
-    /// The sessions have about 7 packets in the mean; one in four is IPv6.
+    /// A session lasts 20 s in the mean and has 2 to 20,000 packets; one in four is IPv6. The trace ends when the
+    /// last session begins.
     pub fn new(seed: u64, sessions: u64) -> Self {
         let mut random = Random(seed);
         let mut file = PcapWriter::new(SNAPLEN);
@@ -37,7 +38,7 @@ impl Trace {
         let mut due = BinaryHeap::new();
         let mut open: Vec<Session> = Vec::new();
         for number in 0..sessions {
-            let start = START + number * 3_000_000;
+            let start = START + number * 1_000_000;
             while let Some(&Reverse((time, index))) = due.peek()
                 && time <= start
             {

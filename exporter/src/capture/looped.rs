@@ -101,3 +101,6 @@ impl PacketSource for Looped {
         Ok(Some(Packet { timestamp, ..self.file.packet(found) }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,3 +144,6 @@ pub(super) fn within(
         Err(CaptureError::Length { offset, what, length, minimum, maximum })
     }
 }
+
+#[cfg(test)]
+mod tests;

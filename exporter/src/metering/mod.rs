@@ -2,8 +2,9 @@
 //!
 //! No clock: time is what the packets say, so a capture gives the same flows however fast it is read.
 //! A flow is cut when the next packet of its key comes more than the idle time-out after the last one
-//! or more than the active time-out after the first one; [`FlowTable`] also ends flows without a further
-//! packet, at most 1/254 of the smaller time-out late, which moves when a record comes out but not what is in it.
+//! (reason: idle) or more than the active time-out after the first one (reason: active). [`FlowTable`] also
+//! ends flows without waiting for a next packet, once idle for long enough and at most 1/254 of the time-out
+//! late; this moves when a record comes out but not what is in it.
 
 mod expiry;
 mod key;

@@ -22,8 +22,11 @@ const RST: u16 = 0x004;
 /// Meters packets into flows.
 pub struct FlowTable {
     config: MeteringConfig,
-    idle: u64,
     active: u64,
+    /// Without a packet for longer than this a flow is over: the smaller time-out, since a gap of either makes
+    /// the next packet begin a new flow.
+    quiet: u64,
+    /// The same after a FIN or RST.
     linger: u64,
     hasher: KeyHasher,
     indices: HashTable<u32>,
@@ -101,18 +104,18 @@ impl Flow {
 impl FlowTable {
     /// Returns an empty table; `seed` should be random, it keeps the hashes unguessable.
     pub fn new(config: MeteringConfig, seed: u64) -> Self {
-        let idle = nanoseconds(config.idle_timeout);
         let active = nanoseconds(config.active_timeout);
+        let quiet = nanoseconds(config.idle_timeout).min(active);
         Self {
             config: MeteringConfig { max_flows: config.max_flows.clamp(1, u32::MAX as usize), ..config },
-            idle,
             active,
-            linger: config.end_of_flow.map_or(idle, nanoseconds).min(idle),
+            quiet,
+            linger: config.end_of_flow.map_or(quiet, nanoseconds).min(quiet),
             hasher: KeyHasher::new(seed),
             indices: HashTable::new(),
             flows: Vec::new(),
             free: Vec::new(),
-            wheel: Wheel::new(idle.min(active)),
+            wheel: Wheel::new(quiet),
             clock: 0,
             behind: 0,
             counters: Counters::default(),
@@ -178,7 +181,7 @@ impl FlowTable {
         if timestamp >= self.clock {
             self.clock = timestamp;
             self.behind = 0;
-        } else if self.clock - timestamp > self.idle.saturating_add(self.active) {
+        } else if self.clock - timestamp > self.active.saturating_add(self.quiet) {
             self.behind += 1;
             if self.behind == BEHIND {
                 self.behind = 0;
@@ -192,9 +195,16 @@ impl FlowTable {
     fn packet_of(&mut self, index: u32, view: &PacketView, timestamp: u64, out: &mut Vec<FlowRecord>) {
         let heeds_end = self.config.end_of_flow.is_some() && view.protocol == protocol::TCP;
         let flow = &self.flows[index as usize];
-        let reopened = flow.closing && view.tcp_control_bits & SYN != 0;
-        if timestamp > self.deadline(flow) || reopened {
-            let reason = if reopened { FlowEndReason::EndOfFlow } else { self.reason(flow) };
+        let over = if timestamp > self.deadline(flow) {
+            Some(self.reason(flow))
+        } else if timestamp.saturating_sub(flow.first) > self.active {
+            Some(FlowEndReason::ActiveTimeout)
+        } else if flow.closing && view.tcp_control_bits & SYN != 0 {
+            Some(FlowEndReason::EndOfFlow)
+        } else {
+            None
+        };
+        if let Some(reason) = over {
             let key = flow.key;
             out.push(self.record(index, reason));
             self.counters.started += 1;
@@ -289,22 +299,20 @@ impl FlowTable {
         self.free.push(index);
     }
 
-    /// The last moment at which a packet still belongs to the flow.
+    /// Until when the flow waits for its next packet.
     #[inline]
-    fn deadline(&self, flow: &Flow) -> u64 {
-        let quiet = if flow.closing { self.linger } else { self.idle };
-        flow.last.saturating_add(quiet).min(flow.first.saturating_add(self.active))
+    const fn deadline(&self, flow: &Flow) -> u64 {
+        flow.last.saturating_add(if flow.closing { self.linger } else { self.quiet })
     }
 
-    /// Why a flow is over: whichever time-out came first.
+    /// Why a flow whose deadline has passed is over.
     fn reason(&self, flow: &Flow) -> FlowEndReason {
-        let quiet = if flow.closing { self.linger } else { self.idle };
-        if flow.first.saturating_add(self.active) < flow.last.saturating_add(quiet) {
-            FlowEndReason::ActiveTimeout
-        } else if flow.closing {
+        if flow.closing {
             FlowEndReason::EndOfFlow
-        } else {
+        } else if self.config.idle_timeout <= self.config.active_timeout {
             FlowEndReason::IdleTimeout
+        } else {
+            FlowEndReason::ActiveTimeout
         }
     }
 
@@ -330,3 +338,6 @@ impl FlowTable {
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
