@@ -80,3 +80,36 @@ impl Habit {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds messages as (sequence, records, sets without template) and returns whether any changes the reading.
+    fn changes(messages: &[(u32, u32, u32)]) -> bool {
+        let mut habit = Habit::default();
+        let summary = |&(sequence, records, no_template_sets): &(u32, u32, u32)| Summary {
+            sequence,
+            records,
+            no_template_sets,
+            ..Summary::default()
+        };
+        messages.iter().map(summary).any(|summary| habit.read(&summary).1)
+    }
+
+    #[test]
+    fn two_messages_that_fit_the_other_way_alone_are_believed() {
+        assert!(changes(&[(10, 10, 0), (22, 12, 0), (27, 5, 0)]));
+        assert!(changes(&[(10, 10, 0), (22, 12, 0), (34, 12, 0), (39, 5, 0)]));
+    }
+
+    #[test]
+    fn a_message_that_fits_the_believed_way_alone_ends_the_doubt() {
+        assert!(!changes(&[(0, 10, 0), (12, 12, 0), (24, 5, 0), (29, 9, 0), (43, 14, 0), (57, 14, 0)]));
+    }
+
+    #[test]
+    fn a_message_whose_records_could_not_all_be_counted_says_nothing_about_the_next() {
+        assert!(!changes(&[(0, 10, 0), (10, 5, 1), (22, 12, 1), (39, 17, 0)]));
+    }
+}
