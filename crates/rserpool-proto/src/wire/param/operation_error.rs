@@ -23,7 +23,7 @@ use crate::wire::unknown::{Found, Report, parameters};
 use crate::wire::{EncodeError, WireError, writer};
 
 /// An error cause code (RFC 5354 section 3.12, table 2).
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct CauseCode(pub u16);
 
 macro_rules! cause_codes {
@@ -73,6 +73,12 @@ impl fmt::Display for CauseCode {
             "other" => write!(f, "cause {:#06x}", self.0),
             label => f.write_str(&label.replace('_', " ")),
         }
+    }
+}
+
+impl fmt::Debug for CauseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CauseCode({self})")
     }
 }
 
@@ -201,8 +207,8 @@ mod tests {
     #[test]
     fn a_captured_inconsistent_policy_without_the_policy_is_tolerated() {
         let cause = ErrorCause::plain(CauseCode::INCONSISTENT_POLICY);
-        assert_eq!(causes(&[0x0e, 0, 0, 0x0c, 0, 0x0c, 0, 8, 0, 5, 0, 4]).unwrap(), [cause.clone()]);
         assert_eq!(cause.policy(), None);
+        assert_eq!(causes(&[0x0e, 0, 0, 0x0c, 0, 0x0c, 0, 8, 0, 5, 0, 4]).unwrap(), [cause]);
     }
 
     #[test]
