@@ -195,6 +195,15 @@ fn a_length_that_cannot_be_right_is_refused_with_its_offset() {
 }
 
 #[test]
+fn an_option_longer_than_its_block_is_refused_with_its_offset() {
+    let mut file = PcapNgWriter::new(false);
+    file.interface(1, 0, &[(2, b"veth0"), (9, &[9])]);
+    let at = 28 + 16 + 12 + 2;
+    file.octets[at] = 9;
+    assert_eq!(error(&file.octets), "octet 58: option length 12 is not within 0 to 8");
+}
+
+#[test]
 fn what_is_no_capture_or_of_an_unknown_kind_is_named() {
     assert_eq!(error(b"#!/bin/sh"), "octet 0: 0x23212f62 is the mark of neither pcap nor pcapng");
     let usb = PcapWriter::with(false, false, 96, 189).octets;
