@@ -127,15 +127,49 @@ fn a_block_longer_than_the_window_is_passed_over() {
 }
 
 #[test]
-fn a_file_longer_than_the_window_is_read_whole() {
-    let mut file = PcapWriter::new(2_000);
-    for number in 0..3_000u64 {
-        file.packet(number * 1_000, &frame(usize::try_from(number).unwrap() % 1_000));
+fn a_file_longer_than_the_window_is_read_octet_by_octet() {
+    let frames = || (0..3_000u32).map(|number| number.to_be_bytes().repeat(15 + number as usize % 200));
+    let mut pcap = PcapWriter::new(2_000);
+    let mut pcapng = PcapNgWriter::new(false);
+    pcapng.interface(1, 0, &[]);
+    for frame in frames() {
+        pcap.packet(0, &frame);
+        pcapng.packet(0, 0, &frame, 0);
     }
-    let (seen, end) = read(&file.octets);
-    assert!(end.is_none());
-    assert_eq!(seen.len(), 3_000);
-    assert!(seen.iter().zip(0u32..).all(|(packet, number)| packet.1 == 42 + number % 1_000));
+    for octets in [&pcap.octets, &pcapng.octets] {
+        let mut file = PcapFile::new(Halting(octets)).unwrap();
+        for frame in frames() {
+            assert_eq!(file.next_packet().unwrap().unwrap().octets, frame);
+        }
+        assert!(file.next_packet().unwrap().is_none());
+    }
+}
+
+/// Gives a few octets at a time.
+struct Halting<'a>(&'a [u8]);
+
+impl Read for Halting<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let some = self.0.len() % 1_499;
+        let some = if some == 0 { 1_499 } else { some };
+        let count = self.0.len().min(buffer.len()).min(some);
+        buffer[..count].copy_from_slice(&self.0[..count]);
+        self.0 = &self.0[count..];
+        Ok(count)
+    }
+}
+
+#[test]
+fn an_error_of_the_reader_is_told_with_its_offset() {
+    struct Failing;
+    impl Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("disk on fire"))
+        }
+    }
+    let whole = three_packets();
+    let mut file = PcapFile::new(whole[..40].chain(Failing)).unwrap();
+    assert_eq!(file.next_packet().unwrap_err().to_string(), "octet 40: cannot read the capture");
 }
 
 #[test]
