@@ -1,12 +1,23 @@
-//! Meters a capture and prints what `flowgen truth` prints, and how fast it was:
+//! Meters a capture and prints the sums of its flows, and how fast it was:
 //! `cargo run --release --example meter -- FILE [IDLE SECONDS] [ACTIVE SECONDS] [MAX FLOWS]`.
 
 use exporter::capture::{PacketSource, PcapFile};
 use exporter::metering::{FlowEndReason, Meter, MeteringConfig};
 use exporter::packet::Unparsed;
+use std::process::ExitCode;
 use std::time::Duration;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("meter: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let path = arguments.next().ok_or("which capture?")?;
     let mut number = |default: u64| arguments.next().map_or(Ok(default), |text| text.parse());
@@ -53,7 +64,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("ended: {}", ended.join(", "));
     println!("captured {captured}, not metered: {}", unparsed.join(", "));
     println!("{:.2} million packets per CPU second ({seconds:.3} s)", captured as f64 / seconds / 1e6);
-    end.map_or(Ok(()), |error| Err(error.into()))
+    if let Some(error) = end {
+        return Err(format!("{path}: {error}").into());
+    }
+    Ok(())
 }
 
 /// CPU time of this process; Linux only.

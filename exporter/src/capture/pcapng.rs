@@ -201,31 +201,7 @@ impl Section {
             resolution: Resolution::Multiple(1_000),
             shift: 0,
         };
-        let mut options = &octets[16..block.length - 4];
-        while options.len() >= 4 {
-            let (code, length) = (order.u16(options, 0), usize::from(order.u16(options, 2)));
-            let padded = length.next_multiple_of(4);
-            let at = block.offset + (block.length - 4 - options.len()) as u64;
-            let rest = &options[4..];
-            let Some(value) = rest.get(..length).filter(|_| padded <= rest.len()) else {
-                let maximum = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-                let length = u32::from(order.u16(options, 2));
-                return Err(CaptureError::Length {
-                    offset: at + 2,
-                    what: "option length",
-                    length,
-                    minimum: 0,
-                    maximum,
-                });
-            };
-            match (code, value) {
-                (0, _) => break,
-                (9, &[resolution]) => interface.resolution = Resolution::from_option(resolution),
-                (14, offset) if length == 8 => interface.shift = shift(order, offset),
-                _ => {}
-            }
-            options = &rest[padded..];
-        }
+        interface.heed(order, &octets[16..block.length - 4], block.offset + 16)?;
         self.interfaces.push(interface);
         window.consume(block.length);
         Ok(())
@@ -258,6 +234,28 @@ impl Section {
             return Err(CaptureError::BlockLength { offset: at, leading: length, trailing });
         }
         window.consume(4);
+        Ok(())
+    }
+}
+
+impl Interface {
+    /// Takes what matters from the options, which lie at `offset` of the file.
+    fn heed(&mut self, order: Order, options: &[u8], offset: u64) -> Result<(), CaptureError> {
+        let mut rest = options;
+        while rest.len() >= 4 {
+            let (code, length) = (order.u16(rest, 0), order.u16(rest, 2));
+            let padded = usize::from(length).next_multiple_of(4);
+            let (at, room) = (offset + (options.len() - rest.len()) as u64, rest.len() - 4);
+            let maximum = u32::try_from(room).unwrap_or(u32::MAX);
+            within("option length", at + 2, u32::try_from(padded).unwrap_or(u32::MAX), 0, maximum)?;
+            match (code, &rest[4..4 + usize::from(length)]) {
+                (0, _) => break,
+                (9, &[resolution]) => self.resolution = Resolution::from_option(resolution),
+                (14, seconds) if length == 8 => self.shift = shift(order, seconds),
+                _ => {}
+            }
+            rest = &rest[4 + padded..];
+        }
         Ok(())
     }
 }

@@ -73,6 +73,9 @@ struct Flow {
     closing: bool,
 }
 
+// What `MeteringConfig::max_flows` says of memory counts on it.
+const _: () = assert!(size_of::<Flow>() == 88);
+
 impl Flow {
     fn begin(key: FlowKey, view: &PacketView, timestamp: u64) -> Self {
         Self {

@@ -41,11 +41,10 @@ pub(super) fn ipv4(link: &Link<'_>, on_wire: u32) -> Result<PacketView, Unparsed
         Some(payload) if !later_fragment => transport(protocol, payload),
         _ => Transport::default(),
     };
-    let [source, destination] =
-        [12, 16].map(|at| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]));
+    let address = |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
     Ok(PacketView {
-        source: IpAddr::V4(source),
-        destination: IpAddr::V4(destination),
+        source: IpAddr::V4(address(12)),
+        destination: IpAddr::V4(address(16)),
         source_port: upper.source_port,
         destination_port: upper.destination_port,
         protocol,

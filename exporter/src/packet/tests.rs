@@ -100,6 +100,9 @@ fn a_first_fragment_has_ports_and_a_later_one_none() {
     assert_eq!((first.protocol, first.source_port, first.later_fragment), (6, 49152, false));
     let later = parse(&tcp6().extension(44, &[0, 0, 9, 0, 0, 0, 9]).ethernet()).unwrap();
     assert_eq!((later.protocol, later.source_port, later.later_fragment), (6, 0, true));
+    // What follows are data, even where the header says that an extension header followed in the first one.
+    let frame = tcp6().extension(44, &[0, 0, 9, 0, 0, 0, 9]).extension(60, &[0; 7]).ethernet();
+    assert_eq!(parse(&frame).unwrap().protocol, 60);
 }
 
 #[test]

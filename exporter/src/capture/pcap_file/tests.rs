@@ -127,15 +127,49 @@ fn a_block_longer_than_the_window_is_passed_over() {
 }
 
 #[test]
-fn a_file_longer_than_the_window_is_read_whole() {
-    let mut file = PcapWriter::new(2_000);
-    for number in 0..3_000u64 {
-        file.packet(number * 1_000, &frame(usize::try_from(number).unwrap() % 1_000));
+fn a_file_longer_than_the_window_is_read_octet_by_octet() {
+    let frames = || (0..3_000u32).map(|number| number.to_be_bytes().repeat(15 + number as usize % 200));
+    let mut pcap = PcapWriter::new(2_000);
+    let mut pcapng = PcapNgWriter::new(false);
+    pcapng.interface(1, 0, &[]);
+    for frame in frames() {
+        pcap.packet(0, &frame);
+        pcapng.packet(0, 0, &frame, 0);
     }
-    let (seen, end) = read(&file.octets);
-    assert!(end.is_none());
-    assert_eq!(seen.len(), 3_000);
-    assert!(seen.iter().zip(0u32..).all(|(packet, number)| packet.1 == 42 + number % 1_000));
+    for octets in [&pcap.octets, &pcapng.octets] {
+        let mut file = PcapFile::new(Halting(octets)).unwrap();
+        for frame in frames() {
+            assert_eq!(file.next_packet().unwrap().unwrap().octets, frame);
+        }
+        assert!(file.next_packet().unwrap().is_none());
+    }
+}
+
+/// Gives a few octets at a time.
+struct Halting<'a>(&'a [u8]);
+
+impl Read for Halting<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let some = self.0.len() % 1_499;
+        let some = if some == 0 { 1_499 } else { some };
+        let count = self.0.len().min(buffer.len()).min(some);
+        buffer[..count].copy_from_slice(&self.0[..count]);
+        self.0 = &self.0[count..];
+        Ok(count)
+    }
+}
+
+#[test]
+fn an_error_of_the_reader_is_told_with_its_offset() {
+    struct Failing;
+    impl Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("disk on fire"))
+        }
+    }
+    let whole = three_packets();
+    let mut file = PcapFile::new(whole[..40].chain(Failing)).unwrap();
+    assert_eq!(file.next_packet().unwrap_err().to_string(), "octet 40: cannot read the capture");
 }
 
 #[test]
@@ -192,6 +226,15 @@ fn a_length_that_cannot_be_right_is_refused_with_its_offset() {
     assert_eq!(change(20, 45), "octet 68: captured length 45 is not within 0 to 44");
     assert_eq!(change(72, 80), "octet 120: a block of 76 octets ends with the length 80");
     assert_eq!(change(8, 3), "octet 56: interface 3 was not described, the section has 1");
+}
+
+#[test]
+fn an_option_longer_than_its_block_is_refused_with_its_offset() {
+    let mut file = PcapNgWriter::new(false);
+    file.interface(1, 0, &[(2, b"veth0"), (9, &[9])]);
+    let at = 28 + 16 + 12 + 2;
+    file.octets[at] = 9;
+    assert_eq!(error(&file.octets), "octet 58: option length 12 is not within 0 to 8");
 }
 
 #[test]
