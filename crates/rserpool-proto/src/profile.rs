@@ -43,8 +43,10 @@ pub struct Profile {
     pub max_request_retransmit: u32,
     /// `stale_cache_value`: age at which a resolved pool is resolved again.
     pub stale_cache: Duration,
-    /// First wait before an unknown or exhausted pool is resolved again; doubles up to [`Profile::t5_max`].
+    /// First wait before an unknown or exhausted pool is resolved again; doubles.
     pub resolve_retry: Duration,
+    /// Where doubling that wait ends.
+    pub resolve_retry_max: Duration,
     /// First time in quarantine of an unreachable pool element; doubles.
     pub quarantine: Duration,
     /// Where doubling the quarantine ends.
@@ -92,6 +94,7 @@ impl Profile {
         max_request_retransmit: 2,
         stale_cache: seconds(5),
         resolve_retry: millis(200),
+        resolve_retry_max: seconds(1),
         quarantine: seconds(30),
         quarantine_max: seconds(600),
         keep_alive_interval: seconds(1),
@@ -122,6 +125,7 @@ impl Profile {
         max_request_retransmit: 2,
         stale_cache: seconds(30),
         resolve_retry: seconds(10),
+        resolve_retry_max: seconds(60),
         quarantine: seconds(60),
         quarantine_max: seconds(600),
         keep_alive_interval: seconds(30),
@@ -152,6 +156,7 @@ impl Profile {
         max_request_retransmit: 1,
         stale_cache: seconds(5),
         resolve_retry: millis(250),
+        resolve_retry_max: seconds(5),
         quarantine: seconds(30),
         quarantine_max: seconds(600),
         keep_alive_interval: seconds(5),

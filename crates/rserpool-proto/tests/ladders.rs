@@ -174,8 +174,9 @@ fn a_report_of_a_dead_element_finds_it_out_and_the_other_is_used() {
     let dead = world.element(0xa1, &[1]);
     world.element(0xa2, &[1]);
     let user = world.user(1, &[1]);
-    world.select(user);
     world.run(1.0);
+    world.select(user);
+    world.run(0.1);
     assert_eq!(world.select(user).unwrap().pe.0, 0xa1);
     world.cut(dead);
     assert!(world.report(user, 0xa1));
@@ -261,6 +262,8 @@ fn a_registrar_stopped_for_10_s_loses_nobody() {
     world.run(10.0);
     assert_eq!(world.registered(registrar), [0xa1, 0xa2, 0xa3]);
     assert!(!world.trace.contains("ElementRemoved"));
+    world.with_user(user, |user, now| user.resolve(now));
+    world.run(0.1);
     assert!(world.select(user).is_some_and(|selected| !selected.stale));
     world.assert_golden("registrar-stopped");
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Event, PoolUser, Selected, Timer};
+use super::{Event, PoolUser, Request, Selected, Timer};
 use crate::handlespace::Pool;
 use crate::wire::{PolicyType, PoolElementParameter};
 use crate::{PeId, UserTransport, policy};
@@ -71,7 +71,9 @@ impl PoolUser {
                     self.handed_out.retain(|&pe| cache.pool.element(pe).is_some());
                 }
             }
-            None => self.retry_later(now),
+            None if self.request == Request::None => self.retry_later(now),
+            // The answer is on its way.
+            None => {}
         }
         chosen
     }
@@ -101,7 +103,7 @@ impl PoolUser {
         }
         let profile = &self.config.profile;
         let doubled = profile.resolve_retry * 2u32.saturating_pow(self.retries.min(16));
-        let delay = self.random.jitter(doubled.min(profile.t5_max), profile.jitter_percent);
+        let delay = self.random.jitter(doubled.min(profile.resolve_retry_max), profile.jitter_percent);
         self.retries = self.retries.saturating_add(1);
         self.timers.set(Timer::Retry, now + delay);
     }

@@ -67,6 +67,7 @@ impl PoolUser {
         self.tell_resolved(changed);
         if self.has_usable(now) {
             self.retries = 0;
+            self.timers.stop(&Timer::Retry);
         } else {
             self.retry_later(now);
         }

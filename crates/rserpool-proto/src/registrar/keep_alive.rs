@@ -17,9 +17,7 @@ impl Registrar {
 
     /// Asks the element whether it lives.
     pub(super) fn probe(&mut self, now: Instant, key: &Key) {
-        let Some(monitor) = self.monitors.get_mut(key) else { return };
-        let Some(connection) = monitor.connection else { return };
-        monitor.last_probe = Some(now);
+        let Some(connection) = self.monitors.get(key).and_then(|monitor| monitor.connection) else { return };
         self.timers.stop(&Timer::KeepAlive(key.clone()));
         self.timers.set(Timer::Ack(key.clone()), now + self.config.profile.keep_alive_timeout);
         let message = EndpointKeepAlive {
@@ -32,22 +30,16 @@ impl Registrar {
         self.send(connection, &Message::EndpointKeepAlive(message));
     }
 
-    /// Asks at once, unless the element is being asked or was asked within the interval: then as soon as that
-    /// is over, so that reports cannot make us flood it (RFC 5355 threat 9).
-    pub(super) fn probe_soon(&mut self, now: Instant, key: &Key) {
-        if self.timers.deadline(&Timer::Ack(key.clone())).is_some() {
-            return;
-        }
-        let Some(monitor) = self.monitors.get(key).filter(|monitor| monitor.connection.is_some()) else {
-            return;
-        };
-        let timer = Timer::KeepAlive(key.clone());
-        match monitor.last_probe.map(|at| at + self.config.profile.keep_alive_interval) {
-            Some(at) if at > now => {
-                let planned = self.timers.deadline(&timer).map_or(at, |planned| planned.min(at));
-                self.timers.set(timer, planned);
-            }
-            _ => self.probe(now, key),
+    /// Asks at once because someone doubts the element, unless it is being asked, or was asked so within two
+    /// intervals: then the next regular keep-alive must do, so that doubts cannot make us flood it
+    /// (RFC 5355 threat 9).
+    pub(super) fn probe_at_once(&mut self, now: Instant, key: &Key) {
+        let asked = self.timers.deadline(&Timer::Ack(key.clone())).is_some();
+        let Some(monitor) = self.monitors.get_mut(key).filter(|_| !asked) else { return };
+        let gap = self.config.profile.keep_alive_interval * 2;
+        if monitor.last_doubt.is_none_or(|at| now.saturating_duration_since(at) >= gap) {
+            monitor.last_doubt = Some(now);
+            self.probe(now, key);
         }
     }
 

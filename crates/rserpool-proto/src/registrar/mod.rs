@@ -173,7 +173,8 @@ struct Claim {
 #[derive(Debug, Default)]
 struct Monitor {
     connection: Option<ConnectionId>,
-    last_probe: Option<Instant>,
+    /// When the element was last asked out of turn.
+    last_doubt: Option<Instant>,
     /// Keep-alives in a row that were not answered.
     missed: u32,
     /// Who reported the element since it last answered.

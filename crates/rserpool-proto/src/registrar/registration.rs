@@ -111,7 +111,7 @@ impl Registrar {
         if let Some(monitor) = self.monitors.get_mut(key) {
             monitor.claim = Some(Claim { connection, registration });
         }
-        self.probe_soon(now, key);
+        self.probe_at_once(now, key);
     }
 
     /// Registers over the new association what the old one no longer answers for.
@@ -189,7 +189,7 @@ impl Registrar {
         }
         let monitor = Monitor {
             connection: Some(connection),
-            last_probe: old.as_ref().and_then(|monitor| monitor.last_probe),
+            last_doubt: old.as_ref().and_then(|monitor| monitor.last_doubt),
             ..Monitor::default()
         };
         self.monitors.insert(key.clone(), monitor);

@@ -33,6 +33,6 @@ impl Registrar {
         if monitor.reporters.len() < MAX_REPORTERS {
             monitor.reporters.insert(reporter);
         }
-        self.probe_soon(now, &key);
+        self.probe_at_once(now, &key);
     }
 }
