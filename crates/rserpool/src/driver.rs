@@ -170,7 +170,7 @@ impl<M: Machine> Driver<M> {
                 self.machine.handle_message(now, connection, &data);
             }
             ConnectionEvent::Message { ppid, .. } => {
-                debug!(%ppid, "registrar sent something that is not ASAP")
+                debug!(%ppid, "registrar sent something that is not ASAP");
             }
             ConnectionEvent::Restarted => {
                 self.connections.abort(connection);

@@ -19,6 +19,7 @@ pub use pool_element::{
 };
 pub use pool_user::{PoolUser, PoolUserConfig, PoolUserState, Selected};
 pub use rserpool_proto::pe::ConfigError;
+pub use rserpool_proto::wire;
 pub use rserpool_proto::wire::{CauseCode, ErrorCause, Load, Policy, TransportUse};
 pub use rserpool_proto::{PeId, PoolHandle, Profile, Protocol, UserTransport};
 

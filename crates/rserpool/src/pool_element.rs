@@ -233,7 +233,7 @@ impl Task {
             Event::Deregistered => return self.end(Ok(())),
             Event::DeregistrationFailed => return self.end(Err(DeregisterError::Unconfirmed)),
             Event::ErrorReceived { causes } => {
-                debug!(causes = %Causes(&causes), "registrar reports an error")
+                debug!(causes = %Causes(&causes), "registrar reports an error");
             }
             Event::Malformed(error) => debug!(%error, "registrar sent a malformed message"),
         }

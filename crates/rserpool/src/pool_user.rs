@@ -181,7 +181,7 @@ impl Task {
                 self.states.send_modify(|state| state.news += 1);
             }
             Event::ErrorReceived { causes } => {
-                debug!(causes = %Causes(&causes), "registrar reports an error")
+                debug!(causes = %Causes(&causes), "registrar reports an error");
             }
             Event::Malformed(error) => debug!(%error, "registrar sent a malformed message"),
         }
