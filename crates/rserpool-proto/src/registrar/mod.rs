@@ -286,16 +286,24 @@ impl Registrar {
         let Some(monitor) = self.monitors.get_mut(key) else { return };
         let before = monitor.is_suspect();
         monitor.connection = None;
+        let profile = &self.config.profile;
+        let attempts_left = profile.keep_alive_attempts.saturating_sub(monitor.missed + 1);
+        // Whoever is silent gains no time by the transport noticing it too.
+        let silent_until = self
+            .timers
+            .deadline(&Timer::Ack(key.clone()))
+            .map(|due| due + profile.keep_alive_timeout * attempts_left);
+        let grace = profile.reconnect_grace;
         self.timers.stop(&Timer::KeepAlive(key.clone()));
         self.timers.stop(&Timer::Ack(key.clone()));
         if self.accept_claim(now, key) {
             return;
         }
-        let grace = self.config.profile.reconnect_grace;
         if grace.is_zero() {
             return self.remove(now, key, Removal::ConnectionLost);
         }
-        let until = self.lenient_until.map_or(now + grace, |lenient| lenient.max(now + grace));
+        let until = silent_until.map_or(now + grace, |silent| silent.min(now + grace));
+        let until = self.lenient_until.map_or(until, |lenient| lenient.max(until));
         self.timers.set(Timer::Grace(key.clone()), until);
         if !before {
             self.event(Event::ElementSuspect { pool: key.0.clone(), pe: key.1 });

@@ -428,3 +428,15 @@ fn a_registrar_that_was_stopped_puts_its_deadlines_off() {
     assert!(!bench.is_registered());
     assert_eq!(bench.registrar.counters().stalls, 1);
 }
+
+#[test]
+fn an_element_that_was_silent_before_its_association_was_lost_gains_no_time() {
+    let mut bench = Bench::default();
+    bench.register(FIRST, element(&[HERE]));
+    // The keep-alive comes within 1.5 s and is not answered; the transport notices after 2 s.
+    bench.pass(Duration::from_secs(2));
+    bench.registrar.handle_lost(bench.now, FIRST);
+    assert!(bench.is_registered());
+    bench.pass(Duration::from_millis(1_300));
+    assert!(!bench.is_registered());
+}
