@@ -1,0 +1,118 @@
+//! Identifiers of the handlespace: who is meant, in a message and in a log line.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Identifies one pool element within its pool (RFC 5354 section 3.14); never zero on the wire.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct PeId(pub u32);
+
+impl fmt::Display for PeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+/// Identifies one registrar (ENRP server); zero means "not known yet" (RFC 5354 section 3.10).
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct RegistrarId(pub u32);
+
+impl RegistrarId {
+    /// The home registrar is not known yet.
+    pub const UNDETERMINED: RegistrarId = RegistrarId(0);
+}
+
+impl fmt::Display for RegistrarId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+/// Names a pool: one or more octets (RFC 5354 section 3.9). Cloning shares the octets.
+#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct PoolHandle(Arc<[u8]>);
+
+/// Says why octets are no pool handle.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a pool handle has 1 to {} octets, not {length}", PoolHandle::MAX_LENGTH)]
+pub struct InvalidPoolHandle {
+    /// Number of octets offered.
+    pub length: usize,
+}
+
+impl PoolHandle {
+    /// The longest handle a message can carry, in octets.
+    pub const MAX_LENGTH: usize = 65_527;
+
+    /// Returns the handle with these octets; fails when there are none or too many.
+    pub fn new(octets: impl AsRef<[u8]>) -> Result<PoolHandle, InvalidPoolHandle> {
+        let octets = octets.as_ref();
+        if octets.is_empty() || octets.len() > Self::MAX_LENGTH {
+            return Err(InvalidPoolHandle { length: octets.len() });
+        }
+        Ok(PoolHandle(octets.into()))
+    }
+
+    /// Returns the octets of the handle.
+    pub fn as_octets(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for PoolHandle {
+    /// Prints the handle as text; octets outside printable ASCII are escaped (`\x00`).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.escape_ascii())
+    }
+}
+
+impl fmt::Debug for PoolHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PoolHandle({self})")
+    }
+}
+
+/// Names one association or connection between a machine and its driver.
+///
+/// The machine chooses it in `Output::Connect`; the driver chooses it for accepted
+/// connections. The driver must never use one twice within a machine's life, and must
+/// set [`ConnectionId::ACCEPTED`] in those it chooses, so that the two never meet.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    /// The bit that tells connections named by the driver from those named by the machine.
+    pub const ACCEPTED: u64 = 1 << 63;
+
+    /// Returns the name of the `number`th accepted connection.
+    pub const fn accepted(number: u64) -> ConnectionId {
+        ConnectionId(number | Self::ACCEPTED)
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 & Self::ACCEPTED == 0 {
+            write!(f, "out-{}", self.0)
+        } else {
+            write!(f, "in-{}", self.0 & !Self::ACCEPTED)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_print_as_eight_hex_digits() {
+        assert_eq!(PeId(0xa1).to_string(), "000000a1");
+        assert_eq!(RegistrarId(0x0a0b_0c01).to_string(), "0a0b0c01");
+    }
+
+    #[test]
+    fn a_handle_needs_at_least_one_octet_and_prints_escaped() {
+        assert_eq!(PoolHandle::new([]), Err(InvalidPoolHandle { length: 0 }));
+        assert_eq!(PoolHandle::new(b"a\n\xff").unwrap().to_string(), "a\\n\\xff");
+    }
+}
