@@ -1,1 +1,36 @@
-//! Message transports behind one `Association`: userland SCTP in UDP, TCP, simulated.
+//! Message transports behind one [`Association`]: userland SCTP in UDP, TCP, simulated.
+//!
+//! A message keeps its boundaries, its stream and its payload protocol identifier on the way, and may
+//! be less than reliable (RFC 3758). Three back ends carry it:
+//!
+//! * userland SCTP in UDP (RFC 9260, RFC 3758, RFC 6951): [`Endpoint`];
+//! * TCP with the framer that IPFIX and ASAP share: [`tcp`];
+//! * an in-process pair on tokio's clock, for tests (to come).
+//!
+//! Kernel SCTP gets its own folder beside `userland`; what is here promises only what every back end
+//! can tell.
+//!
+//! Both directions are bounded in octets: [`Association::send`] waits while the send queue is full, and
+//! a reader that does not call [`Association::recv`] closes the peer's window, without ending the
+//! association.
+
+mod address;
+mod association;
+mod error;
+mod link;
+mod listener;
+mod message;
+mod profile;
+mod status;
+pub mod tcp;
+mod userland;
+
+pub use address::PeerAddress;
+pub use association::{Association, Sender};
+pub use error::{ConnectError, LossReason, SendError, ShutdownError, TrySendError};
+pub use link::QueueLimits;
+pub use listener::Listener;
+pub use message::{Event, MAX_MESSAGE, Message, MsgOut, Outcome, Ppid, Reliability, Token};
+pub use profile::Profile;
+pub use status::{State, Status};
+pub use userland::{Counters, Endpoint, EndpointConfig, SCTP_ENCAPSULATION_PORT};

@@ -1,0 +1,129 @@
+//! The handle of an association, the same for every back end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::link::{Link, Request};
+use crate::{Event, LossReason, MsgOut, PeerAddress, SendError, ShutdownError, Status, TrySendError};
+
+/// An association with a peer. Dropping it aborts it.
+pub struct Association {
+    link: Arc<Link>,
+}
+
+/// The sending half of an [`Association`]. Does not keep it alive.
+#[derive(Clone)]
+pub struct Sender {
+    link: Arc<Link>,
+}
+
+impl Association {
+    pub(crate) fn new(link: Arc<Link>) -> Association {
+        Association { link }
+    }
+
+    /// Queues a message; waits while the send queue is full. Cancel safe: a message is queued or not.
+    ///
+    /// The queue holds what is not yet delivered or abandoned, and the outcomes not yet read: whoever
+    /// sends with tokens must call `recv`.
+    pub async fn send(&self, message: MsgOut) -> Result<(), SendError> {
+        self.link.send(message).await
+    }
+
+    /// Queues a message if there is room for it now.
+    pub fn try_send(&self, message: MsgOut) -> Result<(), TrySendError> {
+        self.link.offer(message)
+    }
+
+    /// Waits for the next event. Cancel safe. At the end come the messages that arrived, the outcomes
+    /// (unknown where no other is), and `Lost`, again and again.
+    pub async fn recv(&mut self) -> Event {
+        self.link.recv().await
+    }
+
+    /// A look at the association.
+    pub fn status(&self) -> Status {
+        self.link.status()
+    }
+
+    /// Delivers everything reliable that was accepted, then closes. Takes `deadline` at most and aborts
+    /// then. What arrived meanwhile is still read by `recv`; a peer that has more to say than the
+    /// receive queue holds keeps the shutdown from completing.
+    pub async fn shutdown(&mut self, deadline: Duration) -> Result<(), ShutdownError> {
+        self.link.request(Request::Shutdown);
+        match tokio::time::timeout(deadline, self.link.ended()).await {
+            Ok(LossReason::Closed | LossReason::PeerClosed) => Ok(()),
+            Ok(reason) => Err(ShutdownError::Lost(reason)),
+            Err(_) => {
+                self.abort();
+                Err(ShutdownError::DeadlineExceeded)
+            }
+        }
+    }
+
+    /// Ends the association at once; what is queued is lost. The peer is told.
+    pub fn abort(&self) {
+        self.link.request(Request::Abort);
+    }
+
+    /// The peer, as reached at present.
+    pub fn peer(&self) -> PeerAddress {
+        self.link.peer()
+    }
+
+    /// This side.
+    pub fn local(&self) -> PeerAddress {
+        self.link.local()
+    }
+
+    /// A sending half for another task.
+    pub fn sender(&self) -> Sender {
+        Sender { link: Arc::clone(&self.link) }
+    }
+}
+
+impl Drop for Association {
+    fn drop(&mut self) {
+        self.link.request(Request::Abort);
+    }
+}
+
+impl fmt::Debug for Association {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Association({} <> {})", self.local(), self.peer())
+    }
+}
+
+impl Sender {
+    /// As [`Association::send`].
+    pub async fn send(&self, message: MsgOut) -> Result<(), SendError> {
+        self.link.send(message).await
+    }
+
+    /// As [`Association::try_send`].
+    pub fn try_send(&self, message: MsgOut) -> Result<(), TrySendError> {
+        self.link.offer(message)
+    }
+
+    /// As [`Association::status`].
+    pub fn status(&self) -> Status {
+        self.link.status()
+    }
+
+    /// As [`Association::abort`].
+    pub fn abort(&self) {
+        self.link.request(Request::Abort);
+    }
+
+    /// As [`Association::peer`].
+    pub fn peer(&self) -> PeerAddress {
+        self.link.peer()
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sender({})", self.peer())
+    }
+}

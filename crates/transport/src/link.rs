@@ -1,0 +1,365 @@
+//! The two queues between an [`Association`](crate::Association) and its back end, both bounded in octets.
+//!
+//! Outgoing messages are charged when accepted and released when the back end knows their end (SCTP:
+//! acknowledged or abandoned; TCP: handed to the kernel). Incoming events are charged until `recv` takes
+//! them; a back end with no room left stops reading, which closes the peer's window.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::status::{State, Status};
+use crate::{Event, LossReason, MAX_MESSAGE, MsgOut, Outcome, PeerAddress, SendError, Token, TrySendError};
+
+/// What a message costs in a queue beyond its octets.
+const OVERHEAD: usize = 64;
+
+/// How much an association may buffer, in octets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct QueueLimits {
+    /// Accepted and not yet delivered or abandoned. Default 2 MiB.
+    pub send: usize,
+    /// Arrived and not yet taken by `recv`. Default 1 MiB.
+    pub receive: usize,
+}
+
+impl Default for QueueLimits {
+    fn default() -> QueueLimits {
+        QueueLimits { send: 2 << 20, receive: 1 << 20 }
+    }
+}
+
+/// Tells the back end that there is something to do for an association.
+pub(crate) trait Wake: Send + Sync {
+    fn wake(&self);
+}
+
+/// What the association wants of its back end, beyond sending what is queued.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Request {
+    #[default]
+    None,
+    Shutdown,
+    Abort,
+}
+
+#[derive(Default)]
+struct Outbound {
+    queue: VecDeque<MsgOut>,
+    /// Octets and overhead of everything whose end is not known.
+    charged: usize,
+    /// Messages whose end is not known.
+    live: usize,
+    closing: bool,
+    request: Request,
+}
+
+#[derive(Default)]
+struct Inbound {
+    queue: VecDeque<Event>,
+    octets: usize,
+    dry: bool,
+    /// The back end waits for room.
+    starved: bool,
+    end: Option<LossReason>,
+}
+
+/// Figures a back end publishes now and then.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Figures {
+    pub(crate) srtt: Option<std::time::Duration>,
+    pub(crate) congestion_window: Option<usize>,
+    pub(crate) peer_window: Option<usize>,
+    pub(crate) retransmissions: Option<u64>,
+}
+
+pub(crate) struct Link {
+    local: PeerAddress,
+    peer: Mutex<PeerAddress>,
+    limits: QueueLimits,
+    /// Octets 2 and 3 of every message must be its length.
+    framed: bool,
+    outbound: Mutex<Outbound>,
+    inbound: Mutex<Inbound>,
+    figures: Mutex<Figures>,
+    space: Notify,
+    ready: Notify,
+    ended: Notify,
+    wake: Box<dyn Wake>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn cost(event: &Event) -> usize {
+    match event {
+        Event::Message(message) => message.data.len() + OVERHEAD,
+        // Charged to the send queue until `recv` takes it: see `next`.
+        Event::Sent { .. } => 0,
+        _ => OVERHEAD,
+    }
+}
+
+impl Link {
+    pub(crate) fn new(
+        local: PeerAddress,
+        peer: PeerAddress,
+        limits: QueueLimits,
+        framed: bool,
+        wake: Box<dyn Wake>,
+    ) -> Arc<Link> {
+        Arc::new(Link {
+            local,
+            peer: Mutex::new(peer),
+            limits,
+            framed,
+            outbound: Mutex::default(),
+            inbound: Mutex::default(),
+            figures: Mutex::default(),
+            space: Notify::new(),
+            ready: Notify::new(),
+            ended: Notify::new(),
+            wake,
+        })
+    }
+
+    // The association's side.
+
+    pub(crate) fn offer(&self, message: MsgOut) -> Result<(), TrySendError> {
+        let length = message.data.len();
+        if length == 0 {
+            return Err(TrySendError::Unsendable(SendError::Empty));
+        }
+        if length > MAX_MESSAGE {
+            return Err(TrySendError::Unsendable(SendError::TooLong(length)));
+        }
+        if self.framed && crate::tcp::framed_length(&message.data) != Some(length) {
+            return Err(TrySendError::Unsendable(SendError::Framing(length)));
+        }
+        let mut outbound = lock(&self.outbound);
+        if outbound.closing {
+            return Err(TrySendError::Closed);
+        }
+        let charge = length + OVERHEAD;
+        if outbound.charged > 0 && outbound.charged + charge > self.limits.send {
+            return Err(TrySendError::Full(message));
+        }
+        outbound.charged += charge;
+        outbound.live += 1;
+        let first = outbound.queue.is_empty();
+        outbound.queue.push_back(message);
+        drop(outbound);
+        if first {
+            self.wake.wake();
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn send(&self, message: MsgOut) -> Result<(), SendError> {
+        let mut message = message;
+        loop {
+            let space = self.space.notified();
+            let mut space = std::pin::pin!(space);
+            space.as_mut().enable();
+            match self.offer(message) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(again)) => message = again,
+                Err(TrySendError::Closed) => return Err(SendError::Closed),
+                Err(TrySendError::Unsendable(error)) => return Err(error),
+            }
+            space.await;
+        }
+    }
+
+    pub(crate) async fn recv(&self) -> Event {
+        loop {
+            if let Some(event) = self.next() {
+                return event;
+            }
+            self.ready.notified().await;
+        }
+    }
+
+    fn next(&self) -> Option<Event> {
+        let mut inbound = lock(&self.inbound);
+        let Some(event) = inbound.queue.pop_front() else {
+            if std::mem::take(&mut inbound.dry) && lock(&self.outbound).live == 0 {
+                return Some(Event::SenderDry);
+            }
+            return inbound.end.clone().map(Event::Lost);
+        };
+        inbound.octets -= cost(&event);
+        let resume = inbound.starved && inbound.octets <= self.limits.receive / 2;
+        if resume {
+            inbound.starved = false;
+        }
+        drop(inbound);
+        if resume {
+            self.wake.wake();
+        }
+        if matches!(event, Event::Sent { .. }) {
+            self.discharge(OVERHEAD);
+        }
+        Some(event)
+    }
+
+    pub(crate) fn request(&self, request: Request) {
+        let mut outbound = lock(&self.outbound);
+        outbound.closing = true;
+        if outbound.request != Request::Abort {
+            outbound.request = request;
+        }
+        drop(outbound);
+        self.space.notify_waiters();
+        self.wake.wake();
+    }
+
+    pub(crate) async fn ended(&self) -> LossReason {
+        loop {
+            let ended = self.ended.notified();
+            let mut ended = std::pin::pin!(ended);
+            ended.as_mut().enable();
+            if let Some(reason) = lock(&self.inbound).end.clone() {
+                return reason;
+            }
+            ended.await;
+        }
+    }
+
+    pub(crate) fn local(&self) -> PeerAddress {
+        self.local
+    }
+
+    pub(crate) fn peer(&self) -> PeerAddress {
+        *lock(&self.peer)
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let (receive_queue, over) = {
+            let inbound = lock(&self.inbound);
+            (inbound.octets, inbound.end.is_some())
+        };
+        let outbound = lock(&self.outbound);
+        let figures = *lock(&self.figures);
+        let state = match (over, outbound.closing) {
+            (true, _) => State::Closed,
+            (false, true) => State::Closing,
+            (false, false) => State::Up,
+        };
+        Status {
+            state,
+            peer: self.peer(),
+            local: self.local,
+            send_queue: outbound.charged,
+            receive_queue,
+            unacknowledged: outbound.live,
+            srtt: figures.srtt,
+            congestion_window: figures.congestion_window,
+            peer_window: figures.peer_window,
+            retransmissions: figures.retransmissions,
+        }
+    }
+
+    // The back end's side.
+
+    /// Takes what was queued since the last call.
+    pub(crate) fn take(&self, into: &mut VecDeque<MsgOut>) -> Request {
+        let mut outbound = lock(&self.outbound);
+        into.append(&mut outbound.queue);
+        outbound.request
+    }
+
+    pub(crate) fn requested(&self) -> Request {
+        lock(&self.outbound).request
+    }
+
+    /// A message of `octets` reached its end; one with a token is told to the reader.
+    pub(crate) fn finished(&self, octets: usize, token: Option<Token>, outcome: Outcome) {
+        let mut outbound = lock(&self.outbound);
+        outbound.live -= 1;
+        let dry = outbound.live == 0;
+        drop(outbound);
+        let mut inbound = lock(&self.inbound);
+        if let Some(token) = token {
+            inbound.queue.push_back(Event::Sent { token, outcome });
+        }
+        inbound.dry = dry;
+        drop(inbound);
+        if token.is_some() || dry {
+            self.ready.notify_one();
+        }
+        self.discharge(if token.is_some() { octets } else { octets + OVERHEAD });
+    }
+
+    fn discharge(&self, octets: usize) {
+        let mut outbound = lock(&self.outbound);
+        outbound.charged -= octets;
+        drop(outbound);
+        self.space.notify_waiters();
+    }
+
+    /// Moves events in as long as there is room. Returns whether there is room left; if not, the back end
+    /// is woken when there is again.
+    pub(crate) fn fill(&self, mut next: impl FnMut() -> Option<Event>) -> bool {
+        let mut any = false;
+        let mut inbound = lock(&self.inbound);
+        inbound.starved = inbound.octets >= self.limits.receive;
+        while inbound.octets < self.limits.receive {
+            let Some(event) = next() else { break };
+            inbound.octets += cost(&event);
+            inbound.queue.push_back(event);
+            any = true;
+            inbound.starved = inbound.octets >= self.limits.receive;
+        }
+        let room = !inbound.starved;
+        drop(inbound);
+        if any {
+            self.ready.notify_one();
+        }
+        room
+    }
+
+    /// Moves an event in, room or not.
+    pub(crate) fn push(&self, event: Event) {
+        let mut inbound = lock(&self.inbound);
+        inbound.octets += cost(&event);
+        inbound.queue.push_back(event);
+        drop(inbound);
+        self.ready.notify_one();
+    }
+
+    /// Refuses further messages: the peer or this side closes.
+    pub(crate) fn close_sending(&self) {
+        lock(&self.outbound).closing = true;
+        self.space.notify_waiters();
+    }
+
+    /// The association is over. What was not sent is reported as unknown first.
+    pub(crate) fn end(&self, reason: LossReason) {
+        let mut outbound = lock(&self.outbound);
+        outbound.closing = true;
+        let unsent = std::mem::take(&mut outbound.queue);
+        drop(outbound);
+        for message in unsent {
+            self.finished(message.data.len(), message.token, Outcome::Unknown);
+        }
+        let mut inbound = lock(&self.inbound);
+        inbound.dry = false;
+        inbound.end.get_or_insert(reason);
+        drop(inbound);
+        self.ready.notify_one();
+        self.ended.notify_waiters();
+        self.space.notify_waiters();
+    }
+
+    pub(crate) fn move_peer(&self, peer: PeerAddress) {
+        *lock(&self.peer) = peer;
+        self.push(Event::PathUp(peer));
+    }
+
+    pub(crate) fn publish(&self, figures: Figures) {
+        *lock(&self.figures) = figures;
+    }
+}

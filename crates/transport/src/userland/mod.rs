@@ -1,0 +1,160 @@
+//! Userland SCTP in UDP (RFC 9260, RFC 3758, RFC 6951): dcsctp behind our driver.
+//!
+//! One [`Endpoint`] is one UDP socket on one specific address, owned by one thread together with the
+//! protocol machines (they are not `Send`) and their timers. Many SCTP ports share it, incoming and
+//! outgoing. `driver` demultiplexes, `peer` drives one association, `cookie` keeps the handshake
+//! stateless, `packet` reads what the driver must know of a packet, `sys` holds the system calls.
+
+mod config;
+mod cookie;
+mod counters;
+mod crc32c;
+mod driver;
+mod packet;
+mod peer;
+mod sys;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use config::{EndpointConfig, SCTP_ENCAPSULATION_PORT};
+pub use counters::Counters;
+
+use crate::listener::Stop;
+use crate::{Association, ConnectError, Listener, PeerAddress};
+use counters::Cells;
+use sys::EventFd;
+
+/// What handles ask of the thread.
+enum Command {
+    Listen { port: u16, incoming: mpsc::Sender<Association>, reply: oneshot::Sender<io::Result<()>> },
+    Unlisten(u16),
+    Connect { peer: PeerAddress, reply: oneshot::Sender<Result<Association, ConnectError>> },
+    Close,
+}
+
+#[derive(Default)]
+struct Inbox {
+    commands: Vec<Command>,
+    /// Associations whose handle wants something.
+    dirty: Vec<u64>,
+    stopped: bool,
+}
+
+/// What the handles and the thread share.
+struct Shared {
+    config: EndpointConfig,
+    local: SocketAddr,
+    inbox: Mutex<Inbox>,
+    event: EventFd,
+    counters: Cells,
+    handles: AtomicUsize,
+}
+
+impl Shared {
+    fn post(&self, change: impl FnOnce(&mut Inbox)) {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        if inbox.stopped {
+            return;
+        }
+        let asleep = inbox.commands.is_empty() && inbox.dirty.is_empty();
+        change(&mut inbox);
+        drop(inbox);
+        if asleep {
+            self.event.signal();
+        }
+    }
+
+    fn address(&self, port: u16) -> PeerAddress {
+        PeerAddress::Sctp { ip: self.local.ip(), port, encapsulation: self.local.port() }
+    }
+}
+
+/// Userland SCTP over one UDP socket. A cheap handle; the thread lives as long as an endpoint handle, a
+/// listener or an association does, or until [`Endpoint::close`].
+pub struct Endpoint {
+    shared: Arc<Shared>,
+}
+
+impl Endpoint {
+    /// Binds the UDP socket and starts the thread. The error names address and port.
+    pub fn bind(config: EndpointConfig) -> io::Result<Endpoint> {
+        let (socket, local) = config.bind()?;
+        let event = EventFd::new()?;
+        let shared = Arc::new(Shared {
+            config,
+            local,
+            inbox: Mutex::default(),
+            event,
+            counters: Cells::default(),
+            handles: AtomicUsize::new(1),
+        });
+        driver::start(socket, Arc::clone(&shared))?;
+        Ok(Endpoint { shared })
+    }
+
+    /// Accepts associations at an SCTP port; 0 takes a free one. Fails if the port is taken.
+    pub async fn listen(&self, port: u16) -> io::Result<Listener> {
+        let port = if port == 0 { driver::ephemeral_port()? } else { port };
+        let (incoming, accepted) = mpsc::channel(self.shared.config.backlog.max(1));
+        let (reply, answer) = oneshot::channel();
+        self.shared.post(|inbox| inbox.commands.push(Command::Listen { port, incoming, reply }));
+        answer.await.map_err(|_| io::Error::new(io::ErrorKind::NotConnected, "the endpoint is closed"))??;
+        let shared = Arc::clone(&self.shared);
+        let stop = move || shared.post(|inbox| inbox.commands.push(Command::Unlisten(port)));
+        Ok(Listener::new(accepted, self.shared.address(port), Stop(Arc::new(stop))))
+    }
+
+    /// Sets up an association; returns once it is up. Cancel safe: a connect that is dropped is aborted.
+    pub async fn connect(&self, peer: PeerAddress) -> Result<Association, ConnectError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.post(|inbox| inbox.commands.push(Command::Connect { peer, reply }));
+        answer.await.map_err(|_| ConnectError::EndpointClosed)?
+    }
+
+    /// Aborts every association and stops; the address is free again soon after.
+    pub fn close(&self) {
+        self.shared.post(|inbox| inbox.commands.push(Command::Close));
+    }
+
+    /// The UDP address, with the port in use where 0 was asked for.
+    pub fn local_address(&self) -> SocketAddr {
+        self.shared.local
+    }
+
+    /// How a peer reaches an SCTP port of this endpoint.
+    pub fn peer_address(&self, port: u16) -> PeerAddress {
+        self.shared.address(port)
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> Counters {
+        self.shared.counters.snapshot()
+    }
+}
+
+impl Clone for Endpoint {
+    fn clone(&self) -> Endpoint {
+        self.shared.handles.fetch_add(1, Ordering::Relaxed);
+        Endpoint { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        if self.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.shared.event.signal();
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({})", self.shared.local)
+    }
+}
