@@ -1,0 +1,99 @@
+//! The command line every daemon has, with room for its own subcommands.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::{Daemon, log};
+
+#[derive(Debug, Parser)]
+struct Cli<C: Subcommand> {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command<C>,
+}
+
+/// Options of every subcommand.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    /// Configuration file [default: /etc/flowpool/NAME.toml]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Log level: error, warn, info, debug, trace, or directives such as `info,transport=debug`;
+    /// stronger than the environment variable FLOWPOOL_LOG [default: info]
+    #[arg(long, value_name = "LEVEL", global = true)]
+    pub(crate) log_level: Option<log::Level>,
+    /// Form of the log lines on standard error
+    #[arg(long, value_name = "FORMAT", global = true, value_enum, default_value_t)]
+    pub(crate) log_format: log::Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command<C: Subcommand> {
+    /// Run the daemon in the foreground until SIGTERM
+    Run,
+    /// Check the configuration file and exit: 0 if it is good, 78 if not
+    Check,
+    /// Print configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    #[command(flatten)]
+    Own(C),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print an annotated configuration with every key and its default
+    Example,
+}
+
+/// For daemons without subcommands of their own.
+#[derive(Debug, Subcommand)]
+pub enum NoCommand {}
+
+const EXIT_CODES: &str = "Exit codes:\n  0 done   1 failed   2 usage   69 no registrar reachable   74 input/output\n  \
+                          77 permission   78 configuration";
+
+impl Options {
+    /// The file to read.
+    pub(crate) fn config_file<D: Daemon>(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| Path::new("/etc/flowpool").join(format!("{}.toml", D::SHORT)))
+    }
+}
+
+/// Parses the arguments; prints help, version or a usage error and exits (0 or 2) where they ask for it.
+pub(crate) fn parse<D: Daemon>(
+    arguments: impl IntoIterator<Item = std::ffi::OsString>,
+) -> Result<(Options, Command<D::Command>), clap::Error> {
+    let mut command = command::<D>();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    let cli = Cli::<D::Command>::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    Ok((cli.options, cli.command))
+}
+
+fn command<D: Daemon>() -> clap::Command {
+    let (name, short) = (D::NAME, D::SHORT);
+    let example = |line: &str| format!("Example:\n  {name} {line}");
+    Cli::<D::Command>::command()
+        .name(name)
+        .bin_name(name)
+        .version(D::VERSION)
+        .about(D::ABOUT)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .after_help(format!(
+            "Example:\n  {name} config example > {short}.toml\n  {name} run --config {short}.toml\n\n{EXIT_CODES}"
+        ))
+        .mut_arg("config", |argument| {
+            argument.help(format!("Configuration file [default: /etc/flowpool/{short}.toml]"))
+        })
+        .mut_subcommand("run", |run| run.after_help(example(&format!("run --config {short}.toml"))))
+        .mut_subcommand("check", |check| check.after_help(example(&format!("check --config {short}.toml"))))
+        .mut_subcommand("config", |config| {
+            config.after_help(example(&format!("config example > {short}.toml"))).mut_subcommand(
+                "example",
+                |sample| sample.after_help(example(&format!("config example > {short}.toml"))),
+            )
+        })
+}

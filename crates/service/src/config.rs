@@ -1,0 +1,75 @@
+//! The configuration file: read, parsed into domain types, and refused with the place of the error.
+//!
+//! A daemon's configuration is a plain struct: `#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]`.
+//! Values are parsed into domain types by their own `Deserialize` (or `#[serde(try_from = …)]`), so that an error
+//! carries the position of the value; [`Invalid`] is for what two values say together. Internally tagged enums
+//! (`type = "…"`) lose positions: use a table per kind.
+
+mod report;
+mod suggest;
+mod units;
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+pub use report::ConfigError;
+pub use units::{Period, Size, UnitError};
+
+/// The section `[http]`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Http {
+    /// Address of `/metrics`, `/livez` and `/readyz`; port 0 takes any free one.
+    pub listen: SocketAddr,
+}
+
+impl Http {
+    /// Loopback with `port`, so that nothing is exposed by accident.
+    pub const fn loopback(port: u16) -> Self {
+        Self { listen: SocketAddr::V4(std::net::SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)) }
+    }
+}
+
+/// Values that are good each by itself and wrong together.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Invalid {
+    key: String,
+    message: String,
+}
+
+impl Invalid {
+    /// Blames the key at `path`, its parts separated by dots and array elements numbered from 0
+    /// (`pool.0.handle`). Where the file does not have the key, its innermost table that exists is shown.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { key: path.into(), message: message.into() }
+    }
+}
+
+/// Reads and parses the file at `path`; `validate` sees what serde has accepted.
+pub fn load<C: DeserializeOwned>(
+    path: &Path,
+    validate: impl FnOnce(&C) -> Result<(), Invalid>,
+) -> Result<C, ConfigError> {
+    let name = path.display().to_string();
+    match fs::read_to_string(path) {
+        Ok(text) => parse(&name, &text, validate),
+        Err(error) => Err(ConfigError::unreadable(&name, &error)),
+    }
+}
+
+/// Parses `text`, which errors call the file `name`.
+pub fn parse<C: DeserializeOwned>(
+    name: &str,
+    text: &str,
+    validate: impl FnOnce(&C) -> Result<(), Invalid>,
+) -> Result<C, ConfigError> {
+    let config = toml::from_str(text).map_err(|error| ConfigError::from_toml(name, text, &error))?;
+    match validate(&config) {
+        Ok(()) => Ok(config),
+        Err(Invalid { key, message }) => Err(ConfigError::at_key(name, text, &key, &message)),
+    }
+}

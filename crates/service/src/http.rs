@@ -1,0 +1,148 @@
+//! The daemon's own HTTP server: `/metrics`, `/livez` and `/readyz`, read only.
+//!
+//! Limits: 100 connections, one request each; 5 s for its header and 30 s for everything; 8 KiB of request.
+//! `/readyz?verbose` and `/livez?verbose` list what the verdict rests on.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tracing::{debug, warn};
+
+use crate::{Health, Metrics};
+
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_CONNECTIONS: usize = 100;
+const MAX_REQUEST: usize = 8 * 1024;
+/// Waits out a shortage of file descriptors instead of spinning on it.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
+
+/// The server, bound and not yet serving.
+#[derive(Debug)]
+pub struct HttpServer {
+    listener: TcpListener,
+    state: Arc<Routes>,
+}
+
+#[derive(Debug)]
+struct Routes {
+    health: Health,
+    metrics: Metrics,
+}
+
+impl HttpServer {
+    /// Binds `address`; port 0 takes any free one. Must run within a tokio runtime.
+    pub async fn bind(address: SocketAddr, health: Health, metrics: Metrics) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        Ok(Self { listener, state: Arc::new(Routes { health, metrics }) })
+    }
+
+    /// Returns the address that was bound.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until dropped.
+    pub async fn serve(self) -> Infallible {
+        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let (stream, peer) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    warn!(%error, "HTTP accept failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else {
+                debug!(%peer, "too many HTTP connections, closing the newest");
+                continue;
+            };
+            let state = Arc::clone(&self.state);
+            tokio::spawn(async move {
+                if let Err(error) = serve_connection(stream, state).await {
+                    debug!(%peer, error, "HTTP connection failed");
+                }
+                drop(permit);
+            });
+        }
+    }
+}
+
+async fn serve_connection(stream: TcpStream, state: Arc<Routes>) -> Result<(), String> {
+    let service = service_fn(move |request| {
+        let response = state.answer(&request);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .keep_alive(false)
+        .max_buf_size(MAX_REQUEST)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
+        Ok(served) => served.map_err(|error| error.to_string()),
+        Err(_) => Err("took too long".to_owned()),
+    }
+}
+
+impl Routes {
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            response
+                .headers_mut()
+                .insert(ALLOW, const { hyper::header::HeaderValue::from_static("GET, HEAD") });
+            return response;
+        }
+        if !request.body().is_end_stream() {
+            return text(StatusCode::PAYLOAD_TOO_LARGE, "a request has no body here\n");
+        }
+        let verbose = request.uri().query().is_some_and(|query| query.split('&').any(|key| key == "verbose"));
+        match request.uri().path() {
+            "/metrics" => respond(StatusCode::OK, PROMETHEUS_TEXT, self.metrics.render()),
+            "/livez" => verdict(self.health.is_live(), verbose, || self.health.live_report()),
+            "/readyz" => verdict(self.health.is_ready(), verbose, || self.health.ready_report()),
+            "/" => text(StatusCode::OK, "/metrics\n/livez?verbose\n/readyz?verbose\n"),
+            _ => text(StatusCode::NOT_FOUND, "not found\n"),
+        }
+    }
+}
+
+fn verdict(good: bool, verbose: bool, report: impl FnOnce() -> String) -> Response<Full<Bytes>> {
+    let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    // A failed check always tells why: nobody asks again with `?verbose` at night.
+    if verbose || !good {
+        return respond(status, PLAIN_TEXT, report());
+    }
+    text(status, "ok\n")
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    respond(status, PLAIN_TEXT, body)
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, const { hyper::header::HeaderValue::from_static("no-store") });
+    response
+}

@@ -1,0 +1,84 @@
+//! Metrics of one process: the recorder behind the `metrics` macros and its text form.
+
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::process;
+
+/// Buckets of a histogram nobody gave its own, in seconds: half a millisecond to ten seconds.
+pub const DEFAULT_BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// The metrics of one daemon. Clones share one recorder.
+#[derive(Clone)]
+pub struct Metrics {
+    recorder: Arc<PrometheusRecorder>,
+    handle: PrometheusHandle,
+}
+
+impl Metrics {
+    /// An empty recorder. `buckets` are the upper bounds of single histograms by full name.
+    ///
+    /// # Panics
+    ///
+    /// When a list of buckets is empty.
+    pub fn new(buckets: &[(&str, &[f64])]) -> Self {
+        let mut builder =
+            PrometheusBuilder::new().set_buckets(DEFAULT_BUCKETS).expect("the default buckets are not empty");
+        for (name, bounds) in buckets {
+            builder = builder
+                .set_buckets_for_metric(Matcher::Full((*name).to_owned()), bounds)
+                .expect("a histogram has at least one bucket");
+        }
+        let recorder = Arc::new(builder.build_recorder());
+        let handle = recorder.handle();
+        Self { recorder, handle }
+    }
+
+    /// Makes this the recorder of every handle made in this process outside [`Metrics::scope`].
+    pub(crate) fn install(&self) -> anyhow::Result<()> {
+        metrics::set_global_recorder(Arc::clone(&self.recorder))
+            .map_err(|_| anyhow::anyhow!("a metrics recorder is installed already"))
+    }
+
+    /// Runs `make` so that handles it makes with `counter!`, `gauge!` and `histogram!` belong to this recorder.
+    /// A daemon needs it only where several live in one process, as in tests.
+    pub fn scope<T>(&self, make: impl FnOnce() -> T) -> T {
+        metrics::with_local_recorder(&*self.recorder, make)
+    }
+
+    /// Returns the Prometheus text form of everything recorded, with the `process_*` metrics of this process.
+    pub fn render(&self) -> String {
+        let mut text = self.handle.render();
+        process::render(&mut text);
+        text
+    }
+
+    /// Returns the value of one sample by its rendered name, for example
+    /// `ipfix_collector_records_dropped_total{reason="malformed"}`; `None` if nothing recorded it. For tests.
+    pub fn value(&self, sample: &str) -> Option<f64> {
+        let text = self.handle.render();
+        text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// Records `PREFIX_build_info{version}`.
+    pub(crate) fn build_info(&self, prefix: &str, version: &'static str) {
+        let name = format!("{prefix}_build_info");
+        self.scope(|| {
+            metrics::describe_gauge!(name.clone(), "Version of the running binary; the value is always 1");
+            metrics::gauge!(name, "version" => version).set(1.0);
+        });
+    }
+
+    /// Folds what histograms have gathered; without it they grow until the next scrape.
+    pub(crate) fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,172 @@
+//! Runs a daemon: runtime, metrics, HTTP server, signals, service manager.
+
+use std::io::Write as _;
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
+use tracing::{error, info};
+
+use crate::cli::{self, Command, ConfigCommand, Options};
+use crate::http::HttpServer;
+use crate::notify::Notify;
+use crate::shutdown::Signals;
+use crate::{Context, Daemon, Exit, Failure, Health, Metrics, OrExit as _, Shutdown, config, log};
+
+const UPKEEP: Duration = Duration::from_secs(5);
+const PULSE: Duration = Duration::from_secs(1);
+/// Blocking tasks still running when the daemon has ended get this long.
+const RUNTIME_SHUTDOWN: Duration = Duration::from_secs(1);
+
+/// What a daemon's own subcommand can do besides its work: read the configuration, run the daemon.
+#[derive(Debug)]
+pub struct Shell {
+    options: Options,
+}
+
+/// Runs the command line of daemon `D`: this is all of its `main`.
+pub fn main<D: Daemon>() -> ExitCode {
+    let (options, command) = match cli::parse::<D>(std::env::args_os()) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let code = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    match (Shell { options }).execute::<D>(command) {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            // A configuration error is a report that brings its own "error:".
+            let text = failure.to_string();
+            let prefix = if text.starts_with("error: ") { "" } else { "error: " };
+            eprintln!("{prefix}{text}");
+            failure.exit().into()
+        }
+    }
+}
+
+impl Shell {
+    fn execute<D: Daemon>(self, command: Command<D::Command>) -> Result<(), Failure> {
+        match command {
+            Command::Run => {
+                self.start_logs()?;
+                let config = self.config::<D>()?;
+                self.run::<D>(config)
+            }
+            Command::Check => {
+                self.config::<D>()?;
+                eprintln!("{}: ok", self.options.config_file::<D>().display());
+                Ok(())
+            }
+            Command::Config(ConfigCommand::Example) => print(D::SAMPLE),
+            Command::Own(command) => {
+                self.start_logs()?;
+                D::command(command, &self)
+            }
+        }
+    }
+
+    fn start_logs(&self) -> Result<(), Failure> {
+        log::install(self.options.log_level.as_ref(), self.options.log_format).or_exit(Exit::Usage)
+    }
+
+    /// Reads the configuration file of the command line, or the default one; fails with
+    /// [`Exit::Configuration`].
+    pub fn config<D: Daemon>(&self) -> Result<D::Config, Failure> {
+        let path = self.options.config_file::<D>();
+        let mut loaded = config::load(&path, D::validate);
+        if let (Err(error), false) = (&mut loaded, path.exists()) {
+            error.note(format!("`{} config example` prints a configuration to start from", D::NAME));
+        }
+        loaded.or_exit(Exit::Configuration)
+    }
+
+    /// Returns whether the command line names a configuration file.
+    pub fn has_config(&self) -> bool {
+        self.options.config.is_some()
+    }
+
+    /// Runs the daemon with `config`, as the subcommand `run` does, until it ends.
+    pub fn run<D: Daemon>(&self, config: D::Config) -> Result<(), Failure> {
+        let runtime = runtime(D::worker_threads(&config))?;
+        let result = runtime.block_on(supervise::<D>(config));
+        runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
+        result
+    }
+}
+
+fn runtime(workers: Option<NonZeroUsize>) -> Result<Runtime, Failure> {
+    let mut builder = Builder::new_multi_thread();
+    if let Some(workers) = workers {
+        builder.worker_threads(workers.get());
+    }
+    Ok(builder.enable_all().build()?)
+}
+
+async fn supervise<D: Daemon>(config: D::Config) -> Result<(), Failure> {
+    let shutdown = Shutdown::new();
+    let health = Health::new(shutdown.clone());
+    let metrics = Metrics::new(D::BUCKETS);
+    metrics.install()?;
+    metrics.build_info(D::METRICS_PREFIX, D::VERSION);
+    let signals = Signals::catch()?;
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(signals.watch(shutdown.clone()));
+    let http = match D::http(&config) {
+        Some(http) => {
+            let server = HttpServer::bind(http.listen, health.clone(), metrics.clone())
+                .await
+                .map_err(|error| anyhow::anyhow!("[http] listen = \"{}\": {error}", http.listen))?;
+            let address = server.local_addr()?;
+            tasks.spawn(async move { match server.serve().await {} });
+            Some(address)
+        }
+        None => None,
+    };
+    info!(version = D::VERSION, http = http.map(tracing::field::display), "{} started", D::NAME);
+    tasks.spawn(upkeep(health.clone(), metrics.clone()));
+    tasks.spawn(notify(health.clone(), shutdown.clone()));
+
+    let result = D::run(config, Context { shutdown, health, metrics, http }).await;
+    match &result {
+        Ok(()) => info!("ended"),
+        Err(failure) => error!(exit = failure.exit() as u8, "{failure}"),
+    }
+    result
+}
+
+/// Keeps histograms small and shows that tasks are scheduled.
+async fn upkeep(health: Health, metrics: Metrics) {
+    let pulse = health.pulse("scheduler");
+    let mut beats = tokio::time::interval(PULSE);
+    let mut folds = tokio::time::interval(UPKEEP);
+    loop {
+        tokio::select! {
+            _ = beats.tick() => pulse.beat(),
+            _ = folds.tick() => metrics.upkeep(),
+        }
+    }
+}
+
+/// Tells the service manager once that the daemon is ready, and when it is stopping.
+async fn notify(health: Health, shutdown: Shutdown) {
+    let notify = Notify::from_env();
+    tokio::select! {
+        () = health.ready() => notify.send("READY=1"),
+        () = shutdown.requested() => {}
+    }
+    shutdown.requested().await;
+    notify.send("STOPPING=1");
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        // A reader such as `head` that has seen enough is no error.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.or_exit(Exit::Io),
+    }
+}
