@@ -3,7 +3,7 @@
 //! * [`CollectingSession`] decodes the messages of one transport session: it checks a message whole,
 //!   commits its templates, then hands its records to a [`Visitor`].
 //! * [`ExportingSession`] packs encoded records ([`RecordWriter`]) into messages, templates first.
-//! * [`ie`] knows the information elements.
+//! * [`ie`] knows the information elements; [`view`] prints a message for people.
 //!
 //! Nothing here reads a clock or touches a socket; times are the messages' Export Times, in seconds.
 //! Structured data (RFC 6313) is handed out as octets.
@@ -17,6 +17,7 @@ mod record;
 mod record_writer;
 mod template;
 mod value;
+pub mod view;
 
 pub use collecting::{CollectingConfig, CollectingSession, Summary, Transport, Visitor, Withdrawal};
 pub use error::DecodeError;

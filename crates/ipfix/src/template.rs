@@ -334,6 +334,15 @@ impl Template {
         size_of::<Self>() + self.fields.len() * size_of::<PlanField>()
     }
 
+    /// Whether `octets` are exactly one record.
+    pub(crate) fn is_one_record(&self, octets: &[u8]) -> bool {
+        if self.is_variable() {
+            self.record_length(octets) == Ok(octets.len())
+        } else {
+            octets.len() == self.shortest
+        }
+    }
+
     /// Returns the length of the record at the start of `octets`, or where in them a field does not fit.
     #[inline]
     pub(crate) fn record_length(&self, octets: &[u8]) -> Result<usize, usize> {

@@ -135,6 +135,13 @@ impl CollectingSession {
         self.templates.iter()
     }
 
+    /// Removes the templates that no message with an Export Time of `before` or later has brought. Returns how many.
+    /// Meant for UDP, where a template lives as long as it is repeated (RFC 7011 section 8.4): call it with the
+    /// latest Export Time less the lifetime.
+    pub fn expire_templates(&mut self, before: u32) -> usize {
+        self.templates.expire(before)
+    }
+
     /// Forgets all templates and sequence numbers, as after an association restart (RFC 7011 section 8.1).
     pub fn restart(&mut self) {
         self.templates.clear();
@@ -187,7 +194,7 @@ impl CollectingSession {
         while octets.len() - at >= 4 && octets[at..].iter().any(|&octet| octet != 0) {
             let (record, length) = TemplateRecord::decode(&octets[at..], options, at)?;
             if !record.fields.is_empty() {
-                self.define(header.domain, &record, summary);
+                self.define(header, &record, summary);
             } else if record.id == set_id {
                 self.withdraw(header.domain, Withdrawal::All { options }, summary);
             } else if record.id >= FIRST_TEMPLATE_ID {
@@ -200,13 +207,14 @@ impl CollectingSession {
         Ok(())
     }
 
-    fn define(&mut self, domain: u32, record: &TemplateRecord, summary: &mut Summary) {
-        let (change, template) = self.templates.define(domain, record);
+    fn define(&mut self, header: &Header, record: &TemplateRecord, summary: &mut Summary) {
+        let (change, template) = self.templates.define(header.domain, record, header.export_time);
         match change {
             Change::Refused => summary.templates_refused += 1,
             Change::New | Change::Same | Change::Different => {
                 summary.templates += u32::from(!record.is_options());
                 summary.options_templates += u32::from(record.is_options());
+                summary.templates_repeated += u32::from(change == Change::Same);
                 summary.templates_changed += u32::from(change == Change::Different);
             }
         }

@@ -19,9 +19,11 @@ pub struct Summary {
     pub templates: u32,
     /// Options Template Records taken, repeated ones included.
     pub options_templates: u32,
+    /// Of these, how many were a living template once more.
+    pub templates_repeated: u32,
     /// Of these, how many differed from a living template of the same id.
     pub templates_changed: u32,
-    /// Template records refused: beyond a limit, or of records without octets.
+    /// Template records refused: beyond a limit, of records without octets, or of many empty fields.
     pub templates_refused: u32,
     /// Withdrawals honoured.
     pub withdrawals: u32,

@@ -3,6 +3,8 @@
 //! Lenient where a value can still be told: integers of any length from 1 to 8 octets are accepted for every
 //! integer type, and a float of either size for both float types. What cannot be told is handed out as octets.
 
+mod display;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -265,3 +267,6 @@ impl NtpTime {
         Self { seconds: (both >> 32) as u32, fraction: both as u32 }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,13 @@
+//! Tests of the crate from outside: sessions against each other, against captured octets, against other
+//! programs, and against whatever else may arrive.
+
+mod exporting;
+mod hostile;
+mod malformed;
+mod oracle;
+mod properties;
+mod session;
+mod softflowd;
+mod support;
+mod templates;
+mod tshark;
