@@ -73,3 +73,36 @@ pub fn parse<C: DeserializeOwned>(
         Err(Invalid { key, message }) => Err(ConfigError::at_key(name, text, &key, &message)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str =
+        "# pools\r\n[[pool]]\r\nhandle = \"a\"\r\n[[pool]]\r\nhandle = \"b\"\r\nlist = [1, 2]\r\n";
+
+    /// The line that names the place when validation blames `path`.
+    fn place_of(path: &str) -> String {
+        let refused = parse::<toml::Table>("x.toml", TEXT, |_| Err(Invalid::new(path, "wrong")));
+        refused.unwrap_err().to_string().lines().nth(1).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn validation_blames_a_key_by_its_path() {
+        assert_eq!(place_of("pool.1.handle"), "--> x.toml:5:1");
+        assert_eq!(place_of("pool.1.list.1"), "--> x.toml:6:12");
+    }
+
+    #[test]
+    fn a_key_the_file_does_not_have_is_shown_at_the_innermost_table_it_has() {
+        assert_eq!(place_of("pool.1.weight"), place_of("pool.1"));
+        assert_eq!(place_of("pool.7"), place_of("pool"));
+        assert_eq!(place_of("http.listen"), "--> x.toml");
+    }
+
+    #[test]
+    fn a_good_configuration_is_returned() {
+        let config: toml::Table = parse("x.toml", TEXT, |_| Ok(())).unwrap();
+        assert_eq!(config["pool"].as_array().map(Vec::len), Some(2));
+    }
+}

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::config::ConfigError;
+
 /// Why a process ends; the numbers are those of sysexits where one fits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
@@ -37,17 +39,32 @@ impl From<Exit> for ExitCode {
 pub struct Failure {
     exit: Exit,
     error: anyhow::Error,
+    /// The log has it already.
+    reported: bool,
 }
 
 impl Failure {
     /// An end with `exit`, explained by `message`.
     pub fn new(exit: Exit, message: impl fmt::Display + fmt::Debug + Send + Sync + 'static) -> Self {
-        Self { exit, error: anyhow::Error::msg(message) }
+        Self { exit, error: anyhow::Error::msg(message), reported: false }
     }
 
     /// The exit code.
     pub fn exit(&self) -> Exit {
         self.exit
+    }
+
+    pub(crate) fn reported(self) -> Self {
+        Self { reported: true, ..self }
+    }
+
+    /// Prints the error unless the log has it. A configuration error is a report that brings its own "error:".
+    pub(crate) fn print(&self) {
+        if self.reported {
+            return;
+        }
+        let prefix = if self.error.is::<ConfigError>() { "" } else { "error: " };
+        eprintln!("{prefix}{self}");
     }
 }
 
@@ -60,7 +77,7 @@ impl fmt::Display for Failure {
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { exit: Exit::Failed, error: error.into() }
+        Self { exit: Exit::Failed, error: error.into(), reported: false }
     }
 }
 
@@ -72,6 +89,6 @@ pub trait OrExit<T> {
 
 impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
     fn or_exit(self, exit: Exit) -> Result<T, Failure> {
-        self.map_err(|error| Failure { exit, error: error.into() })
+        self.map_err(|error| Failure { exit, error: error.into(), reported: false })
     }
 }

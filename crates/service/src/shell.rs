@@ -39,10 +39,7 @@ pub fn main<D: Daemon>() -> ExitCode {
     match (Shell { options }).execute::<D>(command) {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
-            // A configuration error is a report that brings its own "error:".
-            let text = failure.to_string();
-            let prefix = if text.starts_with("error: ") { "" } else { "error: " };
-            eprintln!("{prefix}{text}");
+            failure.print();
             failure.exit().into()
         }
     }
@@ -94,7 +91,16 @@ impl Shell {
         let runtime = runtime(D::worker_threads(&config))?;
         let result = runtime.block_on(supervise::<D>(config));
         runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
-        result
+        match result {
+            Ok(()) => {
+                info!("ended");
+                Ok(())
+            }
+            Err(failure) => {
+                error!(exit = failure.exit() as u8, "{failure}");
+                Err(failure.reported())
+            }
+        }
     }
 }
 
@@ -129,13 +135,12 @@ async fn supervise<D: Daemon>(config: D::Config) -> Result<(), Failure> {
     };
     info!(version = D::VERSION, http = http.map(tracing::field::display), "{} started", D::NAME);
     tasks.spawn(upkeep(health.clone(), metrics.clone()));
-    tasks.spawn(notify(health.clone(), shutdown.clone()));
+    let notified = tokio::spawn(notify(health.clone(), shutdown.clone()));
 
-    let result = D::run(config, Context { shutdown, health, metrics, http }).await;
-    match &result {
-        Ok(()) => info!("ended"),
-        Err(failure) => error!(exit = failure.exit() as u8, "{failure}"),
-    }
+    let result = D::run(config, Context { shutdown: shutdown.clone(), health, metrics, http }).await;
+    // Also where the daemon ended by itself: whoever waits for the shutdown shall see it.
+    shutdown.request();
+    let _ = notified.await;
     result
 }
 

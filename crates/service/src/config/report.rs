@@ -1,6 +1,6 @@
 //! How a configuration error is shown: file, line, column, the line with a caret, and what would be right.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::ops::Range;
 
@@ -63,6 +63,10 @@ impl ConfigError {
                 report.label = format!("did you mean `{nearest}`?");
             }
             report.notes.push(unknown.note());
+        } else if first == "invalid socket address syntax" {
+            report
+                .notes
+                .push("expected address and port, such as `127.0.0.1:9380` or `[::1]:9380`".to_owned());
         }
         report
     }
@@ -81,7 +85,11 @@ impl ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, message, place, label, notes } = self;
-        write!(f, "error: {message}")?;
+        f.write_str("error: ")?;
+        // A value quoted in the message may hold control characters, by way of TOML's escapes.
+        for c in message.chars() {
+            if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
+        }
         let Some(Place { line, column, source, width }) = place.as_deref() else {
             write!(f, "\n --> {file}")?;
             return notes.iter().try_for_each(|note| write!(f, "\n  = {note}"));

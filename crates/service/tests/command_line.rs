@@ -1,0 +1,218 @@
+//! What a user sees of a daemon: transcripts of the example daemon, and its exit codes.
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p service` rewrites `tests/golden`.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::Duration;
+
+fn clock() -> Command {
+    example("clock")
+}
+
+/// An example daemon. `cargo test` builds examples beside the folder of the tests; with `--test` it does not.
+fn example(name: &str) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    let path = profile.join("examples").join(name);
+    assert!(path.exists(), "build it first: cargo build -p service --examples");
+    let mut command = Command::new(path);
+    command.env_remove("FLOWPOOL_LOG").env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
+    command
+}
+
+/// A folder of one test, removed when it ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        clock().args(arguments).current_dir(&self.0).output().unwrap()
+    }
+
+    fn check(&self, config: &str) -> (i32, String) {
+        fs::write(self.0.join("clock.toml"), config).unwrap();
+        let output = self.run(&["check", "--config", "clock.toml"]);
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn assert_golden(name: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, actual).unwrap();
+        return;
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(actual, expected, "{name} differs; UPDATE_GOLDEN=1 rewrites it");
+}
+
+#[test]
+fn configuration_errors_show_the_place_and_what_would_be_right() {
+    let folder = Folder::new("configuration-errors");
+    let cases = [
+        ("a misspelt key", "# comment\nintervall = \"15s\"\n"),
+        ("a key nothing is near to", "colour = \"red\"\n"),
+        ("a misspelt key in a table", "[http]\nlisen = \"127.0.0.1:0\"\n"),
+        ("a period without unit", "interval = \"15\"\n"),
+        ("a period that is a number", "interval = 15\n"),
+        ("an address without port", "[http]\nlisten = \"127.0.0.1\"\n"),
+        ("a missing key", "[http]\n"),
+        ("a value refused by validation", "\n\ninterval = \"0s\"\n"),
+        ("an open string", "interval = \"15s\n"),
+        ("a key given twice", "interval = \"15s\"\ninterval = \"16s\"\n"),
+        ("tabs and letters of several octets", "\tinterval = \"fünf\"\t# ß\n"),
+        ("an escaped control character", "interval = \"\\u001b[31m\"\n"),
+        ("a control character", "interval = \"\u{7f}\"\n"),
+    ];
+    let mut transcript = String::new();
+    for (title, config) in cases {
+        let (code, report) = folder.check(config);
+        transcript += &format!("== {title}: exit {code}\n{report}\n");
+    }
+    assert_golden("configuration-errors.txt", &transcript);
+}
+
+#[test]
+fn a_missing_file_is_a_configuration_error_with_advice() {
+    let folder = Folder::new("missing-file");
+    let output = folder.run(&["run", "--config", "none.toml"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert_golden("missing-file.txt", &String::from_utf8(output.stderr).unwrap());
+}
+
+#[test]
+fn help_of_every_command_ends_with_an_example() {
+    let folder = Folder::new("help");
+    let mut transcript = String::new();
+    for command in
+        [&["--help"][..], &["run", "--help"], &["check", "--help"], &["config", "example", "--help"]]
+    {
+        let output = folder.run(command);
+        assert_eq!(output.status.code(), Some(0));
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("Example:\n"), "{command:?}");
+        transcript += &format!("$ flowpool-clock {}\n{text}\n", command.join(" "));
+    }
+    assert_golden("help.txt", &transcript);
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2() {
+    let folder = Folder::new("usage");
+    assert_eq!(folder.run(&["run", "--bogus"]).status.code(), Some(2));
+    assert_eq!(folder.run(&[]).status.code(), Some(2));
+    assert_eq!(folder.run(&["check", "--log-level", "in=fo=x"]).status.code(), Some(2));
+}
+
+#[test]
+fn the_sample_configuration_passes_its_own_check() {
+    let folder = Folder::new("sample");
+    let sample = folder.run(&["config", "example"]);
+    assert_eq!(sample.status.code(), Some(0));
+    assert_eq!(
+        folder.check(std::str::from_utf8(&sample.stdout).unwrap()),
+        (0, "clock.toml: ok\n".to_owned())
+    );
+}
+
+#[test]
+fn an_address_in_use_ends_the_daemon_with_1_and_names_the_setting() {
+    let folder = Folder::new("address-in-use");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap();
+    fs::write(folder.0.join("clock.toml"), format!("[http]\nlisten = \"{listen}\"\n")).unwrap();
+    let output = folder.run(&["run", "--config", "clock.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stderr.matches(&format!("[http] listen = \"{listen}\": ")).count(), 1, "{stderr}");
+}
+
+/// Starts the daemon with its HTTP server on a free port; the address comes from its first log line.
+fn start(folder: &Folder, configure: impl FnOnce(&mut Command)) -> (Child, BufReader<ChildStderr>, String) {
+    fs::write(folder.0.join("clock.toml"), "interval = \"1s\"\n[http]\nlisten = \"127.0.0.1:0\"\n").unwrap();
+    let mut command = clock();
+    command.args(["run", "--config", "clock.toml", "--log-format", "json"]).current_dir(&folder.0);
+    configure(&mut command);
+    spawn(&mut command)
+}
+
+/// Starts `command` and returns it with the rest of its log and the first line.
+fn spawn(command: &mut Command) -> (Child, BufReader<ChildStderr>, String) {
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    log.read_line(&mut line).unwrap();
+    (child, log, line)
+}
+
+fn signal(child: &Child, name: &str) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+}
+
+#[test]
+fn sigterm_ends_the_daemon_with_0() {
+    let folder = Folder::new("sigterm");
+    let (mut child, _log, first) = start(&folder, |_| {});
+    assert!(first.contains("\"http\":\"127.0.0.1:"), "{first}");
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_service_manager_is_told_ready_and_stopping() {
+    let folder = Folder::new("notify");
+    let path = folder.0.join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let (mut child, _log, _first) = start(&folder, |command| {
+        command.env("NOTIFY_SOCKET", &path);
+    });
+    let mut state = [0; 64];
+    let length = socket.recv(&mut state).unwrap();
+    assert_eq!(&state[..length], b"READY=1");
+    signal(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let length = socket.recv(&mut state).unwrap();
+    assert_eq!(&state[..length], b"STOPPING=1");
+}
+
+#[test]
+fn a_second_signal_ends_the_daemon_at_once_with_1() {
+    let mut command = example("stubborn");
+    command.args(["run", "--config", "/dev/null", "--log-format", "json"]);
+    let (mut child, mut log, _first) = spawn(&mut command);
+    signal(&child, "TERM");
+    // Two signals at once would merge: the second one follows when the first was seen.
+    let mut line = String::new();
+    log.read_line(&mut line).unwrap();
+    assert!(line.contains("shutting down"), "{line}");
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn a_subcommand_of_its_own_reads_the_configuration_and_names_its_exit_code() {
+    let folder = Folder::new("own-subcommand");
+    fs::write(folder.0.join("s.toml"), "word = \"no\"\n").unwrap();
+    let mut command = example("stubborn");
+    let output = command.args(["say", "2", "--config", "s.toml"]).current_dir(&folder.0).output().unwrap();
+    assert_eq!(output.status.code(), Some(74));
+    assert_eq!(output.stdout, b"nono\n");
+    assert_eq!(output.stderr, b"error: nothing was written\n");
+}

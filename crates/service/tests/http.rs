@@ -1,0 +1,165 @@
+//! The HTTP server over a real loopback socket.
+#![expect(clippy::disallowed_methods, reason = "measures how long the server waits, on tokio's paused clock")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use service::{Health, HttpServer, Metrics, Shutdown};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+struct Server {
+    address: SocketAddr,
+    health: Health,
+    metrics: Metrics,
+    shutdown: Shutdown,
+}
+
+async fn serve() -> Server {
+    let shutdown = Shutdown::new();
+    let health = Health::new(shutdown.clone());
+    let metrics = Metrics::new(&[("test_wait_seconds", &[0.5, 1.0])]);
+    let address = "127.0.0.1:0".parse().unwrap();
+    let server = HttpServer::bind(address, health.clone(), metrics.clone()).await.unwrap();
+    let address = server.local_addr().unwrap();
+    tokio::spawn(server.serve());
+    Server { address, health, metrics, shutdown }
+}
+
+/// Sends `request` and returns everything the server answers until it closes.
+async fn exchange(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // The server may close before it has read everything.
+    let _ = stream.write_all(request).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).unwrap()
+}
+
+async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let answer = exchange(address, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
+    (status(&answer), answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+fn status(answer: &str) -> u16 {
+    answer.split(' ').nth(1).expect("an HTTP answer").parse().unwrap()
+}
+
+#[tokio::test]
+async fn metrics_are_prometheus_text_with_classic_histograms() {
+    let server = serve().await;
+    server.metrics.scope(|| {
+        metrics::counter!("test_drops_total", "reason" => "malformed").increment(3);
+        metrics::histogram!("test_wait_seconds").record(0.7);
+    });
+    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    let answer = exchange(server.address, request).await;
+    assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{answer}");
+    assert!(answer.contains("test_drops_total{reason=\"malformed\"} 3\n"), "{answer}");
+    assert!(answer.contains("test_wait_seconds_bucket{le=\"0.5\"} 0\n"), "{answer}");
+    assert!(answer.contains("test_wait_seconds_bucket{le=\"1\"} 1\n"), "{answer}");
+    #[cfg(target_os = "linux")]
+    assert!(answer.contains("\nprocess_resident_memory_bytes "), "{answer}");
+    assert_eq!(server.metrics.value("test_drops_total{reason=\"malformed\"}"), Some(3.0));
+    assert_eq!(server.metrics.value("test_drops_total"), None);
+}
+
+#[tokio::test]
+async fn readiness_needs_every_condition_and_no_shutdown() {
+    let server = serve().await;
+    assert_eq!(get(server.address, "/readyz").await, (503, "[-]started not yet\nnot ready\n".to_owned()));
+    let [listening, registered] = server.health.conditions(["listening", "registered"]);
+    listening.met();
+    registered.unmet("no registrar answered");
+    let report = "[+]listening ok\n[-]registered no registrar answered\nnot ready\n";
+    assert_eq!(get(server.address, "/readyz").await, (503, report.to_owned()));
+    registered.met();
+    assert_eq!(get(server.address, "/readyz").await, (200, "ok\n".to_owned()));
+    let report = "[+]listening ok\n[+]registered ok\nready\n";
+    assert_eq!(get(server.address, "/readyz?verbose").await, (200, report.to_owned()));
+    server.shutdown.request();
+    assert_eq!(get(server.address, "/readyz").await.0, 503);
+    assert_eq!(get(server.address, "/livez").await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pulse_that_stops_fails_liveness() {
+    let server = serve().await;
+    let pulse = server.health.pulse("event loop");
+    assert!(server.health.is_live());
+    tokio::time::advance(service::PULSE_LIMIT).await;
+    assert!(!server.health.is_live());
+    pulse.beat();
+    assert!(server.health.is_live());
+}
+
+#[tokio::test]
+async fn only_get_and_head_are_allowed() {
+    let server = serve().await;
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
+        let request = format!("{method} /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+        let answer = exchange(server.address, request.as_bytes()).await;
+        assert_eq!(status(&answer), 405, "{method}");
+        assert!(answer.contains("allow: GET, HEAD\r\n"), "{answer}");
+    }
+    let answer = exchange(server.address, b"HEAD /livez HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(status(&answer), 200);
+    assert!(answer.contains("content-length: 3\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_not_found() {
+    let server = serve().await;
+    assert_eq!(get(server.address, "/metrics/").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_request_with_a_body_is_refused() {
+    let server = serve().await;
+    let answer =
+        exchange(server.address, b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx").await;
+    assert_eq!(status(&answer), 413);
+}
+
+#[tokio::test]
+async fn a_header_above_8_kib_is_refused() {
+    let server = serve().await;
+    let request = format!("GET /livez HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(8 * 1024));
+    let answer = exchange(server.address, request.as_bytes()).await;
+    assert_eq!(status(&answer), 431, "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_that_takes_longer_than_5_s_closes_the_connection() {
+    let server = serve().await;
+    let started = tokio::time::Instant::now();
+    let answer = exchange(server.address, b"GET /livez HTTP/1.1\r\nHost: ").await;
+    let waited = started.elapsed();
+    assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
+    assert!(waited >= Duration::from_secs(5) && waited < Duration::from_secs(6), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_says_nothing_is_closed_as_well() {
+    let server = serve().await;
+    let started = tokio::time::Instant::now();
+    exchange(server.address, b"").await;
+    let waited = started.elapsed();
+    assert!(waited >= Duration::from_secs(5) && waited < Duration::from_secs(6), "{waited:?}");
+}
+
+#[tokio::test]
+async fn the_connection_after_the_hundredth_is_closed_at_once() {
+    let server = serve().await;
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        held.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    assert_eq!(exchange(server.address, b"").await, "");
+    // Every earlier connection still gets its answer.
+    let mut first = held.swap_remove(0);
+    first.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    first.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(status(&answer), 200);
+}

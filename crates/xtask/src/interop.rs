@@ -1,0 +1,60 @@
+//! Tests against other programs. A test file `tests/interop_PEER.rs` of any package belongs to the peer of that
+//! name below; its tests are `#[ignore]`d, so that `cargo test` needs no peer, and run here where it is installed.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::steps::{self, Outcome, Steps, Unpassed, installed};
+
+/// One program to work with.
+struct Peer {
+    /// As in `interop_PEER.rs`.
+    name: &'static str,
+    /// The program that must be in the PATH.
+    program: &'static str,
+    /// The Debian package that brings it.
+    package: &'static str,
+}
+
+/// To add a peer, add a line and a test file.
+const PEERS: [Peer; 4] = [
+    Peer { name: "tshark", program: "tshark", package: "tshark" },
+    Peer { name: "softflowd", program: "softflowd", package: "softflowd" },
+    Peer { name: "netcat", program: "nc", package: "netcat-openbsd" },
+    Peer { name: "nfdump", program: "nfcapd", package: "nfdump" },
+];
+
+pub(crate) fn run_all(steps: &mut Steps, root: &Path) {
+    for peer in &PEERS {
+        if has_tests(root, peer.name) {
+            steps.step(&format!("interoperation with {}", peer.name), |root| check(root, peer));
+        }
+    }
+}
+
+/// `cargo xtask interop`.
+pub(crate) fn run(root: &Path) -> ExitCode {
+    let mut steps = Steps::new(root);
+    run_all(&mut steps, root);
+    steps.finish()
+}
+
+fn check(root: &Path, peer: &Peer) -> Outcome {
+    if !installed(peer.program) {
+        let (program, package) = (peer.program, peer.package);
+        return Err(Unpassed::Skipped(format!("{program} is not installed (Debian: {package})")));
+    }
+    let target = format!("interop_{}", peer.name);
+    // The whole workspace, so that features are those of the test step and nothing is built twice.
+    steps::run(root, "cargo", &["test", "--workspace", "--test", &target, "--", "--include-ignored"])
+}
+
+/// Looks for `tests/interop_PEER.rs` in every package; those lie one or two folders deep.
+fn has_tests(root: &Path, peer: &str) -> bool {
+    let file = format!("tests/interop_{peer}.rs");
+    let folders = |path: &Path| -> Vec<_> {
+        fs::read_dir(path).map(|entries| entries.flatten().map(|e| e.path()).collect()).unwrap_or_default()
+    };
+    folders(root).into_iter().chain(folders(&root.join("crates"))).any(|folder| folder.join(&file).is_file())
+}

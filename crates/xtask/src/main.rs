@@ -1,0 +1,45 @@
+//! Developer commands: `cargo xtask ci`, `cargo xtask interop`. No dependencies, so that they start at once.
+
+mod ci;
+mod fence;
+mod interop;
+mod readme;
+mod steps;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Developer commands of flowpool.
+
+Usage: cargo xtask COMMAND
+
+Commands:
+  ci       Run every check of the project, as .ci/run does
+  interop  Run the tests against other programs (those that are installed)
+
+Example:
+  cargo xtask ci
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let command: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match command.as_slice() {
+        ["ci"] => ci::run(&root()),
+        ["interop"] => interop::run(&root()),
+        ["--help" | "-h" | "help"] => {
+            print!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprint!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The folder of the workspace, wherever the command was started: cargo tells where this package lies.
+fn root() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(PathBuf::new, PathBuf::from).join("../..")
+}
