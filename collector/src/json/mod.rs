@@ -136,7 +136,9 @@ impl Keys {
 /// Returns the registry's name; it holds nothing JSON would have to escape.
 fn name(field: &PlanField) -> String {
     let specifier = field.specifier();
-    field.element().map_or_else(|| format!("e{}id{}", specifier.pen, specifier.id), |element| element.name.to_owned())
+    field
+        .element()
+        .map_or_else(|| format!("e{}id{}", specifier.pen, specifier.id), |element| element.name.to_owned())
 }
 
 #[inline]

@@ -50,7 +50,8 @@ fn iana(fields: &[(u16, u16)]) -> TemplateRecord {
 #[test]
 fn a_flow_reads_as_json_with_iana_names() {
     // flowStart/EndMilliseconds, addresses, ports, protocol, octets (reduced to 5), packets, MAC.
-    let template = iana(&[(152, 8), (153, 8), (8, 4), (12, 4), (7, 2), (11, 2), (4, 1), (1, 5), (2, 8), (56, 6)]);
+    let template =
+        iana(&[(152, 8), (153, 8), (8, 4), (12, 4), (7, 2), (11, 2), (4, 1), (1, 5), (2, 8), (56, 6)]);
     let mut record = RecordWriter::new();
     record.milliseconds(TIME).milliseconds(TIME + Duration::from_secs(1));
     record.ipv4(Ipv4Addr::new(192, 0, 2, 1)).ipv4(Ipv4Addr::new(198, 51, 100, 255));
@@ -77,10 +78,23 @@ fn every_other_data_type_has_its_form() {
     // sourceIPv6Address, dataRecordsReliability, interfaceName, flowStartSeconds, -Microseconds, -Nanoseconds,
     // samplingProbability as float64 and reduced to float32, mplsTopLabelStackSection, mibObjectValueInteger.
     let template = iana(&[
-        (27, 16), (276, 1), (82, 65535), (150, 4), (154, 8), (156, 8), (311, 8), (311, 4), (70, 3), (434, 4),
+        (27, 16),
+        (276, 1),
+        (82, 65535),
+        (150, 4),
+        (154, 8),
+        (156, 8),
+        (311, 8),
+        (311, 4),
+        (70, 3),
+        (434, 4),
     ]);
     let mut record = RecordWriter::new();
-    record.ipv6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)).boolean(false).string("eth\"0\"").seconds(TIME);
+    record
+        .ipv6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))
+        .boolean(false)
+        .string("eth\"0\"")
+        .seconds(TIME);
     record.ntp(NtpTime::from_unix_time(TIME)).ntp(NtpTime::from_unix_time(TIME));
     record.float64(0.1).float32(0.1).fixed(&[1, 2, 0xfc]).signed(-5, 4);
     assert_eq!(

@@ -2,6 +2,7 @@
 //!
 //! Numbers are decimal, addresses and times are strings, octets are hexadecimal. A value whose length does not
 //! fit its type is kept, in hexadecimal.
+#![expect(clippy::cast_possible_truncation, reason = "digits and groups of digits, masked or divided before")]
 
 use std::io::Write as _;
 
@@ -295,7 +296,9 @@ mod tests {
     fn addresses_read_as_the_standard_library_prints_them() {
         for (high, low) in numbers(2).zip(numbers(3)).take(5000) {
             // Blank some groups, so that runs of zeros of every length and place occur.
-            let mask = (0..8).filter(|bit| high >> bit & 1 == 1).fold(0_u128, |mask, bit| mask | 0xffff << (16 * bit));
+            let mask = (0..8)
+                .filter(|bit| high >> bit & 1 == 1)
+                .fold(0_u128, |mask, bit| mask | 0xffff << (16 * bit));
             let address = Ipv6Addr::from((u128::from(high) << 64 | u128::from(low)) & mask);
             assert_eq!(text(|out| ipv6(out, address.octets())), format!("\"{address}\""));
             let address = Ipv4Addr::from(low as u32);
