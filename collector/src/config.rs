@@ -286,3 +286,49 @@ impl Pool {
 fn is_special(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| !metadata.is_file())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        service::config::parse("collector.toml", text, Config::validate).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_sample_says_the_defaults() {
+        let sample = parse(include_str!("../../deploy/config/collector.toml")).unwrap();
+        let default = Config { pool: sample.pool.clone(), ..parse("").unwrap() };
+        let normal = |config: &Config| format!("{config:?}").replace("durable: Some(true)", "durable: None");
+        assert_eq!(normal(&sample), normal(&default));
+        let pool = &parse("[[pool]]\nhandle = \"ipfix\"").unwrap().pool[0];
+        let written = format!("{:?}", sample.pool[0]).replace("Some(RoundRobin)", "None");
+        assert_eq!(written, format!("{pool:?}"));
+    }
+
+    #[test]
+    fn the_first_file_is_durable_unless_an_output_says_otherwise() {
+        let durable = |text: &str| parse(text).unwrap().durable_outputs();
+        assert_eq!(durable(""), ["flows"]);
+        assert_eq!(durable("[output.a.jsonl]\npath = \"-\"\n[output.b.jsonl]\n[output.c.jsonl]"), ["b"]);
+        assert_eq!(durable("[output.a.jsonl]\ndurable = false\n[output.b.jsonl]"), [""; 0]);
+        assert_eq!(durable("[output.a.jsonl]\ndurable = true\n[output.b.jsonl]\ndurable = true"), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_shown_at_its_place() {
+        let error = parse("[output.flows.jsonl]\npth = \"x\"").unwrap_err();
+        assert!(error.contains("collector.toml:2:1") && error.contains("did you mean `path`?"), "{error}");
+        let error = parse("[output.flows.json]\npath = \"x\"").unwrap_err();
+        assert!(error.contains("did you mean `jsonl`?"), "{error}");
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let error = |text: &str| parse(text).unwrap_err();
+        assert!(error("[listen]\nipfix = [\"0.0.0.0:4739\"]").contains("not the wildcard"));
+        assert!(error("[listen]\nipfix = []").contains("needs an address"));
+        let policies = "[[pool]]\nhandle = \"x\"\npolicy.round-robin = {}\npolicy.least-used = {}";
+        assert!(error(policies).contains("is one policy"));
+    }
+}

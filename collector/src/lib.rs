@@ -5,15 +5,19 @@
 //! exporter in a cookie.
 
 mod config;
+mod decode;
+mod dedupe;
 mod driver;
 mod json;
 mod metrics;
 mod output;
 mod session;
 
+use std::path::PathBuf;
+
 pub use config::Config;
 use service::config::{Http, Invalid};
-use service::{Context, Daemon, Failure, NoCommand, Shell};
+use service::{Context, Daemon, Exit, Failure, OrExit as _, Shell};
 
 /// The daemon `ipfix-collector`; [`service::main`] runs it.
 #[derive(Debug)]
@@ -29,7 +33,7 @@ impl Daemon for Collector {
     const BUCKETS: &'static [(&'static str, &'static [f64])] = metrics::BUCKETS;
 
     type Config = Config;
-    type Command = NoCommand;
+    type Command = Command;
 
     fn http(config: &Config) -> Option<Http> {
         Some(config.http)
@@ -43,7 +47,36 @@ impl Daemon for Collector {
         driver::run(config, context).await
     }
 
-    fn command(command: NoCommand, _shell: &Shell) -> Result<(), Failure> {
-        match command {}
+    fn command(command: Command, _shell: &Shell) -> Result<(), Failure> {
+        let done = match command {
+            Command::Decode { file } => decode::run(&file),
+            Command::Dedupe { files } => dedupe::run(&files),
+        };
+        match done {
+            // A reader such as `head` that has seen enough is no error.
+            Err(error) if is_broken_pipe(&error) => Ok(()),
+            done => done.or_exit(Exit::Io),
+        }
     }
+}
+
+/// What the collector's binary can do besides collecting.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Print an IPFIX message file as JSON lines
+    Decode {
+        /// The file; `-` is standard input
+        file: PathBuf,
+    },
+    /// Print the lines of several collectors' files, each record once by its identity
+    Dedupe {
+        /// The files, in the order to be printed
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
