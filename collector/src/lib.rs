@@ -1,1 +1,82 @@
 //! The IPFIX collector: a pool element that decodes, stores and acknowledges flow records.
+//!
+//! A message's way: `driver` accepts the association → `session` reads the message → `session/decoder` makes lines of
+//! its records (`json`) → `output/queue` → `output/jsonl` writes, syncs and replaces the sidecar → `session/acks` tells the
+//! exporter in a cookie.
+
+mod config;
+mod decode;
+mod dedupe;
+mod driver;
+mod json;
+mod metrics;
+mod output;
+mod session;
+
+use std::path::PathBuf;
+
+pub use config::Config;
+use service::config::{Http, Invalid};
+use service::{Context, Daemon, Exit, Failure, OrExit as _, Shell};
+
+/// The daemon `ipfix-collector`; [`service::main`] runs it.
+#[derive(Debug)]
+pub struct Collector;
+
+impl Daemon for Collector {
+    const NAME: &'static str = "ipfix-collector";
+    const SHORT: &'static str = "collector";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const ABOUT: &'static str = "Collects IPFIX flow records as an element of a pool";
+    const SAMPLE: &'static str = include_str!("../../deploy/config/collector.toml");
+    const METRICS_PREFIX: &'static str = "ipfix_collector";
+    const BUCKETS: &'static [(&'static str, &'static [f64])] = metrics::BUCKETS;
+
+    type Config = Config;
+    type Command = Command;
+
+    fn http(config: &Config) -> Option<Http> {
+        Some(config.http)
+    }
+
+    fn validate(config: &Config) -> Result<(), Invalid> {
+        config.validate()
+    }
+
+    async fn run(config: Config, context: Context) -> Result<(), Failure> {
+        driver::run(config, context).await
+    }
+
+    fn command(command: Command, _shell: &Shell) -> Result<(), Failure> {
+        let done = match command {
+            Command::Decode { file } => decode::run(&file),
+            Command::Dedupe { files } => dedupe::run(&files),
+        };
+        match done {
+            // A reader such as `head` that has seen enough is no error.
+            Err(error) if is_broken_pipe(&error) => Ok(()),
+            done => done.or_exit(Exit::Io),
+        }
+    }
+}
+
+/// What the collector's binary can do besides collecting.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Print an IPFIX message file as JSON lines
+    Decode {
+        /// The file; `-` is standard input
+        file: PathBuf,
+    },
+    /// Print the lines of several collectors' files, each record once by its identity
+    Dedupe {
+        /// The files, in the order to be printed
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}

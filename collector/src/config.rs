@@ -1,0 +1,334 @@
+//! The configuration file, `collector.toml`. `deploy/config/collector.toml` is its reference.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use service::config::{Http, Invalid, Size};
+
+/// Port of IPFIX over SCTP, TCP and UDP (RFC 7011 section 10).
+const IPFIX_PORT: u16 = 4739;
+
+/// The whole file. Every key has a default.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Config {
+    /// Where exporters reach this collector.
+    pub listen: Listen,
+    /// The pools this collector joins. None: it collects without a pool.
+    pub pool: Vec<Pool>,
+    /// Where records go, by name. Default: one file, `flows.jsonl`.
+    pub output: BTreeMap<String, Output>,
+    /// Where octets go that could not be decoded.
+    pub dead_letter: DeadLetter,
+    /// Timing of associations.
+    pub profile: Profile,
+    /// What this collector keeps beside its outputs.
+    pub state: State,
+    /// `/metrics`, `/livez` and `/readyz`.
+    pub http: Http,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: Listen::default(),
+            pool: Vec::new(),
+            output: BTreeMap::from([("flows".to_owned(), Output::Jsonl(Jsonl::default()))]),
+            dead_letter: DeadLetter::default(),
+            profile: Profile::default(),
+            state: State::default(),
+            http: Http::loopback(9381),
+        }
+    }
+}
+
+/// Where exporters reach this collector.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Listen {
+    /// SCTP addresses, carried in UDP (RFC 6951). Specific addresses, never the wildcard.
+    pub ipfix: Vec<SocketAddr>,
+    /// TCP addresses.
+    pub ipfix_tcp: Vec<SocketAddr>,
+    /// UDP port that carries SCTP.
+    pub encapsulation_port: u16,
+    /// Associations at a time; one more is aborted.
+    pub max_associations: usize,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            ipfix: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, IPFIX_PORT))],
+            ipfix_tcp: Vec::new(),
+            encapsulation_port: transport::SCTP_ENCAPSULATION_PORT,
+            max_associations: 4096,
+        }
+    }
+}
+
+/// One pool this collector is an element of.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Pool {
+    /// The pool handle.
+    pub handle: String,
+    /// ASAP addresses of the registrars.
+    #[serde(default = "registrars")]
+    pub registrars: Vec<SocketAddr>,
+    /// How pool users choose among the elements. All elements of a pool must have the same.
+    #[serde(default)]
+    pub policy: Policy,
+    /// What the pool offers.
+    #[serde(default)]
+    pub service: Service,
+    /// Keys that sign cookies, one per line, `ID HEX`. Without it, no cookies are sent.
+    #[serde(default)]
+    pub key_file: Option<PathBuf>,
+}
+
+fn registrars() -> Vec<SocketAddr> {
+    vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 3863))]
+}
+
+/// Member selection policy (RFC 5356).
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Policy {
+    /// In turn (RFC 5356 section 4.1). The default.
+    pub round_robin: Option<RoundRobin>,
+    /// The element with the lowest load (RFC 5356 section 5.1).
+    pub least_used: Option<LeastUsed>,
+}
+
+/// Has no settings.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoundRobin {}
+
+/// What load is measured by.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct LeastUsed {
+    /// Records per second that count as full load.
+    pub capacity: u32,
+}
+
+impl Default for LeastUsed {
+    fn default() -> Self {
+        Self { capacity: 100_000 }
+    }
+}
+
+/// What a pool offers to its users (RFC 5352 section 3.9).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Service {
+    /// Data and control: cookies come on the association (transport use 1).
+    #[default]
+    Full,
+    /// Data only.
+    Minimal,
+}
+
+/// One output: a table named after its kind.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Output {
+    /// Lines of JSON.
+    Jsonl(Jsonl),
+}
+
+/// A file of JSON lines.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Jsonl {
+    /// The file; `-` is standard output.
+    pub path: PathBuf,
+    /// Whether records are acknowledged only when they are synced here. Default: true for the first file (by name) when
+    /// no output says it, else false. Only a regular file can be durable.
+    pub durable: Option<bool>,
+    /// Whether options records (statistics, interface names) are written, marked by `"options":true`.
+    pub options_records: bool,
+    /// Octets of lines that may wait for the file. When as many wait, reading stops.
+    pub queue: Size,
+}
+
+impl Default for Jsonl {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("flows.jsonl"),
+            durable: None,
+            options_records: true,
+            queue: Size::mebi(16),
+        }
+    }
+}
+
+/// Octets that could not be decoded, in hexadecimal, one JSON line each.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct DeadLetter {
+    /// The file; default: `dead-letter.jsonl` in the state directory. It is made when there is something to write.
+    pub path: Option<PathBuf>,
+    /// Its greatest size. What does not fit any more is counted only.
+    pub limit: Size,
+}
+
+impl Default for DeadLetter {
+    fn default() -> Self {
+        Self { path: None, limit: Size::mebi(16) }
+    }
+}
+
+/// Timing of associations.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Profile {
+    /// Which set of timers.
+    pub timers: Timers,
+}
+
+/// A set of timers.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Timers {
+    /// Notices a dead peer within about two seconds.
+    #[default]
+    Fast,
+    /// The values of RFC 9260 section 16.
+    Rfc,
+}
+
+/// What this collector keeps beside its outputs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct State {
+    /// The directory; it must exist.
+    pub directory: PathBuf,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { directory: PathBuf::from(".") }
+    }
+}
+
+impl Config {
+    /// Returns the names of the outputs that acknowledge, in order of their names.
+    pub(crate) fn durable_outputs(&self) -> Vec<String> {
+        let said = self.output.values().any(|Output::Jsonl(jsonl)| jsonl.durable.is_some());
+        let mut names = self.output.iter().filter(|(_, Output::Jsonl(jsonl))| {
+            if said {
+                jsonl.durable == Some(true)
+            } else {
+                jsonl.path.as_os_str() != "-" && !is_special(&jsonl.path)
+            }
+        });
+        let names: Vec<String> = if said {
+            names.map(|(name, _)| name.clone()).collect()
+        } else {
+            names.next().map(|(name, _)| name.clone()).into_iter().collect()
+        };
+        names
+    }
+
+    /// Returns where refused octets go.
+    pub(crate) fn dead_letter_path(&self) -> PathBuf {
+        let path = self.dead_letter.path.clone();
+        path.unwrap_or_else(|| self.state.directory.join("dead-letter.jsonl"))
+    }
+
+    /// Refuses values that are good each by itself and wrong together.
+    pub(crate) fn validate(&self) -> Result<(), Invalid> {
+        if self.listen.ipfix.is_empty() && self.listen.ipfix_tcp.is_empty() {
+            return Err(Invalid::new("listen", "needs an address in `ipfix` or `ipfix-tcp`"));
+        }
+        let wildcard =
+            |addresses: &[SocketAddr]| addresses.iter().any(|address| address.ip().is_unspecified());
+        if wildcard(&self.listen.ipfix) {
+            return Err(Invalid::new("listen.ipfix", "takes specific addresses, not the wildcard"));
+        }
+        if self.output.is_empty() {
+            return Err(Invalid::new("output", "needs at least one output"));
+        }
+        for (at, pool) in self.pool.iter().enumerate() {
+            pool.validate(at)?;
+        }
+        if !self.pool.is_empty() && wildcard(&self.listen.ipfix_tcp) {
+            return Err(Invalid::new("listen.ipfix-tcp", "must be specific where a pool is joined"));
+        }
+        Ok(())
+    }
+}
+
+impl Pool {
+    fn validate(&self, at: usize) -> Result<(), Invalid> {
+        if self.handle.is_empty() {
+            return Err(Invalid::new(format!("pool.{at}.handle"), "must not be empty"));
+        }
+        if self.registrars.is_empty() {
+            return Err(Invalid::new(format!("pool.{at}.registrars"), "needs an address"));
+        }
+        if self.policy.round_robin.is_some() && self.policy.least_used.is_some() {
+            return Err(Invalid::new(format!("pool.{at}.policy"), "is one policy"));
+        }
+        if self.policy.least_used.is_some_and(|policy| policy.capacity == 0) {
+            return Err(Invalid::new(format!("pool.{at}.policy.least-used.capacity"), "must not be 0"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether there is something at `path` that is no regular file.
+fn is_special(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| !metadata.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        service::config::parse("collector.toml", text, Config::validate).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_sample_says_the_defaults() {
+        let sample = parse(include_str!("../../deploy/config/collector.toml")).unwrap();
+        let default = Config { pool: sample.pool.clone(), ..parse("").unwrap() };
+        let normal = |config: &Config| format!("{config:?}").replace("durable: Some(true)", "durable: None");
+        assert_eq!(normal(&sample), normal(&default));
+        let pool = &parse("[[pool]]\nhandle = \"ipfix\"").unwrap().pool[0];
+        let written = format!("{:?}", sample.pool[0]).replace("Some(RoundRobin)", "None");
+        assert_eq!(written, format!("{pool:?}"));
+    }
+
+    #[test]
+    fn the_first_file_is_durable_unless_an_output_says_otherwise() {
+        let durable = |text: &str| parse(text).unwrap().durable_outputs();
+        assert_eq!(durable(""), ["flows"]);
+        assert_eq!(durable("[output.a.jsonl]\npath = \"-\"\n[output.b.jsonl]\n[output.c.jsonl]"), ["b"]);
+        assert_eq!(durable("[output.a.jsonl]\ndurable = false\n[output.b.jsonl]"), [""; 0]);
+        assert_eq!(durable("[output.a.jsonl]\ndurable = true\n[output.b.jsonl]\ndurable = true"), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_shown_at_its_place() {
+        let error = parse("[output.flows.jsonl]\npth = \"x\"").unwrap_err();
+        assert!(error.contains("collector.toml:2:1") && error.contains("did you mean `path`?"), "{error}");
+        let error = parse("[output.flows.json]\npath = \"x\"").unwrap_err();
+        assert!(error.contains("did you mean `jsonl`?"), "{error}");
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let error = |text: &str| parse(text).unwrap_err();
+        assert!(error("[listen]\nipfix = [\"0.0.0.0:4739\"]").contains("not the wildcard"));
+        assert!(error("[listen]\nipfix = []").contains("needs an address"));
+        let policies = "[[pool]]\nhandle = \"x\"\npolicy.round-robin = {}\npolicy.least-used = {}";
+        assert!(error(policies).contains("is one policy"));
+    }
+}

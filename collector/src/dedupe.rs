@@ -1,0 +1,118 @@
+//! `ipfix-collector dedupe FILE…`: prints the lines of several collectors' files, each identity once.
+//!
+//! Streaming; memory grows with the ranges of numbers seen, not with the lines. Lines without identity pass as they are, and
+//! the torn last line of a file that was never cut is left out.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use delivery::{Epoch, Holdings, Identity, Ledger};
+
+const BUFFER: usize = 256 << 10;
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Counts {
+    printed: u64,
+    repeated: u64,
+    plain: u64,
+    torn: u64,
+}
+
+/// Prints the lines of `paths` in order, and on standard error how many of which kind there were.
+pub(crate) fn run(paths: &[PathBuf]) -> anyhow::Result<()> {
+    let mut out = io::BufWriter::with_capacity(BUFFER, io::stdout().lock());
+    let (mut seen, mut counts) = (Holdings::new(), Counts::default());
+    for path in paths {
+        let file = File::open(path).with_context(|| format!("{}", path.display()))?;
+        dedupe(BufReader::with_capacity(BUFFER, file), &mut out, &mut seen, &mut counts)
+            .with_context(|| format!("{}", path.display()))?;
+    }
+    out.flush()?;
+    let Counts { printed, repeated, plain, torn } = counts;
+    eprintln!("{printed} lines printed ({plain} without identity), {repeated} repeated, {torn} torn");
+    Ok(())
+}
+
+fn dedupe(
+    mut input: impl BufRead,
+    out: &mut impl Write,
+    seen: &mut Holdings,
+    counts: &mut Counts,
+) -> io::Result<()> {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if input.read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
+        }
+        if line.last() != Some(&b'\n') {
+            counts.torn += 1;
+            return Ok(());
+        }
+        match identity(&line) {
+            Some(identity) if !seen.insert(identity) => {
+                counts.repeated += 1;
+                continue;
+            }
+            Some(_) => {}
+            None => counts.plain += 1,
+        }
+        counts.printed += 1;
+        out.write_all(&line)?;
+    }
+}
+
+/// Reads the identity a line starts with, in the form this collector writes.
+fn identity(line: &[u8]) -> Option<Identity> {
+    let rest = line.strip_prefix(b"{\"ledger\":\"")?;
+    let (ledger, rest) = rest.split_at_checked(32)?;
+    let ledger: Ledger = std::str::from_utf8(ledger).ok()?.parse().ok()?;
+    let (epoch, rest) = number(rest.strip_prefix(b"\",\"epoch\":")?)?;
+    let (domain, rest) = number(rest.strip_prefix(b",\"domain\":")?)?;
+    let (number, _) = number(rest.strip_prefix(b",\"number\":")?)?;
+    let (epoch, domain) = (Epoch(u32::try_from(epoch).ok()?), u32::try_from(domain).ok()?);
+    Some(Identity { ledger, epoch, domain, number }).filter(|identity| identity.number < u64::MAX)
+}
+
+/// Reads a decimal number; returns it with what follows.
+fn number(octets: &[u8]) -> Option<(u64, &[u8])> {
+    let digits = octets.iter().take_while(|octet| octet.is_ascii_digit()).count();
+    let (number, rest) = octets.split_at(digits);
+    Some((std::str::from_utf8(number).ok()?.parse().ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(number: u64) -> String {
+        format!(
+            "{{\"ledger\":\"{}\",\"epoch\":3,\"domain\":1,\"number\":{number},\"octetDeltaCount\":9}}\n",
+            "a1".repeat(16)
+        )
+    }
+
+    #[test]
+    fn an_identity_is_printed_once_and_a_torn_line_never() {
+        let first =
+            [line(0), line(1), "{\"octetDeltaCount\":7}\n".to_owned(), line(2)[..70].to_owned()].concat();
+        let second = [line(1), line(2), "{\"octetDeltaCount\":7}\n".to_owned()].concat();
+        let (mut out, mut seen, mut counts) = (Vec::new(), Holdings::new(), Counts::default());
+        dedupe(first.as_bytes(), &mut out, &mut seen, &mut counts).unwrap();
+        dedupe(second.as_bytes(), &mut out, &mut seen, &mut counts).unwrap();
+        let plain = "{\"octetDeltaCount\":7}\n";
+        assert_eq!(String::from_utf8(out).unwrap(), [&line(0), &line(1), plain, &line(2), plain].concat());
+        assert_eq!(counts, Counts { printed: 5, repeated: 1, plain: 2, torn: 1 });
+    }
+
+    #[test]
+    fn the_identity_of_a_written_line_is_read_back() {
+        let mut prefix = crate::json::identity_prefix([0xa1; 16], 3, 1);
+        prefix.extend_from_slice(b"42}\n");
+        let identity = identity(&prefix).unwrap();
+        assert_eq!(identity.to_string(), format!("{}/3/1/42", "a1".repeat(16)));
+    }
+}

@@ -1,0 +1,150 @@
+//! The collector as a whole: listens, accepts, and ends in order.
+//!
+//! End (SIGTERM): not ready → out of the pools → no new associations → every session writes, syncs, sends its last cookie and
+//! closes → outputs end → exit 0.
+
+use std::fs;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use delivery::KeyRing;
+use service::{Condition, Context, Exit, Failure, OrExit as _, Shutdown};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+use transport::{Association, Endpoint, EndpointConfig, Listener, tcp};
+
+use crate::config::{Config, Timers};
+use crate::metrics::SessionMetrics;
+use crate::output::{Outputs, Stopped, Writers};
+use crate::session::{self, Shared, Signer};
+
+/// How often the outputs' condition is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// What the outputs get to write the rest.
+const FINISH: Duration = Duration::from_secs(10);
+
+/// Runs the collector until it is told to end.
+pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure> {
+    let [listening, writable] = context.health.conditions(["listening", "outputs"]);
+    let signer = signer(&config)?;
+    let (outputs, mut writers) = Outputs::start(&config).or_exit(Exit::Io)?;
+    let metrics = SessionMetrics::new();
+    // Sessions end after the accepting has.
+    let sessions_end = Shutdown::new();
+    let shared = Shared { outputs, metrics, signer, shutdown: sessions_end.clone() };
+    let (accepted, mut associations) = mpsc::channel(64);
+    let (endpoints, mut accepting) = listen(&config, &accepted).await.or_exit(Exit::Io)?;
+    listening.met();
+
+    let mut sessions = JoinSet::new();
+    let mut look = tokio::time::interval(LOOK);
+    let failure = loop {
+        tokio::select! {
+            Some(association) = associations.recv() => {
+                admit(association, config.listen.max_associations, &shared, &mut sessions);
+            }
+            Some(_) = sessions.join_next() => {}
+            _ = look.tick() => tell_writable(&writable, &writers),
+            stopped = writers.failure() => break Some(stopped),
+            () = context.shutdown.requested() => break None,
+        }
+    };
+    accepting.shutdown().await;
+    sessions_end.request();
+    while sessions.join_next().await.is_some() {}
+    drop(shared);
+    drop(endpoints);
+    finish(failure, writers).await
+}
+
+async fn finish(failure: Option<Stopped>, writers: Writers) -> Result<(), Failure> {
+    if let Some(stopped) = failure {
+        return Err(stopped).or_exit(Exit::Io);
+    }
+    match tokio::time::timeout(FINISH, writers.finish()).await {
+        Ok(finished) => finished.or_exit(Exit::Io),
+        Err(_) => Err(Failure::new(Exit::Io, "an output did not take the last records in time")),
+    }
+}
+
+/// Reads the keys of the pool that signs; `None` where no cookies can be sent, which is said once.
+fn signer(config: &Config) -> Result<Option<Arc<Signer>>, Failure> {
+    let Some(path) = config.pool.iter().find_map(|pool| pool.key_file.as_ref()) else {
+        info!("no pool has a key-file: no cookies are sent");
+        return Ok(None);
+    };
+    if config.durable_outputs().is_empty() {
+        warn!("no output is durable: no cookies are sent");
+        return Ok(None);
+    }
+    let read = || -> anyhow::Result<KeyRing> { Ok(KeyRing::parse(&fs::read_to_string(path)?)?) };
+    let keys = read().with_context(|| format!("key-file {}", path.display())).or_exit(Exit::Configuration)?;
+    let incarnation = getrandom::u64().map_err(|error| anyhow::anyhow!("no random number: {error}"))?;
+    Ok(Some(Arc::new(Signer { keys, incarnation })))
+}
+
+/// Binds every address and accepts there. The endpoints must live as long as their associations.
+async fn listen(
+    config: &Config,
+    accepted: &mpsc::Sender<Association>,
+) -> std::io::Result<(Vec<Endpoint>, JoinSet<()>)> {
+    let profile = match config.profile.timers {
+        Timers::Fast => transport::Profile::fast(),
+        Timers::Rfc => transport::Profile::rfc(),
+    };
+    let mut endpoints: Vec<(IpAddr, Endpoint)> = Vec::new();
+    let mut accepting = JoinSet::new();
+    for address in &config.listen.ipfix {
+        // One UDP socket serves all SCTP ports of an address.
+        let known =
+            endpoints.iter().find(|(ip, _)| *ip == address.ip()).map(|(_, endpoint)| endpoint.clone());
+        let endpoint = match known {
+            Some(endpoint) => endpoint,
+            None => {
+                let mut settings = EndpointConfig::new(address.ip());
+                settings.encapsulation = config.listen.encapsulation_port;
+                settings.profile = profile.clone();
+                let endpoint = Endpoint::bind(settings)?;
+                endpoints.push((address.ip(), endpoint.clone()));
+                endpoint
+            }
+        };
+        accepting.spawn(accept(endpoint.listen(address.port()).await?, accepted.clone()));
+    }
+    for address in &config.listen.ipfix_tcp {
+        let mut options = tcp::Options::default();
+        options.profile = profile.clone();
+        accepting.spawn(accept(tcp::listen(*address, options).await?, accepted.clone()));
+    }
+    Ok((endpoints.into_iter().map(|(_, endpoint)| endpoint).collect(), accepting))
+}
+
+/// Passes on what is accepted until the listener's end.
+async fn accept(mut listener: Listener, accepted: mpsc::Sender<Association>) {
+    info!(address = %listener.local(), "listening for IPFIX");
+    while let Ok(association) = listener.accept().await {
+        if accepted.send(association).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn admit(association: Association, limit: usize, shared: &Shared, sessions: &mut JoinSet<()>) {
+    if sessions.len() >= limit {
+        shared.metrics.associations_refused.increment(1);
+        // Dropping it aborts it.
+        return;
+    }
+    sessions.spawn(session::serve(association, shared.clone()));
+}
+
+fn tell_writable(condition: &Condition, writers: &Writers) {
+    if writers.writable() {
+        condition.met();
+    } else {
+        condition.unmet("an output cannot write");
+    }
+}

@@ -1,0 +1,144 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use ipfix::{
+    CollectingConfig, CollectingSession, ExportingConfig, ExportingSession, FieldSpecifier, NtpTime, Record,
+    RecordWriter, TemplateRecord, Visitor,
+};
+
+use super::*;
+
+const TIME: Duration = Duration::new(1_795_219_200, 123_456_789);
+
+/// Writes every record it sees.
+struct Writer<'a> {
+    lines: Lines,
+    identity: Option<Identity<'a>>,
+    out: Vec<u8>,
+}
+
+impl Visitor for Writer<'_> {
+    fn record(&mut self, record: &Record<'_>) {
+        self.lines.record(&mut self.out, record, self.identity);
+    }
+}
+
+/// Encodes one record of `template`, decodes it again and returns its line.
+fn line(template: TemplateRecord, record: &RecordWriter, identity: Option<Identity<'_>>) -> String {
+    let id = template.id;
+    let mut exporting = ExportingSession::new(ExportingConfig { domain: 1, max_message: 65_535 });
+    exporting.define(1, template).unwrap();
+    exporting.record(1, id, record.octets(), 0).unwrap();
+    exporting.flush_all(0);
+    let mut collecting = CollectingSession::new(CollectingConfig::default());
+    let mut writer = Writer { lines: Lines::default(), identity, out: Vec::new() };
+    while let Some(message) = exporting.poll_message() {
+        collecting.decode(1, &message.octets, &mut writer).unwrap();
+    }
+    String::from_utf8(writer.out).unwrap()
+}
+
+fn data(fields: &[(u32, u16, u16)]) -> TemplateRecord {
+    let fields = fields.iter().map(|&(pen, id, length)| FieldSpecifier { pen, id, length }).collect();
+    TemplateRecord { id: 256, scope_fields: 0, fields }
+}
+
+fn iana(fields: &[(u16, u16)]) -> TemplateRecord {
+    data(&fields.iter().map(|&(id, length)| (0, id, length)).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_flow_reads_as_json_with_iana_names() {
+    // flowStart/EndMilliseconds, addresses, ports, protocol, octets (reduced to 5), packets, MAC.
+    let template =
+        iana(&[(152, 8), (153, 8), (8, 4), (12, 4), (7, 2), (11, 2), (4, 1), (1, 5), (2, 8), (56, 6)]);
+    let mut record = RecordWriter::new();
+    record.milliseconds(TIME).milliseconds(TIME + Duration::from_secs(1));
+    record.ipv4(Ipv4Addr::new(192, 0, 2, 1)).ipv4(Ipv4Addr::new(198, 51, 100, 255));
+    record.unsigned(53211, 2).unsigned(443, 2).unsigned(6, 1).unsigned(1 << 33, 5).unsigned(u64::MAX, 8);
+    record.mac([2, 0, 0x5e, 0x10, 0, 1]);
+    let prefix = identity_prefix([0xab; 16], 7, 1);
+    let identity = Identity { prefix: &prefix, number: 4711 };
+    assert_eq!(
+        line(template, &record, Some(identity)),
+        concat!(
+            r#"{"ledger":"abababababababababababababababab","epoch":7,"domain":1,"number":4711,"#,
+            r#""flowStartMilliseconds":"2026-11-21T00:00:00.123Z","flowEndMilliseconds":"2026-11-21T00:00:01.123Z","#,
+            r#""sourceIPv4Address":"192.0.2.1","destinationIPv4Address":"198.51.100.255","#,
+            r#""sourceTransportPort":53211,"destinationTransportPort":443,"protocolIdentifier":6,"#,
+            r#""octetDeltaCount":8589934592,"packetDeltaCount":18446744073709551615,"#,
+            r#""sourceMacAddress":"02:00:5e:10:00:01"}"#,
+            "\n"
+        )
+    );
+}
+
+#[test]
+fn every_other_data_type_has_its_form() {
+    // sourceIPv6Address, dataRecordsReliability, interfaceName, flowStartSeconds, -Microseconds, -Nanoseconds,
+    // samplingProbability as float64 and reduced to float32, mplsTopLabelStackSection, mibObjectValueInteger.
+    let template = iana(&[
+        (27, 16),
+        (276, 1),
+        (82, 65535),
+        (150, 4),
+        (154, 8),
+        (156, 8),
+        (311, 8),
+        (311, 4),
+        (70, 3),
+        (434, 4),
+    ]);
+    let mut record = RecordWriter::new();
+    record
+        .ipv6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))
+        .boolean(false)
+        .string("eth\"0\"")
+        .seconds(TIME);
+    record.ntp(NtpTime::from_unix_time(TIME)).ntp(NtpTime::from_unix_time(TIME));
+    record.float64(0.1).float32(0.1).fixed(&[1, 2, 0xfc]).signed(-5, 4);
+    assert_eq!(
+        line(template, &record, None),
+        concat!(
+            r#"{"sourceIPv6Address":"2001:db8::1","dataRecordsReliability":false,"interfaceName":"eth\"0\"","#,
+            r#""flowStartSeconds":"2026-11-21T00:00:00.000Z","#,
+            r#""flowStartMicroseconds":"2026-11-21T00:00:00.123456Z","#,
+            r#""flowStartNanoseconds":"2026-11-21T00:00:00.123456789Z","#,
+            r#""samplingProbability":0.1,"samplingProbability#2":0.1,"mplsTopLabelStackSection":"0102fc","#,
+            r#""mibObjectValueInteger":-5}"#,
+            "\n"
+        )
+    );
+}
+
+#[test]
+fn what_is_unknown_or_does_not_fit_is_kept_in_hexadecimal() {
+    let template = data(&[(0, 32767, 2), (99_999, 5, 3), (0, 8, 3), (0, 276, 1), (0, 210, 2)]);
+    let mut record = RecordWriter::new();
+    record.fixed(&[1, 2]).fixed(b"abc").fixed(&[192, 0, 2]).fixed(&[7]).fixed(&[0, 0]);
+    assert_eq!(
+        line(template, &record, None),
+        concat!(
+            r#"{"e0id32767":"0102","e99999id5":"616263","sourceIPv4Address":"c00002","#,
+            r#""dataRecordsReliability":"07"}"#,
+            "\n"
+        )
+    );
+}
+
+#[test]
+fn an_options_record_is_marked() {
+    let template = TemplateRecord { scope_fields: 1, ..iana(&[(149, 4), (41, 8)]) };
+    let mut record = RecordWriter::new();
+    record.unsigned(1, 4).unsigned(2, 8);
+    assert_eq!(
+        line(template, &record, None),
+        "{\"options\":true,\"observationDomainId\":1,\"exportedMessageTotalCount\":2}\n"
+    );
+}
+
+#[test]
+fn a_record_of_padding_only_is_an_empty_object() {
+    let mut record = RecordWriter::new();
+    assert_eq!(line(iana(&[(210, 1)]), record.fixed(&[0]), None), "{}\n");
+}

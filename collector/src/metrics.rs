@@ -1,0 +1,155 @@
+//! The collector's metrics. Handles are made once at start and cloned; none is looked up on the data path.
+
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+
+/// Bucket bounds of histograms, in seconds.
+pub(crate) const BUCKETS: &[(&str, &[f64])] = &[(
+    "ipfix_collector_output_write_duration_seconds",
+    &[0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 20.0, 60.0],
+)];
+
+/// What one transport has brought.
+#[derive(Clone, Debug)]
+pub(crate) struct TransportMetrics {
+    pub(crate) messages: Counter,
+    pub(crate) octets: Counter,
+}
+
+/// What all sessions count.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionMetrics {
+    pub(crate) sctp: TransportMetrics,
+    pub(crate) tcp: TransportMetrics,
+    pub(crate) data: Counter,
+    pub(crate) options: Counter,
+    pub(crate) templates_received: Counter,
+    pub(crate) options_templates_received: Counter,
+    pub(crate) withdrawals: Counter,
+    pub(crate) no_template: Counter,
+    pub(crate) malformed: Counter,
+    pub(crate) limit: Counter,
+    pub(crate) malformed_messages: Counter,
+    pub(crate) lost: Counter,
+    pub(crate) templates: Gauge,
+    pub(crate) associations: Gauge,
+    pub(crate) associations_refused: Counter,
+    pub(crate) cookies: Counter,
+    pub(crate) cookie_echoes: Counter,
+    pub(crate) asap_ignored: Counter,
+}
+
+/// What one output counts.
+#[derive(Clone, Debug)]
+pub(crate) struct OutputMetrics {
+    pub(crate) written: Counter,
+    pub(crate) duplicates: Counter,
+    pub(crate) duplicates_suppressed: Counter,
+    pub(crate) failures: Counter,
+    pub(crate) write_duration: Histogram,
+    pub(crate) queue_depth: Gauge,
+}
+
+impl SessionMetrics {
+    pub(crate) fn new() -> Self {
+        describe_sessions();
+        let transport = |transport: &'static str| TransportMetrics {
+            messages: counter!("ipfix_collector_messages_received_total", "transport" => transport),
+            octets: counter!("ipfix_collector_received_bytes_total", "transport" => transport),
+        };
+        let received =
+            |kind: &'static str| counter!("ipfix_collector_records_received_total", "kind" => kind);
+        let dropped =
+            |reason: &'static str| counter!("ipfix_collector_records_dropped_total", "reason" => reason);
+        Self {
+            sctp: transport("sctp"),
+            tcp: transport("tcp"),
+            data: received("data"),
+            options: received("options"),
+            templates_received: received("template"),
+            options_templates_received: received("options_template"),
+            withdrawals: received("withdrawal"),
+            no_template: dropped("no_template"),
+            malformed: dropped("malformed"),
+            limit: dropped("limit"),
+            malformed_messages: counter!("ipfix_collector_messages_malformed_total"),
+            lost: counter!("ipfix_collector_records_lost_total"),
+            templates: gauge!("ipfix_collector_templates"),
+            associations: gauge!("ipfix_collector_associations", "state" => "up"),
+            associations_refused: counter!("ipfix_collector_associations_refused_total"),
+            cookies: counter!("ipfix_collector_cookies_sent_total"),
+            cookie_echoes: counter!("ipfix_collector_cookie_echoes_received_total"),
+            asap_ignored: counter!("ipfix_collector_asap_messages_ignored_total"),
+        }
+    }
+}
+
+impl OutputMetrics {
+    pub(crate) fn new(output: &str, capacity: u64, counts_duplicates: bool) -> Self {
+        describe_outputs();
+        let output = output.to_owned();
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        gauge!("ipfix_collector_queue_capacity_bytes", "output" => output.clone()).set(capacity as f64);
+        let result = |result: &'static str| counter!("ipfix_collector_output_records_total", "output" => output.clone(), "result" => result);
+        Self {
+            written: result("written"),
+            duplicates: result("duplicate"),
+            duplicates_suppressed: if counts_duplicates {
+                counter!("ipfix_collector_duplicates_suppressed_total")
+            } else {
+                Counter::noop()
+            },
+            failures: counter!("ipfix_collector_output_write_failures_total", "output" => output.clone()),
+            write_duration: histogram!("ipfix_collector_output_write_duration_seconds", "output" => output.clone()),
+            queue_depth: gauge!("ipfix_collector_queue_depth_records", "output" => output.clone()),
+        }
+    }
+}
+
+fn describe_sessions() {
+    describe_counter!("ipfix_collector_messages_received_total", "IPFIX messages received");
+    describe_counter!("ipfix_collector_received_bytes_total", "Octets of IPFIX messages received");
+    describe_counter!("ipfix_collector_records_received_total", "Records received in well-formed messages");
+    describe_counter!(
+        "ipfix_collector_records_dropped_total",
+        "Records that were received and are in no output; sets without a template and malformed messages count once each, \
+         because their records cannot be counted"
+    );
+    describe_counter!(
+        "ipfix_collector_messages_malformed_total",
+        "IPFIX messages discarded whole as malformed"
+    );
+    describe_counter!("ipfix_collector_records_lost_total", "Records that sequence numbers show missing");
+    describe_gauge!("ipfix_collector_templates", "Templates known, of all sessions");
+    describe_gauge!("ipfix_collector_associations", "Associations with exporters");
+    describe_counter!(
+        "ipfix_collector_associations_refused_total",
+        "Associations aborted because there were too many"
+    );
+    describe_counter!("ipfix_collector_cookies_sent_total", "Cookies (durable acknowledgements) sent");
+    describe_counter!(
+        "ipfix_collector_cookie_echoes_received_total",
+        "ASAP_COOKIE_ECHO messages received from exporters"
+    );
+    describe_counter!(
+        "ipfix_collector_asap_messages_ignored_total",
+        "Other ASAP messages received on data associations"
+    );
+}
+
+fn describe_outputs() {
+    describe_counter!("ipfix_collector_output_records_total", "Records by what the output did with them");
+    describe_counter!(
+        "ipfix_collector_duplicates_suppressed_total",
+        "Flow records received again and not written again, by their identity"
+    );
+    describe_counter!(
+        "ipfix_collector_output_write_failures_total",
+        "Writes that failed and were tried again"
+    );
+    describe_histogram!("ipfix_collector_output_write_duration_seconds", "Time taken by one write");
+    describe_gauge!("ipfix_collector_queue_depth_records", "Records waiting for the output");
+    describe_gauge!("ipfix_collector_queue_capacity_bytes", "Octets that may wait for the output");
+}

@@ -1,0 +1,268 @@
+//! One association with an exporter, from accept to its end: decode, hand to the outputs, acknowledge.
+//!
+//! While an output's queue is full nothing is read, so the association's window closes; cookies go on, and say that the
+//! collector is alive but slow. Whatever the association's end, what was received before it goes to the outputs.
+#![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
+
+mod acks;
+mod decoder;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use delivery::cookie::{Cookie, State};
+use rserpool_proto::wire;
+use service::Shutdown;
+use tokio::time::{sleep_until, timeout};
+use tracing::{debug, info};
+use transport::{Association, Event, LossReason, Message, MsgOut, PeerAddress, Ppid};
+
+use self::acks::Acks;
+pub(crate) use self::acks::Signer;
+pub(crate) use self::decoder::Decoder;
+use crate::metrics::{SessionMetrics, TransportMetrics};
+use crate::output::{Batch, Closed, Letter, Outputs};
+
+/// Octets of lines gathered while more messages are at hand.
+const BATCH_OCTETS: usize = 64 << 10;
+/// A queue that is full for longer makes cookies say "slow".
+const SLOW: Duration = Duration::from_secs(1);
+/// At the collector's end, how long a session waits for its last sync, and for its shutdown.
+const END: Duration = Duration::from_secs(5);
+
+/// What every session is given.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) outputs: Outputs,
+    pub(crate) metrics: SessionMetrics,
+    /// None: this collector sends no cookies.
+    pub(crate) signer: Option<Arc<Signer>>,
+    pub(crate) shutdown: Shutdown,
+}
+
+struct Session {
+    association: Association,
+    decoder: Decoder,
+    acks: Acks,
+    outputs: Outputs,
+    metrics: SessionMetrics,
+    transport: TransportMetrics,
+    signer: Option<Arc<Signer>>,
+}
+
+/// Why a session is over.
+enum End {
+    Lost(LossReason),
+    /// This side ended it.
+    Aborted,
+    /// The collector is about to end.
+    Shutdown,
+}
+
+/// Serves `association` until it ends or the collector does.
+pub(crate) async fn serve(association: Association, shared: Shared) {
+    let Shared { outputs, metrics, signer, shutdown } = shared;
+    let peer = association.peer();
+    let transport = match peer {
+        PeerAddress::Tcp(_) => metrics.tcp.clone(),
+        PeerAddress::Sctp { .. } | PeerAddress::Sim(_) => metrics.sctp.clone(),
+    };
+    let acks = Acks::new(signer.clone(), outputs.progress());
+    let decoder = Decoder::new(metrics.clone());
+    let mut session = Session { association, decoder, acks, outputs, metrics, transport, signer };
+    session.metrics.associations.increment(1);
+    info!(%peer, "exporter connected");
+    match session.run(&shutdown).await {
+        Ok(End::Lost(reason)) => info!(%peer, %reason, "exporter gone"),
+        Ok(End::Aborted) => {}
+        Ok(End::Shutdown) => session.leave().await,
+        // The collector ends with its output.
+        Err(Closed) => session.association.abort(),
+    }
+    session.metrics.associations.decrement(1);
+}
+
+impl Session {
+    async fn run(&mut self, shutdown: &Shutdown) -> Result<End, Closed> {
+        let mut requested = std::pin::pin!(shutdown.requested());
+        loop {
+            let event = tokio::select! {
+                event = self.association.recv() => event,
+                () = turn(&self.acks) => {
+                    self.acknowledge();
+                    continue;
+                }
+                () = &mut requested => return Ok(End::Shutdown),
+            };
+            let end = self.take(event).await;
+            self.flush().await?;
+            if let Some(end) = end {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Takes in an event and those at hand behind it, until a batch is full.
+    async fn take(&mut self, mut event: Event) -> Option<End> {
+        loop {
+            match event {
+                Event::Message(message) => {
+                    if let Some(end) = self.message(&message) {
+                        return Some(end);
+                    }
+                }
+                Event::Restarted => {
+                    debug!(peer = %self.association.peer(), "exporter restarted its association");
+                    self.decoder.restart();
+                    self.acks.restart();
+                }
+                Event::Lost(reason) => return Some(End::Lost(reason)),
+                _ => {}
+            }
+            if self.decoder.waiting() >= BATCH_OCTETS {
+                return None;
+            }
+            event = tokio::select! {
+                biased;
+                event = self.association.recv() => event,
+                () = std::future::ready(()) => return None,
+            };
+        }
+    }
+
+    fn message(&mut self, Message { stream, ppid, data, .. }: &Message) -> Option<End> {
+        if *ppid == Ppid::ASAP {
+            self.asap(data);
+            return None;
+        }
+        self.transport.messages.increment(1);
+        self.transport.octets.increment(data.len() as u64);
+        if let Err(hopeless) = self.decoder.message(*stream, data, wall_clock()) {
+            info!(peer = %self.association.peer(), reason = %hopeless, "association aborted");
+            self.association.abort();
+            return Some(End::Aborted);
+        }
+        if self.decoder.is_asked_for_cookies() {
+            self.acks.ask(Instant::now());
+        }
+        None
+    }
+
+    /// The only ASAP message of use here is a cookie of another collector, and that is a hint.
+    fn asap(&self, octets: &[u8]) {
+        let peer = self.association.peer();
+        match wire::Message::decode(octets) {
+            Ok(wire::Message::CookieEcho(echo)) => {
+                self.metrics.cookie_echoes.increment(1);
+                let cookie = self.signer.as_ref().map(|signer| Cookie::decode(&echo.cookie, &signer.keys));
+                debug!(%peer, ?cookie, "exporter comes from another collector");
+            }
+            other => {
+                self.metrics.asap_ignored.increment(1);
+                debug!(%peer, message = ?other.map(|message| message.message_type()), "ASAP message ignored");
+            }
+        }
+    }
+
+    /// Gives what was decoded to the outputs, waiting while they are full; cookies go on meanwhile.
+    async fn flush(&mut self) -> Result<(), Closed> {
+        let decoded = self.decoder.take();
+        if decoded.is_empty() {
+            return Ok(());
+        }
+        let (has_text, has_letter) = (!decoded.runs.is_empty(), !decoded.letters.is_empty());
+        let (ticket, number) = self.acks.wait_for(decoded.numbers(), has_text, has_letter);
+        let (outputs, progress) = (self.outputs.clone(), Arc::clone(self.acks.progress()));
+        let mut push = std::pin::pin!(async move {
+            if has_letter {
+                let letter = Letter { line: decoded.letters, progress: Arc::clone(&progress), number };
+                outputs.dead_letter.push(letter).await;
+            }
+            if !has_text {
+                return Ok(());
+            }
+            let (text, runs, records) = (decoded.text, decoded.runs, decoded.records);
+            outputs.push(Arc::new(Batch { text, runs, records, progress, ticket })).await
+        });
+        let slow = tokio::time::Instant::now() + SLOW;
+        let mut is_slow = false;
+        let pushed = loop {
+            tokio::select! {
+                biased;
+                pushed = &mut push => break pushed,
+                () = turn(&self.acks) => self.acknowledge(),
+                () = sleep_until(slow), if !is_slow => {
+                    is_slow = true;
+                    self.acks.set_state(State::Slow);
+                }
+            }
+        };
+        if is_slow {
+            self.acks.set_state(State::Ok);
+        }
+        pushed
+    }
+
+    /// Takes in what the outputs have synced, and sends a cookie if it is due.
+    fn acknowledge(&mut self) {
+        self.acks.collect();
+        if let Some(cookie) = self.acks.cookie(Instant::now()) {
+            self.send(cookie);
+        }
+    }
+
+    fn send(&self, cookie: Vec<u8>) {
+        let message = wire::Message::Cookie(wire::asap::cookie::Cookie { cookie, unknown: Vec::new() });
+        match message.to_octets() {
+            // A full send queue means that the exporter does not read: the next cookie tells the same and more.
+            Ok(octets) => match self.association.try_send(MsgOut::new(Ppid::ASAP, octets)) {
+                Ok(()) => self.metrics.cookies.increment(1),
+                Err(error) => debug!(peer = %self.association.peer(), %error, "cookie not sent"),
+            },
+            Err(error) => debug!(%error, "cookie not encoded"),
+        }
+    }
+
+    /// Waits for the last sync, tells the exporter and closes gracefully.
+    async fn leave(&mut self) {
+        let settled = timeout(END, async {
+            loop {
+                self.acks.collect();
+                if self.acks.is_settled() {
+                    return;
+                }
+                self.acks.progress().news().await;
+            }
+        });
+        let settled = settled.await.is_ok();
+        self.acks.set_state(State::Draining);
+        if let Some(cookie) = self.acks.make(Instant::now()) {
+            self.send(cookie);
+        }
+        let peer = self.association.peer();
+        match self.association.shutdown(END).await {
+            Ok(()) => info!(%peer, settled, "association closed"),
+            Err(error) => info!(%peer, settled, %error, "association closed"),
+        }
+    }
+}
+
+/// Waits until there is something to collect or a cookie is due. Cancel safe.
+async fn turn(acks: &Acks) {
+    let due = async {
+        match acks.due() {
+            Some(due) => sleep_until(due.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = acks.progress().news() => {}
+        () = due => {}
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+fn wall_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
