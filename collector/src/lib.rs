@@ -13,7 +13,9 @@ mod metrics;
 mod output;
 mod session;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 pub use config::Config;
 use service::config::{Http, Invalid};
@@ -74,6 +76,11 @@ pub enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+}
+
+/// Runs the command line `arguments`, the first of which is the name of the program.
+pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    service::main_from::<Collector>(arguments)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
