@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use transport::{
     ConnectError, Endpoint, EndpointConfig, Event, LossReason, MsgOut, Outcome, PeerAddress, Ppid,
-    Reliability, Token, sim,
+    Reliability, SendError, Token, sim,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -85,6 +85,18 @@ async fn many_associations_share_an_endpoint_in_both_directions() {
         }
     }
     assert_eq!((left.counters().connected, left.counters().accepted), (100, 100));
+}
+
+#[tokio::test]
+async fn a_stream_beyond_those_agreed_on_is_refused() {
+    let mut few = config();
+    few.streams = 3;
+    let (server, client) = (Endpoint::bind(few).unwrap(), endpoint());
+    let _listener = server.listen(4739).await.unwrap();
+    let association = client.connect(server.peer_address(4739)).await.unwrap();
+    let message = |stream| MsgOut { stream, ..MsgOut::new(Ppid::IPFIX, "x") };
+    assert_eq!(association.send(message(2)).await, Ok(()));
+    assert_eq!(association.send(message(3)).await, Err(SendError::Stream(3)));
 }
 
 #[tokio::test]
