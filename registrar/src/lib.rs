@@ -1,1 +1,73 @@
-//! The RSerPool registrar: keeps the handlespace and resolves pool handles.
+//! The RSerPool registrar: keeps the handlespace and resolves pool handles (RFC 5352).
+//!
+//! One machine ([`rserpool_proto::registrar::Registrar`]) in one task decides; associations, listeners, metrics and
+//! the clock stand around it ([`run`]).
+
+mod config;
+mod driver;
+mod metrics;
+mod resolve;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use service::config::{Http, Invalid};
+use service::{Context, Daemon, Failure, Shell};
+
+pub use config::{Addresses, Config, Limits, Listen, ProfileName, Registration, Timers};
+pub use driver::run;
+
+/// The annotated configuration.
+pub const SAMPLE: &str = include_str!("../../deploy/config/registrar.toml");
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    service::main::<RegistrarDaemon>()
+}
+
+/// Runs a command line; its first word is the name the program was called by.
+pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    service::main_from::<RegistrarDaemon>(arguments)
+}
+
+/// The registrar as the shell of the daemons sees it.
+#[derive(Debug)]
+pub struct RegistrarDaemon;
+
+/// The registrar's own subcommands.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Ask a registrar for the elements of a pool and print them
+    Resolve(resolve::Arguments),
+}
+
+impl Daemon for RegistrarDaemon {
+    const NAME: &'static str = "rserpool-registrar";
+    const SHORT: &'static str = "registrar";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const ABOUT: &'static str =
+        "Keeps track of the servers of each pool and tells clients who they are (RSerPool)";
+    const SAMPLE: &'static str = SAMPLE;
+    const METRICS_PREFIX: &'static str = "rserpool";
+
+    type Config = Config;
+    type Command = Command;
+
+    fn http(config: &Config) -> Option<Http> {
+        Some(config.http)
+    }
+
+    fn validate(config: &Config) -> Result<(), Invalid> {
+        config::validate(config)
+    }
+
+    async fn run(config: Config, context: Context) -> Result<(), Failure> {
+        run(config, context).await
+    }
+
+    fn command(command: Command, _shell: &Shell) -> Result<(), Failure> {
+        match command {
+            Command::Resolve(arguments) => resolve::run(&arguments),
+        }
+    }
+}

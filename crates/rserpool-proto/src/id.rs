@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Identifies one pool element within its pool (RFC 5354 section 3.14); never zero on the wire.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PeId(pub u32);
 
 impl fmt::Display for PeId {
@@ -14,7 +14,7 @@ impl fmt::Display for PeId {
 }
 
 /// Identifies one registrar (ENRP server); zero means "not known yet" (RFC 5354 section 3.10).
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RegistrarId(pub u32);
 
 impl RegistrarId {
@@ -25,6 +25,18 @@ impl RegistrarId {
 impl fmt::Display for RegistrarId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}", self.0)
+    }
+}
+
+impl fmt::Debug for PeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PeId({self})")
+    }
+}
+
+impl fmt::Debug for RegistrarId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RegistrarId({self})")
     }
 }
 

@@ -1,7 +1,30 @@
 //! RSerPool (RFC 5352 to 5356) as sans-IO machines: wire codec, handlespace, policies.
+//!
+//! * [`wire`]: ASAP messages, parameters and error causes.
+//! * [`handlespace`], [`policy`]: pools and selection.
+//! * [`pe::PoolElement`], [`pu::PoolUser`], [`registrar::Registrar`]: the three roles.
+//!
+//! Machines have the same verbs: commands and `handle_*` take the time, `poll_output` drains what to
+//! do, `poll_timeout` tells the next deadline for `handle_timeout`. They read no clock, open no
+//! socket, and draw randomness from a seed.
 
+pub mod handlespace;
+pub mod pe;
+pub mod policy;
+pub mod pu;
+pub mod registrar;
 pub mod wire;
 
+mod address;
+mod hunt;
 mod id;
+mod inbox;
+mod output;
+mod profile;
+mod random;
+mod timers;
 
+pub use address::{ENCAPSULATION_PORT, Protocol, RegistrarAddress, Remote, UserTransport};
 pub use id::{ConnectionId, InvalidPoolHandle, PeId, PoolHandle, RegistrarId};
+pub use output::{LostReason, Output};
+pub use profile::Profile;

@@ -1,1 +1,29 @@
-//! Tokio drivers of the RSerPool machines: `PoolElement` and `PoolUser`.
+//! Tokio drivers of the RSerPool machines: [`PoolElement`] keeps a server registered in a pool, [`PoolUser`] finds
+//! the servers of a pool.
+//!
+//! Each runs in a task of its own and talks ASAP with registrars over userland SCTP, through the
+//! [`transport::Endpoint`] the daemon shares, or over TCP. Associations between pool users and pool elements
+//! are the daemons' own: nothing here ends one, whatever happens to a registrar.
+//! [`Connections`] carries the associations of any such machine, the registrar's too.
+
+mod address;
+mod connections;
+mod driver;
+mod pool_element;
+mod pool_user;
+
+pub use address::{ASAP_PORT, InvalidRegistrarAddress, RegistrarAddress};
+pub use connections::{ConnectionEvent, Connections, NotSent};
+pub use pool_element::{
+    Causes, DeregisterError, PoolElement, PoolElementConfig, PoolElementEvent, PoolElementState,
+};
+pub use pool_user::{PoolUser, PoolUserConfig, PoolUserState, Selected};
+pub use rserpool_proto::pe::ConfigError;
+pub use rserpool_proto::wire;
+pub use rserpool_proto::wire::{CauseCode, ErrorCause, Load, Policy, TransportUse};
+pub use rserpool_proto::{PeId, PoolHandle, Profile, Protocol, UserTransport};
+
+/// Spreads the timers of machines that started together, and draws identifiers.
+fn seed() -> u64 {
+    getrandom::u64().expect("the operating system has randomness")
+}

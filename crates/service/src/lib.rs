@@ -33,7 +33,7 @@ pub use exit::{Exit, Failure, OrExit};
 pub use health::{Condition, Health, PULSE_LIMIT, Pulse};
 pub use http::HttpServer;
 pub use metrics::{DEFAULT_BUCKETS, Metrics};
-pub use shell::{Shell, main};
+pub use shell::{Shell, main, main_from};
 pub use shutdown::Shutdown;
 
 /// One daemon, as the shell sees it.

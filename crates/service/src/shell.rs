@@ -1,5 +1,6 @@
 //! Runs a daemon: runtime, metrics, HTTP server, signals, service manager.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -28,7 +29,12 @@ pub struct Shell {
 
 /// Runs the command line of daemon `D`: this is all of its `main`.
 pub fn main<D: Daemon>() -> ExitCode {
-    let (options, command) = match cli::parse::<D>(std::env::args_os()) {
+    main_from::<D>(std::env::args_os())
+}
+
+/// As [`main`], with these arguments; the first one is the name the program was called by.
+pub fn main_from<D: Daemon>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let (options, command) = match cli::parse::<D>(arguments) {
         Ok(parsed) => parsed,
         Err(error) => {
             let code = if error.use_stderr() { Exit::Usage } else { Exit::Done };

@@ -5,7 +5,7 @@
 //!
 //! * userland SCTP in UDP (RFC 9260, RFC 3758, RFC 6951): [`Endpoint`];
 //! * TCP with the framer that IPFIX and ASAP share: [`tcp`];
-//! * an in-process pair on tokio's clock, for tests (to come).
+//! * an in-process pair on tokio's clock, for tests: [`sim`].
 //!
 //! Kernel SCTP gets its own folder beside `userland`; what is here promises only what every back end
 //! can tell.
@@ -21,6 +21,7 @@ mod link;
 mod listener;
 mod message;
 mod profile;
+pub mod sim;
 mod status;
 pub mod tcp;
 mod userland;

@@ -200,7 +200,8 @@ impl Link {
             self.wake.wake();
         }
         if matches!(event, Event::Sent { .. }) {
-            self.discharge(OVERHEAD);
+            lock(&self.outbound).charged -= OVERHEAD;
+            self.space.notify_waiters();
         }
         Some(event)
     }
@@ -280,24 +281,18 @@ impl Link {
         let mut outbound = lock(&self.outbound);
         outbound.live -= 1;
         let dry = outbound.live == 0;
-        drop(outbound);
-        let mut inbound = lock(&self.inbound);
-        if let Some(token) = token {
-            inbound.queue.push_back(Event::Sent { token, outcome });
-        }
-        inbound.dry = dry;
-        drop(inbound);
-        if token.is_some() || dry {
-            self.ready.notify_one();
-        }
-        self.discharge(if token.is_some() { octets } else { octets + OVERHEAD });
-    }
-
-    fn discharge(&self, octets: usize) {
-        let mut outbound = lock(&self.outbound);
-        outbound.charged -= octets;
+        // The overhead of a message with a token is charged until the outcome was read.
+        outbound.charged -= if token.is_some() { octets } else { octets + OVERHEAD };
         drop(outbound);
         self.space.notify_waiters();
+        if token.is_none() && !dry {
+            return;
+        }
+        let mut inbound = lock(&self.inbound);
+        inbound.queue.extend(token.map(|token| Event::Sent { token, outcome }));
+        inbound.dry = dry;
+        drop(inbound);
+        self.ready.notify_one();
     }
 
     /// Moves events in as long as there is room. Returns whether there is room left; if not, the back end
@@ -334,6 +329,15 @@ impl Link {
     pub(crate) fn close_sending(&self) {
         lock(&self.outbound).closing = true;
         self.space.notify_waiters();
+    }
+
+    /// Whether everything accepted has reached its end.
+    pub(crate) fn is_dry(&self) -> bool {
+        lock(&self.outbound).live == 0
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        lock(&self.outbound).closing
     }
 
     /// The association is over. What was not sent is reported as unknown first.

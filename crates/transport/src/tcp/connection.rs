@@ -2,18 +2,18 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
 
-use super::{Options, framer};
+use super::{Options, framer, sys};
 use crate::link::{Link, Request, Wake};
 use crate::{Association, Event, LossReason, MsgOut, Outcome, PeerAddress, Profile};
 
@@ -39,12 +39,14 @@ pub(super) fn start(stream: TcpStream, options: &Options) -> io::Result<Associat
     let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
     let signals = Arc::new(Signals::default());
     let wake = Box::new(Arc::clone(&signals));
+    let profile = options.profile.clone();
     let link = Link::new(PeerAddress::Tcp(local), PeerAddress::Tcp(peer), options.queues, true, wake);
     let association = Association::new(Arc::clone(&link));
     tokio::spawn(async move {
-        let reason = Connection { link: &link, signals: &signals, peer_closed: AtomicBool::new(false) }
-            .run(stream)
-            .await;
+        let reason =
+            Connection { link: &link, signals: &signals, profile, peer_closed: AtomicBool::new(false) }
+                .run(stream)
+                .await;
         link.end(reason);
     });
     Ok(association)
@@ -53,28 +55,28 @@ pub(super) fn start(stream: TcpStream, options: &Options) -> io::Result<Associat
 fn set_options(stream: &TcpStream, profile: &Profile) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
-    // Keep-alive counts in whole seconds; the user time-out decides.
+    // Keep-alive counts in whole seconds; `watch` decides.
     let interval = Duration::from_secs((profile.heartbeat.as_secs()).max(1));
     let keepalive = TcpKeepalive::new().with_time(interval).with_interval(interval);
     socket.set_tcp_keepalive(&keepalive)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(profile.silence))?;
+    // No user time-out: it would end a connection whose peer only does not read.
     Ok(())
 }
 
 struct Connection<'a> {
     link: &'a Link,
     signals: &'a Signals,
+    profile: Profile,
     /// The peer's FIN came.
     peer_closed: AtomicBool,
 }
 
 impl Connection<'_> {
-    async fn run(&self, mut stream: TcpStream) -> LossReason {
-        let (read, write) = stream.split();
+    async fn run(&self, stream: TcpStream) -> LossReason {
         let reason = tokio::select! {
-            reason = self.read(read) => reason,
-            reason = self.write(write) => reason,
+            reason = self.read(&stream) => reason,
+            reason = self.write(&stream) => reason,
+            reason = self.watch(&stream) => reason,
         };
         if !matches!(reason, LossReason::Closed | LossReason::PeerClosed) {
             // Tells the peer by a reset.
@@ -84,7 +86,7 @@ impl Connection<'_> {
     }
 
     /// Reads until something breaks; after the peer's FIN the writing side decides.
-    async fn read(&self, mut half: ReadHalf<'_>) -> LossReason {
+    async fn read(&self, stream: &TcpStream) -> LossReason {
         let mut buffer = BytesMut::new();
         loop {
             let mut broken = None;
@@ -103,9 +105,13 @@ impl Connection<'_> {
                 continue;
             }
             buffer.reserve(CHUNK);
-            match half.read_buf(&mut buffer).await {
+            if let Err(error) = stream.readable().await {
+                return lost(&error);
+            }
+            match stream.try_read_buf(&mut buffer) {
                 Ok(0) => break,
                 Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return lost(&error),
             }
         }
@@ -121,7 +127,7 @@ impl Connection<'_> {
         std::future::pending().await
     }
 
-    async fn write(&self, mut half: WriteHalf<'_>) -> LossReason {
+    async fn write(&self, stream: &TcpStream) -> LossReason {
         let (mut queue, mut octets) = (VecDeque::new(), Vec::new());
         let mut finished = false;
         loop {
@@ -131,7 +137,7 @@ impl Connection<'_> {
                 return LossReason::Aborted;
             }
             if !queue.is_empty() {
-                if let Err(reason) = self.write_all(&mut half, &mut queue, &mut octets).await {
+                if let Err(reason) = self.write_all(stream, &mut queue, &mut octets).await {
                     self.give_up(queue);
                     return reason;
                 }
@@ -139,7 +145,7 @@ impl Connection<'_> {
             }
             let peer_closed = self.peer_closed.load(Ordering::Acquire);
             if !finished && (peer_closed || request == Request::Shutdown) {
-                if let Err(error) = half.shutdown().await {
+                if let Err(error) = SockRef::from(stream).shutdown(Shutdown::Write) {
                     return lost(&error);
                 }
                 finished = true;
@@ -155,7 +161,7 @@ impl Connection<'_> {
     /// Writes what is queued, some messages at once.
     async fn write_all(
         &self,
-        half: &mut WriteHalf<'_>,
+        stream: &TcpStream,
         queue: &mut VecDeque<MsgOut>,
         octets: &mut Vec<u8>,
     ) -> Result<(), LossReason> {
@@ -172,8 +178,9 @@ impl Connection<'_> {
             let mut rest = &octets[..];
             while !rest.is_empty() {
                 tokio::select! {
-                    written = half.write(rest) => match written {
+                    writable = stream.writable() => match writable.and_then(|()| stream.try_write(rest)) {
                         Ok(n) => rest = &rest[n..],
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                         Err(error) => return Err(lost(&error)),
                     },
                     // A peer that does not read must not keep this side from aborting.
@@ -187,6 +194,19 @@ impl Connection<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Ends a connection whose path is dead: something waits for an answer, and for too long nothing
+    /// was acknowledged. A peer that does not read acknowledges window probes.
+    async fn watch(&self, stream: &TcpStream) -> LossReason {
+        loop {
+            tokio::time::sleep(self.profile.heartbeat).await;
+            let Ok(info) = sys::info(stream.as_fd()) else { continue };
+            self.link.publish(info.figures());
+            if info.unanswered >= 2 && info.silence >= self.profile.silence {
+                return LossReason::Silent(info.silence);
+            }
+        }
     }
 
     fn give_up(&self, queue: VecDeque<MsgOut>) {

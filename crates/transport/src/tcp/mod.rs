@@ -3,10 +3,11 @@
 //! Stream is always 0, everything is fully reliable, and the payload protocol is concluded from the
 //! first octet: 0 is IPFIX, anything else ASAP. `Delivered` only means: handed to the kernel. A process
 //! that is stopped keeps acknowledging, so silence is noticed only when the host or the path is gone
-//! (keep-alive and user time-out).
+//! (keep-alive, and a look at the kernel's figures each heartbeat).
 
 mod connection;
 mod framer;
+mod sys;
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +25,7 @@ use crate::{Association, ConnectError, Listener, PeerAddress, Profile, QueueLimi
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// Timing; of it `silence` (user time-out and keep-alive) and `connect`.
+    /// Timing; of it `heartbeat`, `silence` and `connect`.
     pub profile: Profile,
     /// Bounds of each connection's queues.
     pub queues: QueueLimits,

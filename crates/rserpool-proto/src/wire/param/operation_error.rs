@@ -23,7 +23,7 @@ use crate::wire::unknown::{Found, Report, parameters};
 use crate::wire::{EncodeError, WireError, writer};
 
 /// An error cause code (RFC 5354 section 3.12, table 2).
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct CauseCode(pub u16);
 
 macro_rules! cause_codes {
@@ -73,6 +73,12 @@ impl fmt::Display for CauseCode {
             "other" => write!(f, "cause {:#06x}", self.0),
             label => f.write_str(&label.replace('_', " ")),
         }
+    }
+}
+
+impl fmt::Debug for CauseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CauseCode({self})")
     }
 }
 

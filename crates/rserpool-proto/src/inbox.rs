@@ -1,0 +1,16 @@
+//! What every machine does first with received octets: decode, and prepare the ASAP_ERROR the rules ask for.
+
+use crate::wire::asap::error::AsapError;
+use crate::wire::{Message, MessageType, Report, WireError};
+
+/// Returns the message, and the ASAP_ERROR to answer with, if any (RFC 5352 section 2.2.14).
+///
+/// An ASAP_ERROR is never answered with another one.
+pub(crate) fn open(octets: &[u8]) -> (Result<Message, WireError>, Option<Message>) {
+    let mut report = Report::default();
+    let decoded = Message::decode_reporting(octets, &mut report);
+    let silent = report.is_empty() || MessageType::of(octets) == Some(MessageType::ERROR);
+    let causes = report.causes().to_vec();
+    let answer = (!silent).then(|| Message::Error(AsapError { causes, unknown: vec![] }));
+    (decoded, answer)
+}

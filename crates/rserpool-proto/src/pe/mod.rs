@@ -1,0 +1,418 @@
+//! The pool element's machine (RFC 5352 sections 3.1, 3.2, 3.4 and 3.6): keeps one element registered in
+//! one pool.
+//!
+//! It hunts for a registrar, registers, re-registers before the life ends and whenever the policy's
+//! values change, answers keep-alives, adopts a new home registrar, and deregisters. When its
+//! registrar is lost it hunts again and registers with the same identifier. Nothing here ever asks to end
+//! the associations with pool users: what happens is told in events only.
+//!
+//! Timers: T2, T3, T4, T5 (section 7.1). Deviations: after MAX-REG-ATTEMPT the profiles `fast` and `rsplib`
+//! report the failure and go on; a rejected registration is tried again later, because the
+//! condition may end at the registrar (an earlier self not yet expired, resources).
+
+mod deregistration;
+mod keep_alive;
+mod registration;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::hunt::{Hunt, Step};
+use crate::random::Random;
+use crate::timers::Timers;
+use crate::wire::{EncodeError, ErrorCause, Load, Message, Policy, Transport, WireError};
+use crate::{
+    ConnectionId, LostReason, Output, PeId, PoolHandle, Profile, RegistrarAddress, RegistrarId,
+    UserTransport, inbox,
+};
+
+/// Connections of registrars that want to become home, at once.
+const MAX_ACCEPTED: usize = 8;
+
+/// What a pool element registers, and where.
+#[derive(Clone, Debug)]
+pub struct PoolElementConfig {
+    /// The pool.
+    pub pool: PoolHandle,
+    /// The identifier; `None`: a random one, and another one when it is taken.
+    pub pe: Option<PeId>,
+    /// Where the element serves.
+    pub transport: UserTransport,
+    /// The pool's policy, with this element's values.
+    pub policy: Policy,
+    /// The registrars to choose from.
+    pub registrars: Vec<RegistrarAddress>,
+    /// Timers and thresholds.
+    pub profile: Profile,
+}
+
+/// Says why a pool element cannot be registered by anyone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The user transport has no address.
+    #[error("the user transport has no address")]
+    NoAddress,
+    /// Zero is no identifier.
+    #[error("the pool element identifier is zero")]
+    ZeroIdentifier,
+    /// The registration does not fit a message.
+    #[error("the registration does not fit a message")]
+    TooLong(#[from] EncodeError),
+}
+
+/// What happened to the registration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// A connection to a registrar is up.
+    RegistrarFound {
+        /// The registrar.
+        address: RegistrarAddress,
+    },
+    /// The home registrar is lost; another one is being looked for.
+    RegistrarLost {
+        /// The registrar, where we connected to it.
+        address: Option<RegistrarAddress>,
+        /// Why.
+        reason: LostReason,
+    },
+    /// The element is registered: the first time, or again after it was not.
+    Registered {
+        /// The element.
+        pe: PeId,
+        /// What the registrar modified.
+        warnings: Vec<ErrorCause>,
+    },
+    /// A registration was confirmed or its values updated.
+    Reregistered {
+        /// The element.
+        pe: PeId,
+    },
+    /// The registrar refused the registration.
+    Rejected {
+        /// The element.
+        pe: PeId,
+        /// Why.
+        causes: Vec<ErrorCause>,
+        /// When it is tried again; `None`: not before the next [`PoolElement::register`].
+        retry: Option<Duration>,
+    },
+    /// MAX-REG-ATTEMPT registrations in a row were not answered.
+    RegistrationFailed {
+        /// How many.
+        attempts: u32,
+        /// No more are sent before the next [`PoolElement::register`].
+        stopped: bool,
+    },
+    /// The registrar says that the registration's life has ended; the element registers again.
+    Expired,
+    /// A registrar made itself our home.
+    HomeAdopted {
+        /// The registrar.
+        registrar: RegistrarId,
+    },
+    /// The element is out of the pool, as asked.
+    Deregistered,
+    /// No registrar confirmed the deregistration; the registration ends with its life.
+    DeregistrationFailed,
+    /// A registrar complains about a message of ours.
+    ErrorReceived {
+        /// About what.
+        causes: Vec<ErrorCause>,
+    },
+    /// A registrar sent something we cannot read; discarded.
+    Malformed(WireError),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Goal {
+    Nothing,
+    Registered,
+    Deregistered,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    /// Not registered, or not known to be.
+    Unregistered,
+    /// A registration is on its way; `again` when the element was registered before.
+    Registering { again: bool },
+    /// Registered.
+    Registered,
+    /// Refused; waits for the retry.
+    Rejected,
+    /// A deregistration is on its way.
+    Deregistering,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Timer {
+    T2,
+    T3,
+    T4,
+    Retry,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Home {
+    connection: ConnectionId,
+    address: Option<RegistrarAddress>,
+    registrar: RegistrarId,
+}
+
+/// Keeps one pool element registered.
+#[derive(Debug)]
+pub struct PoolElement {
+    pool: PoolHandle,
+    pe: PeId,
+    pe_is_random: bool,
+    transport: Transport,
+    encapsulation: Option<u16>,
+    policy: Policy,
+    profile: Profile,
+    random: Random,
+    hunt: Hunt,
+    goal: Goal,
+    stage: Stage,
+    home: Option<Home>,
+    accepted: BTreeSet<ConnectionId>,
+    timers: Timers<Timer>,
+    /// Unanswered requests in a row.
+    attempts: u32,
+    /// Rejections in a row.
+    rejections: u32,
+    /// Values changed while a registration was on its way.
+    changed: bool,
+    /// Some registrar may hold a registration of ours.
+    known: bool,
+    outputs: VecDeque<Output<Event>>,
+}
+
+impl PoolElement {
+    /// Returns an element that does nothing until [`PoolElement::register`].
+    pub fn new(config: PoolElementConfig, seed: u64) -> Result<PoolElement, ConfigError> {
+        let mut random = Random::new(seed);
+        let (transport, encapsulation) = config.transport.to_wire().ok_or(ConfigError::NoAddress)?;
+        if config.pe == Some(PeId(0)) {
+            return Err(ConfigError::ZeroIdentifier);
+        }
+        let element = PoolElement {
+            pool: config.pool,
+            pe: config.pe.unwrap_or_else(|| PeId(random.identifier())),
+            pe_is_random: config.pe.is_none(),
+            transport,
+            encapsulation,
+            policy: config.policy,
+            profile: config.profile,
+            hunt: Hunt::new(config.registrars, &config.profile),
+            random,
+            goal: Goal::Nothing,
+            stage: Stage::Unregistered,
+            home: None,
+            accepted: BTreeSet::new(),
+            timers: Timers::new(),
+            attempts: 0,
+            rejections: 0,
+            changed: false,
+            known: false,
+            outputs: VecDeque::new(),
+        };
+        element.registration().to_octets()?;
+        Ok(element)
+    }
+
+    /// Returns the element's identifier.
+    pub fn pe(&self) -> PeId {
+        self.pe
+    }
+
+    /// Returns whether a registrar has confirmed the registration and has not been lost since.
+    pub fn is_registered(&self) -> bool {
+        matches!(self.stage, Stage::Registered | Stage::Registering { again: true })
+    }
+
+    /// Returns whether a connection to a registrar is up.
+    pub fn is_connected(&self) -> bool {
+        self.home.is_some()
+    }
+
+    /// Registers the element and keeps it registered (RFC 5352 section 3.1).
+    pub fn register(&mut self, now: Instant) {
+        self.goal = Goal::Registered;
+        self.stage = Stage::Unregistered;
+        (self.attempts, self.rejections) = (0, 0);
+        self.timers.stop(&Timer::Retry);
+        self.timers.stop(&Timer::T3);
+        self.pursue(now);
+    }
+
+    /// Changes the load of a load-based policy and tells the registrar at once.
+    pub fn set_load(&mut self, now: Instant, new: Load) {
+        let mut policy = self.policy.clone();
+        match &mut policy {
+            Policy::LeastUsed { load }
+            | Policy::LeastUsedDegradation { load, .. }
+            | Policy::PriorityLeastUsed { load, .. }
+            | Policy::RandomizedLeastUsed { load } => *load = new,
+            Policy::RoundRobin
+            | Policy::WeightedRoundRobin { .. }
+            | Policy::Random
+            | Policy::WeightedRandom { .. }
+            | Policy::Priority { .. }
+            | Policy::Other { .. } => return,
+        }
+        self.set_policy(now, policy);
+    }
+
+    /// Changes the policy's values and tells the registrar at once. The policy's type must stay the
+    /// pool's, or the registrar refuses.
+    pub fn set_policy(&mut self, now: Instant, policy: Policy) {
+        if policy == self.policy {
+            return;
+        }
+        self.policy = policy;
+        match self.stage {
+            Stage::Registering { .. } => self.changed = true,
+            Stage::Registered | Stage::Rejected => self.pursue(now),
+            Stage::Unregistered | Stage::Deregistering => {}
+        }
+    }
+
+    /// Returns what to do next, until there is nothing more.
+    pub fn poll_output(&mut self) -> Option<Output<Event>> {
+        self.outputs.pop_front()
+    }
+
+    /// Returns when to call [`PoolElement::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.timers.next(), self.hunt.deadline()].into_iter().flatten().min()
+    }
+
+    /// Fires every timer due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.hunt.deadline().is_some_and(|at| at <= now) {
+            self.start_hunt(now);
+        }
+        while let Some(timer) = self.timers.pop(now) {
+            match timer {
+                Timer::T2 => self.registration_timed_out(now),
+                Timer::T3 => self.deregistration_timed_out(now),
+                Timer::T4 | Timer::Retry => self.pursue(now),
+            }
+        }
+    }
+
+    /// A connection asked for is up.
+    pub fn handle_connected(&mut self, now: Instant, connection: ConnectionId) {
+        let Some((address, steps)) = self.hunt.connected(connection, &self.profile) else {
+            self.outputs.push_back(Output::Disconnect { connection });
+            return;
+        };
+        self.perform(steps);
+        self.home = Some(Home { connection, address: Some(address), registrar: RegistrarId::UNDETERMINED });
+        self.event(Event::RegistrarFound { address });
+        self.pursue(now);
+    }
+
+    /// A connection asked for did not come up.
+    pub fn handle_connect_failed(&mut self, _: Instant, connection: ConnectionId) {
+        let step = self.hunt.failed(connection);
+        self.perform(step);
+    }
+
+    /// A registrar connected to our ASAP transport, maybe to become our home.
+    pub fn handle_accepted(&mut self, _: Instant, connection: ConnectionId) {
+        if self.accepted.len() >= MAX_ACCEPTED {
+            self.outputs.push_back(Output::Disconnect { connection });
+        } else {
+            self.accepted.insert(connection);
+        }
+    }
+
+    /// A connection that was up has ended.
+    pub fn handle_lost(&mut self, now: Instant, connection: ConnectionId) {
+        self.accepted.remove(&connection);
+        if self.home.is_some_and(|home| home.connection == connection) {
+            self.lose_home(now, LostReason::Connection);
+        } else {
+            self.handle_connect_failed(now, connection);
+        }
+    }
+
+    /// A message arrived from a registrar.
+    pub fn handle_message(&mut self, now: Instant, connection: ConnectionId, octets: &[u8]) {
+        let from_home = self.home.is_some_and(|home| home.connection == connection);
+        if !from_home && !self.accepted.contains(&connection) {
+            return;
+        }
+        let (decoded, answer) = inbox::open(octets);
+        if let Some(answer) = answer {
+            self.send(connection, &answer);
+        }
+        match decoded {
+            Ok(Message::RegistrationResponse(response)) if from_home => {
+                self.handle_registration_response(now, response);
+            }
+            Ok(Message::DeregistrationResponse(response)) if from_home => {
+                self.handle_deregistration_response(now, response);
+            }
+            Ok(Message::EndpointKeepAlive(message)) => self.handle_keep_alive(now, connection, message),
+            Ok(Message::Error(error)) => self.event(Event::ErrorReceived { causes: error.causes }),
+            // The rest is not for a pool element's registration.
+            Ok(_) => {}
+            Err(error) => self.event(Event::Malformed(error)),
+        }
+    }
+
+    /// Takes the next step towards the goal.
+    fn pursue(&mut self, now: Instant) {
+        match (self.goal, self.home) {
+            (Goal::Nothing, _) => {}
+            (_, None) if !self.hunt.is_running() => self.start_hunt(now),
+            (_, None) => {}
+            (Goal::Registered, Some(home)) => self.send_registration(now, home),
+            (Goal::Deregistered, Some(home)) => self.send_deregistration(now, home),
+        }
+    }
+
+    fn start_hunt(&mut self, now: Instant) {
+        let steps = self.hunt.start(now, &self.profile, &mut self.random);
+        self.perform(steps);
+    }
+
+    /// Forgets the home registrar and looks for another one (section 3.6).
+    fn lose_home(&mut self, now: Instant, reason: LostReason) {
+        let Some(home) = self.home.take() else { return };
+        if reason == LostReason::Silent {
+            self.outputs.push_back(Output::Disconnect { connection: home.connection });
+            self.accepted.remove(&home.connection);
+        }
+        self.event(Event::RegistrarLost { address: home.address, reason });
+        for timer in [Timer::T2, Timer::T4, Timer::Retry] {
+            self.timers.stop(&timer);
+        }
+        self.stage = Stage::Unregistered;
+        self.pursue(now);
+    }
+
+    fn perform(&mut self, steps: impl IntoIterator<Item = Step>) {
+        self.outputs.extend(steps.into_iter().map(|step| match step {
+            Step::Connect(connection, address) => Output::Connect { connection, address },
+            Step::Disconnect(connection) => Output::Disconnect { connection },
+        }));
+    }
+
+    fn send(&mut self, connection: ConnectionId, message: &Message) {
+        // Every message of ours is shorter than the registration, which was tried in `new`, and an
+        // ASAP_ERROR is bounded by its report.
+        if let Ok(octets) = message.to_octets() {
+            self.outputs.push_back(Output::Send { connection, octets });
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+}

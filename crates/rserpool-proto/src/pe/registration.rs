@@ -1,0 +1,98 @@
+//! Registration and re-registration (RFC 5352 section 3.1).
+
+use std::time::{Duration, Instant};
+
+use super::{Event, Goal, Home, PoolElement, Stage, Timer};
+use crate::wire::asap::registration::{Registration, RegistrationResponse};
+use crate::wire::{CauseCode, Message, PoolElementParameter, RegistrationLife};
+use crate::{LostReason, PeId, RegistrarId};
+
+impl PoolElement {
+    /// The registration as it would be sent now (R2).
+    pub(super) fn registration(&self) -> Message {
+        let element = PoolElementParameter {
+            pe: self.pe,
+            home: self.home.map_or(RegistrarId::UNDETERMINED, |home| home.registrar),
+            life: RegistrationLife::from_duration(self.profile.life, self.profile.life_unit),
+            user_transport: self.transport.clone(),
+            policy: self.policy.clone(),
+            asap_transport: None,
+            encapsulation: self.encapsulation,
+            unknown: vec![],
+        };
+        Message::Registration(Registration { pool: self.pool.clone(), element, unknown: vec![] })
+    }
+
+    /// Sends the registration and starts T2 (R3, R4).
+    pub(super) fn send_registration(&mut self, now: Instant, home: Home) {
+        let again = self.is_registered();
+        self.stage = Stage::Registering { again };
+        self.changed = false;
+        self.known = true;
+        self.timers.stop(&Timer::T4);
+        self.timers.stop(&Timer::Retry);
+        self.timers.set(Timer::T2, now + self.profile.t2_registration);
+        let registration = self.registration();
+        self.send(home.connection, &registration);
+    }
+
+    /// T2 expired: another registrar is looked for.
+    pub(super) fn registration_timed_out(&mut self, now: Instant) {
+        self.attempts += 1;
+        if self.attempts > self.profile.max_reg_attempt {
+            let stopped = self.profile.stop_after_max_reg_attempt;
+            self.event(Event::RegistrationFailed { attempts: self.attempts, stopped });
+            self.attempts = 0;
+            if stopped {
+                self.goal = Goal::Nothing;
+            }
+        }
+        self.lose_home(now, LostReason::Silent);
+    }
+
+    pub(super) fn handle_registration_response(&mut self, now: Instant, response: RegistrationResponse) {
+        let Stage::Registering { again } = self.stage else { return };
+        if response.pool != self.pool || response.pe != self.pe {
+            return;
+        }
+        self.timers.stop(&Timer::T2);
+        self.attempts = 0;
+        if response.rejected {
+            return self.rejected(now, response);
+        }
+        self.rejections = 0;
+        self.stage = Stage::Registered;
+        self.event(match again {
+            true => Event::Reregistered { pe: self.pe },
+            false => Event::Registered { pe: self.pe, warnings: response.causes },
+        });
+        self.timers.set(Timer::T4, now + self.profile.reregistration_delay(self.profile.life));
+        if self.changed {
+            self.pursue(now);
+        }
+    }
+
+    /// "The PE MUST NOT re-attempt registration without correcting the error condition": an
+    /// identifier of ours is corrected; everything else waits for the retry, if the profile has one.
+    fn rejected(&mut self, now: Instant, response: RegistrationResponse) {
+        self.stage = Stage::Rejected;
+        let taken = response.causes.iter().any(|cause| cause.code == CauseCode::NON_UNIQUE_PE_ID);
+        let corrected = taken && self.pe_is_random;
+        let first = self.profile.rejected_retry.or(corrected.then_some(self.profile.t5_hunt));
+        let retry = first.map(|first| self.retry_delay(first));
+        self.event(Event::Rejected { pe: self.pe, causes: response.causes, retry });
+        if corrected {
+            self.pe = PeId(self.random.identifier());
+        }
+        if let Some(delay) = retry {
+            self.timers.set(Timer::Retry, now + delay);
+        }
+    }
+
+    /// Doubles from rejection to rejection, up to ten times the first delay.
+    fn retry_delay(&mut self, first: Duration) -> Duration {
+        let delay = (first * 2u32.saturating_pow(self.rejections.min(4))).min(first * 10);
+        self.rejections = self.rejections.saturating_add(1);
+        self.random.jitter(delay, self.profile.jitter_percent)
+    }
+}

@@ -1,0 +1,115 @@
+//! The last answer of a registrar, and selection from it (RFC 5352 section 3.3, C1 to C4).
+
+use std::time::{Duration, Instant};
+
+use super::{Event, PoolUser, Request, Selected, Timer};
+use crate::handlespace::Pool;
+use crate::wire::{PolicyType, PoolElementParameter};
+use crate::{PeId, UserTransport, policy};
+
+/// Elements remembered as handed out; beyond, only those of the cache are.
+const MAX_HANDED_OUT: usize = 1_024;
+
+/// Elements in the order of the policy, and when they were told.
+#[derive(Debug)]
+pub(super) struct Cache {
+    pub(super) pool: Pool,
+    told: Instant,
+    /// A registrar answered since that does not know the pool.
+    doubtful: bool,
+}
+
+impl Cache {
+    /// Keeps the elements of protocols we speak; a policy we do not know is used like Round Robin.
+    pub(super) fn new(
+        policy_type: PolicyType,
+        elements: Vec<PoolElementParameter>,
+        now: Instant,
+    ) -> Option<Cache> {
+        let ranking = policy::ranking(policy_type).or(policy::ranking(PolicyType::ROUND_ROBIN))?;
+        let mut pool = Pool::new(ranking);
+        for element in elements {
+            if UserTransport::from_wire(&element.user_transport, element.encapsulation).is_some() {
+                pool.insert(element);
+            }
+        }
+        Some(Cache { pool, told: now, doubtful: false })
+    }
+
+    pub(super) fn doubt(&mut self) {
+        self.doubtful = true;
+    }
+
+    fn is_stale(&self, now: Instant, after: Duration) -> bool {
+        self.doubtful || now.saturating_duration_since(self.told) > after
+    }
+}
+
+impl PoolUser {
+    /// Returns the element to use next by the pool's policy, without those in quarantine, and asks
+    /// the registrar again when the cache is stale. Returns `None` when there is none: then the
+    /// pool is resolved again from time to time, and [`Event::Resolved`] or [`Event::QuarantineEnded`] tell when
+    /// to ask here again.
+    pub fn next_element(&mut self, now: Instant) -> Option<Selected> {
+        let stale =
+            self.cache.as_ref().is_none_or(|cache| cache.is_stale(now, self.config.profile.stale_cache));
+        if stale {
+            self.resolve(now);
+        }
+        let quarantine = &self.quarantine;
+        let wanted = |pe: PeId| quarantine.get(&pe).is_none_or(|entry| !entry.holds(now));
+        let chosen = self.cache.as_mut().and_then(|cache| {
+            let pe = cache.pool.select(1, wanted).pop()?;
+            let element = cache.pool.element(pe)?;
+            let transport = UserTransport::from_wire(&element.user_transport, element.encapsulation)?;
+            Some(Selected { pe, transport, policy: element.policy.clone(), stale })
+        });
+        match &chosen {
+            Some(selected) => {
+                self.handed_out.insert(selected.pe);
+                if let (MAX_HANDED_OUT.., Some(cache)) = (self.handed_out.len(), &self.cache) {
+                    self.handed_out.retain(|&pe| cache.pool.element(pe).is_some());
+                }
+            }
+            None if self.request == Request::None => self.retry_later(now),
+            // The answer is on its way.
+            None => {}
+        }
+        chosen
+    }
+
+    /// Returns the elements last told, in order of their identifiers.
+    pub fn elements(&self) -> impl Iterator<Item = &PoolElementParameter> {
+        self.cache.iter().flat_map(|cache| cache.pool.elements())
+    }
+
+    /// Returns whether an element could be selected at `now`.
+    pub(super) fn has_usable(&self, now: Instant) -> bool {
+        self.elements()
+            .any(|element| self.quarantine.get(&element.pe).is_none_or(|quarantined| !quarantined.holds(now)))
+    }
+
+    /// Replaces the cache and returns whether the elements or their values are others.
+    pub(super) fn replace_cache(&mut self, cache: Cache) -> bool {
+        let changed = !self.elements().eq(cache.pool.elements());
+        self.cache = Some(cache);
+        changed
+    }
+
+    /// Resolves again after a while, which doubles until an element can be used.
+    pub(super) fn retry_later(&mut self, now: Instant) {
+        if self.timers.deadline(&Timer::Retry).is_some() {
+            return;
+        }
+        let profile = &self.config.profile;
+        let doubled = profile.resolve_retry * 2u32.saturating_pow(self.retries.min(16));
+        let delay = self.random.jitter(doubled.min(profile.resolve_retry_max), profile.jitter_percent);
+        self.retries = self.retries.saturating_add(1);
+        self.timers.set(Timer::Retry, now + delay);
+    }
+
+    pub(super) fn tell_resolved(&mut self, changed: bool) {
+        let elements = self.elements().count();
+        self.event(Event::Resolved { elements, changed });
+    }
+}

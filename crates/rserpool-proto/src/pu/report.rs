@@ -1,0 +1,34 @@
+//! Reports of unreachable elements (RFC 5352 section 3.5): once each time, and only of elements that
+//! were handed out.
+
+use std::time::Instant;
+
+use super::{Event, Home, PoolUser};
+use crate::PeId;
+use crate::wire::Message;
+use crate::wire::asap::unreachable::EndpointUnreachable;
+
+impl PoolUser {
+    /// Puts an element in quarantine and reports it, now or as soon as there is a registrar.
+    ///
+    /// Returns `false` and does nothing when the element was not selected since the last report of it: a
+    /// failure is reported once.
+    pub fn report_unreachable(&mut self, now: Instant, pe: PeId) -> bool {
+        if !self.handed_out.remove(&pe) {
+            return false;
+        }
+        self.put_in_quarantine(now, pe);
+        self.to_report.insert(pe);
+        self.pursue(now);
+        self.resolve(now);
+        true
+    }
+
+    pub(super) fn send_reports(&mut self, home: Home) {
+        for pe in std::mem::take(&mut self.to_report) {
+            let message = EndpointUnreachable { pool: self.config.pool.clone(), pe, unknown: vec![] };
+            self.send(home.connection, &Message::EndpointUnreachable(message));
+            self.event(Event::Reported { pe });
+        }
+    }
+}

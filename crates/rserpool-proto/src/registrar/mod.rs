@@ -1,0 +1,441 @@
+//! The registrar's machine, its ASAP side (RFC 5352 section 3): registers pool elements, watches whether
+//! they live, and resolves pool handles.
+//!
+//! Deviations and choices:
+//! * An element whose association is lost becomes suspect and stays for the profile's reconnect grace; the same
+//!   identifier from a new association of the same addresses is a re-registration (section 3.1). While
+//!   the old association is up it is probed first: if it answers, the new one gets cause 4.
+//! * Reports of unreachability never remove an element that answers keep-alives (RFC 5355 threat 8).
+//! * A registrar that was itself stopped puts all its deadlines off by the time it was.
+//! * An element removed for its silence is told so with an ASAP_DEREGISTRATION_RESPONSE, so that it
+//!   registers again at once if it wakes.
+
+mod config;
+mod counters;
+mod deregistration;
+mod keep_alive;
+mod registration;
+mod resolution;
+#[cfg(test)]
+mod tests;
+mod token_bucket;
+mod unreachable;
+mod updates;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+pub use config::{AddressCheck, RegistrarConfig};
+pub use counters::Counters;
+
+use crate::handlespace::Handlespace;
+use crate::random::Random;
+use crate::timers::Timers;
+use crate::wire::asap::deregistration::DeregistrationResponse;
+use crate::wire::asap::registration::Registration;
+use crate::wire::{ErrorCause, Message, MessageType, ParameterType, PolicyType, WireError};
+use crate::{ConnectionId, Output, PeId, PoolHandle, RegistrarId, Remote, inbox};
+use token_bucket::TokenBucket;
+
+/// A deadline missed by more than this means that we were stopped.
+const STALL: Duration = Duration::from_millis(500);
+
+/// After a stall elements may need so long to come back.
+const LENIENCE: Duration = Duration::from_secs(6);
+
+/// Why an element is no longer registered.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Removal {
+    /// It asked for it.
+    Deregistered,
+    /// Its registration's life has ended.
+    Expired,
+    /// It did not answer keep-alives.
+    Unreachable,
+    /// Its association was lost and it did not come back.
+    ConnectionLost,
+}
+
+impl Removal {
+    /// Returns the reason as a metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Removal::Deregistered => "deregistered",
+            Removal::Expired => "expired",
+            Removal::Unreachable => "unreachable",
+            Removal::ConnectionLost => "connection_lost",
+        }
+    }
+}
+
+/// What happened in the handlespace.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// An element joined its pool.
+    ElementRegistered {
+        /// The pool.
+        pool: PoolHandle,
+        /// The element.
+        pe: PeId,
+    },
+    /// An element registered again, with other values or over another association.
+    ElementUpdated {
+        /// The pool.
+        pool: PoolHandle,
+        /// The element.
+        pe: PeId,
+    },
+    /// An element left its pool.
+    ElementRemoved {
+        /// The pool.
+        pool: PoolHandle,
+        /// The element.
+        pe: PeId,
+        /// Why.
+        reason: Removal,
+    },
+    /// An element may be dead: its association is lost or a keep-alive was not answered.
+    ElementSuspect {
+        /// The pool.
+        pool: PoolHandle,
+        /// The element.
+        pe: PeId,
+    },
+    /// A suspect element lives.
+    ElementRecovered {
+        /// The pool.
+        pool: PoolHandle,
+        /// The element.
+        pe: PeId,
+    },
+    /// A registration was refused.
+    RegistrationRejected {
+        /// The pool.
+        pool: PoolHandle,
+        /// The element.
+        pe: PeId,
+        /// Why.
+        cause: ErrorCause,
+    },
+    /// Someone sent something we cannot read; discarded.
+    Malformed {
+        /// Who.
+        connection: ConnectionId,
+        /// What is wrong.
+        error: WireError,
+    },
+    /// We were stopped for this long; deadlines are put off.
+    Stalled {
+        /// How long.
+        duration: Duration,
+    },
+}
+
+/// One pool, for metrics and status pages.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolStatus<'a> {
+    /// The pool.
+    pub pool: &'a PoolHandle,
+    /// Its policy.
+    pub policy: PolicyType,
+    /// Its transport type.
+    pub transport: Option<ParameterType>,
+    /// Elements that answer.
+    pub up: usize,
+    /// Elements that may be dead.
+    pub suspect: usize,
+}
+
+type Key = (PoolHandle, PeId);
+
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Timer {
+    /// The next keep-alive is due.
+    KeepAlive(Key),
+    /// A keep-alive should have been answered.
+    Ack(Key),
+    /// The registration's life ends.
+    Expiry(Key),
+    /// An element without association should have come back.
+    Grace(Key),
+    /// Subscribers are told of a pool's changes.
+    Update(PoolHandle),
+}
+
+/// A registration over a new association that waits for the old one to answer or fail.
+#[derive(Debug)]
+struct Claim {
+    connection: ConnectionId,
+    registration: Registration,
+}
+
+/// What is known about one registered element's health.
+#[derive(Debug, Default)]
+struct Monitor {
+    connection: Option<ConnectionId>,
+    /// When the element was last asked out of turn.
+    last_doubt: Option<Instant>,
+    /// Keep-alives in a row that were not answered.
+    missed: u32,
+    /// Who reported the element since it last answered.
+    reporters: BTreeSet<ConnectionId>,
+    claim: Option<Claim>,
+}
+
+impl Monitor {
+    fn is_suspect(&self) -> bool {
+        self.connection.is_none() || self.missed > 0
+    }
+}
+
+#[derive(Debug)]
+struct Peer {
+    remote: Remote,
+    /// Elements registered over this connection.
+    elements: BTreeSet<Key>,
+    /// Elements this connection claims.
+    claims: BTreeSet<Key>,
+    /// Pools this connection wants to hear of.
+    subscriptions: BTreeSet<PoolHandle>,
+    registrations: TokenBucket,
+    reports: TokenBucket,
+}
+
+/// Registers, watches and resolves pool elements.
+#[derive(Debug)]
+pub struct Registrar {
+    config: RegistrarConfig,
+    id: RegistrarId,
+    random: Random,
+    handlespace: Handlespace,
+    monitors: BTreeMap<Key, Monitor>,
+    peers: BTreeMap<ConnectionId, Peer>,
+    subscribers: BTreeMap<PoolHandle, BTreeMap<ConnectionId, Option<u32>>>,
+    timers: Timers<Timer>,
+    lenient_until: Option<Instant>,
+    counters: Counters,
+    outputs: VecDeque<Output<Event>>,
+}
+
+impl Registrar {
+    /// Returns a registrar with an empty handlespace.
+    pub fn new(config: RegistrarConfig, seed: u64) -> Registrar {
+        let mut random = Random::new(seed);
+        let id = config.id.filter(|id| *id != RegistrarId::UNDETERMINED);
+        Registrar {
+            id: id.unwrap_or_else(|| RegistrarId(random.identifier())),
+            handlespace: Handlespace::new(config.limits),
+            config,
+            random,
+            monitors: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            subscribers: BTreeMap::new(),
+            timers: Timers::new(),
+            lenient_until: None,
+            counters: Counters::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Returns the registrar's identifier.
+    pub fn id(&self) -> RegistrarId {
+        self.id
+    }
+
+    /// Returns the handlespace.
+    pub fn handlespace(&self) -> &Handlespace {
+        &self.handlespace
+    }
+
+    /// Returns what was counted since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Returns the number of connections.
+    pub fn connections(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Returns every pool with its elements by state.
+    pub fn pools(&self) -> impl Iterator<Item = PoolStatus<'_>> {
+        self.handlespace.pools().map(|(handle, pool)| {
+            let suspect = pool.elements().filter(|element| self.is_suspect(handle, element.pe)).count();
+            PoolStatus {
+                pool: handle,
+                policy: pool.policy_type(),
+                transport: pool.elements().next().map(|element| element.user_transport.kind()),
+                up: pool.len() - suspect,
+                suspect,
+            }
+        })
+    }
+
+    /// Returns what to do next, until there is nothing more.
+    pub fn poll_output(&mut self) -> Option<Output<Event>> {
+        self.outputs.pop_front()
+    }
+
+    /// Returns when to call [`Registrar::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Fires every timer due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.notice_stall(now);
+        while let Some(timer) = self.timers.pop(now) {
+            match timer {
+                Timer::KeepAlive(key) => self.probe(now, &key),
+                Timer::Ack(key) => self.keep_alive_missed(now, &key),
+                Timer::Expiry(key) => self.remove(now, &key, Removal::Expired),
+                Timer::Grace(key) => self.remove(now, &key, Removal::ConnectionLost),
+                Timer::Update(pool) => self.tell_subscribers(&pool),
+            }
+        }
+    }
+
+    /// A pool element or pool user has connected.
+    pub fn handle_accepted(&mut self, now: Instant, connection: ConnectionId, remote: Remote) {
+        if self.peers.len() >= self.config.max_connections {
+            self.outputs.push_back(Output::Disconnect { connection });
+            return;
+        }
+        let peer = Peer {
+            remote,
+            elements: BTreeSet::new(),
+            claims: BTreeSet::new(),
+            subscriptions: BTreeSet::new(),
+            registrations: TokenBucket::new(self.config.registrations_per_second, now),
+            reports: TokenBucket::new(self.config.reports_per_second, now),
+        };
+        self.peers.insert(connection, peer);
+    }
+
+    /// A connection has ended: its elements become suspect, or go at once if the profile has no grace.
+    pub fn handle_lost(&mut self, now: Instant, connection: ConnectionId) {
+        self.notice_stall(now);
+        let Some(peer) = self.peers.remove(&connection) else { return };
+        for pool in &peer.subscriptions {
+            self.unsubscribe(pool, connection);
+        }
+        for key in &peer.claims {
+            if let Some(monitor) = self.monitors.get_mut(key) {
+                monitor.claim.take_if(|claim| claim.connection == connection);
+            }
+        }
+        for key in &peer.elements {
+            self.element_lost_connection(now, key);
+        }
+    }
+
+    /// A message arrived.
+    pub fn handle_message(&mut self, now: Instant, connection: ConnectionId, octets: &[u8]) {
+        self.notice_stall(now);
+        if !self.peers.contains_key(&connection) {
+            return;
+        }
+        let kind = MessageType::of(octets).unwrap_or(MessageType(0));
+        *self.counters.received.entry(kind).or_insert(0) += 1;
+        let (decoded, answer) = inbox::open(octets);
+        if let Some(answer) = answer {
+            self.send(connection, &answer);
+        }
+        match decoded {
+            Ok(Message::Registration(message)) => self.handle_registration(now, connection, message),
+            Ok(Message::Deregistration(message)) => self.handle_deregistration(now, connection, message),
+            Ok(Message::HandleResolution(message)) => self.handle_resolution(connection, message),
+            Ok(Message::EndpointKeepAliveAck(message)) => self.handle_ack(now, connection, message),
+            Ok(Message::EndpointUnreachable(message)) => self.handle_unreachable(now, connection, message),
+            // Nobody sends the rest to a registrar but by mistake; it was counted.
+            Ok(_) => {}
+            Err(error) => {
+                self.counters.malformed += 1;
+                self.event(Event::Malformed { connection, error });
+            }
+        }
+    }
+
+    /// Puts everything off by the time we were stopped, so that nobody seems silent who was not.
+    fn notice_stall(&mut self, now: Instant) {
+        let Some(due) = self.timers.next() else { return };
+        let duration = now.saturating_duration_since(due);
+        if duration > STALL {
+            self.timers.delay_all(duration);
+            self.lenient_until = Some(now + LENIENCE);
+            self.counters.stalls += 1;
+            self.event(Event::Stalled { duration });
+        }
+    }
+
+    fn element_lost_connection(&mut self, now: Instant, key: &Key) {
+        let Some(monitor) = self.monitors.get_mut(key) else { return };
+        let before = monitor.is_suspect();
+        monitor.connection = None;
+        let profile = &self.config.profile;
+        let attempts_left = profile.keep_alive_attempts.saturating_sub(monitor.missed + 1);
+        // Whoever is silent gains no time by the transport noticing it too.
+        let silent_until = self
+            .timers
+            .deadline(&Timer::Ack(key.clone()))
+            .map(|due| due + profile.keep_alive_timeout * attempts_left);
+        let grace = profile.reconnect_grace;
+        self.timers.stop(&Timer::KeepAlive(key.clone()));
+        self.timers.stop(&Timer::Ack(key.clone()));
+        if self.accept_claim(now, key) {
+            return;
+        }
+        if grace.is_zero() {
+            return self.remove(now, key, Removal::ConnectionLost);
+        }
+        let until = silent_until.map_or(now + grace, |silent| silent.min(now + grace));
+        let until = self.lenient_until.map_or(until, |lenient| lenient.max(until));
+        self.timers.set(Timer::Grace(key.clone()), until);
+        if !before {
+            self.event(Event::ElementSuspect { pool: key.0.clone(), pe: key.1 });
+            self.pool_changed(now, &key.0);
+        }
+    }
+
+    /// Takes an element out of the handlespace; it is told if it did not ask for it.
+    fn remove(&mut self, now: Instant, key: &Key, reason: Removal) {
+        for timer in [Timer::KeepAlive, Timer::Ack, Timer::Expiry, Timer::Grace] {
+            self.timers.stop(&timer(key.clone()));
+        }
+        let Some(monitor) = self.monitors.remove(key) else { return };
+        self.handlespace.deregister(&key.0, key.1);
+        if let Some(connection) = monitor.connection {
+            if let Some(peer) = self.peers.get_mut(&connection) {
+                peer.elements.remove(key);
+            }
+            if reason != Removal::Deregistered {
+                self.send_deregistration_response(connection, key, vec![]);
+            }
+        }
+        *self.counters.removed.entry(reason).or_insert(0) += 1;
+        self.event(Event::ElementRemoved { pool: key.0.clone(), pe: key.1, reason });
+        self.pool_changed(now, &key.0);
+    }
+
+    fn send_deregistration_response(&mut self, to: ConnectionId, key: &Key, causes: Vec<ErrorCause>) {
+        let (pool, pe) = key.clone();
+        let response = DeregistrationResponse { pool, pe, causes, unknown: vec![] };
+        self.send(to, &Message::DeregistrationResponse(response));
+    }
+
+    fn is_suspect(&self, pool: &PoolHandle, pe: PeId) -> bool {
+        self.monitors.get(&(pool.clone(), pe)).is_none_or(Monitor::is_suspect)
+    }
+
+    /// Sends a message if it fits; returns whether it did.
+    fn send(&mut self, connection: ConnectionId, message: &Message) -> bool {
+        let Ok(octets) = message.to_octets() else { return false };
+        self.counters.count_sent(message);
+        self.outputs.push_back(Output::Send { connection, octets });
+        true
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+}

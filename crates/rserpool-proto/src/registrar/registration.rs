@@ -1,0 +1,247 @@
+//! Registration and re-registration (RFC 5352 section 3.1, rules 1 to 5).
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::{Claim, Event, Key, Monitor, Registrar, Timer};
+use crate::handlespace::Registered;
+use crate::wire::asap::registration::{Registration, RegistrationResponse};
+use crate::wire::param::transport::{SctpTransport, Transport, TransportUse};
+use crate::wire::{CauseCode, ErrorCause, Message, PoolElementParameter};
+use crate::{ConnectionId, PeId, Protocol, Remote};
+
+/// What is to be done with a registration that has no fault of its own.
+enum Admission {
+    Accept,
+    /// The identifier is registered over another association, which is to be probed first.
+    Probe,
+}
+
+impl Registrar {
+    pub(super) fn handle_registration(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        mut registration: Registration,
+    ) {
+        let key = (registration.pool.clone(), registration.element.pe);
+        let warnings = match self.check_values(now, connection, &mut registration.element) {
+            Ok(warnings) => warnings,
+            Err(cause) => return self.reject(connection, &key, cause),
+        };
+        match self.admit(connection, &key, &registration.element) {
+            Ok(Admission::Accept) => self.accept(now, connection, registration, warnings),
+            Ok(Admission::Probe) => self.hold_claim(now, connection, &key, registration),
+            Err(cause) => self.reject(connection, &key, cause),
+        }
+    }
+
+    /// Checks the element by itself; addresses that are not the sender's are taken out, which the
+    /// returned causes tell.
+    fn check_values(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        element: &mut PoolElementParameter,
+    ) -> Result<Vec<ErrorCause>, ErrorCause> {
+        let invalid = |element: &PoolElementParameter| ErrorCause::invalid_values(&element.to_octets());
+        let lack = ErrorCause::plain(CauseCode::LACK_OF_RESOURCES);
+        let Some(peer) = self.peers.get_mut(&connection) else { return Err(lack) };
+        if !peer.registrations.take(now) {
+            return Err(lack);
+        }
+        let life = element.life.duration(self.config.profile.life_unit);
+        if element.pe == PeId(0) || life.is_some_and(|life| life.is_zero()) {
+            return Err(invalid(element));
+        }
+        let allowed = |address: &IpAddr| self.config.address_check.allows(*address, &peer.remote);
+        let addresses = element.user_transport.addresses();
+        if addresses.iter().all(allowed) {
+            return Ok(vec![]);
+        }
+        let refused = invalid(element);
+        match &mut element.user_transport {
+            Transport::Sctp(sctp) if sctp.addresses.iter().any(allowed) => sctp.addresses.retain(allowed),
+            _ => return Err(refused),
+        }
+        Ok(vec![refused])
+    }
+
+    /// Checks the element against the handlespace.
+    fn admit(
+        &self,
+        connection: ConnectionId,
+        key: &Key,
+        element: &PoolElementParameter,
+    ) -> Result<Admission, ErrorCause> {
+        self.handlespace.check(&key.0, element)?;
+        let Some(monitor) = self.monitors.get(key) else {
+            let elements = self.peers.get(&connection).map_or(0, |peer| peer.elements.len());
+            let full = elements >= self.config.max_elements_per_connection;
+            return match full {
+                true => Err(ErrorCause::plain(CauseCode::LACK_OF_RESOURCES)),
+                false => Ok(Admission::Accept),
+            };
+        };
+        if monitor.connection == Some(connection) {
+            return Ok(Admission::Accept);
+        }
+        let taken = Err(ErrorCause::plain(CauseCode::NON_UNIQUE_PE_ID));
+        let claimed = monitor.claim.as_ref().is_some_and(|claim| claim.connection != connection);
+        if claimed || !self.same_addresses(key, element) {
+            return taken;
+        }
+        Ok(if monitor.connection.is_some() { Admission::Probe } else { Admission::Accept })
+    }
+
+    /// Unsecured, the set of addresses is the identity of an element.
+    fn same_addresses(&self, key: &Key, element: &PoolElementParameter) -> bool {
+        let set = |element: &PoolElementParameter| -> BTreeSet<IpAddr> {
+            element.user_transport.addresses().iter().map(IpAddr::to_canonical).collect()
+        };
+        let known = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
+        known.is_some_and(|known| set(known) == set(element))
+    }
+
+    fn hold_claim(&mut self, now: Instant, connection: ConnectionId, key: &Key, registration: Registration) {
+        if let Some(peer) = self.peers.get_mut(&connection) {
+            peer.claims.insert(key.clone());
+        }
+        if let Some(monitor) = self.monitors.get_mut(key) {
+            monitor.claim = Some(Claim { connection, registration });
+        }
+        self.probe_at_once(now, key);
+    }
+
+    /// Registers over the new association what the old one no longer answers for.
+    pub(super) fn accept_claim(&mut self, now: Instant, key: &Key) -> bool {
+        let Some(claim) = self.take_claim(key) else { return false };
+        self.accept(now, claim.connection, claim.registration, vec![]);
+        true
+    }
+
+    /// Refuses the new association: the old one lives.
+    pub(super) fn refuse_claim(&mut self, key: &Key) {
+        if let Some(claim) = self.take_claim(key) {
+            self.reject(claim.connection, key, ErrorCause::plain(CauseCode::NON_UNIQUE_PE_ID));
+        }
+    }
+
+    fn take_claim(&mut self, key: &Key) -> Option<Claim> {
+        let claim = self.monitors.get_mut(key)?.claim.take()?;
+        let peer = self.peers.get_mut(&claim.connection)?;
+        peer.claims.remove(key);
+        Some(claim)
+    }
+
+    /// Registers the element, becomes its home, and watches it (rule 4).
+    fn accept(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        registration: Registration,
+        warnings: Vec<ErrorCause>,
+    ) {
+        let Registration { pool, mut element, .. } = registration;
+        let key = (pool, element.pe);
+        let life = element.life.duration(self.config.profile.life_unit);
+        element.home = self.id;
+        element.asap_transport = self.peers.get(&connection).and_then(|peer| asap_transport(&peer.remote));
+        let moved = self.moved(&key, &element);
+        // The registrant itself registers again: it lives, and so it keeps its identifier.
+        self.refuse_claim(&key);
+        let registered = match self.handlespace.register(&key.0, element) {
+            Ok(registered) => registered,
+            Err(cause) => return self.reject(connection, &key, cause),
+        };
+        let recovered = self.watch(now, connection, &key);
+        self.timers.stop(&Timer::Expiry(key.clone()));
+        // A life too long for the clock never ends.
+        if let Some(end) = life.and_then(|life| now.checked_add(life)) {
+            self.timers.set(Timer::Expiry(key.clone()), end);
+        }
+        let (pool, pe) = key.clone();
+        let response = RegistrationResponse { rejected: false, pool, pe, causes: warnings, unknown: vec![] };
+        self.send(connection, &Message::RegistrationResponse(response));
+        self.tell(now, key, registered, recovered, moved);
+    }
+
+    /// Returns whether pool users would find the element elsewhere than before.
+    fn moved(&self, key: &Key, element: &PoolElementParameter) -> bool {
+        let known = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
+        known.is_none_or(|known| {
+            (&known.user_transport, known.encapsulation) != (&element.user_transport, element.encapsulation)
+        })
+    }
+
+    /// Watches the element over this connection; a registration is a sign of life like an acknowledgement.
+    /// Returns whether it was suspect before.
+    fn watch(&mut self, now: Instant, connection: ConnectionId, key: &Key) -> bool {
+        let old = self.monitors.remove(key);
+        let old_connection = old.as_ref().and_then(|monitor| monitor.connection);
+        if let Some(peer) = old_connection.and_then(|old| self.peers.get_mut(&old)) {
+            peer.elements.remove(key);
+        }
+        if let Some(peer) = self.peers.get_mut(&connection) {
+            peer.elements.insert(key.clone());
+            peer.claims.remove(key);
+        }
+        let monitor = Monitor {
+            connection: Some(connection),
+            last_doubt: old.as_ref().and_then(|monitor| monitor.last_doubt),
+            ..Monitor::default()
+        };
+        self.monitors.insert(key.clone(), monitor);
+        self.timers.stop(&Timer::Grace(key.clone()));
+        self.timers.stop(&Timer::Ack(key.clone()));
+        self.schedule_keep_alive(now, key);
+        old.is_some_and(|monitor| monitor.is_suspect())
+    }
+
+    fn tell(&mut self, now: Instant, key: Key, registered: Registered, recovered: bool, moved: bool) {
+        let (pool, pe) = key;
+        if recovered || moved {
+            self.pool_changed(now, &pool);
+        }
+        if recovered {
+            self.event(Event::ElementRecovered { pool: pool.clone(), pe });
+        }
+        match registered {
+            Registered::New => {
+                self.counters.registered += 1;
+                self.event(Event::ElementRegistered { pool, pe });
+            }
+            Registered::Changed => {
+                self.counters.updated += 1;
+                self.event(Event::ElementUpdated { pool, pe });
+            }
+            Registered::Unchanged => self.counters.updated += 1,
+        }
+    }
+
+    fn reject(&mut self, connection: ConnectionId, key: &Key, cause: ErrorCause) {
+        self.counters.rejected += 1;
+        let (pool, pe) = key.clone();
+        let causes = vec![cause.clone()];
+        let mut response = RegistrationResponse { rejected: true, pool, pe, causes, unknown: vec![] };
+        if !self.send(connection, &Message::RegistrationResponse(response.clone())) {
+            // A registration of nearly 64 KiB leaves no room for the parameter in the cause.
+            response.causes = vec![ErrorCause::plain(cause.code)];
+            self.send(connection, &Message::RegistrationResponse(response));
+        }
+        let (pool, pe) = key.clone();
+        self.event(Event::RegistrationRejected { pool, pe, cause });
+    }
+}
+
+/// "The ENRP server MUST also record the SCTP transport address" the registration came from (rule 4).
+fn asap_transport(remote: &Remote) -> Option<SctpTransport> {
+    let known = remote.protocol == Protocol::Sctp && !remote.addresses.is_empty();
+    known.then(|| SctpTransport {
+        port: remote.port,
+        transport_use: TransportUse::DATA_ONLY,
+        addresses: remote.addresses.clone(),
+        unknown: vec![],
+    })
+}

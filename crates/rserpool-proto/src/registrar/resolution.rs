@@ -1,0 +1,83 @@
+//! Handle resolution (RFC 5352 section 3.3).
+
+use super::Registrar;
+use crate::wire::asap::handle_resolution::{HandleResolution, HandleResolutionResponse};
+use crate::wire::{CauseCode, ErrorCause, Message, PoolElementParameter};
+use crate::{ConnectionId, PeId, PoolHandle};
+
+impl Registrar {
+    pub(super) fn handle_resolution(&mut self, connection: ConnectionId, message: HandleResolution) {
+        let HandleResolution { send_updates, pool, items, .. } = message;
+        let mut response = if self.handlespace.pool(&pool).is_some() {
+            let count = self.item_count(items);
+            let chosen = self.choose(&pool, count);
+            self.counters.resolutions_answered += 1;
+            self.counters.elements_selected += u64::try_from(chosen.len()).unwrap_or(u64::MAX);
+            self.answer(pool, &chosen)
+        } else {
+            self.counters.resolutions_unknown += 1;
+            unknown_pool(pool)
+        };
+        // "The 'S' bit will only cause Dynamic update of a Pool when the Pool exists" (section 2.2.5).
+        if send_updates && response.causes.is_none() {
+            response.updates_accepted = self.subscribe(&response.pool, connection, items);
+        }
+        self.send_response(connection, response);
+    }
+
+    pub(super) fn item_count(&self, items: Option<u32>) -> usize {
+        let wanted = items.filter(|&items| items != 0).unwrap_or(self.config.default_items);
+        usize::try_from(wanted.min(self.config.max_items)).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// Selects by the pool's policy among the elements that are up, or among all when none is.
+    fn choose(&mut self, handle: &PoolHandle, count: usize) -> Vec<PeId> {
+        let monitors = &self.monitors;
+        let up = |pe: PeId| monitors.get(&(handle.clone(), pe)).is_some_and(|m| !m.is_suspect());
+        let Some(pool) = self.handlespace.pool_mut(handle) else { return vec![] };
+        let chosen = pool.select(count, up);
+        if chosen.is_empty() { pool.select(count, |_| true) } else { chosen }
+    }
+
+    /// The answer with these elements and the pool's policy; without the ASAP transports, which are
+    /// not for pool users.
+    pub(super) fn answer(&self, handle: PoolHandle, chosen: &[PeId]) -> HandleResolutionResponse {
+        let pool = self.handlespace.pool(&handle);
+        let elements: Vec<PoolElementParameter> = chosen
+            .iter()
+            .filter_map(|&pe| pool?.element(pe))
+            .map(|element| PoolElementParameter { asap_transport: None, ..element.clone() })
+            .collect();
+        let policy = elements.first().map(|first| first.policy.clone());
+        HandleResolutionResponse {
+            updates_accepted: false,
+            pool: handle,
+            policy,
+            elements,
+            causes: None,
+            unknown: vec![],
+        }
+    }
+
+    /// Sends as many of the elements as fit one message.
+    pub(super) fn send_response(&mut self, to: ConnectionId, mut response: HandleResolutionResponse) {
+        loop {
+            let elements = response.elements.len();
+            if self.send(to, &Message::HandleResolutionResponse(response.clone())) || elements < 2 {
+                return;
+            }
+            response.elements.truncate(elements / 2);
+        }
+    }
+}
+
+pub(super) fn unknown_pool(pool: PoolHandle) -> HandleResolutionResponse {
+    HandleResolutionResponse {
+        updates_accepted: false,
+        pool,
+        policy: None,
+        elements: vec![],
+        causes: Some(vec![ErrorCause::plain(CauseCode::UNKNOWN_POOL_HANDLE)]),
+        unknown: vec![],
+    }
+}

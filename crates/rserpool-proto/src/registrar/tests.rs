@@ -1,0 +1,442 @@
+#![expect(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
+
+use std::net::IpAddr;
+
+use super::*;
+use crate::wire::asap::business_card::BusinessCard;
+use crate::wire::asap::deregistration::Deregistration;
+use crate::wire::asap::handle_resolution::{HandleResolution, HandleResolutionResponse};
+use crate::wire::asap::keep_alive::EndpointKeepAliveAck;
+use crate::wire::asap::registration::RegistrationResponse;
+use crate::wire::asap::unreachable::EndpointUnreachable;
+use crate::wire::param::transport::{SctpTransport, Transport, TransportUse};
+use crate::wire::{CauseCode, Policy, PoolElementParameter, RegistrationLife};
+use crate::{Profile, Protocol};
+
+const FIRST: ConnectionId = ConnectionId::accepted(1);
+const SECOND: ConnectionId = ConnectionId::accepted(2);
+const PE: PeId = PeId(0xa1);
+
+struct Bench {
+    registrar: Registrar,
+    now: Instant,
+}
+
+fn pool() -> PoolHandle {
+    PoolHandle::new("ipfix").unwrap()
+}
+
+fn element(addresses: &[[u8; 4]]) -> PoolElementParameter {
+    PoolElementParameter {
+        pe: PE,
+        home: RegistrarId::UNDETERMINED,
+        life: RegistrationLife(30),
+        user_transport: Transport::Sctp(SctpTransport {
+            port: 4739,
+            transport_use: TransportUse::DATA_PLUS_CONTROL,
+            addresses: addresses.iter().map(|&octets| IpAddr::from(octets)).collect(),
+            unknown: vec![],
+        }),
+        policy: Policy::RoundRobin,
+        asap_transport: None,
+        encapsulation: None,
+        unknown: vec![],
+    }
+}
+
+const HERE: [u8; 4] = [10, 0, 0, 1];
+const THERE: [u8; 4] = [10, 0, 0, 2];
+
+impl Bench {
+    /// A registrar with two connections from `HERE`.
+    fn new(config: RegistrarConfig) -> Bench {
+        let config = RegistrarConfig { id: Some(RegistrarId(0x0b)), ..config };
+        let mut bench = Bench { registrar: Registrar::new(config, 1), now: Instant::now() };
+        bench.accept(FIRST, HERE);
+        bench.accept(SECOND, HERE);
+        bench
+    }
+
+    fn default() -> Bench {
+        Bench::new(RegistrarConfig::default())
+    }
+
+    fn accept(&mut self, connection: ConnectionId, from: [u8; 4]) {
+        let remote = Remote { protocol: Protocol::Sctp, addresses: vec![IpAddr::from(from)], port: 5000 };
+        self.registrar.handle_accepted(self.now, connection, remote);
+    }
+
+    fn drain(&mut self) -> Vec<(ConnectionId, Message)> {
+        let mut sent = Vec::new();
+        while let Some(output) = self.registrar.poll_output() {
+            if let Output::Send { connection, octets } = output {
+                sent.push((connection, Message::decode(&octets).unwrap()));
+            }
+        }
+        sent
+    }
+
+    fn tell(&mut self, from: ConnectionId, message: &Message) -> Vec<(ConnectionId, Message)> {
+        self.registrar.handle_message(self.now, from, &message.to_octets().unwrap());
+        self.drain()
+    }
+
+    /// Registers and returns the answer.
+    fn register(&mut self, from: ConnectionId, element: PoolElementParameter) -> RegistrationResponse {
+        let answers = self.try_register(from, element);
+        let (_, Message::RegistrationResponse(response)) = answers.into_iter().next().unwrap() else {
+            panic!("no response")
+        };
+        response
+    }
+
+    fn try_register(
+        &mut self,
+        from: ConnectionId,
+        element: PoolElementParameter,
+    ) -> Vec<(ConnectionId, Message)> {
+        self.tell(from, &Message::Registration(Registration { pool: pool(), element, unknown: vec![] }))
+    }
+
+    fn ack(&mut self, from: ConnectionId) -> Vec<(ConnectionId, Message)> {
+        let ack = EndpointKeepAliveAck { pool: pool(), pe: PE, unknown: vec![] };
+        self.tell(from, &Message::EndpointKeepAliveAck(ack))
+    }
+
+    fn report(&mut self, from: ConnectionId) -> Vec<(ConnectionId, Message)> {
+        let report = EndpointUnreachable { pool: pool(), pe: PE, unknown: vec![] };
+        self.tell(from, &Message::EndpointUnreachable(report))
+    }
+
+    fn resolve(&mut self, items: Option<u32>) -> HandleResolutionResponse {
+        let request = HandleResolution { send_updates: false, pool: pool(), items, unknown: vec![] };
+        let answers = self.tell(SECOND, &Message::HandleResolution(request));
+        let Some((SECOND, Message::HandleResolutionResponse(response))) = answers.into_iter().next() else {
+            panic!("no response")
+        };
+        response
+    }
+
+    /// Fires timers until `duration` has passed.
+    fn pass(&mut self, duration: Duration) -> Vec<(ConnectionId, Message)> {
+        let end = self.now + duration;
+        let mut sent = Vec::new();
+        while let Some(at) = self.registrar.poll_timeout().filter(|at| *at <= end) {
+            self.now = at;
+            self.registrar.handle_timeout(at);
+            sent.extend(self.drain());
+        }
+        self.now = end;
+        sent
+    }
+
+    fn is_registered(&self) -> bool {
+        self.registrar.handlespace().pool(&pool()).is_some_and(|pool| pool.element(PE).is_some())
+    }
+}
+
+fn codes(response: &RegistrationResponse) -> Vec<CauseCode> {
+    response.causes.iter().map(|cause| cause.code).collect()
+}
+
+#[test]
+fn the_registrar_becomes_home_and_records_where_the_registration_came_from() {
+    let mut bench = Bench::default();
+    assert!(!bench.register(FIRST, element(&[HERE])).rejected);
+    let registered = bench.registrar.handlespace().pool(&pool()).unwrap().element(PE).unwrap();
+    assert_eq!(registered.home, RegistrarId(0x0b));
+    let asap = registered.asap_transport.as_ref().unwrap();
+    assert_eq!((asap.port, &asap.addresses[..]), (5000, &[IpAddr::from(HERE)][..]));
+    // Pool users are told the home, not the ASAP transport.
+    let answer = bench.resolve(None);
+    assert_eq!(answer.elements[0].home, RegistrarId(0x0b));
+    assert_eq!(answer.elements[0].asap_transport, None);
+}
+
+#[test]
+fn identifier_zero_and_life_zero_are_invalid_values() {
+    let mut bench = Bench::default();
+    let zero = PoolElementParameter { pe: PeId(0), ..element(&[HERE]) };
+    let response = bench.register(FIRST, zero);
+    assert!(response.rejected);
+    assert_eq!(codes(&response), [CauseCode::INVALID_VALUES]);
+    let dead = PoolElementParameter { life: RegistrationLife(0), ..element(&[HERE]) };
+    assert_eq!(codes(&bench.register(FIRST, dead)), [CauseCode::INVALID_VALUES]);
+}
+
+#[test]
+fn addresses_of_others_are_refused_or_taken_out_with_a_warning() {
+    let mut bench = Bench::default();
+    assert!(bench.register(FIRST, element(&[THERE])).rejected);
+    let response = bench.register(FIRST, element(&[THERE, HERE]));
+    assert!(!response.rejected);
+    assert_eq!(codes(&response), [CauseCode::INVALID_VALUES]);
+    assert_eq!(bench.resolve(None).elements[0].user_transport.addresses(), [IpAddr::from(HERE)]);
+}
+
+#[test]
+fn the_same_identifier_from_elsewhere_is_not_unique() {
+    let mut bench = Bench::default();
+    let third = ConnectionId::accepted(3);
+    bench.accept(third, THERE);
+    bench.register(FIRST, element(&[HERE]));
+    let response = bench.register(third, element(&[THERE]));
+    assert_eq!(codes(&response), [CauseCode::NON_UNIQUE_PE_ID]);
+    // Nor while the element's association is lost, within the grace.
+    bench.registrar.handle_lost(bench.now, FIRST);
+    assert!(bench.register(third, element(&[THERE])).rejected);
+}
+
+#[test]
+fn a_new_association_of_the_same_addresses_waits_until_the_old_one_has_answered() {
+    let mut bench = Bench::default();
+    bench.register(FIRST, element(&[HERE]));
+    let sent = bench.try_register(SECOND, element(&[HERE]));
+    assert!(matches!(sent[..], [(FIRST, Message::EndpointKeepAlive(_))]), "{sent:?}");
+    let sent = bench.ack(FIRST);
+    let [(SECOND, Message::RegistrationResponse(response))] = &sent[..] else { panic!("{sent:?}") };
+    assert!(response.rejected);
+    assert_eq!(codes(response), [CauseCode::NON_UNIQUE_PE_ID]);
+}
+
+#[test]
+fn a_new_association_takes_over_when_the_old_one_does_not_answer() {
+    let mut bench = Bench::default();
+    bench.register(FIRST, element(&[HERE]));
+    bench.try_register(SECOND, element(&[HERE]));
+    let sent = bench.pass(Duration::from_millis(1_900));
+    let granted = |(to, message): &(ConnectionId, Message)| {
+        *to == SECOND && matches!(message, Message::RegistrationResponse(response) if !response.rejected)
+    };
+    assert!(sent.iter().any(granted), "{sent:?}");
+    // The old association's end has no meaning any more.
+    bench.registrar.handle_lost(bench.now, FIRST);
+    assert_eq!(bench.registrar.pools().next().unwrap().up, 1);
+}
+
+#[test]
+fn a_new_association_takes_over_at_once_when_the_old_one_is_lost() {
+    let mut bench = Bench::default();
+    bench.register(FIRST, element(&[HERE]));
+    bench.try_register(SECOND, element(&[HERE]));
+    bench.registrar.handle_lost(bench.now, FIRST);
+    let sent = bench.drain();
+    let [(SECOND, Message::RegistrationResponse(response))] = &sent[..] else { panic!("{sent:?}") };
+    assert!(!response.rejected);
+}
+
+#[test]
+fn only_the_registrant_deregisters() {
+    let mut bench = Bench::default();
+    bench.register(FIRST, element(&[HERE]));
+    let message = Message::Deregistration(Deregistration { pool: pool(), pe: PE, unknown: vec![] });
+    let sent = bench.tell(SECOND, &message);
+    let [(SECOND, Message::DeregistrationResponse(response))] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!(response.causes, [ErrorCause::plain(CauseCode::SECURITY)]);
+    assert!(bench.is_registered());
+    let sent = bench.tell(FIRST, &message);
+    let [(FIRST, Message::DeregistrationResponse(response))] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!(response.causes, []);
+    assert!(!bench.is_registered());
+    // An element that is not there is deregistered with success.
+    let sent = bench.tell(SECOND, &message);
+    assert!(
+        matches!(&sent[..], [(SECOND, Message::DeregistrationResponse(response))] if response.causes.is_empty())
+    );
+}
+
+#[test]
+fn a_life_that_ends_is_told_to_the_element() {
+    let mut bench = Bench::default();
+    let short = PoolElementParameter { life: RegistrationLife(1), ..element(&[HERE]) };
+    bench.register(FIRST, short);
+    bench.pass(Duration::from_millis(999));
+    bench.ack(FIRST);
+    assert!(bench.is_registered());
+    let sent = bench.pass(Duration::from_millis(1));
+    assert!(matches!(&sent[..], [(FIRST, Message::DeregistrationResponse(_))]), "{sent:?}");
+    assert_eq!(bench.registrar.counters().removed.get(&Removal::Expired), Some(&1));
+}
+
+#[test]
+fn the_rsplib_profile_counts_a_life_in_milliseconds() {
+    let mut bench = Bench::new(RegistrarConfig { profile: Profile::RSPLIB, ..RegistrarConfig::default() });
+    bench.register(FIRST, PoolElementParameter { life: RegistrationLife(900), ..element(&[HERE]) });
+    bench.pass(Duration::from_millis(900));
+    assert!(!bench.is_registered());
+}
+
+#[test]
+fn a_report_asks_the_element_at_once_and_a_flood_of_them_does_not_flood_it() {
+    let mut bench = Bench::default();
+    bench.register(FIRST, element(&[HERE]));
+    let sent = bench.report(SECOND);
+    assert!(matches!(&sent[..], [(FIRST, Message::EndpointKeepAlive(_))]), "{sent:?}");
+    bench.ack(FIRST);
+    for _ in 0..100 {
+        assert_eq!(bench.report(SECOND), []);
+    }
+    // A burst of five, then one per second.
+    let counters = bench.registrar.counters();
+    assert_eq!((counters.reports_accepted, counters.reports_limited), (5, 96));
+    assert!(bench.is_registered());
+}
+
+#[test]
+fn after_reports_of_three_others_one_missed_keep_alive_is_enough() {
+    let mut bench = Bench::default();
+    let users = [3, 4, 5].map(ConnectionId::accepted);
+    bench.register(FIRST, element(&[HERE]));
+    for user in users {
+        bench.accept(user, THERE);
+        bench.report(user);
+    }
+    bench.pass(Profile::FAST.keep_alive_timeout);
+    assert!(!bench.is_registered());
+}
+
+#[test]
+fn an_element_that_answers_survives_any_number_of_reporters() {
+    let mut bench = Bench::default();
+    bench.register(FIRST, element(&[HERE]));
+    for user in (3..200).map(ConnectionId::accepted) {
+        bench.accept(user, THERE);
+        bench.report(user);
+        let sent = bench.pass(Duration::from_millis(100));
+        if !sent.is_empty() || user.0 % 2 == 0 {
+            bench.ack(FIRST);
+        }
+    }
+    assert!(bench.is_registered());
+}
+
+#[test]
+fn the_number_of_elements_asked_for_is_given_up_to_the_maximum() {
+    let mut bench =
+        Bench::new(RegistrarConfig { max_items: 4, default_items: 2, ..RegistrarConfig::default() });
+    for pe in 1..=6 {
+        bench.register(FIRST, PoolElementParameter { pe: PeId(pe), ..element(&[HERE]) });
+    }
+    for (items, given) in [(None, 2), (Some(0), 2), (Some(1), 1), (Some(3), 3), (Some(u32::MAX), 4)] {
+        assert_eq!(bench.resolve(items).elements.len(), given, "{items:?}");
+    }
+}
+
+#[test]
+fn an_answer_beyond_64_kib_is_cut_until_it_fits() {
+    let config =
+        RegistrarConfig { max_items: u32::MAX, default_items: u32::MAX, ..RegistrarConfig::default() };
+    let mut bench = Bench::new(RegistrarConfig { max_elements_per_connection: 10_000, ..config });
+    for pe in 1..=3000 {
+        bench.now += Duration::from_millis(10);
+        bench.register(FIRST, PoolElementParameter { pe: PeId(pe), ..element(&[HERE]) });
+    }
+    assert_eq!(bench.resolve(None).elements.len(), 1500);
+}
+
+#[test]
+fn who_asked_for_updates_is_told_when_an_element_leaves_and_when_the_pool_ends() {
+    let mut bench = Bench::default();
+    bench.register(FIRST, element(&[HERE]));
+    let third = ConnectionId::accepted(3);
+    bench.accept(third, HERE);
+    bench.register(third, PoolElementParameter { pe: PeId(0xa2), ..element(&[HERE]) });
+    let request = HandleResolution { send_updates: true, pool: pool(), items: None, unknown: vec![] };
+    let sent = bench.tell(SECOND, &Message::HandleResolution(request));
+    assert!(matches!(&sent[..], [(_, Message::HandleResolutionResponse(r))] if r.updates_accepted));
+    let leave = |pe| Message::Deregistration(Deregistration { pool: pool(), pe, unknown: vec![] });
+    bench.tell(FIRST, &leave(PE));
+    let sent = bench.pass(Duration::from_millis(20));
+    let [(SECOND, Message::HandleResolutionResponse(update))] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!(update.elements.iter().map(|e| e.pe.0).collect::<Vec<_>>(), [0xa2]);
+    bench.tell(third, &leave(PeId(0xa2)));
+    let sent = bench.pass(Duration::from_millis(20));
+    let [(SECOND, Message::HandleResolutionResponse(update))] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!(update.causes, Some(vec![ErrorCause::plain(CauseCode::UNKNOWN_POOL_HANDLE)]));
+    assert!(bench.registrar.subscribers.is_empty());
+}
+
+#[test]
+fn unknown_types_are_answered_with_an_error_and_errors_are_not() {
+    let mut bench = Bench::default();
+    bench.registrar.handle_message(bench.now, FIRST, &[0x7f, 0, 0, 4]);
+    let sent = bench.drain();
+    let [(FIRST, Message::Error(error))] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!(error.causes, [ErrorCause::unrecognized_message(&[0x7f, 0, 0, 4])]);
+    // An ASAP_ERROR with a parameter that asks to be reported.
+    let nested = [0x0e, 0, 0, 0x10, 0, 0x0c, 0, 8, 0, 0, 0, 4, 0xcb, 0xbb, 0, 4];
+    bench.registrar.handle_message(bench.now, FIRST, &nested);
+    assert_eq!(bench.drain(), []);
+    assert_eq!(bench.registrar.counters().malformed, 1);
+}
+
+#[test]
+fn a_malformed_registration_changes_nothing() {
+    let mut bench = Bench::default();
+    let message =
+        Message::Registration(Registration { pool: pool(), element: element(&[HERE]), unknown: vec![] });
+    let octets = message.to_octets().unwrap();
+    for end in 0..octets.len() {
+        bench.registrar.handle_message(bench.now, FIRST, &octets[..end]);
+    }
+    assert_eq!(bench.registrar.handlespace().elements(), 0);
+    assert_eq!(bench.registrar.poll_timeout(), None);
+}
+
+#[test]
+fn messages_meant_for_others_and_strangers_are_ignored() {
+    let mut bench = Bench::default();
+    let card = BusinessCard { pool: pool(), policy: None, elements: vec![], unknown: vec![] };
+    assert_eq!(bench.tell(FIRST, &Message::BusinessCard(card)), []);
+    assert_eq!(bench.try_register(ConnectionId::accepted(99), element(&[HERE])), []);
+}
+
+#[test]
+fn limits_hold_for_connections_elements_of_one_and_the_rate_of_registrations() {
+    let mut bench = Bench::new(RegistrarConfig {
+        max_connections: 2,
+        max_elements_per_connection: 3,
+        registrations_per_second: 1,
+        ..RegistrarConfig::default()
+    });
+    bench.accept(ConnectionId::accepted(3), HERE);
+    assert!(matches!(bench.registrar.poll_output(), Some(Output::Disconnect { .. })));
+    let mut register =
+        |pe| codes(&bench.register(FIRST, PoolElementParameter { pe: PeId(pe), ..element(&[HERE]) }));
+    for pe in 1..=3 {
+        assert_eq!(register(pe), []);
+    }
+    assert_eq!(register(4), [CauseCode::LACK_OF_RESOURCES]);
+    assert_eq!(register(3), []);
+    // The burst of five is used up.
+    assert_eq!(register(3), [CauseCode::LACK_OF_RESOURCES]);
+}
+
+#[test]
+fn a_registrar_that_was_stopped_puts_its_deadlines_off() {
+    let mut bench = Bench::default();
+    bench.register(FIRST, element(&[HERE]));
+    bench.report(SECOND);
+    bench.now += Duration::from_secs(10);
+    bench.registrar.handle_timeout(bench.now);
+    assert!(bench.is_registered());
+    // Its association's end was waiting too; the element has time to come back.
+    bench.registrar.handle_lost(bench.now, FIRST);
+    bench.pass(Duration::from_secs(5));
+    assert!(bench.is_registered());
+    bench.pass(Duration::from_secs(4));
+    assert!(!bench.is_registered());
+    assert_eq!(bench.registrar.counters().stalls, 1);
+}
+
+#[test]
+fn an_element_that_was_silent_before_its_association_was_lost_gains_no_time() {
+    let mut bench = Bench::default();
+    bench.register(FIRST, element(&[HERE]));
+    // The keep-alive comes within 1.5 s and is not answered; the transport notices after 2 s.
+    bench.pass(Duration::from_secs(2));
+    bench.registrar.handle_lost(bench.now, FIRST);
+    assert!(bench.is_registered());
+    bench.pass(Duration::from_millis(1_300));
+    assert!(!bench.is_registered());
+}

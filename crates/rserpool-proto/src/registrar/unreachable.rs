@@ -1,0 +1,38 @@
+//! Reports of unreachable elements (RFC 5352 section 3.5).
+//!
+//! A report makes us ask the element at once. Reports of enough distinct reporters shorten how long it may
+//! be silent; alone they remove nothing, and an answer clears them (RFC 5355 threat 8).
+
+use std::time::Instant;
+
+use super::Registrar;
+use crate::ConnectionId;
+use crate::wire::asap::unreachable::EndpointUnreachable;
+
+/// Reporters remembered per element; more do not change anything.
+const MAX_REPORTERS: usize = 64;
+
+impl Registrar {
+    pub(super) fn handle_unreachable(
+        &mut self,
+        now: Instant,
+        reporter: ConnectionId,
+        message: EndpointUnreachable,
+    ) {
+        let Some(peer) = self.peers.get_mut(&reporter) else { return };
+        if !peer.reports.take(now) {
+            self.counters.reports_limited += 1;
+            return;
+        }
+        let key = (message.pool, message.pe);
+        let Some(monitor) = self.monitors.get_mut(&key) else {
+            self.counters.reports_unknown += 1;
+            return;
+        };
+        self.counters.reports_accepted += 1;
+        if monitor.reporters.len() < MAX_REPORTERS {
+            monitor.reporters.insert(reporter);
+        }
+        self.probe_at_once(now, &key);
+    }
+}

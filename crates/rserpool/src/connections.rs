@@ -1,0 +1,245 @@
+//! The associations of one machine, by the [`ConnectionId`] the machine knows them under.
+//!
+//! One task per association reads it and passes on what happens, in order, through one bounded queue: a
+//! driver that is late stops the reading, which closes the peers' windows, and no peer can fill the
+//! queue alone, since the tasks wait for room in turn. Nothing here blocks the driver: a peer that lets
+//! its send queue run full does not read, and its association is aborted.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rserpool_proto::ConnectionId;
+use tokio::sync::{mpsc, oneshot};
+use transport::{
+    Association, ConnectError, Endpoint, Event, LossReason, MsgOut, PeerAddress, Ppid, Sender, TrySendError,
+    tcp,
+};
+
+/// How many events wait for the driver.
+const QUEUE: usize = 64;
+
+/// How long a graceful close may take before the association is aborted.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// What happened to a connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectionEvent {
+    /// It is up; only for those asked for by [`Connections::connect`].
+    Up {
+        /// The peer.
+        peer: PeerAddress,
+        /// This side.
+        local: PeerAddress,
+    },
+    /// It could not be set up. Nothing follows.
+    Failed(ConnectError),
+    /// The peer sent a message.
+    Message {
+        /// What it is said to be; [`Ppid::ASAP`] or anything else.
+        ppid: Ppid,
+        /// Its octets.
+        data: Bytes,
+    },
+    /// The peer lost its state; what it knew about us is gone.
+    Restarted,
+    /// It is over, and not because the driver asked for it. Nothing follows.
+    Lost(LossReason),
+}
+
+/// The associations of one machine.
+#[derive(Debug)]
+pub struct Connections {
+    endpoint: Option<Endpoint>,
+    open: HashMap<ConnectionId, Open>,
+    /// Kept so that the queue never ends; every task has a clone.
+    sink: mpsc::Sender<(ConnectionId, Inner)>,
+    queue: mpsc::Receiver<(ConnectionId, Inner)>,
+}
+
+#[derive(Debug)]
+struct Open {
+    /// None while it is being set up.
+    sender: Option<Sender>,
+    /// Asks the task for a graceful close. Dropping it aborts.
+    close: oneshot::Sender<()>,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Up(Sender, PeerAddress),
+    Event(ConnectionEvent),
+}
+
+/// Why a message was not sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotSent {
+    /// There is no such connection, or it is not up.
+    #[error("not connected")]
+    NotConnected,
+    /// The peer does not read; the connection was aborted and no event tells so.
+    #[error("the peer does not read")]
+    Stuck,
+    /// The message has no octets, or too many.
+    #[error("the message cannot be sent")]
+    Unsendable,
+}
+
+impl Connections {
+    /// No connections yet. `endpoint` is where SCTP goes out; without one only TCP does.
+    pub fn new(endpoint: Option<Endpoint>) -> Connections {
+        let (sink, queue) = mpsc::channel(QUEUE);
+        Connections { endpoint, open: HashMap::new(), sink, queue }
+    }
+
+    /// Returns how many connections there are, those being set up included.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Sets up a connection; [`ConnectionEvent::Up`] or [`ConnectionEvent::Failed`] tells the end.
+    pub fn connect(&mut self, id: ConnectionId, peer: PeerAddress) {
+        let (endpoint, sink) = (self.endpoint.clone(), self.sink.clone());
+        let closing = self.open(id, None);
+        tokio::spawn(async move {
+            let connecting = async {
+                match (peer, endpoint) {
+                    (PeerAddress::Tcp(address), _) => tcp::connect(address, tcp::Options::default()).await,
+                    (_, Some(endpoint)) => endpoint.connect(peer).await,
+                    (_, None) => Err(ConnectError::Address(peer)),
+                }
+            };
+            let mut closing = closing;
+            let connected = tokio::select! {
+                _ = &mut closing => return,
+                connected = connecting => connected,
+            };
+            match connected {
+                Ok(association) => {
+                    let up = Inner::Up(association.sender(), association.local());
+                    if sink.send((id, up)).await.is_ok() {
+                        read(id, association, closing, sink).await;
+                    }
+                }
+                Err(error) => {
+                    let _ = sink.send((id, Inner::Event(ConnectionEvent::Failed(error)))).await;
+                }
+            }
+        });
+    }
+
+    /// Adds an association that a listener accepted.
+    pub fn accept(&mut self, id: ConnectionId, association: Association) {
+        let closing = self.open(id, Some(association.sender()));
+        tokio::spawn(read(id, association, closing, self.sink.clone()));
+    }
+
+    fn open(&mut self, id: ConnectionId, sender: Option<Sender>) -> oneshot::Receiver<()> {
+        let (close, closing) = oneshot::channel();
+        self.open.insert(id, Open { sender, close });
+        closing
+    }
+
+    /// Queues an ASAP message: reliable, in order, on stream 0.
+    pub fn send(&mut self, id: ConnectionId, message: impl Into<Bytes>) -> Result<(), NotSent> {
+        let sender = self.open.get(&id).and_then(|open| open.sender.as_ref()).ok_or(NotSent::NotConnected)?;
+        match sender.try_send(MsgOut::new(Ppid::ASAP, message)) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_)) => {
+                self.abort(id);
+                Err(NotSent::Stuck)
+            }
+            Err(TrySendError::Unsendable(_)) => Err(NotSent::Unsendable),
+            // Its end is in the queue already.
+            Err(_) => Err(NotSent::NotConnected),
+        }
+    }
+
+    /// Closes gracefully: what was sent is delivered first, in the background. No event follows.
+    pub fn close(&mut self, id: ConnectionId) {
+        if let Some(open) = self.open.remove(&id) {
+            let _ = open.close.send(());
+        }
+    }
+
+    /// Ends at once. No event follows.
+    pub fn abort(&mut self, id: ConnectionId) {
+        self.open.remove(&id);
+    }
+
+    /// Closes everything gracefully, within 2 s.
+    pub async fn shutdown(mut self) {
+        for (_, open) in self.open.drain() {
+            let _ = open.close.send(());
+        }
+        // Every task has a sink of its own until it ends.
+        drop(self.sink);
+        while self.queue.recv().await.is_some() {}
+    }
+
+    /// Waits for the next event of any connection. Cancel safe.
+    pub async fn next(&mut self) -> (ConnectionId, ConnectionEvent) {
+        loop {
+            let next = self.queue.recv().await.expect("the sink lives in self");
+            if let Some(event) = self.admit(next) {
+                return event;
+            }
+        }
+    }
+
+    /// Drops the events of connections that the driver has closed.
+    fn admit(&mut self, (id, inner): (ConnectionId, Inner)) -> Option<(ConnectionId, ConnectionEvent)> {
+        let open = self.open.get_mut(&id)?;
+        let event = match inner {
+            Inner::Up(sender, local) => {
+                let peer = sender.peer();
+                open.sender = Some(sender);
+                ConnectionEvent::Up { peer, local }
+            }
+            Inner::Event(event) => event,
+        };
+        if matches!(event, ConnectionEvent::Failed(_) | ConnectionEvent::Lost(_)) {
+            self.open.remove(&id);
+        }
+        Some((id, event))
+    }
+}
+
+/// Passes on what happens to `association` until it ends or the driver closes it.
+async fn read(
+    id: ConnectionId,
+    mut association: Association,
+    mut closing: oneshot::Receiver<()>,
+    sink: mpsc::Sender<(ConnectionId, Inner)>,
+) {
+    loop {
+        let event = tokio::select! {
+            asked = &mut closing => return finish(association, asked.is_ok()).await,
+            event = association.recv() => event,
+        };
+        let event = match event {
+            Event::Message(message) => ConnectionEvent::Message { ppid: message.ppid, data: message.data },
+            Event::Restarted => ConnectionEvent::Restarted,
+            Event::Lost(reason) => ConnectionEvent::Lost(reason),
+            _ => continue,
+        };
+        let last = matches!(event, ConnectionEvent::Lost(_));
+        tokio::select! {
+            asked = &mut closing => return finish(association, asked.is_ok()).await,
+            passed = sink.send((id, Inner::Event(event))) => if last || passed.is_err() { return },
+        }
+    }
+}
+
+async fn finish(mut association: Association, gracefully: bool) {
+    if gracefully && let Err(error) = association.shutdown(CLOSE_DEADLINE).await {
+        tracing::debug!(peer = %association.peer(), %error, "association not closed gracefully");
+    }
+}

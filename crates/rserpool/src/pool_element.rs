@@ -1,0 +1,306 @@
+//! The driver of a pool element's registration.
+
+use std::fmt;
+use std::time::Duration;
+
+use rserpool_proto::pe::{self, ConfigError, Event};
+use rserpool_proto::wire::{ErrorCause, Load, Policy};
+use rserpool_proto::{LostReason, PeId, PoolHandle, Profile, UserTransport};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{Instrument as _, debug, info, info_span, warn};
+use transport::Endpoint;
+
+use crate::RegistrarAddress;
+use crate::driver::{Driver, machine};
+
+machine!(pe::PoolElement, Event);
+
+/// Events that wait for [`PoolElement::next_event`]; beyond, they are dropped.
+const EVENTS: usize = 64;
+
+/// What a pool element registers, and where.
+#[derive(Clone, Debug)]
+pub struct PoolElementConfig {
+    /// The pool.
+    pub pool: PoolHandle,
+    /// The identifier; `None` draws one, and another one when it is taken.
+    pub pe: Option<PeId>,
+    /// Where the element serves, and whether that association carries control too (transport use 1).
+    pub transport: UserTransport,
+    /// The pool's policy, with this element's values.
+    pub policy: Policy,
+    /// The registrars to choose from.
+    pub registrars: Vec<RegistrarAddress>,
+    /// Timers and thresholds.
+    pub profile: Profile,
+}
+
+/// How a registration stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum PoolElementState {
+    /// No registrar is connected.
+    Searching,
+    /// A registrar is connected and has not answered yet.
+    Registering {
+        /// The registrar.
+        registrar: RegistrarAddress,
+    },
+    /// The element is in the pool.
+    Registered {
+        /// The element.
+        pe: PeId,
+        /// Its home registrar.
+        registrar: RegistrarAddress,
+    },
+    /// The registrar refuses the element; it is tried again from time to time.
+    Rejected {
+        /// Why.
+        causes: Vec<ErrorCause>,
+    },
+    /// The element is out of the pool, as asked, or its task has ended.
+    Deregistered,
+}
+
+/// What happened to a registration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum PoolElementEvent {
+    /// The element is in the pool: the first time, or again after it was not.
+    Registered {
+        /// The element.
+        pe: PeId,
+        /// Its home registrar.
+        registrar: RegistrarAddress,
+    },
+    /// The registrar refused the element.
+    Rejected {
+        /// Why.
+        causes: Vec<ErrorCause>,
+        /// When it is tried again; `None`: never.
+        retry: Option<Duration>,
+    },
+    /// The home registrar is lost; another one is being looked for. Says nothing about data associations.
+    RegistrarLost,
+    /// The element is out of the pool, as asked.
+    Deregistered,
+}
+
+/// Why a deregistration was not confirmed. The registration ends with its life.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeregisterError {
+    /// No registrar confirmed it in time.
+    #[error("no registrar confirmed the deregistration")]
+    Unconfirmed,
+}
+
+#[derive(Debug)]
+enum Command {
+    SetLoad(Load),
+    SetPolicy(Policy),
+    Deregister(oneshot::Sender<Result<(), DeregisterError>>),
+}
+
+/// Keeps one pool element registered, in a task of its own. Dropping it ends the task without a
+/// deregistration; the registrar removes the element when its association is gone.
+#[derive(Debug)]
+pub struct PoolElement {
+    commands: mpsc::UnboundedSender<Command>,
+    state: watch::Receiver<PoolElementState>,
+    events: mpsc::Receiver<PoolElementEvent>,
+}
+
+impl PoolElement {
+    /// Registers the element and keeps it registered. `endpoint` is where SCTP associations with registrars
+    /// go out: it must be bound to the address the element serves at (RFC 5352 section 3.1, R1). Without one, only
+    /// TCP registrars are reached. Must run within a tokio runtime.
+    pub fn spawn(config: PoolElementConfig, endpoint: Option<Endpoint>) -> Result<PoolElement, ConfigError> {
+        let span = info_span!("pool_element", pool = %config.pool);
+        let machine = pe::PoolElement::new(
+            pe::PoolElementConfig {
+                pool: config.pool,
+                pe: config.pe,
+                transport: config.transport,
+                policy: config.policy,
+                registrars: config.registrars.into_iter().map(Into::into).collect(),
+                profile: config.profile,
+            },
+            crate::seed(),
+        )?;
+        let (commands, command_queue) = mpsc::unbounded_channel();
+        let (states, state) = watch::channel(PoolElementState::Searching);
+        let (event_sink, events) = mpsc::channel(EVENTS);
+        let mut task = Task {
+            driver: Driver::new(machine, endpoint),
+            states,
+            events: event_sink,
+            registrar: None,
+            told: None,
+            ending: None,
+        };
+        tokio::spawn(async move { task.run(command_queue).await }.instrument(span));
+        Ok(PoolElement { commands, state, events })
+    }
+
+    /// Returns a view of the registration's state.
+    pub fn state(&self) -> watch::Receiver<PoolElementState> {
+        self.state.clone()
+    }
+
+    /// Waits for the next event; `None` after the element's end. Cancel safe.
+    pub async fn next_event(&mut self) -> Option<PoolElementEvent> {
+        self.events.recv().await
+    }
+
+    /// Tells the registrar another load, where the policy has one.
+    pub fn set_load(&self, load: Load) {
+        let _ = self.commands.send(Command::SetLoad(load));
+    }
+
+    /// Tells the registrar other values of the pool's policy.
+    pub fn set_policy(&self, policy: Policy) {
+        let _ = self.commands.send(Command::SetPolicy(policy));
+    }
+
+    /// Takes the element out of its pool, within `deadline`. Pool users may still come for a moment.
+    pub async fn deregister(self, deadline: Duration) -> Result<(), DeregisterError> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.commands.send(Command::Deregister(answer));
+        match tokio::time::timeout(deadline, answered).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) | Err(_) => Err(DeregisterError::Unconfirmed),
+        }
+    }
+}
+
+struct Task {
+    driver: Driver<pe::PoolElement>,
+    states: watch::Sender<PoolElementState>,
+    events: mpsc::Sender<PoolElementEvent>,
+    registrar: Option<RegistrarAddress>,
+    /// The refusal the operator has read last.
+    told: Option<Vec<ErrorCause>>,
+    ending: Option<oneshot::Sender<Result<(), DeregisterError>>>,
+}
+
+impl Task {
+    async fn run(&mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        self.driver.command(pe::PoolElement::register);
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+                event = self.driver.event() => if self.handle(event) {
+                    // The association is closed in the background.
+                    self.driver.perform_outputs();
+                    return;
+                },
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::SetLoad(load) => self.driver.command(|machine, now| machine.set_load(now, load)),
+            Command::SetPolicy(policy) => self.driver.command(|machine, now| machine.set_policy(now, policy)),
+            Command::Deregister(answer) => {
+                self.ending = Some(answer);
+                self.driver.command(pe::PoolElement::deregister);
+            }
+        }
+    }
+
+    /// Returns whether this was the end.
+    fn handle(&mut self, event: Event) -> bool {
+        match event {
+            Event::RegistrarFound { address } => {
+                let registrar = RegistrarAddress::from(address);
+                debug!(%registrar, "registering");
+                self.registrar = Some(registrar);
+                self.states.send_replace(PoolElementState::Registering { registrar });
+            }
+            Event::RegistrarLost { reason, .. } => self.lost(reason),
+            Event::Registered { pe, warnings } => self.registered(pe, &warnings),
+            Event::Reregistered { pe } => debug!(%pe, "registration confirmed"),
+            Event::Rejected { pe, causes, retry } => self.rejected(pe, causes, retry),
+            Event::RegistrationFailed { attempts, stopped } => {
+                warn!(attempts, stopped, "registrations are not answered");
+            }
+            Event::Expired => info!("the registration has expired, registering again"),
+            Event::HomeAdopted { registrar } => info!(%registrar, "another registrar took over"),
+            Event::Deregistered => return self.end(Ok(())),
+            Event::DeregistrationFailed => return self.end(Err(DeregisterError::Unconfirmed)),
+            Event::ErrorReceived { causes } => {
+                debug!(causes = %Causes(&causes), "registrar reports an error");
+            }
+            Event::Malformed(error) => debug!(%error, "registrar sent a malformed message"),
+        }
+        false
+    }
+
+    fn lost(&mut self, reason: LostReason) {
+        let registrar = self.registrar.take().map(tracing::field::display);
+        info!(registrar, ?reason, "registrar lost, looking for one");
+        self.states.send_replace(PoolElementState::Searching);
+        self.tell(PoolElementEvent::RegistrarLost);
+    }
+
+    fn registered(&mut self, pe: PeId, warnings: &[ErrorCause]) {
+        // Only a connected registrar can answer.
+        let Some(registrar) = self.registrar else { return };
+        info!(%pe, %registrar, "registered");
+        if !warnings.is_empty() {
+            warn!(warnings = %Causes(warnings), "the registrar changed the registration");
+        }
+        self.told = None;
+        self.states.send_replace(PoolElementState::Registered { pe, registrar });
+        self.tell(PoolElementEvent::Registered { pe, registrar });
+    }
+
+    fn rejected(&mut self, pe: PeId, causes: Vec<ErrorCause>, retry: Option<Duration>) {
+        if self.told.as_ref() == Some(&causes) {
+            debug!(%pe, causes = %Causes(&causes), "registration refused again");
+        } else {
+            warn!(%pe, causes = %Causes(&causes), retry = retry.is_some(), "registration refused");
+            self.told = Some(causes.clone());
+        }
+        self.states.send_replace(PoolElementState::Rejected { causes: causes.clone() });
+        self.tell(PoolElementEvent::Rejected { causes, retry });
+    }
+
+    fn end(&mut self, result: Result<(), DeregisterError>) -> bool {
+        match result {
+            Ok(()) => info!("deregistered"),
+            Err(error) => warn!("{error}"),
+        }
+        self.states.send_replace(PoolElementState::Deregistered);
+        self.tell(PoolElementEvent::Deregistered);
+        if let Some(answer) = self.ending.take() {
+            let _ = answer.send(result);
+        }
+        true
+    }
+
+    /// An owner that reads only the state loses no more than events nobody waits for.
+    fn tell(&self, event: PoolElementEvent) {
+        let _ = self.events.try_send(event);
+    }
+}
+
+/// Prints causes as an operator reads them: `inconsistent policy, lack of resources`.
+pub struct Causes<'a>(pub &'a [ErrorCause]);
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("no cause given");
+        }
+        for (at, cause) in self.0.iter().enumerate() {
+            let separator = if at == 0 { "" } else { ", " };
+            write!(f, "{separator}{cause}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,198 @@
+//! The driver of a pool user: resolution and selection.
+
+use rserpool_proto::pu::{self, Event};
+use rserpool_proto::{PeId, PoolHandle, Profile};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{Instrument as _, debug, info, info_span, warn};
+use transport::Endpoint;
+
+use crate::RegistrarAddress;
+use crate::driver::{Driver, machine};
+use crate::pool_element::Causes;
+
+pub use rserpool_proto::pu::Selected;
+
+machine!(pu::PoolUser, Event);
+
+/// How many elements to ask for. A registrar that tells fewer has told all, which shows when a failed element was
+/// removed and came back; the reference implementation never tells more.
+const ITEMS: u32 = 128;
+
+/// Which pool to use, and whom to ask.
+#[derive(Clone, Debug)]
+pub struct PoolUserConfig {
+    /// The pool.
+    pub pool: PoolHandle,
+    /// The registrars to choose from.
+    pub registrars: Vec<RegistrarAddress>,
+    /// Timers and thresholds.
+    pub profile: Profile,
+}
+
+/// What a pool user knows.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct PoolUserState {
+    /// The registrar that is connected.
+    pub registrar: Option<RegistrarAddress>,
+    /// The last registrar that answered does not know the pool.
+    pub pool_unknown: bool,
+    /// Elements told by the last answer, those in quarantine included.
+    pub elements: usize,
+    /// Counts the answers of registrars and the ends of quarantines: a reason to ask for an element again.
+    pub news: u64,
+}
+
+#[derive(Debug)]
+enum Command {
+    Resolve,
+    NextElement(oneshot::Sender<Option<Selected>>),
+    ReportUnreachable(PeId),
+}
+
+/// Knows the elements of one pool, in a task of its own. Dropping it ends the task.
+#[derive(Debug)]
+pub struct PoolUser {
+    commands: mpsc::UnboundedSender<Command>,
+    state: watch::Receiver<PoolUserState>,
+}
+
+impl PoolUser {
+    /// Looks for a registrar and resolves the pool. `endpoint` is where SCTP associations with registrars go
+    /// out; without one, only TCP registrars are reached. Must run within a tokio runtime.
+    pub fn spawn(config: PoolUserConfig, endpoint: Option<Endpoint>) -> PoolUser {
+        let span = info_span!("pool_user", pool = %config.pool);
+        let machine = pu::PoolUser::new(
+            pu::PoolUserConfig {
+                pool: config.pool,
+                registrars: config.registrars.into_iter().map(Into::into).collect(),
+                items: Some(ITEMS),
+                updates: true,
+                profile: config.profile,
+            },
+            crate::seed(),
+        );
+        let (commands, command_queue) = mpsc::unbounded_channel();
+        let (states, state) = watch::channel(PoolUserState::default());
+        let mut task = Task { driver: Driver::new(machine, endpoint), states };
+        tokio::spawn(async move { task.run(command_queue).await }.instrument(span));
+        PoolUser { commands, state }
+    }
+
+    /// Returns a view of what is known.
+    pub fn state(&self) -> watch::Receiver<PoolUserState> {
+        self.state.clone()
+    }
+
+    /// Asks the registrar now; the state tells when it has answered.
+    pub fn resolve(&self) {
+        let _ = self.commands.send(Command::Resolve);
+    }
+
+    /// Returns the element to use next by the pool's policy, without those in quarantine. `None`: there is none at
+    /// present, and the pool is resolved again from time to time.
+    pub async fn next_element(&self) -> Option<Selected> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.commands.send(Command::NextElement(answer));
+        // The task lives as long as this handle.
+        answered.await.ok().flatten()
+    }
+
+    /// Waits until there is an element to use, and returns it. Cancel safe.
+    pub async fn wait_element(&self) -> Selected {
+        let mut state = self.state.clone();
+        loop {
+            state.borrow_and_update();
+            if let Some(selected) = self.next_element().await {
+                return selected;
+            }
+            if state.changed().await.is_err() {
+                // Only when the runtime ends.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Reports an element that failed, once for each time it was selected, and puts it in quarantine.
+    pub fn report_unreachable(&self, pe: PeId) {
+        let _ = self.commands.send(Command::ReportUnreachable(pe));
+    }
+}
+
+struct Task {
+    driver: Driver<pu::PoolUser>,
+    states: watch::Sender<PoolUserState>,
+}
+
+impl Task {
+    async fn run(&mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        self.driver.command(pu::PoolUser::resolve);
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+                event = self.driver.event() => self.handle(event),
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Resolve => self.driver.command(pu::PoolUser::resolve),
+            Command::NextElement(answer) => {
+                let _ = answer.send(self.driver.command(pu::PoolUser::next_element));
+            }
+            Command::ReportUnreachable(pe) => {
+                let reported = self.driver.command(|machine, now| machine.report_unreachable(now, pe));
+                if !reported {
+                    debug!(%pe, "unreachable again, reported already");
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::RegistrarFound { address } => {
+                debug!(registrar = %RegistrarAddress::from(address), "asking for the pool");
+                self.states.send_modify(|state| state.registrar = Some(address.into()));
+            }
+            Event::RegistrarLost { address, reason } => {
+                let registrar = RegistrarAddress::from(address);
+                info!(%registrar, ?reason, "registrar lost, looking for one");
+                self.states.send_modify(|state| state.registrar = None);
+            }
+            Event::Resolved { elements, changed } => self.resolved(elements, changed),
+            Event::PoolUnknown => {
+                warn!("the registrar does not know the pool, retrying");
+                self.states.send_modify(|state| (state.pool_unknown, state.news) = (true, state.news + 1));
+            }
+            Event::Refused { causes } => {
+                warn!(causes = %Causes(&causes), "the registrar refuses to resolve the pool, retrying");
+            }
+            Event::Reported { pe } => debug!(%pe, "reported as unreachable"),
+            Event::Quarantined { pe, duration } => {
+                info!(%pe, seconds = duration.as_secs(), "pool element unreachable, in quarantine");
+            }
+            Event::QuarantineEnded { pe } => {
+                info!(%pe, "pool element no longer in quarantine");
+                self.states.send_modify(|state| state.news += 1);
+            }
+            Event::ErrorReceived { causes } => {
+                debug!(causes = %Causes(&causes), "registrar reports an error");
+            }
+            Event::Malformed(error) => debug!(%error, "registrar sent a malformed message"),
+        }
+    }
+
+    fn resolved(&mut self, elements: usize, changed: bool) {
+        if changed {
+            info!(elements, "pool resolved");
+        }
+        self.states.send_modify(|state| {
+            (state.pool_unknown, state.elements, state.news) = (false, elements, state.news + 1);
+        });
+    }
+}

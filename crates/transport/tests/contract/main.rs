@@ -1,0 +1,45 @@
+//! What every back end promises: one suite, run on userland SCTP, TCP and the simulation.
+
+mod suite;
+mod support;
+
+macro_rules! contract {
+    ($backend:ident, $test:meta, $make:path) => {
+        mod $backend {
+            use super::{suite, support};
+
+            contract!(@tests $test, $make,
+                boundaries_streams_and_ppids_are_kept,
+                a_message_of_60_000_octets_crosses,
+                a_message_without_octets_or_too_long_is_refused,
+                each_stream_keeps_its_order_over_5_000_messages,
+                a_full_queue_says_full_and_send_waits,
+                a_send_that_waits_ends_when_the_association_does,
+                a_reader_stalled_for_5_s_loses_nothing,
+                both_readers_stalled_for_5_s_lose_nothing,
+                a_graceful_shutdown_under_load_loses_nothing,
+                a_shutdown_waits_for_what_the_peer_has_queued,
+                a_shutdown_past_its_deadline_aborts,
+                an_abort_is_seen_as_lost,
+                a_dropped_association_is_seen_as_lost,
+                every_token_gets_one_outcome,
+                lost_is_repeated,
+                recv_can_be_cancelled,
+            );
+        }
+    };
+    (@tests $test:meta, $make:path, $($name:ident),* $(,)?) => {
+        $(
+            #[$test]
+            async fn $name() {
+                let (pair, _guard) = $make().await;
+                suite::$name(pair).await;
+            }
+        )*
+    };
+}
+
+contract!(userland, tokio::test, support::userland);
+contract!(userland_small_packets, tokio::test, support::userland_small_packets);
+contract!(tcp, tokio::test, support::tcp);
+contract!(sim, tokio::test(start_paused = true), support::sim);

@@ -1,0 +1,230 @@
+//! `registrar.toml`; the annotated sample is `deploy/config/registrar.toml`.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use rserpool::ASAP_PORT;
+use rserpool_proto::Profile;
+use rserpool_proto::handlespace;
+use rserpool_proto::registrar::AddressCheck;
+use serde::Deserialize;
+use service::config::{Http, Invalid};
+use transport::SCTP_ENCAPSULATION_PORT;
+
+/// Port of the registrar's HTTP server.
+const HTTP_PORT: u16 = 9380;
+
+/// The configuration file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Config {
+    /// Where pool elements and pool users come in.
+    pub listen: Listen,
+    /// Timers.
+    pub profile: Timers,
+    /// What pool elements may register.
+    pub registration: Registration,
+    /// Bounds on what peers may make the registrar keep.
+    pub limits: Limits,
+    /// The HTTP server.
+    pub http: Http,
+}
+
+/// The section `[listen]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Listen {
+    /// ASAP over SCTP in UDP.
+    pub asap: Vec<SocketAddr>,
+    /// ASAP over TCP.
+    pub asap_tcp: Vec<SocketAddr>,
+    /// The UDP port that carries SCTP.
+    pub encapsulation_port: u16,
+}
+
+/// The section `[profile]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Timers {
+    /// The set of timers.
+    pub timers: ProfileName,
+}
+
+/// The name of a set of timers.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProfileName {
+    /// Finds a dead pool element within 3.5 s.
+    #[default]
+    Fast,
+    /// RFC 5352 section 7.
+    Rfc,
+    /// The reference implementation's.
+    Rsplib,
+}
+
+impl ProfileName {
+    /// Returns the timers.
+    pub const fn profile(self) -> Profile {
+        match self {
+            ProfileName::Fast => Profile::FAST,
+            ProfileName::Rfc => Profile::RFC,
+            ProfileName::Rsplib => Profile::RSPLIB,
+        }
+    }
+}
+
+/// The section `[registration]`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Registration {
+    /// Which addresses a pool element may register.
+    pub addresses: Addresses,
+}
+
+/// Which addresses a pool element may register (RFC 5355 threat 2).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Addresses {
+    /// Those it is connected from; any loopback address if it is connected from one.
+    #[default]
+    AssociationOrLoopback,
+    /// Those it is connected from, and no loopback address.
+    Association,
+    /// Any.
+    Any,
+}
+
+impl Addresses {
+    /// Returns the machine's rule.
+    pub const fn check(self) -> AddressCheck {
+        match self {
+            Addresses::AssociationOrLoopback => AddressCheck::AssociationOrLoopback,
+            Addresses::Association => AddressCheck::Association,
+            Addresses::Any => AddressCheck::None,
+        }
+    }
+}
+
+/// The section `[limits]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Limits {
+    /// Pools in all.
+    pub pools: usize,
+    /// Pool elements in all.
+    pub pool_elements: usize,
+    /// Pool elements of one pool.
+    pub pool_elements_per_pool: usize,
+    /// Associations and connections in all.
+    pub connections: usize,
+    /// Associations and connections from one IP address.
+    pub connections_per_address: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: Listen::default(),
+            profile: Timers::default(),
+            registration: Registration::default(),
+            limits: Limits::default(),
+            http: Http::loopback(HTTP_PORT),
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Listen {
+        Listen {
+            asap: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, ASAP_PORT))],
+            asap_tcp: Vec::new(),
+            encapsulation_port: SCTP_ENCAPSULATION_PORT,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        let handlespace::Limits { pools, elements, elements_per_pool } = handlespace::Limits::default();
+        Limits {
+            pools,
+            pool_elements: elements,
+            pool_elements_per_pool: elements_per_pool,
+            connections: 16_384,
+            connections_per_address: 1_024,
+        }
+    }
+}
+
+impl Listen {
+    /// Returns the SCTP ports by local address: one endpoint each.
+    pub fn sctp(&self) -> BTreeMap<IpAddr, Vec<u16>> {
+        let mut ports: BTreeMap<IpAddr, Vec<u16>> = BTreeMap::new();
+        for address in &self.asap {
+            ports.entry(address.ip()).or_default().push(address.port());
+        }
+        ports
+    }
+}
+
+/// Refuses values that are wrong together, or that no daemon could run with.
+pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
+    let Listen { asap, asap_tcp, encapsulation_port } = &config.listen;
+    if asap.is_empty() && asap_tcp.is_empty() {
+        return Err(Invalid::new(
+            "listen.asap",
+            "asap and asap-tcp are both empty: nobody could reach this registrar",
+        ));
+    }
+    if let Some(at) = asap.iter().position(|address| address.ip().is_unspecified()) {
+        return Err(Invalid::new(
+            format!("listen.asap.{at}"),
+            "the wildcard cannot carry SCTP in UDP: list the addresses peers use",
+        ));
+    }
+    if let Some(at) = (1..asap.len()).find(|&at| asap[..at].contains(&asap[at])) {
+        return Err(Invalid::new(format!("listen.asap.{at}"), "listed twice"));
+    }
+    if *encapsulation_port == 0 {
+        return Err(Invalid::new("listen.encapsulation-port", "peers have to know it: 0 is none"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        service::config::parse("registrar.toml", text, validate).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_is_the_annotated_sample() {
+        let (empty, sample) = (parse("").unwrap(), parse(crate::SAMPLE).unwrap());
+        assert_eq!(format!("{empty:?}"), format!("{sample:?}"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_shown_with_its_place() {
+        let error = parse("[listen]\nasap-udp = []\n").unwrap_err();
+        assert!(error.contains("registrar.toml:2:1"), "{error}");
+        assert!(error.contains("unknown key `asap-udp`"), "{error}");
+    }
+
+    #[test]
+    fn a_registrar_nobody_can_reach_is_refused() {
+        assert!(parse("[listen]\nasap = []\n").unwrap_err().contains("nobody could reach this registrar"));
+        assert!(parse("[listen]\nasap = []\nasap-tcp = [\"127.0.0.1:3863\"]\n").is_ok());
+        assert!(parse("[listen]\nasap = [\"0.0.0.0:3863\"]\n").unwrap_err().contains("registrar.toml:2:"));
+    }
+
+    #[test]
+    fn ports_of_one_address_share_an_endpoint() {
+        let listen =
+            parse("[listen]\nasap = [\"127.0.0.1:1\", \"127.0.0.2:1\", \"127.0.0.1:2\"]\n").unwrap().listen;
+        let ports: Vec<Vec<u16>> = listen.sctp().into_values().collect();
+        assert_eq!(ports, [vec![1, 2], vec![1]]);
+    }
+}

@@ -1,0 +1,5 @@
+//! `rserpool-registrar`.
+
+fn main() -> std::process::ExitCode {
+    registrar::main()
+}

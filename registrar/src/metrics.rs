@@ -1,0 +1,203 @@
+//! The registrar's metrics: `rserpool_*`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use rserpool_proto::PoolHandle;
+use rserpool_proto::registrar::{Counters, Event, PoolStatus};
+use rserpool_proto::wire::MessageType;
+
+/// Pools with a label of their own; the names come from peers, so later ones share the label `other`.
+const MAX_POOL_LABELS: usize = 64;
+
+/// A longer handle is no label.
+const MAX_LABEL: usize = 64;
+
+const OTHER: &str = "other";
+
+/// Handles are made once each; pools and message types get theirs when they first appear.
+pub(crate) struct Metrics {
+    recorder: service::Metrics,
+    pools: Gauge,
+    connections: Gauge,
+    resolutions: [Counter; 2],
+    keep_alives: [Counter; 2],
+    reports: [Counter; 3],
+    malformed: Counter,
+    not_asap: Counter,
+    stalls: Counter,
+    messages: HashMap<(&'static str, &'static str), Counter>,
+    causes: HashMap<&'static str, Counter>,
+    labels: BTreeSet<String>,
+    elements: HashMap<String, Elements>,
+    changes: HashMap<(String, &'static str), Counter>,
+}
+
+struct Elements {
+    up: Gauge,
+    suspect: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn new(recorder: service::Metrics) -> Metrics {
+        recorder.clone().scope(|| {
+            describe();
+            let resolutions = |result| counter!("rserpool_handle_resolutions_total", "result" => result);
+            let keep_alives = |result| counter!("rserpool_keepalives_total", "result" => result);
+            let reports = |result| counter!("rserpool_unreachable_reports_total", "result" => result);
+            Metrics {
+                recorder,
+                pools: gauge!("rserpool_pools"),
+                connections: gauge!("rserpool_connections", "protocol" => "asap"),
+                resolutions: [resolutions("answered"), resolutions("unknown_pool")],
+                keep_alives: [keep_alives("answered"), keep_alives("missed")],
+                reports: [reports("accepted"), reports("limited"), reports("unknown_element")],
+                malformed: error("malformed"),
+                not_asap: error("not_asap"),
+                stalls: counter!("rserpool_stalls_total"),
+                messages: HashMap::new(),
+                causes: HashMap::new(),
+                labels: BTreeSet::new(),
+                elements: HashMap::new(),
+                changes: HashMap::new(),
+            }
+        })
+    }
+
+    /// Counts a message with a payload protocol identifier that is not ASAP's.
+    pub(crate) fn not_asap(&self) {
+        self.not_asap.increment(1);
+    }
+
+    /// Counts what happened to a pool element.
+    pub(crate) fn count(&mut self, event: &Event) {
+        let (pool, change) = match event {
+            Event::ElementRegistered { pool, .. } => (pool, "registered"),
+            Event::ElementUpdated { pool, .. } => (pool, "updated"),
+            Event::ElementRemoved { pool, reason, .. } => (pool, reason.label()),
+            Event::RegistrationRejected { .. }
+            | Event::ElementSuspect { .. }
+            | Event::ElementRecovered { .. }
+            | Event::Malformed { .. }
+            | Event::Stalled { .. } => return,
+        };
+        let label = self.label(pool);
+        let recorder = &self.recorder;
+        let counter = self.changes.entry((label, change)).or_insert_with_key(|(label, change)| {
+            recorder.scope(|| {
+                counter!("rserpool_pool_element_changes_total", "pool" => label.clone(), "event" => *change)
+            })
+        });
+        counter.increment(1);
+    }
+
+    /// Publishes the machine's counters.
+    pub(crate) fn publish(&mut self, counters: &Counters, connections: usize) {
+        self.connections.set(float(connections));
+        self.resolutions[0].absolute(counters.resolutions_answered);
+        self.resolutions[1].absolute(counters.resolutions_unknown);
+        self.keep_alives[0].absolute(counters.keep_alives_answered);
+        self.keep_alives[1].absolute(counters.keep_alives_missed);
+        self.reports[0].absolute(counters.reports_accepted);
+        self.reports[1].absolute(counters.reports_limited);
+        self.reports[2].absolute(counters.reports_unknown);
+        self.malformed.absolute(counters.malformed);
+        self.stalls.absolute(counters.stalls);
+        self.publish_messages("received", &counters.received);
+        self.publish_messages("sent", &counters.sent);
+        let mut causes = BTreeMap::new();
+        for (code, count) in &counters.causes {
+            *causes.entry(code.label()).or_insert(0) += count;
+        }
+        for (cause, count) in causes {
+            let recorder = &self.recorder;
+            let counter = self.causes.entry(cause).or_insert_with(|| recorder.scope(|| error(cause)));
+            counter.absolute(count);
+        }
+    }
+
+    fn publish_messages(&mut self, direction: &'static str, counts: &BTreeMap<MessageType, u64>) {
+        // Types we do not know share one name.
+        let mut named: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for (kind, count) in counts {
+            *named.entry(kind.name()).or_insert(0) += count;
+        }
+        for (name, count) in named {
+            let recorder = &self.recorder;
+            let counter = self.messages.entry((name, direction)).or_insert_with(|| {
+                recorder.scope(|| {
+                    counter!("rserpool_messages_total",
+                        "protocol" => "asap", "type" => name, "direction" => direction)
+                })
+            });
+            counter.absolute(count);
+        }
+    }
+
+    /// Publishes how many elements each pool has.
+    pub(crate) fn publish_pools<'a>(&mut self, pools: impl Iterator<Item = PoolStatus<'a>>) {
+        // A pool that is gone has no elements.
+        let mut counts: BTreeMap<String, (usize, usize)> =
+            self.elements.keys().map(|label| (label.clone(), (0, 0))).collect();
+        let mut known = 0;
+        for pool in pools {
+            known += 1;
+            let (up, suspect) = counts.entry(self.label(pool.pool)).or_default();
+            *up += pool.up;
+            *suspect += pool.suspect;
+        }
+        self.pools.set(float(known));
+        for (label, (up, suspect)) in counts {
+            let recorder = &self.recorder;
+            let elements = self.elements.entry(label).or_insert_with_key(|label| {
+                let state =
+                    |state| gauge!("rserpool_pool_elements", "pool" => label.clone(), "state" => state);
+                recorder.scope(|| Elements { up: state("up"), suspect: state("suspect") })
+            });
+            elements.up.set(float(up));
+            elements.suspect.set(float(suspect));
+        }
+    }
+
+    /// Returns the pool's label: its own while there are not too many.
+    fn label(&mut self, pool: &PoolHandle) -> String {
+        let label = pool.to_string();
+        if self.labels.contains(&label) {
+            return label;
+        }
+        if label.len() > MAX_LABEL || self.labels.len() >= MAX_POOL_LABELS {
+            return OTHER.to_owned();
+        }
+        self.labels.insert(label.clone());
+        label
+    }
+}
+
+fn describe() {
+    describe_gauge!("rserpool_pools", "Pools in the handlespace");
+    describe_gauge!("rserpool_pool_elements", "Pool elements by pool and state");
+    describe_gauge!("rserpool_connections", "Associations and connections of pool elements and pool users");
+    describe_counter!("rserpool_pool_element_changes_total", "Changes of the handlespace by pool and event");
+    describe_counter!("rserpool_handle_resolutions_total", "Handle resolutions by result");
+    describe_counter!("rserpool_keepalives_total", "Keep-alives sent to pool elements, by result");
+    describe_counter!(
+        "rserpool_unreachable_reports_total",
+        "Reports of unreachable pool elements, by result"
+    );
+    describe_counter!("rserpool_messages_total", "Messages by protocol, type and direction");
+    describe_counter!(
+        "rserpool_message_errors_total",
+        "Messages that could not be processed, and error causes sent, by protocol and cause"
+    );
+    describe_counter!("rserpool_stalls_total", "Times this process was stopped for a while");
+}
+
+fn error(cause: &'static str) -> Counter {
+    counter!("rserpool_message_errors_total", "protocol" => "asap", "cause" => cause)
+}
+
+/// Counts here are far below 2^53.
+#[expect(clippy::cast_precision_loss, reason = "see above")]
+fn float(count: usize) -> f64 {
+    count as f64
+}

@@ -1,0 +1,216 @@
+//! The subcommand `resolve`: one handle resolution, for operators and tests (RFC 5352 section 3.3).
+//!
+//! Exit codes: 0 the pool was printed, 1 no registrar that answered knows it, 69 no registrar answered.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use rserpool::{Causes, RegistrarAddress};
+use rserpool_proto::wire::asap::handle_resolution::{HandleResolution, HandleResolutionResponse};
+use rserpool_proto::wire::{
+    CauseCode, LifeUnit, Message, Policy, PoolElementParameter, RegistrationLife, Transport,
+};
+use rserpool_proto::{ENCAPSULATION_PORT, PoolHandle};
+use serde_json::{Value, json};
+use service::config::Period;
+use service::{Exit, Failure, OrExit as _};
+use transport::{Association, Endpoint, EndpointConfig, Event, MsgOut, Ppid, tcp};
+
+/// The command line of `resolve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  rserpool-registrar resolve ipfix --registrar 127.0.0.1:3863")]
+pub struct Arguments {
+    /// Handle of the pool
+    #[arg(value_name = "POOL")]
+    pool: String,
+    /// Whom to ask: ADDRESS[:PORT] for SCTP in UDP, tcp://ADDRESS[:PORT]; several are asked in turn
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3863")]
+    registrar: Vec<RegistrarAddress>,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    /// How long one registrar may take to answer
+    #[arg(long, value_name = "PERIOD", default_value = "3s")]
+    timeout: Period,
+}
+
+/// Asks the registrars in turn; the first answer counts.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let pool = PoolHandle::new(&arguments.pool).or_exit(Exit::Usage)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(ask_in_turn(arguments, &pool))
+}
+
+async fn ask_in_turn(arguments: &Arguments, pool: &PoolHandle) -> Result<(), Failure> {
+    let mut failures = String::new();
+    for registrar in &arguments.registrar {
+        let asked = match tokio::time::timeout(arguments.timeout.0, ask(registrar, pool)).await {
+            Ok(asked) => asked,
+            Err(_) => Err(anyhow::anyhow!("no answer within {}", arguments.timeout)),
+        };
+        match asked {
+            Ok(response) => return answer(arguments, &response),
+            Err(error) => {
+                let _ = write!(failures, "\n  {registrar}: {error}");
+            }
+        }
+    }
+    Err(Failure::new(Exit::Unavailable, format!("no registrar reachable{failures}")))
+}
+
+async fn ask(registrar: &RegistrarAddress, pool: &PoolHandle) -> anyhow::Result<HandleResolutionResponse> {
+    let mut association = connect(registrar).await?;
+    let request =
+        HandleResolution { send_updates: false, pool: pool.clone(), items: Some(u32::MAX), unknown: vec![] };
+    let octets = Message::HandleResolution(request).to_octets()?;
+    association.send(MsgOut::new(Ppid::ASAP, octets)).await?;
+    loop {
+        match association.recv().await {
+            Event::Message(message) if message.ppid == Ppid::ASAP => {
+                let decoded = Message::decode(&message.data)?;
+                if let Message::HandleResolutionResponse(response) = decoded
+                    && response.pool == *pool
+                {
+                    let _ = association.shutdown(Duration::from_millis(500)).await;
+                    return Ok(response);
+                }
+            }
+            Event::Lost(reason) => anyhow::bail!("{reason}"),
+            _ => {}
+        }
+    }
+}
+
+async fn connect(registrar: &RegistrarAddress) -> anyhow::Result<Association> {
+    let peer = registrar.peer();
+    if !registrar.is_sctp() {
+        let address = SocketAddr::new(peer.ip().unwrap_or(Ipv4Addr::LOCALHOST.into()), peer.port());
+        return Ok(tcp::connect(address, tcp::Options::default()).await?);
+    }
+    let mut config = EndpointConfig::new(local_address(peer.ip().unwrap_or(Ipv4Addr::LOCALHOST.into()))?);
+    config.encapsulation = 0;
+    Ok(Endpoint::bind(config)?.connect(peer).await?)
+}
+
+/// Returns the address this host would reach `peer` from; nothing is sent.
+fn local_address(peer: IpAddr) -> std::io::Result<IpAddr> {
+    let any: IpAddr =
+        if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let probe = UdpSocket::bind((any, 0))?;
+    probe.connect((peer, ENCAPSULATION_PORT))?;
+    Ok(probe.local_addr()?.ip())
+}
+
+fn answer(arguments: &Arguments, response: &HandleResolutionResponse) -> Result<(), Failure> {
+    if let Some(causes) = &response.causes {
+        let unknown = causes.iter().any(|cause| cause.code == CauseCode::UNKNOWN_POOL_HANDLE);
+        let reason = if unknown { "is unknown".to_owned() } else { format!("refused: {}", Causes(causes)) };
+        return Err(Failure::new(Exit::Failed, format!("pool {}: {reason}", response.pool)));
+    }
+    let text = if arguments.json { format!("{:#}\n", as_json(response)) } else { as_table(response) };
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.or_exit(Exit::Io),
+    }
+}
+
+fn as_table(response: &HandleResolutionResponse) -> String {
+    let header = ["PE", "HOME", "TRANSPORT", "USE", "POLICY", "LIFE"].map(str::to_owned);
+    let rows: Vec<[String; 6]> = std::iter::once(header).chain(response.elements.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let mut table = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, "{cell:width$}  ");
+        }
+        table.push_str(line.trim_end());
+        table.push('\n');
+    }
+    table
+}
+
+fn row(element: &PoolElementParameter) -> [String; 6] {
+    [
+        element.pe.to_string(),
+        element.home.to_string(),
+        transport_text(element),
+        element.user_transport.transport_use().to_string(),
+        policy_text(&element.policy),
+        life_seconds(element.life).map_or_else(|| "infinite".to_owned(), |seconds| format!("{seconds} s")),
+    ]
+}
+
+/// `sctp 192.0.2.1,192.0.2.2 port 4739`, with the encapsulation port where it is told.
+fn transport_text(element: &PoolElementParameter) -> String {
+    let transport = &element.user_transport;
+    let addresses: Vec<String> = transport.addresses().iter().map(ToString::to_string).collect();
+    let mut text = format!("{} {}", protocol(transport), addresses.join(","));
+    if let Some(port) = transport.port() {
+        let _ = write!(text, " port {port}");
+    }
+    if let Some(encapsulation) = element.encapsulation {
+        let _ = write!(text, " (UDP {encapsulation})");
+    }
+    text
+}
+
+const fn protocol(transport: &Transport) -> &'static str {
+    match transport {
+        Transport::Dccp(_) => "dccp",
+        Transport::Sctp(_) => "sctp",
+        Transport::Tcp(_) => "tcp",
+        Transport::Udp(_) => "udp",
+        Transport::UdpLite(_) => "udp-lite",
+        Transport::Opaque(_) => "opaque",
+    }
+}
+
+fn policy_text(policy: &Policy) -> String {
+    let name = policy.policy_type();
+    match policy {
+        Policy::RoundRobin | Policy::Random | Policy::Other { .. } => name.to_string(),
+        Policy::WeightedRoundRobin { weight } | Policy::WeightedRandom { weight } => {
+            format!("{name} weight {weight}")
+        }
+        Policy::Priority { priority } => format!("{name} {priority}"),
+        Policy::LeastUsed { load } | Policy::RandomizedLeastUsed { load } => format!("{name} load {load}"),
+        Policy::LeastUsedDegradation { load, degradation }
+        | Policy::PriorityLeastUsed { load, degradation } => {
+            format!("{name} load {load} degradation {degradation}")
+        }
+    }
+}
+
+/// As RFC 5354 counts: registrars with the profile "rsplib" tell milliseconds.
+fn life_seconds(life: RegistrationLife) -> Option<u64> {
+    life.duration(LifeUnit::Seconds).map(|life| life.as_secs())
+}
+
+fn as_json(response: &HandleResolutionResponse) -> Value {
+    let policy =
+        response.policy.as_ref().map_or("round-robin".to_owned(), |policy| policy.policy_type().to_string());
+    let elements: Vec<Value> = response
+        .elements
+        .iter()
+        .map(|element| {
+            json!({
+                "pe": element.pe.to_string(),
+                "home": element.home.to_string(),
+                "transport": {
+                    "protocol": protocol(&element.user_transport),
+                    "addresses": element.user_transport.addresses(),
+                    "port": element.user_transport.port(),
+                    "use": element.user_transport.transport_use().to_string(),
+                    "encapsulation": element.encapsulation.unwrap_or(ENCAPSULATION_PORT),
+                },
+                "policy": policy_text(&element.policy),
+                "life-seconds": life_seconds(element.life),
+            })
+        })
+        .collect();
+    json!({ "pool": response.pool.to_string(), "policy": policy, "elements": elements })
+}

@@ -1,0 +1,217 @@
+//! A network of random loopback addresses, the registrar's process on it, and pool elements and pool users.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rserpool::{
+    PeId, Policy, PoolElement, PoolElementConfig, PoolElementEvent, PoolHandle, PoolUser, PoolUserConfig,
+    Profile, Protocol, TransportUse, UserTransport,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use transport::{Endpoint, EndpointConfig};
+
+pub(crate) const PE: PeId = PeId(0xa1);
+pub(crate) const POOL: &str = "ipfix";
+
+/// What should come, comes within this on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(15);
+
+const REGISTRAR: &str = env!("CARGO_BIN_EXE_rserpool-registrar");
+
+/// A /24 of the loopback network that no other test uses.
+#[derive(Clone, Copy)]
+pub(crate) struct Net(u8, u8);
+
+impl Net {
+    pub(crate) fn random() -> Net {
+        let [x, y, ..] = getrandom::u64().unwrap().to_be_bytes();
+        Net(x % 127 + 64, y)
+    }
+
+    pub(crate) fn host(self, host: u8) -> IpAddr {
+        Ipv4Addr::new(127, self.0, self.1, host).into()
+    }
+
+    pub(crate) fn registrar(self) -> String {
+        format!("{}:3863", self.host(1))
+    }
+
+    pub(crate) fn endpoint(self, host: u8) -> Endpoint {
+        Endpoint::bind(EndpointConfig::new(self.host(host))).unwrap()
+    }
+
+    pub(crate) fn element_config(self, host: u8) -> PoolElementConfig {
+        PoolElementConfig {
+            pool: PoolHandle::new(POOL).unwrap(),
+            pe: Some(PE),
+            transport: UserTransport {
+                protocol: Protocol::Sctp,
+                addresses: vec![self.host(host)],
+                port: 4739,
+                transport_use: TransportUse::DATA_PLUS_CONTROL,
+                encapsulation: 9899,
+            },
+            policy: Policy::RoundRobin,
+            registrars: vec![self.registrar().parse().unwrap()],
+            profile: Profile::FAST,
+        }
+    }
+
+    pub(crate) fn element(self, host: u8) -> PoolElement {
+        PoolElement::spawn(self.element_config(host), Some(self.endpoint(host))).unwrap()
+    }
+
+    pub(crate) fn user(self) -> PoolUser {
+        self.user_over(&self.registrar(), Some(self.endpoint(4)))
+    }
+
+    pub(crate) fn user_over(self, registrar: &str, endpoint: Option<Endpoint>) -> PoolUser {
+        let config = PoolUserConfig {
+            pool: PoolHandle::new(POOL).unwrap(),
+            registrars: vec![registrar.parse().unwrap()],
+            profile: Profile::FAST,
+        };
+        PoolUser::spawn(config, endpoint)
+    }
+
+    fn http(self) -> SocketAddr {
+        SocketAddr::new(self.host(1), 9380)
+    }
+
+    /// The registrar's metrics as text.
+    pub(crate) async fn metrics(self) -> String {
+        let mut stream = TcpStream::connect(self.http()).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    /// Waits until a sample has a value that `wanted` accepts.
+    pub(crate) async fn metric(self, sample: &str, wanted: impl Fn(f64) -> bool) {
+        let seen = async {
+            while !value(&self.metrics().await, sample).is_some_and(&wanted) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        if timeout(SOON, seen).await.is_err() {
+            panic!("{sample} did not become what was expected:\n{}", self.metrics().await);
+        }
+    }
+
+    /// Runs `rserpool-registrar resolve`.
+    pub(crate) async fn resolve(self, options: &[&str]) -> Output {
+        let mut command = Command::new(REGISTRAR);
+        command.args(["resolve", POOL]).args(options);
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    }
+}
+
+/// Returns the value of a sample in the Prometheus text form.
+pub(crate) fn value(metrics: &str, sample: &str) -> Option<f64> {
+    metrics.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
+}
+
+/// A process of this test; killed when dropped.
+pub(crate) struct Process(Child);
+
+impl Process {
+    /// Starts the registrar and waits until it listens.
+    pub(crate) fn registrar(net: Net) -> Process {
+        let host = net.host(1);
+        let text = format!(
+            "[listen]\nasap = [\"{host}:3863\"]\nasap-tcp = [\"{host}:3863\"]\n[http]\nlisten = \"{}\"\n",
+            net.http()
+        );
+        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("registrar-{host}.toml"));
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new(REGISTRAR);
+        command.args(["run", "--log-format", "plain", "--config"]).arg(&file);
+        let process = Process::start(command.stderr(Stdio::piped()).stdout(Stdio::null()), "registrar ready");
+        std::fs::remove_file(file).unwrap();
+        process
+    }
+
+    /// Starts this test program again as a pool element at `.2`, and waits until it is registered.
+    pub(crate) fn element(net: Net) -> Process {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "pool_element_process", "--ignored", "--nocapture"]);
+        command.env("POOL_ELEMENT_NET", format!("{} {}", net.0, net.1));
+        Process::start(command.stderr(Stdio::piped()).stdout(Stdio::null()), "registered")
+    }
+
+    /// Waits until a line of standard error holds `sign`, and passes all lines on.
+    fn start(command: &mut Command, sign: &'static str) -> Process {
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (seen, sight) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                eprintln!("{line}");
+                if line.contains(sign) {
+                    let _ = seen.send(());
+                }
+            }
+        });
+        let process = Process(child);
+        sight.recv_timeout(SOON).expect("the process did not come up");
+        process
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Asks for an orderly end and returns the exit code.
+    pub(crate) fn terminate(mut self) -> Option<i32> {
+        self.signal("TERM");
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What [`Process::element`] runs.
+pub(crate) async fn pool_element_process() {
+    let Ok(net) = std::env::var("POOL_ELEMENT_NET") else { return };
+    let (x, y) = net.split_once(' ').unwrap();
+    let net = Net(x.parse().unwrap(), y.parse().unwrap());
+    let mut element = net.element(2);
+    while let Some(event) = element.next_event().await {
+        if let PoolElementEvent::Registered { .. } = event {
+            eprintln!("registered");
+        }
+    }
+}
+
+/// Waits for an event that `wanted` accepts.
+pub(crate) async fn event(
+    element: &mut PoolElement,
+    wanted: impl Fn(&PoolElementEvent) -> bool,
+) -> PoolElementEvent {
+    let come = async {
+        loop {
+            let event = element.next_event().await.expect("the pool element has ended");
+            if wanted(&event) {
+                return event;
+            }
+        }
+    };
+    timeout(SOON, come).await.expect("the event did not come")
+}
+
+pub(crate) async fn registered(element: &mut PoolElement) {
+    event(element, |event| matches!(event, PoolElementEvent::Registered { .. })).await;
+}
