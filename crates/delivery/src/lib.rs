@@ -4,10 +4,11 @@
 //! least, and is there exactly once after de-duplication by [`Identity`]. The wire form is `docs/wire.md`.
 //!
 //! Both ends: [`identity`], [`ranges`], [`session_record`], [`cookie`], [`key_ring`].
-//! Exporter: [`retention`] (what to send and to send again).
+//! Exporter: [`retention`] (what to send and to send again), [`ack_watch`] (whether the collector still makes progress).
 //! Collector: [`intake`] (numbers and de-duplication of one association), [`books`] (what is durable here),
-//! [`cookie_schedule`] (when to tell). [`audit`] checks the outcome.
+//! [`sidecar`] (the same on disk), [`cookie_schedule`] (when to tell). [`audit`] checks the outcome.
 
+pub mod ack_watch;
 pub mod audit;
 pub mod books;
 pub mod cookie;
@@ -19,7 +20,9 @@ pub mod key_ring;
 pub mod ranges;
 pub mod retention;
 pub mod session_record;
+pub mod sidecar;
 
+pub use ack_watch::AckWatch;
 pub use books::{Books, Journal};
 pub use cookie::Cookie;
 pub use cookie_schedule::CookieSchedule;
@@ -30,3 +33,4 @@ pub use key_ring::KeyRing;
 pub use ranges::RangeSet;
 pub use retention::Retention;
 pub use session_record::SessionRecord;
+pub use sidecar::Sidecar;

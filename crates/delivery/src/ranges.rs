@@ -21,11 +21,11 @@ impl RangeSet {
 
     /// Adds one number; returns whether it was new.
     pub fn insert(&mut self, number: u64) -> bool {
-        if let Some(mut last) = self.ranges.last_entry() {
-            if *last.get() == number {
-                *last.get_mut() = number.saturating_add(1);
-                return true;
-            }
+        if let Some(mut last) = self.ranges.last_entry()
+            && *last.get() == number
+        {
+            *last.get_mut() = number.saturating_add(1);
+            return true;
         }
         if self.contains(number) {
             return false;
