@@ -25,7 +25,7 @@ pub fn message(session: &mut CollectingSession, stream: u16, octets: &[u8]) -> R
     let mut out = printer.0;
     let found = [
         ("records lost before this message", summary.lost),
-        ("records told lost earlier, now come late", summary.late),
+        ("records told lost earlier and now found", summary.late),
         ("templates changed without a withdrawal", summary.templates_changed),
         ("templates refused", summary.templates_refused),
         ("withdrawals ignored", summary.withdrawals_ignored),

@@ -3,7 +3,7 @@
 
 use ipfix::Header;
 
-const V4: [(u16, u16); 24] = [
+pub(crate) const V4: [(u16, u16); 24] = [
     (8, 4),
     (12, 4),
     (15, 4),

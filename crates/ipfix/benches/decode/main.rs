@@ -13,6 +13,7 @@ use corpus::Corpus;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use ipfix::{CollectingConfig, CollectingSession, Record, Value, Visitor};
+use ipfix::{ExportingConfig, ExportingSession, FieldSpecifier, RecordWriter, TemplateRecord};
 
 /// Shows allocations too: there is none per record.
 #[global_allocator]
@@ -45,6 +46,29 @@ fn decode_into_the_floors_struct(bencher: Bencher<'_, '_>) {
     let bencher =
         bencher.counter(ItemsCount::new(corpus.records)).counter(BytesCount::new(corpus.octets.len()));
     bencher.bench(|| decode(&corpus, Dispatch::default()));
+}
+
+/// Encodes flow records field by field and packs them into messages.
+#[divan::bench]
+fn encode(bencher: Bencher<'_, '_>) {
+    const RECORDS: u32 = 300_000;
+    let fields = corpus::V4.iter().map(|&(id, length)| FieldSpecifier::iana(id, length)).collect();
+    let template = TemplateRecord { id: 256, scope_fields: 0, fields };
+    bencher.counter(ItemsCount::new(RECORDS)).bench(|| {
+        let mut session = ExportingSession::new(ExportingConfig { domain: 1, max_message: 1400 });
+        session.define(1, template.clone()).expect("a valid template");
+        let mut writer = RecordWriter::new();
+        for number in 0..RECORDS {
+            writer.clear();
+            for &(_, length) in black_box(&corpus::V4) {
+                writer.unsigned(number.into(), length);
+            }
+            session.record(1, 256, writer.octets(), 0).expect("a record of the template");
+            while let Some(out) = session.poll_message() {
+                black_box(out);
+            }
+        }
+    });
 }
 
 fn decode<V: Visitor>(corpus: &Corpus, mut visitor: V) -> V {

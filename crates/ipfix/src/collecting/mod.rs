@@ -7,6 +7,7 @@
 //! Deliberate leniency: reserved sets are skipped and counted; a template set's rest of zeros is padding even
 //! when longer than a record; a template that differs from the one before it without a withdrawal replaces it.
 
+mod counting;
 mod sequence;
 mod summary;
 mod templates;
@@ -125,7 +126,7 @@ impl CollectingSession {
             return Err(error);
         }
         self.templates.commit();
-        self.sequences.advance(stream, &header, &mut summary);
+        self.sequences.advance(stream, &mut summary);
         self.visit(stream, &header, octets, visitor);
         Ok(summary)
     }

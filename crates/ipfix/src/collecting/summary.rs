@@ -39,7 +39,8 @@ pub struct Summary {
     pub reserved_octets: u32,
     /// Data Records the sequence numbers show missing; told when a second message confirms a jump.
     pub lost: u32,
-    /// Data Records of this message that were told `lost` earlier: it came late.
+    /// Data Records told `lost` earlier and now found: their message came late, or the exporter turns out not
+    /// to count as RFC 7011 section 3.1 asks.
     pub late: u32,
     /// Whether the exporter is found to have started its sequence numbers anew.
     pub restarted: bool,

@@ -65,5 +65,6 @@ fn all_records_are_read_and_the_last_sequence_number_is_their_count() {
         // softflowd counts the records of the message itself in, and no options records, against
         // RFC 7011 section 3.1.
         assert_eq!(summaries.last().unwrap().sequence, records, "{name}");
+        assert!(summaries.iter().all(|summary| summary.lost == 0 && !summary.restarted), "{name}");
     }
 }
