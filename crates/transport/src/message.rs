@@ -30,6 +30,9 @@ impl fmt::Display for Ppid {
 }
 
 /// How hard the transport tries to deliver a message (RFC 3758, RFC 7496). TCP makes everything `Full`.
+///
+/// Keep one reliability per stream: where userland SCTP skips a message given up, it also drops complete
+/// ordered messages of that stream that wait behind it, a `Full` one among them.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Reliability {
     /// Until it arrives or the association is lost.
@@ -86,7 +89,8 @@ pub struct Message {
 /// What became of a message that was sent with a [`Token`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Outcome {
-    /// The peer's transport has it. On TCP it only means: handed to the kernel.
+    /// The peer's transport acknowledged it. On TCP it only means: handed to the kernel. Of a message
+    /// that need not arrive even this is no proof: the peer may drop it together with one it skips.
     Delivered,
     /// Given up by its [`Reliability`]. It may have arrived all the same.
     Abandoned,

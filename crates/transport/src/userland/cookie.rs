@@ -126,3 +126,77 @@ impl CookieKey {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5_000);
+    const COOKIE: [u8; 9] = *b"cookie...";
+
+    /// An INIT ACK from port 4739 to port 4000 with a parameter before and one after the cookie.
+    fn init_ack() -> Vec<u8> {
+        let mut packet = vec![0x12, 0x83, 0x0f, 0xa0, 0, 0, 0, 9, 0, 0, 0, 0];
+        packet.extend([2, 0, 0, 44]);
+        packet.extend([1; 16]);
+        packet.extend([0xc0, 0, 0, 4]);
+        packet.extend([0, 7, 0, 13]);
+        packet.extend(COOKIE);
+        packet.extend([0; 3]);
+        packet.extend([0x80, 0x08, 0, 4]);
+        crc32c::seal(&mut packet);
+        packet
+    }
+
+    /// The COOKIE ECHO a peer makes of a wrapped INIT ACK, with a chunk of DATA behind.
+    fn cookie_echo(init_ack: &[u8]) -> Vec<u8> {
+        let length = usize::from(packet::u16_at(init_ack, 38).unwrap());
+        let mut packet = vec![0x0f, 0xa0, 0x12, 0x83, 1, 1, 1, 1, 0, 0, 0, 0, 10, 0];
+        packet.extend(u16::try_from(length).unwrap().to_be_bytes());
+        packet.extend(&init_ack[40..36 + length]);
+        packet.resize(packet.len().next_multiple_of(4), 0);
+        packet.extend([0, 3, 0, 4]);
+        packet
+    }
+
+    fn unwrap(at: Duration, peer: SocketAddr) -> Result<Vec<u8>, Rejected> {
+        let key = CookieKey([7; 32]);
+        let wrapped = key.wrap(&init_ack(), PEER, Duration::from_millis(1_000)).unwrap();
+        assert!(crc32c::verify(&wrapped));
+        assert_eq!(packet::chunks(&wrapped).next().unwrap().end(), wrapped.len());
+        let mut out = Vec::new();
+        key.unwrap(&cookie_echo(&wrapped), peer, at, &mut out).map(|()| out)
+    }
+
+    #[test]
+    fn a_cookie_comes_back_as_it_was_with_the_chunks_behind_it() {
+        let packet = unwrap(Duration::from_secs(2), PEER).unwrap();
+        assert!(crc32c::verify(&packet));
+        let chunks: Vec<_> = packet::chunks(&packet).map(|chunk| (chunk.kind, chunk.value)).collect();
+        assert_eq!(chunks, [(chunk::COOKIE_ECHO, &COOKIE[..]), (0, &[])]);
+    }
+
+    #[test]
+    fn a_cookie_is_good_for_60_seconds() {
+        assert!(unwrap(Duration::from_secs(61), PEER).is_ok());
+        let late = Duration::from_secs(63);
+        assert_eq!(unwrap(late, PEER), Err(Rejected::Stale(Duration::from_secs(2))));
+    }
+
+    #[test]
+    fn a_cookie_is_good_for_one_address_only() {
+        let other = SocketAddr::new(PEER.ip(), 5_001);
+        assert_eq!(unwrap(Duration::from_secs(2), other), Err(Rejected::Forged));
+    }
+
+    #[test]
+    fn a_cookie_of_another_key_or_without_envelope_is_rejected() {
+        let wrapped = CookieKey([8; 32]).wrap(&init_ack(), PEER, Duration::ZERO).unwrap();
+        let key = CookieKey([7; 32]);
+        let mut out = Vec::new();
+        let result = key.unwrap(&cookie_echo(&wrapped), PEER, Duration::ZERO, &mut out);
+        assert_eq!(result, Err(Rejected::Forged));
+        let bare = cookie_echo(&init_ack());
+        assert_eq!(key.unwrap(&bare, PEER, Duration::ZERO, &mut out), Err(Rejected::Malformed));
+    }
+}

@@ -383,8 +383,13 @@ impl Driver {
     fn packet(&mut self, id: u64, from: SocketAddr, header: Header, octets: &[u8], now: Instant) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if !peer.tag_is_right(octets, header) {
-            // RFC 9260 section 8.5.1, rule E: a peer that still waits for our SHUTDOWN COMPLETE.
-            return self.shared.counters.bad_tag.one();
+            self.shared.counters.bad_tag.one();
+            if peer.is_connecting() && packet::has(octets, chunk::SHUTDOWN_ACK) {
+                // RFC 9260 section 8.5.1, rule E: of an earlier association, as if out of the blue.
+                let answer = packet::shutdown_complete(header.answer(header.tag));
+                self.answer(from, answer, now);
+            }
+            return;
         }
         if peer.remote != from {
             self.by_key.remove(&(peer.remote, peer.ports.0, peer.ports.1));
