@@ -4,7 +4,7 @@
 //! least, and is there exactly once after de-duplication by [`Identity`]. The wire form is `docs/wire.md`.
 //!
 //! Both ends: [`identity`], [`ranges`], [`session_record`], [`cookie`], [`key_ring`].
-//! Exporter: [`retention`] (what to send and to send again), [`ack_watch`] (whether the collector still makes progress).
+//! Exporter: [`exporter_state`] (ledger and epoch between starts), [`retention`] (what to send and to send again), [`ack_watch`] (whether the collector still makes progress).
 //! Collector: [`intake`] (numbers and de-duplication of one association), [`books`] (what is durable here),
 //! [`sidecar`] (the same on disk), [`cookie_schedule`] (when to tell). [`audit`] checks the outcome.
 
@@ -13,6 +13,7 @@ pub mod audit;
 pub mod books;
 pub mod cookie;
 pub mod cookie_schedule;
+pub mod exporter_state;
 pub mod holdings;
 pub mod identity;
 pub mod intake;
@@ -26,6 +27,7 @@ pub use ack_watch::AckWatch;
 pub use books::{Books, Journal};
 pub use cookie::Cookie;
 pub use cookie_schedule::CookieSchedule;
+pub use exporter_state::ExporterState;
 pub use holdings::Holdings;
 pub use identity::{Epoch, Identity, Ledger, Series};
 pub use intake::{Intake, Verdict};

@@ -62,3 +62,15 @@ fn a_frozen_collector_is_left_after_three_seconds_and_its_late_records_are_repea
     assert_eq!((outcome.failovers, outcome.frozen), (1, 1));
     assert!(outcome.repeats > 0);
 }
+
+#[test]
+fn without_cookies_what_the_transport_acknowledged_lately_is_replayed() {
+    for seed in 0..50 {
+        let mut world = World::new(Options { seed, foreign: true, ..Options::default() });
+        let at = milliseconds(400 + 20 * seed);
+        world.plan(at, Fault::Kill { collector: 0, restart_after: milliseconds(2_000) });
+        let outcome = world.run();
+        assert_eq!(outcome.failovers, 1);
+        assert!(outcome.replayed >= outcome.lost_unsynced && outcome.repeats > 0, "{outcome:?}");
+    }
+}

@@ -8,6 +8,8 @@ use crate::ranges::RangeSet;
 
 /// Acknowledgements closer together than this are remembered as one, the later.
 const MARK_INTERVAL: Duration = Duration::from_millis(250);
+/// Acknowledgements remembered at most; more are merged into the latest, so that nobody has to release them.
+const MAX_MARKS: usize = 1_024;
 
 /// Names a session of a [`Retention`](super::Retention); never used twice.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -101,9 +103,12 @@ impl Session {
     }
 
     pub(super) fn acknowledge(&mut self, mark: Mark, now: Instant) {
+        let is_full = self.acknowledged.len() >= MAX_MARKS;
         match self.acknowledged.back_mut() {
             Some(known) if mark.octets <= known.mark.octets => {}
-            Some(known) if now < known.first + MARK_INTERVAL => (known.mark, known.last) = (mark, now),
+            Some(known) if is_full || now < known.first + MARK_INTERVAL => {
+                (known.mark, known.last) = (mark, now);
+            }
             _ => self.acknowledged.push_back(Acknowledged { mark, first: now, last: now }),
         }
     }

@@ -221,3 +221,136 @@ fn the_hold_back_is_bounded_in_octets_too() {
     let covered = retention.cover_by_hold_back(session, now + Duration::from_secs(9), hold_back);
     assert_eq!(covered, Covered { records: 8, octets: 400 });
 }
+
+mod against_a_model {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push { domain: u32, length: usize },
+        Open,
+        Close { session: usize },
+        Send { session: usize, records: usize },
+        Cover { session: usize, domain: u32, numbers: Range<u64> },
+        Drop,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let session = 0_usize..3;
+        prop_oneof![
+            6 => (0_u32..2, 0_usize..900).prop_map(|(domain, length)| Step::Push { domain, length }),
+            1 => Just(Step::Open),
+            1 => session.clone().prop_map(|session| Step::Close { session }),
+            4 => (session.clone(), 1_usize..9).prop_map(|(session, records)| Step::Send { session, records }),
+            3 => (session, 0_u32..2, 0_u64..40, 1_u64..20).prop_map(|(session, domain, start, length)| {
+                Step::Cover { session, domain, numbers: start..start + length }
+            }),
+            1 => Just(Step::Drop),
+        ]
+    }
+
+    /// Records by position: (domain, number, length); the last field says whether it is still here.
+    type Records = Vec<(u32, u64, usize, bool)>;
+
+    fn identities(records: &Records) -> Vec<(u32, u64)> {
+        records.iter().filter(|record| record.3).map(|record| (record.0, record.1)).collect()
+    }
+
+    fn send_all(retention: &mut Retention, session: SessionId, limit: usize) -> Vec<(u32, u64)> {
+        let mut sent = Vec::new();
+        let mut next = std::collections::BTreeMap::new();
+        while sent.len() < limit {
+            match retention.next(session) {
+                Some(Outgoing::SessionRecord(record)) => {
+                    next.insert(record.series.domain, record.first_number);
+                }
+                Some(Outgoing::Record { identity, octets, .. }) => {
+                    if let Some(number) = next.get_mut(&identity.domain) {
+                        assert_eq!(*number, identity.number, "the session record tells the number");
+                        *number += 1;
+                    }
+                    assert!(octets.iter().all(|&octet| u64::from(octet) == identity.number % 251));
+                    sent.push((identity.domain, identity.number));
+                }
+                None => break,
+            }
+        }
+        sent
+    }
+
+    proptest! {
+        #[test]
+        fn sessions_see_all_that_is_left_in_order(steps in prop::collection::vec(step(), 0..120)) {
+            let mut retention = Retention::new(LEDGER, Epoch(2), 1 << 16);
+            let mut records = Records::new();
+            let mut sessions: Vec<(SessionId, BTreeSet<(u32, u64)>)> = Vec::new();
+            let mut gone = 0;
+            for step in steps {
+                match step {
+                    Step::Push { domain, length } => {
+                        let number = records.iter().filter(|record| record.0 == domain).count() as u64;
+                        let octet = u8::try_from(number % 251).unwrap();
+                        match retention.push(domain, 256, &vec![octet; length]) {
+                            Ok(given) => {
+                                prop_assert_eq!(given, number);
+                                records.push((domain, number, length, true));
+                            }
+                            Err(error) => prop_assert!(matches!(error, PushError::Full { .. }), "{}", error),
+                        }
+                    }
+                    Step::Open if sessions.len() < 3 => sessions.push((retention.open_session(), BTreeSet::new())),
+                    Step::Close { session } if session < sessions.len() => {
+                        retention.close_session(sessions.remove(session).0);
+                    }
+                    Step::Send { session, records: limit } => {
+                        if let Some((id, sent)) = sessions.get_mut(session) {
+                            sent.extend(send_all(&mut retention, *id, limit));
+                        }
+                    }
+                    Step::Cover { session, domain, numbers } => {
+                        let Some((id, sent)) = sessions.get(session) else { continue };
+                        let told = CookieEntry { series: Series { domain, ..SERIES }, numbers: numbers.clone() };
+                        let mut expected = Covered::default();
+                        for record in records.iter_mut().filter(|record| record.3) {
+                            let is_told = record.0 == domain && numbers.contains(&record.1);
+                            if is_told && sent.contains(&(record.0, record.1)) {
+                                record.3 = false;
+                                expected.records += 1;
+                                expected.octets += record.2 as u64;
+                            }
+                        }
+                        gone += expected.records;
+                        prop_assert_eq!(retention.cover(*id, &[told]), expected);
+                    }
+                    Step::Drop => {
+                        let mut dropped = retention.drop_oldest();
+                        gone += dropped;
+                        for record in records.iter_mut().filter(|record| record.3) {
+                            if dropped > 0 {
+                                record.3 = false;
+                                dropped -= 1;
+                            }
+                        }
+                    }
+                    Step::Open | Step::Close { .. } => {}
+                }
+                let left = records.iter().filter(|record| record.3);
+                let octets: usize = left.clone().map(|record| record.2).sum();
+                let counts = retention.counts();
+                prop_assert!(balance(&retention) && retention.held_octets() <= retention.limit());
+                prop_assert_eq!((counts.retained, counts.retained_octets), (left.count() as u64, octets as u64));
+                prop_assert_eq!(counts.covered + counts.dropped, gone);
+                for (id, sent) in &sessions {
+                    let flying = records.iter().filter(|record| record.3 && sent.contains(&(record.0, record.1)));
+                    prop_assert_eq!(retention.in_flight(*id), flying.map(|record| record.2 as u64).sum::<u64>());
+                }
+            }
+            let last = retention.open_session();
+            prop_assert_eq!(send_all(&mut retention, last, usize::MAX), identities(&records));
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use delivery::ack_watch::{AckWatch, Config, Expectation, Failure};
 use delivery::cookie::Entry;
-use delivery::retention::{Outgoing, SessionId};
+use delivery::retention::{HoldBack, Mark, Outgoing, SessionId};
 use delivery::{Cookie, Epoch, Identity, KeyRing, Ledger, Retention};
 
 use crate::collector::{Item, Message};
@@ -28,6 +28,8 @@ pub(crate) struct Active {
     session: SessionId,
     watch: AckWatch,
     sequences: BTreeMap<u32, u32>,
+    /// Where sequence numbers begin: in half of the sessions they soon wrap.
+    first_sequence: u32,
     sent: BTreeSet<Identity>,
 }
 
@@ -53,17 +55,27 @@ impl Exporter {
         }
     }
 
-    pub(crate) fn handle_connected(&mut self, association: u64, collector: usize, seed: u64) {
+    pub(crate) fn handle_connected(
+        &mut self,
+        association: u64,
+        collector: usize,
+        expectation: Expectation,
+        seed: u64,
+    ) {
         let session = self.retention.open_session();
-        let watch = AckWatch::new(WATCH, Expectation::Cookies, seed);
+        let watch = AckWatch::new(WATCH, expectation, seed);
         let (sequences, sent) = (BTreeMap::new(), BTreeSet::new());
-        self.active = Some(Active { association, collector, session, watch, sequences, sent });
+        let first_sequence = if seed.is_multiple_of(2) { 0 } else { u32::MAX - 150 };
+        self.active =
+            Some(Active { association, collector, session, watch, sequences, first_sequence, sent });
     }
 
     /// The messages that the window allows.
     pub(crate) fn messages(&mut self, now: Instant) -> Vec<Message> {
         let mut messages: Vec<Message> = Vec::new();
-        let Some(Active { session, watch, sequences, sent, .. }) = &mut self.active else { return messages };
+        let Some(Active { session, watch, sequences, first_sequence, sent, .. }) = &mut self.active else {
+            return messages;
+        };
         while watch.may_send(self.retention.in_flight(*session)) {
             let Some(outgoing) = self.retention.next(*session) else { break };
             let (domain, item) = match outgoing {
@@ -84,7 +96,7 @@ impl Exporter {
                     (identity.domain, Item::Flow(octets.to_vec()))
                 }
             };
-            let sequence = sequences.entry(domain).or_default();
+            let sequence = sequences.entry(domain).or_insert(*first_sequence);
             match messages.last_mut().filter(|last| last.domain == domain && last.records.len() < MESSAGE) {
                 Some(last) => last.records.push(item),
                 None => messages.push(Message { domain, sequence: *sequence, records: vec![item] }),
@@ -107,6 +119,26 @@ impl Exporter {
         }
         watch.handle_cookie(now, covered.records > 0, self.retention.in_flight(*session));
         entries
+    }
+
+    /// How far the session in use has sent.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.retention.mark(self.active.as_ref()?.session)
+    }
+
+    /// Takes the transport's acknowledgement of what was sent up to `mark`.
+    pub(crate) fn handle_transport_acknowledged(&mut self, now: Instant, mark: Mark) {
+        let Some(Active { session, .. }) = &self.active else { return };
+        self.retention.handle_transport_acknowledged(*session, mark, now);
+    }
+
+    /// Lets go what a collector without cookies has by all likelihood.
+    pub(crate) fn cover_by_hold_back(&mut self, now: Instant) {
+        let Some(Active { session, watch, .. }) = &self.active else { return };
+        if !watch.sends_cookies() {
+            let hold_back = HoldBack::within(self.retention.limit());
+            self.retention.cover_by_hold_back(*session, now, hold_back);
+        }
     }
 
     /// Ends the session; what it left open may be repeated.

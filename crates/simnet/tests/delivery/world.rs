@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::ops::{AddAssign, Range};
 use std::time::{Duration, Instant};
 
-use delivery::ack_watch::Failure;
+use delivery::ack_watch::{Expectation, Failure};
 use delivery::audit::Audit;
+use delivery::retention::Mark;
 use delivery::{Epoch, KeyRing, Ledger, Series};
 use simnet::{Agenda, Ladder, Link, Random};
 
@@ -40,6 +41,8 @@ pub(crate) struct Options {
     pub(crate) restored: u64,
     pub(crate) link: Link,
     pub(crate) sync_interval: Duration,
+    /// Collectors send no cookies.
+    pub(crate) foreign: bool,
 }
 
 impl Default for Options {
@@ -57,6 +60,7 @@ impl Default for Options {
             restored: 0,
             link: Link::new(milliseconds(5)),
             sync_interval: milliseconds(150),
+            foreign: false,
         }
     }
 }
@@ -97,7 +101,8 @@ enum Event {
     LostAtExporter { association: u64 },
     LostAtCollector { association: u64 },
     PathCheck { association: u64 },
-    Message { association: u64, message: Message },
+    Message { association: u64, message: Message, mark: Option<Mark> },
+    TransportAcknowledged { association: u64, mark: Mark },
     Cookie { association: u64, octets: Vec<u8> },
     SyncStart { collector: usize, incarnation: u64 },
     DataSynced { collector: usize, incarnation: u64, sync: Sync },
@@ -333,7 +338,12 @@ impl World {
             Event::ConnectFailed { .. } | Event::LostAtExporter { .. } => {}
             Event::LostAtCollector { association } => self.lost_at_collector(association),
             Event::PathCheck { association } => self.check_path(association),
-            Event::Message { association, message } => self.message(association, &message),
+            Event::Message { association, message, mark } => self.message(association, &message, mark),
+            Event::TransportAcknowledged { association, mark } => {
+                if self.is_active(association) {
+                    self.exporter.handle_transport_acknowledged(self.now, mark);
+                }
+            }
             Event::Cookie { association, octets } => self.cookie(association, &octets),
             Event::SyncStart { collector, incarnation } => self.start_sync(collector, incarnation),
             Event::DataSynced { collector, incarnation, sync } => {
@@ -446,6 +456,7 @@ impl World {
         if self.exporter.active.is_none() && self.exporter.connecting.is_none() {
             self.connect();
         }
+        self.exporter.cover_by_hold_back(self.now);
         self.send_messages();
         self.agenda.add(self.now + self.options.tick, Event::Tick);
     }
@@ -499,7 +510,8 @@ impl World {
         }
         self.exporter.connecting = None;
         let collector = self.associations[index(association)].collector;
-        self.exporter.handle_connected(association, collector, self.random.bits());
+        let expectation = if self.options.foreign { Expectation::Unknown } else { Expectation::Cookies };
+        self.exporter.handle_connected(association, collector, expectation, self.random.bits());
         self.trace("exporter", &format!("collector {collector}"), "session begins");
         if self.collectors[collector].incarnation() != self.associations[index(association)].incarnation {
             return self.fail_over("lost".into());
@@ -548,23 +560,36 @@ impl World {
         else {
             return;
         };
-        for message in self.exporter.messages(self.now) {
+        let messages = self.exporter.messages(self.now);
+        let mark = self.exporter.mark();
+        let last = messages.len();
+        for (at, message) in messages.into_iter().enumerate() {
+            // The mark is about everything handed out, so it goes with the last message.
+            let mark = mark.filter(|_| self.options.foreign && at + 1 == last);
             self.trace("exporter", &name(collector), &describe(&message));
             let arrival =
                 self.associations[index(association)].to_collector.ordered(self.now, &mut self.random);
-            self.agenda.add(arrival, Event::Message { association, message });
+            self.agenda.add(arrival, Event::Message { association, message, mark });
         }
     }
 
-    fn message(&mut self, association: u64, message: &Message) {
+    fn message(&mut self, association: u64, message: &Message, mark: Option<Mark>) {
         let Association { collector, incarnation, collector_up, .. } = self.associations[index(association)];
         if collector_up && incarnation.is_some() && self.collectors[collector].incarnation() == incarnation {
             self.collectors[collector].handle_message(self.now, association, LEDGER, message);
+            if let Some(mark) = mark {
+                let link = &mut self.associations[index(association)].to_exporter;
+                let arrival = link.ordered(self.now, &mut self.random);
+                self.agenda.add(arrival, Event::TransportAcknowledged { association, mark });
+            }
         }
     }
 
     fn send_cookies(&mut self, collector: usize) {
         for (association, octets) in self.collectors[collector].cookies(self.now, &self.keys) {
+            if self.options.foreign {
+                continue;
+            }
             let arrival =
                 self.associations[index(association)].to_exporter.ordered(self.now, &mut self.random);
             self.agenda.add(arrival, Event::Cookie { association, octets });
@@ -636,6 +661,7 @@ impl Event {
             | Self::Connected { .. }
             | Self::ConnectFailed { .. }
             | Self::LostAtExporter { .. }
+            | Self::TransportAcknowledged { .. }
             | Self::Cookie { .. } => Some(0),
             Self::LostAtCollector { association } | Self::Message { association, .. } => of(association),
             Self::SyncStart { collector, .. }
