@@ -12,7 +12,7 @@ use rserpool_proto::{ConnectionId, Output, Protocol, Remote, handlespace};
 use service::{Context, Exit, Failure};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
-use transport::{Association, Endpoint, EndpointConfig, Listener, PeerAddress, Ppid, tcp};
+use transport::{Association, Endpoint, EndpointConfig, Listener, PeerAddress, Ppid, QueueLimits, tcp};
 
 use crate::config::{Config, Limits};
 use crate::metrics::Metrics;
@@ -22,6 +22,10 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// Associations that wait for the machine, over all listeners.
 const ACCEPTED: usize = 64;
+
+/// What one peer can make us keep, in octets: it is a message of the greatest length or a few hundred usual ones.
+const QUEUES: QueueLimits = QueueLimits { send: 256 << 10, receive: 64 << 10 };
+const WINDOW: usize = 128 << 10;
 
 /// Runs the registrar until the context asks for the end.
 pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
@@ -70,6 +74,7 @@ async fn listen(config: &Config, accepted: &mpsc::Sender<Association>) -> Result
         settings.encapsulation = config.listen.encapsulation_port;
         settings.max_associations = config.limits.connections;
         settings.max_per_address = config.limits.connections_per_address;
+        (settings.queues, settings.window) = (QUEUES, WINDOW);
         let endpoint = Endpoint::bind(settings).map_err(cannot_listen)?;
         for port in ports {
             let listener = endpoint.listen(port).await.map_err(cannot_listen)?;
@@ -78,7 +83,9 @@ async fn listen(config: &Config, accepted: &mpsc::Sender<Association>) -> Result
         endpoints.push(endpoint);
     }
     for &address in &config.listen.asap_tcp {
-        let listener = tcp::listen(address, tcp::Options::default()).await.map_err(cannot_listen)?;
+        let mut options = tcp::Options::default();
+        options.queues = QUEUES;
+        let listener = tcp::listen(address, options).await.map_err(cannot_listen)?;
         tokio::spawn(accept(listener, accepted.clone()));
     }
     Ok(endpoints)

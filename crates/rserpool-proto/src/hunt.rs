@@ -32,6 +32,8 @@ pub(crate) struct Hunt {
     next_connection: u64,
     t5: Duration,
     round: Option<Round>,
+    /// Rounds of this hunt.
+    rounds: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +54,7 @@ impl Hunt {
             next_connection: 1,
             t5: profile.t5_hunt,
             round: None,
+            rounds: 0,
         }
     }
 
@@ -59,8 +62,14 @@ impl Hunt {
         self.round.is_some()
     }
 
+    /// Returns whether the first round has just been followed by another: nobody was found.
+    pub(crate) fn is_fruitless(&self) -> bool {
+        self.rounds == 2
+    }
+
     /// Starts a hunt, or a round of it.
     pub(crate) fn start(&mut self, now: Instant, profile: &Profile, random: &mut Random) -> Vec<Step> {
+        self.rounds = if self.is_running() { self.rounds + 1 } else { 1 };
         let mut steps = self.give_up();
         let next = now + random.jitter(self.t5, profile.jitter_percent);
         self.round = Some(Round { next, end: next.max(now + profile.connect_timeout) });
@@ -176,6 +185,7 @@ mod tests {
         assert_eq!(waits, [10, 20, 40, 60, 60]);
         hunt.start(now, &exact, &mut random);
         hunt.connected(ConnectionId(6), &exact).unwrap();
+        assert!(!hunt.is_running());
         hunt.start(now, &exact, &mut random);
         assert_eq!(hunt.deadline(), Some(now + Duration::from_secs(10)));
     }
@@ -185,5 +195,10 @@ mod tests {
         let mut hunt = Hunt::new(vec![], &Profile::FAST);
         assert_eq!(hunt.start(Instant::now(), &Profile::FAST, &mut Random::new(1)), []);
         assert!(hunt.deadline().is_some());
+        assert!(!hunt.is_fruitless());
+        hunt.start(Instant::now(), &Profile::FAST, &mut Random::new(1));
+        assert!(hunt.is_fruitless());
+        hunt.start(Instant::now(), &Profile::FAST, &mut Random::new(1));
+        assert!(!hunt.is_fruitless(), "it is told once");
     }
 }

@@ -5,7 +5,8 @@ mod ladder;
 use ladder::{World, least_used, pool};
 use rserpool_proto::Profile;
 use rserpool_proto::handlespace::Limits;
-use rserpool_proto::pu::PoolUserConfig;
+use rserpool_proto::pe::PoolElement;
+use rserpool_proto::pu::{PoolUser, PoolUserConfig};
 use rserpool_proto::wire::Load;
 
 fn fast() -> World {
@@ -38,7 +39,7 @@ fn a_change_of_load_is_registered_at_once_and_changes_the_order() {
     assert_eq!(world.select(user).unwrap().pe.0, 0xa1);
     world.with_element(first, |element, now| element.set_load(now, Load::of(90, 100)));
     world.run(0.1);
-    world.with_user(user, |user, now| user.resolve(now));
+    world.with_user(user, PoolUser::resolve);
     world.run(0.1);
     assert_eq!(world.select(user).unwrap().pe.0, 0xa2);
     world.assert_golden("re-registration");
@@ -86,7 +87,7 @@ fn a_killed_element_is_suspect_at_once_and_gone_after_the_grace() {
     world.run(1.0);
     world.kill(doomed);
     world.run(0.4);
-    world.with_user(user, |user, now| user.resolve(now));
+    world.with_user(user, PoolUser::resolve);
     world.run(0.1);
     // A suspect is not offered while others are up.
     assert_eq!(world.select(user).unwrap().pe.0, 0xa2);
@@ -119,7 +120,7 @@ fn deregistration_empties_the_pool_and_closes_the_connection() {
     world.run(0.5);
     world.select(user);
     world.run(0.1);
-    world.with_element(element, |element, now| element.deregister(now));
+    world.with_element(element, PoolElement::deregister);
     world.run(0.1);
     assert_eq!(world.registered(registrar), []);
     assert!(world.with_element(element, |element, now| {
@@ -146,7 +147,7 @@ fn resolution_gives_elements_in_turn() {
     };
     let user = world.user_with(1, config);
     for _ in 0..4 {
-        world.with_user(user, |user, now| user.resolve(now));
+        world.with_user(user, PoolUser::resolve);
         world.run(0.1);
         world.select(user);
     }
@@ -242,6 +243,7 @@ fn without_any_registrar_the_cache_is_offered_as_stale() {
     assert!(world.select(user).unwrap().stale);
     // Both hunt, in growing distances, and tell it once.
     assert_eq!(world.trace.matches("RegistrarLost").count(), 2);
+    assert_eq!(world.trace.matches("NoRegistrar").count(), 2);
 }
 
 #[test]
@@ -262,8 +264,83 @@ fn a_registrar_stopped_for_10_s_loses_nobody() {
     world.run(10.0);
     assert_eq!(world.registered(registrar), [0xa1, 0xa2, 0xa3]);
     assert!(!world.trace.contains("ElementRemoved"));
-    world.with_user(user, |user, now| user.resolve(now));
+    world.with_user(user, PoolUser::resolve);
     world.run(0.1);
     assert!(world.select(user).is_some_and(|selected| !selected.stale));
     world.assert_golden("registrar-stopped");
+}
+
+#[test]
+fn who_asked_for_updates_learns_of_a_dead_element_without_asking() {
+    let mut world = fast();
+    world.registrar(1);
+    let doomed = world.element(0xa1, &[1]);
+    world.element(0xa2, &[1]);
+    world.run(0.1);
+    let config = PoolUserConfig {
+        pool: pool(),
+        registrars: world.element_config(1, &[1]).registrars,
+        items: Some(16),
+        updates: true,
+        profile: Profile::FAST,
+    };
+    let user = world.user_with(1, config);
+    world.with_user(user, PoolUser::resolve);
+    world.run(1.0);
+    world.kill(doomed);
+    world.run(0.5);
+    assert_eq!(world.with_user(user, |user, _| user.elements().count()), 1);
+    assert_eq!(world.trace.matches("ASAP_HANDLE_RESOLUTION ").count(), 1);
+    world.assert_golden("updates");
+}
+
+#[test]
+fn however_long_a_registrar_is_stopped_no_living_element_is_removed() {
+    for milliseconds in (100..12_000).step_by(370) {
+        let mut world = fast();
+        let registrar = world.registrar(1);
+        for pe in 0xa1..=0xa8 {
+            world.element(pe, &[1]);
+        }
+        world.run(f64::from(milliseconds) / 3_000.0 + 1.0);
+        world.freeze(registrar);
+        world.run(f64::from(milliseconds) / 1_000.0);
+        world.thaw(registrar);
+        world.run(20.0);
+        assert_eq!(world.registered(registrar).len(), 8, "stopped for {milliseconds} ms");
+        assert!(!world.trace.contains("ElementRemoved"), "{}", world.trace);
+    }
+}
+
+#[test]
+fn an_element_stopped_for_less_than_two_timeouts_is_never_removed() {
+    for step in 0..60 {
+        let mut world = fast();
+        let registrar = world.registrar(1);
+        let element = world.element(0xa1, &[1]);
+        world.run(1.0 + f64::from(step) * 0.05);
+        world.freeze(element);
+        world.run(0.89);
+        world.thaw(element);
+        world.run(5.0);
+        assert_eq!(world.registered(registrar), [0xa1]);
+        assert!(!world.trace.contains("ElementRemoved"), "{}", world.trace);
+    }
+}
+
+#[test]
+fn a_dead_element_is_gone_within_3500_ms_whenever_it_dies() {
+    for step in 0..60 {
+        let mut world = fast();
+        let registrar = world.registrar(1);
+        let element = world.element(0xa1, &[1]);
+        world.run(1.0 + f64::from(step) * 0.05);
+        if step % 2 == 0 {
+            world.cut(element);
+        } else {
+            world.kill(element);
+        }
+        world.run(3.5);
+        assert_eq!(world.registered(registrar), [], "{}", world.trace);
+    }
 }

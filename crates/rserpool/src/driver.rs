@@ -3,17 +3,15 @@
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rserpool_proto::{ConnectionId, Output};
 use tracing::{debug, info, warn};
-use transport::{Endpoint, Ppid};
+use transport::{ConnectError, Endpoint, Ppid};
 
+use crate::RegistrarAddress;
 use crate::address::peer;
 use crate::connections::{ConnectionEvent, Connections, NotSent};
-
-/// A hunt that takes longer is told to the operator even if no attempt has failed by then.
-const HUNT_NOTICE: Duration = Duration::from_secs(1);
 
 /// The verbs of a machine that has one home registrar.
 pub(crate) trait Machine {
@@ -77,23 +75,21 @@ pub(crate) struct Driver<M: Machine> {
     pub(crate) machine: M,
     connections: Connections,
     events: VecDeque<M::Event>,
-    hunt: Hunt,
-}
-
-/// What the operator knows about the search for a registrar: one log line per change.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Hunt {
-    /// There is a registrar, or none is wanted.
-    Idle,
-    /// Searching; to be told at this time.
-    Quiet(Instant),
-    /// Searching, and told.
-    Told,
+    /// Why the last attempt to reach a registrar failed.
+    failure: Option<ConnectError>,
+    /// The operator knows that no registrar is reachable: one log line per change.
+    told: bool,
 }
 
 impl<M: Machine> Driver<M> {
     pub(crate) fn new(machine: M, endpoint: Option<Endpoint>) -> Driver<M> {
-        Driver { machine, connections: Connections::new(endpoint), events: VecDeque::new(), hunt: Hunt::Idle }
+        Driver {
+            machine,
+            connections: Connections::new(endpoint),
+            events: VecDeque::new(),
+            failure: None,
+            told: false,
+        }
     }
 
     /// Gives the machine a command, with the time.
@@ -108,14 +104,9 @@ impl<M: Machine> Driver<M> {
             if let Some(event) = self.events.pop_front() {
                 return event;
             }
-            let notice = match self.hunt {
-                Hunt::Quiet(at) => Some(at),
-                Hunt::Idle | Hunt::Told => None,
-            };
-            let deadline = [self.machine.poll_timeout(), notice].into_iter().flatten().min();
             tokio::select! {
                 (connection, event) = self.connections.next() => self.handle(connection, event),
-                () = sleep_until(deadline) => self.handle_timeout(Instant::now()),
+                () = sleep_until(self.machine.poll_timeout()) => self.machine.handle_timeout(Instant::now()),
             }
         }
     }
@@ -125,9 +116,6 @@ impl<M: Machine> Driver<M> {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Connect { connection, address } => {
-                    if self.hunt == Hunt::Idle {
-                        self.hunt = Hunt::Quiet(Instant::now() + HUNT_NOTICE);
-                    }
                     self.connections.connect(connection, peer(&address));
                 }
                 Output::Send { connection, octets } => {
@@ -141,30 +129,29 @@ impl<M: Machine> Driver<M> {
         }
     }
 
-    fn handle_timeout(&mut self, now: Instant) {
-        self.machine.handle_timeout(now);
-        if matches!(self.hunt, Hunt::Quiet(at) if at <= now) {
-            self.tell("no answer");
+    /// Tells the operator that the machine has found no registrar so far.
+    pub(crate) fn tell_no_registrar(&mut self) {
+        let error = self.failure.as_ref().map(tracing::field::display);
+        warn!(error, "no registrar reachable, retrying");
+        self.told = true;
+    }
+
+    /// Tells the operator that the machine has found one, if he was told that there is none.
+    pub(crate) fn tell_registrar_found(&mut self, registrar: RegistrarAddress) {
+        self.failure = None;
+        if std::mem::take(&mut self.told) {
+            info!(%registrar, "registrar found");
         }
     }
 
     fn handle(&mut self, connection: ConnectionId, event: ConnectionEvent) {
         let now = Instant::now();
         match event {
-            ConnectionEvent::Up { peer, .. } => {
-                self.machine.handle_connected(now, connection);
-                if std::mem::replace(&mut self.hunt, Hunt::Idle) == Hunt::Told {
-                    info!(registrar = %peer, "registrar found");
-                }
-            }
+            ConnectionEvent::Up { .. } => self.machine.handle_connected(now, connection),
             ConnectionEvent::Failed(error) => {
                 debug!(%error, "registrar not reached");
+                self.failure = Some(error);
                 self.machine.handle_connect_failed(now, connection);
-                self.perform_outputs();
-                // The whole round of the hunt has failed.
-                if self.connections.is_empty() && matches!(self.hunt, Hunt::Quiet(_)) {
-                    self.tell(&error.to_string());
-                }
             }
             ConnectionEvent::Message { ppid: Ppid::ASAP, data } => {
                 self.machine.handle_message(now, connection, &data);
@@ -181,11 +168,6 @@ impl<M: Machine> Driver<M> {
                 self.machine.handle_lost(now, connection);
             }
         }
-    }
-
-    fn tell(&mut self, error: &str) {
-        warn!(error, "no registrar reachable, retrying");
-        self.hunt = Hunt::Told;
     }
 }
 

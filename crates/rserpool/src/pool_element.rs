@@ -217,10 +217,11 @@ impl Task {
         match event {
             Event::RegistrarFound { address } => {
                 let registrar = RegistrarAddress::from(address);
-                debug!(%registrar, "registering");
+                self.driver.tell_registrar_found(registrar);
                 self.registrar = Some(registrar);
                 self.states.send_replace(PoolElementState::Registering { registrar });
             }
+            Event::NoRegistrar => self.driver.tell_no_registrar(),
             Event::RegistrarLost { reason, .. } => self.lost(reason),
             Event::Registered { pe, warnings } => self.registered(pe, &warnings),
             Event::Reregistered { pe } => debug!(%pe, "registration confirmed"),

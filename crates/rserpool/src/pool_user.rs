@@ -156,9 +156,10 @@ impl Task {
     fn handle(&mut self, event: Event) {
         match event {
             Event::RegistrarFound { address } => {
-                debug!(registrar = %RegistrarAddress::from(address), "asking for the pool");
+                self.driver.tell_registrar_found(address.into());
                 self.states.send_modify(|state| state.registrar = Some(address.into()));
             }
+            Event::NoRegistrar => self.driver.tell_no_registrar(),
             Event::RegistrarLost { address, reason } => {
                 let registrar = RegistrarAddress::from(address);
                 info!(%registrar, ?reason, "registrar lost, looking for one");

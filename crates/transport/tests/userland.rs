@@ -253,6 +253,37 @@ async fn limited_messages_are_skipped_and_reliable_ones_all_arrive_on_a_path_wit
     assert_eq!((delivered[1] + abandoned[1], delivered[2] + abandoned[2]), (400, 400), "one outcome each");
 }
 
+#[tokio::test]
+async fn a_graceful_shutdown_on_a_path_with_losses_loses_nothing_either_way() {
+    let mut small = config();
+    small.mtu = 1_192;
+    for nth in [3, 4, 5, 7] {
+        let (server, client) =
+            (Endpoint::bind(small.clone()).unwrap(), Endpoint::bind(small.clone()).unwrap());
+        let mut listener = server.listen(4739).await.unwrap();
+        let address = lossy(server.local_address(), nth, 0).await;
+        let mut a = client.connect(address).await.unwrap();
+        let mut b = listener.accept().await.unwrap();
+        for n in 0..40_u8 {
+            a.send(MsgOut::new(Ppid::ASAP, vec![n; 1_000])).await.unwrap();
+            b.send(MsgOut::new(Ppid::ASAP, vec![n; 1_000])).await.unwrap();
+        }
+        a.shutdown(PATIENCE).await.unwrap();
+        for association in [&mut a, &mut b] {
+            let mut arrived = Vec::new();
+            loop {
+                match next(association).await {
+                    Event::Message(message) => arrived.push(message.data[0]),
+                    Event::Lost(LossReason::Closed | LossReason::PeerClosed) => break,
+                    Event::Lost(reason) => panic!("every {nth}th packet lost: {reason}"),
+                    _ => {}
+                }
+            }
+            assert_eq!(arrived, (0..40).collect::<Vec<_>>(), "every {nth}th packet lost");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn limited_messages_are_lost_by_seed_in_the_simulation() {
     let mut options = sim::Options::default();

@@ -4,7 +4,6 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use rserpool::{
@@ -13,6 +12,7 @@ use rserpool::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use transport::{Endpoint, EndpointConfig};
 
@@ -119,11 +119,15 @@ pub(crate) fn value(metrics: &str, sample: &str) -> Option<f64> {
 }
 
 /// A process of this test; killed when dropped.
-pub(crate) struct Process(Child);
+pub(crate) struct Process {
+    child: Child,
+    /// What it has written to standard error.
+    lines: watch::Receiver<Vec<String>>,
+}
 
 impl Process {
     /// Starts the registrar and waits until it listens.
-    pub(crate) fn registrar(net: Net) -> Process {
+    pub(crate) async fn registrar(net: Net) -> Process {
         let host = net.host(1);
         let text = format!(
             "[listen]\nasap = [\"{host}:3863\"]\nasap-tcp = [\"{host}:3863\"]\n[http]\nlisten = \"{}\"\n",
@@ -133,53 +137,61 @@ impl Process {
         std::fs::write(&file, text).unwrap();
         let mut command = Command::new(REGISTRAR);
         command.args(["run", "--log-format", "plain", "--config"]).arg(&file);
-        let process = Process::start(command.stderr(Stdio::piped()).stdout(Stdio::null()), "registrar ready");
+        let process = Process::start(&mut command);
+        process.line("registrar ready", 1).await;
         std::fs::remove_file(file).unwrap();
         process
     }
 
-    /// Starts this test program again as a pool element at `.2`, and waits until it is registered.
+    /// Starts this test program again as a pool element at `.2`.
     pub(crate) fn element(net: Net) -> Process {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "pool_element_process", "--ignored", "--nocapture"]);
         command.env("POOL_ELEMENT_NET", format!("{} {}", net.0, net.1));
-        Process::start(command.stderr(Stdio::piped()).stdout(Stdio::null()), "registered")
+        Process::start(&mut command)
     }
 
-    /// Waits until a line of standard error holds `sign`, and passes all lines on.
-    fn start(command: &mut Command, sign: &'static str) -> Process {
-        let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (seen, sight) = mpsc::channel();
+    fn start(command: &mut Command) -> Process {
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let written = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (sink, lines) = watch::channel(Vec::new());
         std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
+            for line in written.map_while(Result::ok) {
                 eprintln!("{line}");
-                if line.contains(sign) {
-                    let _ = seen.send(());
-                }
+                sink.send_modify(|lines| lines.push(line));
             }
         });
-        let process = Process(child);
-        sight.recv_timeout(SOON).expect("the process did not come up");
-        process
+        Process { child, lines }
+    }
+
+    /// Waits until so many lines of standard error hold `sign`.
+    pub(crate) async fn line(&self, sign: &str, count: usize) {
+        let mut lines = self.lines.clone();
+        let seen = lines.wait_for(|lines| lines.iter().filter(|line| line.contains(sign)).count() >= count);
+        timeout(SOON, seen).await.expect("the line did not come").expect("the process has ended");
+    }
+
+    /// Returns how many lines of standard error hold `sign` so far.
+    pub(crate) fn count(&self, sign: &str) -> usize {
+        self.lines.borrow().iter().filter(|line| line.contains(sign)).count()
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status().unwrap();
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
     /// Asks for an orderly end and returns the exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
         self.signal("TERM");
-        self.0.wait().unwrap().code()
+        self.child.wait().unwrap().code()
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -188,12 +200,10 @@ pub(crate) async fn pool_element_process() {
     let Ok(net) = std::env::var("POOL_ELEMENT_NET") else { return };
     let (x, y) = net.split_once(' ').unwrap();
     let net = Net(x.parse().unwrap(), y.parse().unwrap());
+    let filter = tracing_subscriber::EnvFilter::new("rserpool=debug");
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
     let mut element = net.element(2);
-    while let Some(event) = element.next_event().await {
-        if let PoolElementEvent::Registered { .. } = event {
-            eprintln!("registered");
-        }
-    }
+    while element.next_event().await.is_some() {}
 }
 
 /// Waits for an event that `wanted` accepts.

@@ -34,7 +34,7 @@ async fn pool_element_process() {
 #[tokio::test]
 async fn an_element_registers_is_resolved_answers_keep_alives_and_leaves() {
     let net = Net::random();
-    let registrar = Process::registrar(net);
+    let registrar = Process::registrar(net).await;
     let mut element = net.element(2);
     registered(&mut element).await;
 
@@ -56,7 +56,7 @@ async fn an_element_registers_is_resolved_answers_keep_alives_and_leaves() {
 #[tokio::test]
 async fn the_same_works_over_tcp() {
     let net = Net::random();
-    let _registrar = Process::registrar(net);
+    let _registrar = Process::registrar(net).await;
     let tcp = format!("tcp://{}", net.registrar());
     // The connection comes from whatever address the host chooses; loopback may register any of loopback.
     let config = PoolElementConfig { registrars: vec![tcp.parse().unwrap()], ..net.element_config(2) };
@@ -72,7 +72,7 @@ async fn the_same_works_over_tcp() {
 #[tokio::test]
 async fn a_killed_element_is_gone_within_the_bound() {
     let net = Net::random();
-    let _registrar = Process::registrar(net);
+    let _registrar = Process::registrar(net).await;
     let element = Process::element(net);
     let user = net.user();
     timeout(SOON, user.wait_element()).await.unwrap();
@@ -85,7 +85,7 @@ async fn a_killed_element_is_gone_within_the_bound() {
 #[tokio::test]
 async fn a_frozen_element_is_gone_within_the_bound_and_comes_back() {
     let net = Net::random();
-    let _registrar = Process::registrar(net);
+    let _registrar = Process::registrar(net).await;
     let element = Process::element(net);
     let user = net.user();
     timeout(SOON, user.wait_element()).await.unwrap();
@@ -100,7 +100,7 @@ async fn a_frozen_element_is_gone_within_the_bound_and_comes_back() {
 #[tokio::test]
 async fn a_refused_registration_shows_its_cause() {
     let net = Net::random();
-    let _registrar = Process::registrar(net);
+    let _registrar = Process::registrar(net).await;
     let mut first = net.element(2);
     registered(&mut first).await;
     let policy = Policy::LeastUsed { load: Load(0) };
@@ -129,7 +129,7 @@ async fn an_element_whose_addresses_cannot_be_registered_is_refused_before_it_st
 #[tokio::test]
 async fn after_a_restart_of_the_registrar_elements_and_users_are_back() {
     let net = Net::random();
-    let registrar = Process::registrar(net);
+    let registrar = Process::registrar(net).await;
     let mut element = net.element(2);
     registered(&mut element).await;
     let user = net.user();
@@ -142,7 +142,7 @@ async fn after_a_restart_of_the_registrar_elements_and_users_are_back() {
     // Without a registrar the last answer is still good.
     assert_eq!(user.next_element().await.map(|selected| selected.pe), Some(PE));
 
-    let _registrar = Process::registrar(net);
+    let _registrar = Process::registrar(net).await;
     registered(&mut element).await;
     let news = user.state().borrow().news;
     user.resolve();
@@ -155,7 +155,7 @@ async fn after_a_restart_of_the_registrar_elements_and_users_are_back() {
 #[tokio::test]
 async fn a_registrar_stopped_for_10_s_ends_no_association_and_has_the_element_afterwards() {
     let net = Net::random();
-    let registrar = Process::registrar(net);
+    let registrar = Process::registrar(net).await;
     let (serving, using) = (net.endpoint(2), net.endpoint(4));
     let mut listener = serving.listen(4739).await.unwrap();
     let mut element = PoolElement::spawn(net.element_config(2), Some(serving.clone())).unwrap();
@@ -193,9 +193,25 @@ async fn a_registrar_stopped_for_10_s_ends_no_association_and_has_the_element_af
 }
 
 #[tokio::test]
+async fn one_log_line_tells_each_change_however_often_is_tried() {
+    let net = Net::random();
+    let element = Process::element(net);
+    element.line("registrar not reached", 5).await;
+    assert_eq!(element.count("no registrar reachable, retrying"), 1);
+    let registrar = Process::registrar(net).await;
+    element.line(" registered ", 1).await;
+    assert_eq!(element.count("registrar found"), 1);
+    drop(registrar);
+    element.line("registrar not reached", 10).await;
+    assert_eq!(element.count("registrar lost, looking for one"), 1);
+    assert_eq!(element.count("no registrar reachable, retrying"), 2);
+    assert_eq!(element.count(" registered "), 1);
+}
+
+#[tokio::test]
 async fn an_unknown_pool_is_told_and_found_as_soon_as_it_exists() {
     let net = Net::random();
-    let _registrar = Process::registrar(net);
+    let _registrar = Process::registrar(net).await;
     let user = net.user();
     pool_unknown(&user).await;
     assert_eq!(user.next_element().await, None);
@@ -207,7 +223,7 @@ async fn an_unknown_pool_is_told_and_found_as_soon_as_it_exists() {
 #[tokio::test]
 async fn a_failed_element_is_reported_quarantined_and_another_one_is_used() {
     let net = Net::random();
-    let _registrar = Process::registrar(net);
+    let _registrar = Process::registrar(net).await;
     let mut first = net.element(2);
     registered(&mut first).await;
     let config = PoolElementConfig { pe: None, ..net.element_config(3) };
@@ -231,7 +247,7 @@ async fn the_command_resolve_prints_the_pool_and_tells_failures_by_exit_codes() 
     let unreachable = net.resolve(&["--registrar", &registrar, "--timeout", "1s"]).await;
     assert_eq!(unreachable.status.code(), Some(69));
 
-    let _registrar = Process::registrar(net);
+    let _registrar = Process::registrar(net).await;
     let unknown = net.resolve(&["--registrar", &registrar]).await;
     assert_eq!(unknown.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("pool ipfix: is unknown"));
@@ -257,7 +273,7 @@ async fn the_command_resolve_prints_the_pool_and_tells_failures_by_exit_codes() 
 #[tokio::test]
 async fn what_is_no_asap_is_counted_and_hurts_nobody() {
     let net = Net::random();
-    let _registrar = Process::registrar(net);
+    let _registrar = Process::registrar(net).await;
     let mut element = net.element(2);
     registered(&mut element).await;
     let hostile = net.endpoint(9);

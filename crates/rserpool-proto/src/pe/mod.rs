@@ -10,121 +10,30 @@
 //! report the failure and go on; a rejected registration is tried again later, because the
 //! condition may end at the registrar (an earlier self not yet expired, resources).
 
+mod config;
 mod deregistration;
+mod event;
 mod keep_alive;
 mod registration;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+pub use config::{ConfigError, PoolElementConfig};
+pub use event::Event;
 
 use crate::hunt::{Hunt, Step};
 use crate::random::Random;
 use crate::timers::Timers;
-use crate::wire::{EncodeError, ErrorCause, Load, Message, Policy, Transport, WireError};
+use crate::wire::{Load, Message, Policy, Transport};
 use crate::{
-    ConnectionId, LostReason, Output, PeId, PoolHandle, Profile, RegistrarAddress, RegistrarId,
-    UserTransport, inbox,
+    ConnectionId, LostReason, Output, PeId, PoolHandle, Profile, RegistrarAddress, RegistrarId, inbox,
 };
 
 /// Connections of registrars that want to become home, at once.
 const MAX_ACCEPTED: usize = 8;
-
-/// What a pool element registers, and where.
-#[derive(Clone, Debug)]
-pub struct PoolElementConfig {
-    /// The pool.
-    pub pool: PoolHandle,
-    /// The identifier; `None`: a random one, and another one when it is taken.
-    pub pe: Option<PeId>,
-    /// Where the element serves.
-    pub transport: UserTransport,
-    /// The pool's policy, with this element's values.
-    pub policy: Policy,
-    /// The registrars to choose from.
-    pub registrars: Vec<RegistrarAddress>,
-    /// Timers and thresholds.
-    pub profile: Profile,
-}
-
-/// Says why a pool element cannot be registered by anyone.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The user transport has no address.
-    #[error("the user transport has no address")]
-    NoAddress,
-    /// Zero is no identifier.
-    #[error("the pool element identifier is zero")]
-    ZeroIdentifier,
-    /// The registration does not fit a message.
-    #[error("the registration does not fit a message")]
-    TooLong(#[from] EncodeError),
-}
-
-/// What happened to the registration.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Event {
-    /// A connection to a registrar is up.
-    RegistrarFound {
-        /// The registrar.
-        address: RegistrarAddress,
-    },
-    /// The home registrar is lost; another one is being looked for.
-    RegistrarLost {
-        /// The registrar, where we connected to it.
-        address: Option<RegistrarAddress>,
-        /// Why.
-        reason: LostReason,
-    },
-    /// The element is registered: the first time, or again after it was not.
-    Registered {
-        /// The element.
-        pe: PeId,
-        /// What the registrar modified.
-        warnings: Vec<ErrorCause>,
-    },
-    /// A registration was confirmed or its values updated.
-    Reregistered {
-        /// The element.
-        pe: PeId,
-    },
-    /// The registrar refused the registration.
-    Rejected {
-        /// The element.
-        pe: PeId,
-        /// Why.
-        causes: Vec<ErrorCause>,
-        /// When it is tried again; `None`: not before the next [`PoolElement::register`].
-        retry: Option<Duration>,
-    },
-    /// MAX-REG-ATTEMPT registrations in a row were not answered.
-    RegistrationFailed {
-        /// How many.
-        attempts: u32,
-        /// No more are sent before the next [`PoolElement::register`].
-        stopped: bool,
-    },
-    /// The registrar says that the registration's life has ended; the element registers again.
-    Expired,
-    /// A registrar made itself our home.
-    HomeAdopted {
-        /// The registrar.
-        registrar: RegistrarId,
-    },
-    /// The element is out of the pool, as asked.
-    Deregistered,
-    /// No registrar confirmed the deregistration; the registration ends with its life.
-    DeregistrationFailed,
-    /// A registrar complains about a message of ours.
-    ErrorReceived {
-        /// About what.
-        causes: Vec<ErrorCause>,
-    },
-    /// A registrar sent something we cannot read; discarded.
-    Malformed(WireError),
-}
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Goal {
@@ -294,6 +203,9 @@ impl PoolElement {
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.hunt.deadline().is_some_and(|at| at <= now) {
             self.start_hunt(now);
+            if self.hunt.is_fruitless() {
+                self.event(Event::NoRegistrar);
+            }
         }
         while let Some(timer) = self.timers.pop(now) {
             match timer {

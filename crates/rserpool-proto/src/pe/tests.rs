@@ -1,1 +1,333 @@
+#![expect(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
 
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::*;
+use crate::wire::asap::deregistration::DeregistrationResponse;
+use crate::wire::asap::keep_alive::{EndpointKeepAlive, EndpointKeepAliveAck};
+use crate::wire::asap::registration::{Registration, RegistrationResponse};
+use crate::wire::{CauseCode, ErrorCause, TransportUse};
+use crate::{ENCAPSULATION_PORT, Protocol, UserTransport};
+
+const PE: PeId = PeId(0xa1);
+const HOME: ConnectionId = ConnectionId(1);
+
+struct Bench {
+    element: PoolElement,
+    now: Instant,
+}
+
+fn pool() -> PoolHandle {
+    PoolHandle::new("ipfix").unwrap()
+}
+
+fn config(profile: Profile) -> PoolElementConfig {
+    PoolElementConfig {
+        pool: pool(),
+        pe: Some(PE),
+        transport: UserTransport {
+            protocol: Protocol::Sctp,
+            addresses: vec![IpAddr::from([127, 0, 0, 1])],
+            port: 4739,
+            transport_use: TransportUse::DATA_PLUS_CONTROL,
+            encapsulation: ENCAPSULATION_PORT,
+        },
+        policy: Policy::LeastUsed { load: Load(0) },
+        registrars: vec![RegistrarAddress::sctp(IpAddr::from([127, 0, 0, 9]), 3863)],
+        profile,
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Did {
+    Connect(ConnectionId),
+    Send(ConnectionId, Message),
+    Disconnect(ConnectionId),
+    Event(Event),
+}
+
+impl Bench {
+    fn new(config: PoolElementConfig) -> Bench {
+        Bench { element: PoolElement::new(config, 7).unwrap(), now: Instant::now() }
+    }
+
+    /// An element that is registered over `HOME`.
+    fn registered() -> Bench {
+        let mut bench = Bench::new(config(Profile::FAST));
+        bench.element.register(bench.now);
+        bench.element.handle_connected(bench.now, HOME);
+        bench.drain();
+        bench.grant();
+        bench
+    }
+
+    fn drain(&mut self) -> Vec<Did> {
+        let mut did = Vec::new();
+        while let Some(output) = self.element.poll_output() {
+            did.push(match output {
+                Output::Connect { connection, .. } => Did::Connect(connection),
+                Output::Send { connection, octets } => {
+                    Did::Send(connection, Message::decode(&octets).unwrap())
+                }
+                Output::Disconnect { connection } => Did::Disconnect(connection),
+                Output::Event(event) => Did::Event(event),
+            });
+        }
+        did
+    }
+
+    fn tell(&mut self, from: ConnectionId, message: &Message) -> Vec<Did> {
+        self.element.handle_message(self.now, from, &message.to_octets().unwrap());
+        self.drain()
+    }
+
+    fn answer(&mut self, rejected: bool, causes: Vec<ErrorCause>) -> Vec<Did> {
+        let pe = self.element.pe();
+        let response = RegistrationResponse { rejected, pool: pool(), pe, causes, unknown: vec![] };
+        self.tell(HOME, &Message::RegistrationResponse(response))
+    }
+
+    fn grant(&mut self) -> Vec<Did> {
+        self.answer(false, vec![])
+    }
+
+    fn next(&mut self) -> (Duration, Vec<Did>) {
+        let before = self.now;
+        self.now = self.element.poll_timeout().expect("a timer");
+        self.element.handle_timeout(self.now);
+        (self.now - before, self.drain())
+    }
+}
+
+fn registration(did: &[Did]) -> Option<&Registration> {
+    did.iter().find_map(|did| match did {
+        Did::Send(_, Message::Registration(registration)) => Some(registration),
+        _ => None,
+    })
+}
+
+fn keep_alive(home: bool) -> Message {
+    let registrar = RegistrarId(0x0b);
+    Message::EndpointKeepAlive(EndpointKeepAlive {
+        home,
+        registrar,
+        pool: pool(),
+        pe: Some(PE),
+        unknown: vec![],
+    })
+}
+
+fn ack(to: ConnectionId) -> Did {
+    Did::Send(
+        to,
+        Message::EndpointKeepAliveAck(EndpointKeepAliveAck { pool: pool(), pe: PE, unknown: vec![] }),
+    )
+}
+
+#[test]
+fn re_registration_comes_with_t4_and_tells_the_home_learnt_from_a_keep_alive() {
+    let mut bench = Bench::registered();
+    assert_eq!(bench.tell(HOME, &keep_alive(false)), [ack(HOME)]);
+    let (after, did) = bench.next();
+    assert_eq!(after, Duration::from_secs(10));
+    assert_eq!(registration(&did).unwrap().element.home, RegistrarId(0x0b));
+    assert_eq!(bench.grant(), [Did::Event(Event::Reregistered { pe: PE })]);
+}
+
+#[test]
+fn a_change_of_load_is_sent_at_once_or_after_the_answer_that_is_awaited() {
+    let mut bench = Bench::registered();
+    bench.element.set_load(bench.now, Load(1));
+    assert!(registration(&bench.drain()).is_some());
+    bench.element.set_load(bench.now, Load(2));
+    bench.element.set_load(bench.now, Load(3));
+    assert_eq!(bench.drain(), []);
+    let did = bench.grant();
+    assert_eq!(registration(&did).unwrap().element.policy, Policy::LeastUsed { load: Load(3) });
+    bench.grant();
+    bench.element.set_load(bench.now, Load(3));
+    assert_eq!(bench.drain(), []);
+}
+
+#[test]
+fn t2_looks_for_another_registrar_and_failure_is_told_after_max_reg_attempt() {
+    let mut bench = Bench::new(config(Profile { jitter_percent: 0, ..Profile::RFC }));
+    bench.element.register(bench.now);
+    assert_eq!(bench.drain(), [Did::Connect(HOME)]);
+    for attempt in 1..=3 {
+        let connection = ConnectionId(attempt);
+        bench.element.handle_connected(bench.now, connection);
+        assert!(registration(&bench.drain()).is_some());
+        let (after, did) = bench.next();
+        assert_eq!(after, Duration::from_secs(30));
+        assert!(did.contains(&Did::Disconnect(connection)));
+        let failed = Did::Event(Event::RegistrationFailed { attempts: 3, stopped: true });
+        assert_eq!(did.contains(&failed), attempt == 3);
+    }
+    // The RFC says to stop then.
+    assert_eq!(bench.element.poll_timeout(), None);
+}
+
+#[test]
+fn the_fast_profile_reports_failure_and_goes_on() {
+    let mut bench = Bench::new(config(Profile::FAST));
+    bench.element.register(bench.now);
+    for attempt in 1..=9 {
+        bench.element.handle_connected(bench.now, ConnectionId(attempt));
+        bench.drain();
+        let (_, did) = bench.next();
+        let failed = Did::Event(Event::RegistrationFailed { attempts: 3, stopped: false });
+        assert_eq!(did.contains(&failed), attempt % 3 == 0);
+        assert!(did.contains(&Did::Connect(ConnectionId(attempt + 1))));
+    }
+}
+
+#[test]
+fn a_rejection_is_told_with_its_cause_and_tried_again_later() {
+    let mut bench = Bench::new(config(Profile { jitter_percent: 0, ..Profile::FAST }));
+    bench.element.register(bench.now);
+    bench.element.handle_connected(bench.now, HOME);
+    bench.drain();
+    let causes = vec![ErrorCause::plain(CauseCode::LACK_OF_RESOURCES)];
+    for seconds in [1, 2, 4, 8, 10, 10] {
+        let retry = Some(Duration::from_secs(seconds));
+        let rejected = Event::Rejected { pe: PE, causes: causes.clone(), retry };
+        assert_eq!(bench.answer(true, causes.clone()), [Did::Event(rejected)]);
+        let (after, did) = bench.next();
+        assert_eq!(Some(after), retry);
+        assert!(registration(&did).is_some());
+    }
+}
+
+#[test]
+fn the_rfc_profile_does_not_repeat_a_rejected_registration_until_it_is_corrected() {
+    let mut bench = Bench::new(config(Profile::RFC));
+    bench.element.register(bench.now);
+    bench.element.handle_connected(bench.now, HOME);
+    bench.drain();
+    bench.answer(true, vec![ErrorCause::plain(CauseCode::INCONSISTENT_POLICY)]);
+    assert_eq!(bench.element.poll_timeout(), None);
+    bench.element.set_policy(bench.now, Policy::RoundRobin);
+    assert_eq!(registration(&bench.drain()).unwrap().element.policy, Policy::RoundRobin);
+}
+
+#[test]
+fn a_random_identifier_that_is_taken_is_replaced() {
+    let mut bench = Bench::new(PoolElementConfig { pe: None, ..config(Profile::FAST) });
+    bench.element.register(bench.now);
+    bench.element.handle_connected(bench.now, HOME);
+    bench.drain();
+    let taken = bench.element.pe();
+    bench.answer(true, vec![ErrorCause::plain(CauseCode::NON_UNIQUE_PE_ID)]);
+    let (_, did) = bench.next();
+    assert_ne!(registration(&did).unwrap().element.pe, taken);
+    assert_eq!(registration(&did).unwrap().element.pe, bench.element.pe());
+}
+
+#[test]
+fn a_keep_alive_for_another_pool_or_element_is_discarded_silently() {
+    let mut bench = Bench::registered();
+    let other = |pool: &str, pe| {
+        let (registrar, pool) = (RegistrarId(0x0b), PoolHandle::new(pool).unwrap());
+        Message::EndpointKeepAlive(EndpointKeepAlive { home: false, registrar, pool, pe, unknown: vec![] })
+    };
+    assert_eq!(bench.tell(HOME, &other("other", Some(PE))), []);
+    assert_eq!(bench.tell(HOME, &other("ipfix", Some(PeId(0xa2)))), []);
+    // The RFC's keep-alive has no identifier.
+    assert_eq!(bench.tell(HOME, &other("ipfix", None)), [ack(HOME)]);
+}
+
+#[test]
+fn a_registrar_that_connects_and_sets_the_home_flag_becomes_home() {
+    let mut bench = Bench::registered();
+    let other = ConnectionId::accepted(1);
+    bench.element.handle_accepted(bench.now, other);
+    assert_eq!(bench.tell(other, &keep_alive(false)), [ack(other)]);
+    let adopted = Did::Event(Event::HomeAdopted { registrar: RegistrarId(0x0b) });
+    assert_eq!(bench.tell(other, &keep_alive(true)), [ack(other), Did::Disconnect(HOME), adopted]);
+    // It is home like any other: its loss starts a hunt.
+    bench.element.handle_lost(bench.now, other);
+    let lost = Did::Event(Event::RegistrarLost { address: None, reason: LostReason::Connection });
+    assert_eq!(bench.drain(), [lost, Did::Connect(ConnectionId(2))]);
+}
+
+#[test]
+fn adoption_during_a_hunt_ends_the_hunt_and_registers() {
+    let mut bench = Bench::registered();
+    let other = ConnectionId::accepted(1);
+    bench.element.handle_accepted(bench.now, other);
+    bench.element.handle_lost(bench.now, HOME);
+    bench.drain();
+    let did = bench.tell(other, &keep_alive(true));
+    assert!(did.contains(&Did::Disconnect(ConnectionId(2))));
+    assert!(registration(&did).is_some());
+}
+
+#[test]
+fn strangers_cannot_fill_the_memory() {
+    let mut bench = Bench::registered();
+    for number in 0..100 {
+        bench.element.handle_accepted(bench.now, ConnectionId::accepted(number));
+    }
+    assert_eq!(bench.drain().len(), 100 - MAX_ACCEPTED);
+}
+
+#[test]
+fn an_expired_registration_is_made_again() {
+    let mut bench = Bench::registered();
+    let response = DeregistrationResponse { pool: pool(), pe: PE, causes: vec![], unknown: vec![] };
+    let did = bench.tell(HOME, &Message::DeregistrationResponse(response));
+    assert_eq!(did[0], Did::Event(Event::Expired));
+    assert!(registration(&did).is_some());
+    assert_eq!(bench.grant(), [Did::Event(Event::Registered { pe: PE, warnings: vec![] })]);
+}
+
+#[test]
+fn deregistration_without_an_answer_fails_after_its_attempts() {
+    let mut bench = Bench::registered();
+    bench.element.deregister(bench.now);
+    assert!(matches!(&bench.drain()[..], [Did::Send(HOME, Message::Deregistration(_))]));
+    let mut did = Vec::new();
+    while bench.element.poll_timeout().is_some() {
+        did.extend(bench.next().1);
+    }
+    assert_eq!(did.last(), Some(&Did::Event(Event::DeregistrationFailed)));
+    assert!(!did.iter().any(|did| matches!(did, Did::Send(..))));
+}
+
+#[test]
+fn an_element_that_never_registered_is_deregistered_at_once() {
+    let mut bench = Bench::new(config(Profile::FAST));
+    bench.element.register(bench.now);
+    bench.drain();
+    bench.element.deregister(bench.now);
+    assert_eq!(bench.drain(), [Did::Disconnect(HOME), Did::Event(Event::Deregistered)]);
+    assert_eq!(bench.element.poll_timeout(), None);
+}
+
+#[test]
+fn a_malformed_message_is_told_and_an_unknown_one_answered() {
+    let mut bench = Bench::registered();
+    bench.element.handle_message(bench.now, HOME, &[0x7f, 0, 0, 4]);
+    let did = bench.drain();
+    assert!(
+        matches!(&did[..], [Did::Send(HOME, Message::Error(_)), Did::Event(Event::Malformed(_))]),
+        "{did:?}"
+    );
+}
+
+#[test]
+fn what_cannot_be_registered_is_refused_at_the_start() {
+    let refused = |change: fn(&mut PoolElementConfig)| {
+        let mut config = config(Profile::FAST);
+        change(&mut config);
+        PoolElement::new(config, 1).unwrap_err()
+    };
+    assert_eq!(refused(|config| config.transport.addresses.clear()), ConfigError::NoAddress);
+    assert_eq!(refused(|config| config.pe = Some(PeId(0))), ConfigError::ZeroIdentifier);
+    assert!(matches!(
+        refused(|config| config.pool = PoolHandle::new([b'x'; PoolHandle::MAX_LENGTH]).unwrap()),
+        ConfigError::TooLong(_)
+    ));
+}

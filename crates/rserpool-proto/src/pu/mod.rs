@@ -66,6 +66,8 @@ pub enum Event {
         /// The registrar.
         address: RegistrarAddress,
     },
+    /// No registrar answered when all were tried; told once, the hunt goes on.
+    NoRegistrar,
     /// The home registrar is lost; another one is being looked for.
     RegistrarLost {
         /// The registrar.
@@ -201,6 +203,9 @@ impl PoolUser {
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.hunt.deadline().is_some_and(|at| at <= now) {
             self.start_hunt(now);
+            if self.hunt.is_fruitless() {
+                self.event(Event::NoRegistrar);
+            }
         }
         while let Some(timer) = self.timers.pop(now) {
             match timer {

@@ -1,1 +1,318 @@
+#![expect(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
 
+use std::net::IpAddr;
+
+use super::*;
+use crate::RegistrarId;
+use crate::wire::asap::handle_resolution::HandleResolutionResponse;
+use crate::wire::param::transport::{OpaqueTransport, SctpTransport, Transport, TransportUse};
+use crate::wire::{CauseCode, Load, PoolElementParameter, RegistrationLife};
+
+const HOME: ConnectionId = ConnectionId(1);
+
+struct Bench {
+    user: PoolUser,
+    now: Instant,
+}
+
+fn pool() -> PoolHandle {
+    PoolHandle::new("ipfix").unwrap()
+}
+
+fn element(pe: u32, load: u32, port: u16) -> PoolElementParameter {
+    PoolElementParameter {
+        pe: PeId(pe),
+        home: RegistrarId(1),
+        life: RegistrationLife(30),
+        user_transport: Transport::Sctp(SctpTransport {
+            port,
+            transport_use: TransportUse::DATA_PLUS_CONTROL,
+            addresses: vec![IpAddr::from([127, 0, 0, 1])],
+            unknown: vec![],
+        }),
+        policy: Policy::LeastUsed { load: Load(load) },
+        asap_transport: None,
+        encapsulation: None,
+        unknown: vec![],
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Did {
+    Connect(ConnectionId),
+    Send(ConnectionId, Message),
+    Disconnect(ConnectionId),
+    Event(Event),
+}
+
+impl Bench {
+    /// A pool user that is connected to `HOME` and has asked.
+    fn new(profile: Profile) -> Bench {
+        let config = PoolUserConfig {
+            pool: pool(),
+            registrars: vec![RegistrarAddress::sctp(IpAddr::from([127, 0, 0, 9]), 3863)],
+            items: Some(8),
+            updates: false,
+            profile,
+        };
+        let mut bench = Bench { user: PoolUser::new(config, 7), now: Instant::now() };
+        bench.user.resolve(bench.now);
+        bench.user.handle_connected(bench.now, HOME);
+        bench.drain();
+        bench
+    }
+
+    fn drain(&mut self) -> Vec<Did> {
+        let mut did = Vec::new();
+        while let Some(output) = self.user.poll_output() {
+            did.push(match output {
+                Output::Connect { connection, .. } => Did::Connect(connection),
+                Output::Send { connection, octets } => {
+                    Did::Send(connection, Message::decode(&octets).unwrap())
+                }
+                Output::Disconnect { connection } => Did::Disconnect(connection),
+                Output::Event(event) => Did::Event(event),
+            });
+        }
+        did
+    }
+
+    fn answer(
+        &mut self,
+        policy: Option<Policy>,
+        elements: Vec<PoolElementParameter>,
+        causes: Option<Vec<ErrorCause>>,
+    ) -> Vec<Did> {
+        let response = HandleResolutionResponse {
+            updates_accepted: false,
+            pool: pool(),
+            policy,
+            elements,
+            causes,
+            unknown: vec![],
+        };
+        let octets = Message::HandleResolutionResponse(response).to_octets().unwrap();
+        self.user.handle_message(self.now, HOME, &octets);
+        self.drain()
+    }
+
+    /// The registrar answers with elements of a Least Used pool.
+    fn list(&mut self, elements: Vec<PoolElementParameter>) -> Vec<Did> {
+        self.answer(Some(Policy::LeastUsed { load: Load(0) }), elements, None)
+    }
+
+    fn unknown_pool(&mut self) -> Vec<Did> {
+        self.answer(None, vec![], Some(vec![ErrorCause::plain(CauseCode::UNKNOWN_POOL_HANDLE)]))
+    }
+
+    fn select(&mut self) -> Option<u32> {
+        self.user.next_element(self.now).map(|selected| selected.pe.0)
+    }
+
+    fn pass(&mut self, duration: Duration) -> Vec<Did> {
+        let end = self.now + duration;
+        let mut did = Vec::new();
+        while let Some(at) = self.user.poll_timeout().filter(|at| *at <= end) {
+            self.now = at;
+            self.user.handle_timeout(at);
+            did.extend(self.drain());
+        }
+        self.now = end;
+        did
+    }
+}
+
+fn requests(did: &[Did]) -> usize {
+    did.iter().filter(|did| matches!(did, Did::Send(_, Message::HandleResolution(_)))).count()
+}
+
+#[test]
+fn least_used_takes_the_lowest_load_and_then_the_next_when_it_fails() {
+    let mut bench = Bench::new(Profile::FAST);
+    bench.list(vec![element(1, 10, 1), element(2, 20, 1), element(3, 30, 1)]);
+    assert_eq!((bench.select(), bench.select()), (Some(1), Some(1)));
+    assert!(bench.user.report_unreachable(bench.now, PeId(1)));
+    assert_eq!(bench.select(), Some(2));
+    assert!(bench.user.report_unreachable(bench.now, PeId(2)));
+    assert_eq!(bench.select(), Some(3));
+    assert!(bench.user.report_unreachable(bench.now, PeId(3)));
+    assert_eq!(bench.select(), None);
+}
+
+#[test]
+fn without_a_policy_in_the_answer_the_pool_is_round_robin() {
+    let mut bench = Bench::new(Profile::FAST);
+    bench.answer(None, vec![element(2, 90, 1), element(1, 10, 1)], None);
+    assert_eq!([bench.select(), bench.select(), bench.select()], [Some(2), Some(1), Some(2)]);
+}
+
+#[test]
+fn elements_of_protocols_we_do_not_speak_are_left_out() {
+    let mut bench = Bench::new(Profile::FAST);
+    let opaque = Transport::Opaque(OpaqueTransport { octets: vec![1, 2] });
+    let strange = PoolElementParameter { user_transport: opaque, ..element(1, 0, 1) };
+    let did = bench.list(vec![strange, element(2, 50, 1)]);
+    assert_eq!(did, [Did::Event(Event::Resolved { elements: 1, changed: true })]);
+    assert_eq!(bench.select(), Some(2));
+}
+
+#[test]
+fn only_what_was_handed_out_is_reported_and_only_once() {
+    let mut bench = Bench::new(Profile::FAST);
+    bench.list(vec![element(1, 10, 1)]);
+    assert!(!bench.user.report_unreachable(bench.now, PeId(1)));
+    bench.select();
+    assert!(bench.user.report_unreachable(bench.now, PeId(1)));
+    assert!(!bench.user.report_unreachable(bench.now, PeId(1)));
+    let reports = |did: &Vec<Did>| {
+        did.iter().filter(|did| matches!(did, Did::Send(_, Message::EndpointUnreachable(_)))).count()
+    };
+    assert_eq!(reports(&bench.drain()), 1);
+}
+
+#[test]
+fn a_report_without_registrar_is_sent_to_the_next_one() {
+    let mut bench = Bench::new(Profile::FAST);
+    bench.list(vec![element(1, 10, 1)]);
+    bench.select();
+    bench.user.handle_lost(bench.now, HOME);
+    bench.user.report_unreachable(bench.now, PeId(1));
+    bench.drain();
+    bench.user.handle_connected(bench.now, ConnectionId(2));
+    let did = bench.drain();
+    assert!(matches!(&did[1], Did::Send(ConnectionId(2), Message::EndpointUnreachable(_))), "{did:?}");
+}
+
+#[test]
+fn quarantine_doubles_from_30_s_to_10_min() {
+    let mut bench = Bench::new(Profile::FAST);
+    for seconds in [30, 60, 120, 240, 480, 600, 600] {
+        bench.list(vec![element(1, 10, 1), element(2, 20, 1)]);
+        assert_eq!(bench.select(), Some(1));
+        bench.user.report_unreachable(bench.now, PeId(1));
+        let duration = Duration::from_secs(seconds);
+        assert!(bench.drain().contains(&Did::Event(Event::Quarantined { pe: PeId(1), duration })));
+        bench.list(vec![element(1, 10, 1), element(2, 20, 1)]);
+        // The registrar is asked at times, and is silent for this test's purpose.
+        bench.now += duration - Duration::from_millis(1);
+        assert_eq!(bench.select(), Some(2));
+        bench.now += Duration::from_millis(1);
+        bench.user.handle_timeout(bench.now);
+        assert!(bench.drain().contains(&Did::Event(Event::QuarantineEnded { pe: PeId(1) })));
+    }
+    // After ten minutes without failure all is forgotten.
+    bench.now += Duration::from_secs(600);
+    bench.user.handle_timeout(bench.now);
+    assert!(bench.user.quarantine.is_empty());
+}
+
+#[test]
+fn re_registration_at_another_port_ends_the_quarantine_and_other_load_does_not() {
+    let mut bench = Bench::new(Profile::FAST);
+    bench.list(vec![element(1, 10, 1), element(2, 20, 1)]);
+    bench.select();
+    bench.user.report_unreachable(bench.now, PeId(1));
+    bench.list(vec![element(1, 5, 1), element(2, 20, 1)]);
+    assert_eq!(bench.select(), Some(2));
+    bench.list(vec![element(1, 5, 7), element(2, 20, 1)]);
+    assert_eq!(bench.select(), Some(1));
+}
+
+#[test]
+fn an_element_listed_again_after_it_was_not_is_out_of_quarantine() {
+    let mut bench = Bench::new(Profile::FAST);
+    bench.list(vec![element(1, 10, 1), element(2, 20, 1)]);
+    bench.select();
+    bench.user.report_unreachable(bench.now, PeId(1));
+    bench.list(vec![element(2, 20, 1)]);
+    let did = bench.list(vec![element(1, 10, 1), element(2, 20, 1)]);
+    assert!(did.contains(&Did::Event(Event::QuarantineEnded { pe: PeId(1) })));
+    assert_eq!(bench.select(), Some(1));
+}
+
+#[test]
+fn an_answer_that_may_be_a_part_of_the_pool_proves_no_absence() {
+    let mut bench = Bench::new(Profile::FAST);
+    let all: Vec<_> = (1..=9).map(|pe| element(pe, pe, 1)).collect();
+    bench.list(all[..8].to_vec());
+    bench.select();
+    bench.user.report_unreachable(bench.now, PeId(1));
+    bench.list(all[1..].to_vec());
+    bench.list(all[..8].to_vec());
+    assert_eq!(bench.select(), Some(2));
+}
+
+#[test]
+fn a_fresh_cache_is_used_without_asking_and_a_stale_one_is_refreshed() {
+    let mut bench = Bench::new(Profile::FAST);
+    bench.list(vec![element(1, 10, 1)]);
+    assert!(!bench.user.next_element(bench.now).unwrap().stale);
+    assert_eq!(requests(&bench.drain()), 0);
+    bench.now += Duration::from_secs(6);
+    assert!(bench.user.next_element(bench.now).unwrap().stale);
+    assert_eq!(requests(&bench.drain()), 1);
+    bench.list(vec![element(1, 10, 1)]);
+    assert!(!bench.user.next_element(bench.now).unwrap().stale);
+}
+
+#[test]
+fn t1_repeats_the_request_and_then_looks_for_another_registrar() {
+    let mut bench = Bench::new(Profile::RFC);
+    let did = bench.pass(Duration::from_secs(44));
+    assert_eq!(requests(&did), 2);
+    let did = bench.pass(Duration::from_secs(1));
+    assert_eq!(did[0], Did::Disconnect(HOME));
+    assert!(matches!(did[1], Did::Event(Event::RegistrarLost { reason: LostReason::Silent, .. })));
+    assert_eq!(did[2], Did::Connect(ConnectionId(2)));
+    bench.user.handle_connected(bench.now, ConnectionId(2));
+    assert_eq!(requests(&bench.drain()), 1);
+}
+
+#[test]
+fn an_unknown_pool_is_told_once_and_asked_for_again_and_the_cache_is_stale() {
+    let mut bench = Bench::new(Profile::FAST);
+    bench.list(vec![element(1, 10, 1)]);
+    bench.user.resolve(bench.now);
+    bench.drain();
+    assert_eq!(bench.unknown_pool(), [Did::Event(Event::PoolUnknown)]);
+    assert!(bench.user.next_element(bench.now).unwrap().stale);
+    bench.drain();
+    assert_eq!(bench.unknown_pool(), []);
+    let did = bench.pass(Duration::from_millis(700));
+    assert!(requests(&did) >= 1, "{did:?}");
+}
+
+#[test]
+fn when_all_are_in_quarantine_the_pool_is_resolved_again_and_again() {
+    let mut bench = Bench::new(Profile::FAST);
+    bench.list(vec![element(1, 10, 1)]);
+    bench.select();
+    bench.user.report_unreachable(bench.now, PeId(1));
+    bench.drain();
+    let mut count = 0;
+    for _ in 0..20 {
+        bench.list(vec![element(1, 10, 1)]);
+        assert_eq!(bench.select(), None);
+        count += requests(&bench.pass(Duration::from_secs(1)));
+    }
+    assert!((8..=30).contains(&count), "{count}");
+}
+
+#[test]
+fn answers_from_anywhere_else_and_for_other_pools_are_ignored() {
+    let mut bench = Bench::new(Profile::FAST);
+    let response = |pool: PoolHandle| HandleResolutionResponse {
+        updates_accepted: false,
+        pool,
+        policy: None,
+        elements: vec![element(1, 10, 1)],
+        causes: None,
+        unknown: vec![],
+    };
+    let other = Message::HandleResolutionResponse(response(PoolHandle::new("other").unwrap()));
+    bench.user.handle_message(bench.now, HOME, &other.to_octets().unwrap());
+    let stranger = Message::HandleResolutionResponse(response(pool()));
+    bench.user.handle_message(bench.now, ConnectionId(99), &stranger.to_octets().unwrap());
+    assert_eq!(bench.drain(), []);
+    assert_eq!(bench.select(), None);
+}

@@ -296,6 +296,20 @@ fn after_reports_of_three_others_one_missed_keep_alive_is_enough() {
 }
 
 #[test]
+fn an_answer_clears_the_reports() {
+    let mut bench = Bench::default();
+    bench.register(FIRST, element(&[HERE]));
+    for user in [3, 4, 5].map(ConnectionId::accepted) {
+        bench.accept(user, THERE);
+        bench.report(user);
+    }
+    bench.ack(FIRST);
+    let sent = bench.pass(Duration::from_millis(1_500) + Profile::FAST.keep_alive_timeout);
+    assert!(!sent.is_empty());
+    assert!(bench.is_registered(), "one missed keep-alive is not enough any more");
+}
+
+#[test]
 fn an_element_that_answers_survives_any_number_of_reporters() {
     let mut bench = Bench::default();
     bench.register(FIRST, element(&[HERE]));
@@ -417,6 +431,8 @@ fn a_registrar_that_was_stopped_puts_its_deadlines_off() {
     let mut bench = Bench::default();
     bench.register(FIRST, element(&[HERE]));
     bench.report(SECOND);
+    // One keep-alive was missed, the other one is on its way.
+    bench.pass(Profile::FAST.keep_alive_timeout);
     bench.now += Duration::from_secs(10);
     bench.registrar.handle_timeout(bench.now);
     assert!(bench.is_registered());

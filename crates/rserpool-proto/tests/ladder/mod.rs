@@ -158,7 +158,7 @@ impl World {
         let ip = config.transport.addresses[0];
         let element = PoolElement::new(config, number.into()).unwrap();
         let node = self.add(format!("pe {number:x}"), ip, Machine::Element(element));
-        self.with_element(node, |element, now| element.register(now));
+        self.with_element(node, PoolElement::register);
         node
     }
 
@@ -196,7 +196,7 @@ impl World {
 
     /// Selects an element and writes it down.
     pub fn select(&mut self, node: Node) -> Option<Selected> {
-        let selected = self.with_user(node, |user, now| user.next_element(now));
+        let selected = self.with_user(node, PoolUser::next_element);
         let text = match &selected {
             Some(one) => format!("selects {}{}", one.pe, if one.stale { " (stale)" } else { "" }),
             None => "selects none".to_string(),
@@ -336,7 +336,7 @@ impl World {
             }
             (_, Input::Handshake { .. }) => panic!("only registrars listen"),
             (Machine::Registrar(registrar), Input::Lost(connection)) => {
-                registrar.handle_lost(now, connection)
+                registrar.handle_lost(now, connection);
             }
             (Machine::Registrar(registrar), Input::Message(connection, octets)) => {
                 registrar.handle_message(now, connection, &octets);

@@ -8,6 +8,7 @@ pub(crate) const HEADER: usize = 12;
 
 pub(crate) mod chunk {
     //! Chunk types (RFC 9260 section 3.2).
+    pub(crate) const DATA: u8 = 0;
     pub(crate) const INIT: u8 = 1;
     pub(crate) const INIT_ACK: u8 = 2;
     pub(crate) const HEARTBEAT: u8 = 4;

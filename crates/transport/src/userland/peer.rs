@@ -108,6 +108,9 @@ pub(crate) struct Peer {
     heard: Instant,
     trouble: Option<Trouble>,
     probes: u32,
+    /// The last packet with DATA that came while the reader stalled.
+    stalled_packet: Option<Vec<u8>>,
+    stalled: bool,
     peer_closing: bool,
     held_shutdown: Option<Vec<u8>>,
     restarted: bool,
@@ -142,6 +145,8 @@ impl Peer {
             heard: now,
             trouble: None,
             probes: 0,
+            stalled_packet: None,
+            stalled: false,
             peer_closing: false,
             held_shutdown: None,
             restarted: false,
@@ -194,6 +199,11 @@ impl Peer {
                     return;
                 }
                 chunk::SHUTDOWN => closing = true,
+                chunk::DATA if self.stalled => {
+                    let kept = self.stalled_packet.get_or_insert_default();
+                    kept.clear();
+                    kept.extend_from_slice(packet);
+                }
                 chunk::ABORT | chunk::SHUTDOWN_ACK | chunk::SHUTDOWN_COMPLETE => self.deliver_all(),
                 _ => {}
             }
@@ -248,7 +258,7 @@ impl Peer {
             }
         }
         self.poll(now, out);
-        self.deliver();
+        self.deliver(now, out);
         if now >= self.figures_due {
             self.figures_due = now + FIGURES;
             self.publish();
@@ -431,10 +441,22 @@ impl Peer {
         }
     }
 
-    fn deliver(&mut self) {
-        if self.socket.messages_ready_count() > 0 {
-            let socket = &mut self.socket;
-            self.link.fill(|| socket.get_next_message().map(event));
+    /// Gives the handle what it has room for.
+    ///
+    /// dcsctp tells the peer of a window that opens only with the next SACK, and without one the peer
+    /// waits for its retransmission timer. A packet seen again makes it acknowledge at once.
+    fn deliver(&mut self, now: Instant, out: &mut Outbox) {
+        if self.socket.messages_ready_count() == 0 {
+            return;
+        }
+        let socket = &mut self.socket;
+        self.link.fill(|| socket.get_next_message().map(event));
+        self.stalled = self.socket.messages_ready_count() > 0;
+        if !self.stalled
+            && let Some(packet) = self.stalled_packet.take()
+        {
+            self.socket.handle_input(&packet);
+            self.poll(now, out);
         }
     }
 

@@ -207,8 +207,8 @@ mod tests {
     #[test]
     fn a_captured_inconsistent_policy_without_the_policy_is_tolerated() {
         let cause = ErrorCause::plain(CauseCode::INCONSISTENT_POLICY);
-        assert_eq!(causes(&[0x0e, 0, 0, 0x0c, 0, 0x0c, 0, 8, 0, 5, 0, 4]).unwrap(), [cause.clone()]);
         assert_eq!(cause.policy(), None);
+        assert_eq!(causes(&[0x0e, 0, 0, 0x0c, 0, 0x0c, 0, 8, 0, 5, 0, 4]).unwrap(), [cause]);
     }
 
     #[test]

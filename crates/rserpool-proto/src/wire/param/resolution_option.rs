@@ -30,3 +30,26 @@ pub(crate) fn encode(items: u32, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Message;
+
+    #[test]
+    fn a_captured_option_asks_for_all_items() {
+        let captured = [5, 0, 0, 0x14, 0, 9, 0, 5, b'P', 0, 0, 0, 0x80, 0x3f, 0, 8, 0xff, 0xff, 0xff, 0xff];
+        let message = Message::decode(&captured).unwrap();
+        assert_eq!(message.to_octets().unwrap(), captured);
+        let Message::HandleResolution(resolution) = message else { panic!("not a resolution") };
+        assert_eq!(resolution.items, Some(ALL_ITEMS));
+    }
+
+    #[test]
+    fn an_option_of_two_octets_is_refused_with_its_offset() {
+        let octets = [5, 0, 0, 0x14, 0, 9, 0, 5, b'P', 0, 0, 0, 0x80, 0x3f, 0, 6, 0, 1, 0, 0];
+        let kind = ParameterType::RESOLUTION_OPTION;
+        let error = Message::decode(&octets).unwrap_err();
+        assert_eq!(error, WireError::ParameterLength { offset: 12, kind, length: 6 });
+    }
+}

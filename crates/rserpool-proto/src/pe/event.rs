@@ -1,0 +1,71 @@
+//! What a pool element's machine tells its owner.
+
+use std::time::Duration;
+
+use crate::wire::{ErrorCause, WireError};
+use crate::{LostReason, PeId, RegistrarAddress, RegistrarId};
+
+/// What happened to the registration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// A connection to a registrar is up.
+    RegistrarFound {
+        /// The registrar.
+        address: RegistrarAddress,
+    },
+    /// No registrar answered when all were tried; told once, the hunt goes on.
+    NoRegistrar,
+    /// The home registrar is lost; another one is being looked for.
+    RegistrarLost {
+        /// The registrar, where we connected to it.
+        address: Option<RegistrarAddress>,
+        /// Why.
+        reason: LostReason,
+    },
+    /// The element is registered: the first time, or again after it was not.
+    Registered {
+        /// The element.
+        pe: PeId,
+        /// What the registrar modified.
+        warnings: Vec<ErrorCause>,
+    },
+    /// A registration was confirmed or its values updated.
+    Reregistered {
+        /// The element.
+        pe: PeId,
+    },
+    /// The registrar refused the registration.
+    Rejected {
+        /// The element.
+        pe: PeId,
+        /// Why.
+        causes: Vec<ErrorCause>,
+        /// When it is tried again; `None`: not before the next [`PoolElement::register`].
+        retry: Option<Duration>,
+    },
+    /// MAX-REG-ATTEMPT registrations in a row were not answered.
+    RegistrationFailed {
+        /// How many.
+        attempts: u32,
+        /// No more are sent before the next [`PoolElement::register`].
+        stopped: bool,
+    },
+    /// The registrar says that the registration's life has ended; the element registers again.
+    Expired,
+    /// A registrar made itself our home.
+    HomeAdopted {
+        /// The registrar.
+        registrar: RegistrarId,
+    },
+    /// The element is out of the pool, as asked.
+    Deregistered,
+    /// No registrar confirmed the deregistration; the registration ends with its life.
+    DeregistrationFailed,
+    /// A registrar complains about a message of ours.
+    ErrorReceived {
+        /// About what.
+        causes: Vec<ErrorCause>,
+    },
+    /// A registrar sent something we cannot read; discarded.
+    Malformed(WireError),
+}
