@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use rserpool::{ASAP_PORT, RegistrarAddress};
 use serde::Deserialize;
 use service::config::{Http, Invalid, Size};
 
@@ -77,7 +78,7 @@ pub struct Pool {
     pub handle: String,
     /// ASAP addresses of the registrars.
     #[serde(default = "registrars")]
-    pub registrars: Vec<SocketAddr>,
+    pub registrars: Vec<RegistrarAddress>,
     /// How pool users choose among the elements. All elements of a pool must have the same.
     #[serde(default)]
     pub policy: Policy,
@@ -89,8 +90,8 @@ pub struct Pool {
     pub key_file: Option<PathBuf>,
 }
 
-fn registrars() -> Vec<SocketAddr> {
-    vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 3863))]
+fn registrars() -> Vec<RegistrarAddress> {
+    vec![rserpool_proto::RegistrarAddress::sctp(Ipv4Addr::LOCALHOST.into(), ASAP_PORT).into()]
 }
 
 /// Member selection policy (RFC 5356).

@@ -19,6 +19,7 @@ use transport::{Association, Endpoint, EndpointConfig, Listener, tcp};
 use crate::config::{Config, Timers};
 use crate::metrics::SessionMetrics;
 use crate::output::{Outputs, Stopped, Writers};
+use crate::registration::Registrations;
 use crate::session::{self, Shared, Signer};
 
 /// How often the outputs' condition is looked at.
@@ -28,7 +29,7 @@ const FINISH: Duration = Duration::from_secs(10);
 
 /// Runs the collector until it is told to end.
 pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure> {
-    let [listening, writable] = context.health.conditions(["listening", "outputs"]);
+    let [listening, writable, registered] = context.health.conditions(["listening", "outputs", "registered"]);
     let signer = signer(&config)?;
     let (outputs, mut writers) = Outputs::start(&config).or_exit(Exit::Io)?;
     let metrics = SessionMetrics::new();
@@ -38,6 +39,9 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     let (accepted, mut associations) = mpsc::channel(64);
     let (endpoints, mut accepting) = listen(&config, &accepted).await.or_exit(Exit::Io)?;
     listening.met();
+    let records = Arc::clone(&shared.metrics.records);
+    let mut registrations =
+        Registrations::start(&config, endpoints.first(), records, registered).or_exit(Exit::Configuration)?;
 
     let mut sessions = JoinSet::new();
     let mut look = tokio::time::interval(LOOK);
@@ -49,9 +53,11 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
             Some(_) = sessions.join_next() => {}
             _ = look.tick() => tell_writable(&writable, &writers),
             stopped = writers.failure() => break Some(stopped),
+            () = registrations.measure() => {}
             () = context.shutdown.requested() => break None,
         }
     };
+    registrations.deregister().await;
     accepting.shutdown().await;
     sessions_end.request();
     while sessions.join_next().await.is_some() {}

@@ -2,7 +2,7 @@
 //!
 //! A message's way: `driver` accepts the association → `session` reads the message → `session/decoder` makes lines of
 //! its records (`json`) → `output/queue` → `output/jsonl` writes, syncs and replaces the sidecar → `session/acks` tells the
-//! exporter in a cookie.
+//! exporter in a cookie. `registration` keeps the collector in its pools.
 
 mod config;
 mod decode;
@@ -11,6 +11,7 @@ mod driver;
 mod json;
 mod metrics;
 mod output;
+mod registration;
 mod session;
 
 use std::ffi::OsString;
@@ -20,6 +21,16 @@ use std::process::ExitCode;
 pub use config::Config;
 use service::config::{Http, Invalid};
 use service::{Context, Daemon, Exit, Failure, OrExit as _, Shell};
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    service::main::<Collector>()
+}
+
+/// Runs a command line; its first word is the name the program was called by.
+pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    service::main_from::<Collector>(arguments)
+}
 
 /// The daemon `ipfix-collector`; [`service::main`] runs it.
 #[derive(Debug)]

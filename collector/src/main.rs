@@ -1,5 +1,5 @@
 //! The collector's binary.
 
 fn main() -> std::process::ExitCode {
-    service::main::<collector::Collector>()
+    collector::main()
 }

@@ -1,5 +1,8 @@
 //! The collector's metrics. Handles are made once at start and cloned; none is looked up on the data path.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
@@ -39,6 +42,16 @@ pub(crate) struct SessionMetrics {
     pub(crate) cookies: Counter,
     pub(crate) cookie_echoes: Counter,
     pub(crate) asap_ignored: Counter,
+    /// Data records received, for the load.
+    pub(crate) records: Arc<AtomicU64>,
+}
+
+/// How the collector stands in one pool.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolMetrics {
+    pub(crate) registered: Gauge,
+    pub(crate) joined: Counter,
+    pub(crate) left: Counter,
 }
 
 /// What one output counts.
@@ -82,7 +95,26 @@ impl SessionMetrics {
             cookies: counter!("ipfix_collector_cookies_sent_total"),
             cookie_echoes: counter!("ipfix_collector_cookie_echoes_received_total"),
             asap_ignored: counter!("ipfix_collector_asap_messages_ignored_total"),
+            records: Arc::default(),
         }
+    }
+}
+
+impl PoolMetrics {
+    pub(crate) fn new(pool: &str) -> Self {
+        describe_gauge!(
+            "ipfix_collector_pool_registered",
+            "Whether the collector is registered in the pool, 0 or 1"
+        );
+        describe_counter!(
+            "ipfix_collector_pool_registration_changes_total",
+            "How often the collector came into the pool, and how often its registrar was lost"
+        );
+        let pool = pool.to_owned();
+        let change = |event: &'static str| counter!("ipfix_collector_pool_registration_changes_total", "pool" => pool.clone(), "event" => event);
+        let registered = gauge!("ipfix_collector_pool_registered", "pool" => pool.clone());
+        registered.set(0.0);
+        Self { registered, joined: change("registered"), left: change("lost") }
     }
 }
 

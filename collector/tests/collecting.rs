@@ -9,8 +9,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use delivery::cookie::State;
+use delivery::sidecar::Sidecar;
 use transport::{LossReason, MsgOut, Ppid};
-use world::{Collector, Directory, Exporter, Flows, PATIENCE, address, lines, output, pool, read};
+use world::{Collector, Directory, Exporter, Flows, PATIENCE, SERIES, address, lines, output, pool, read};
 
 #[tokio::test]
 async fn records_over_sctp_become_json_lines_and_are_acknowledged() {
@@ -102,10 +103,14 @@ async fn cookies_never_cover_what_is_not_in_the_sidecar() {
         exporter.send().await;
         if round % 3 == 0 {
             exporter.wait_for(0..round * 500 + 1).await;
-            let sidecar = read(&directory.path("flows.jsonl.durable"));
-            let end =
-                sidecar.lines().find_map(|line| line.strip_prefix("held ")?.split(' ').nth(4)?.parse().ok());
-            assert!(exporter.covered.end() <= end.unwrap_or(0), "{:?} {sidecar}", exporter.covered);
+            let sidecar = Sidecar::decode(&fs::read(directory.path("flows.jsonl.durable")).unwrap()).unwrap();
+            let durable = sidecar.holdings.ranges(SERIES).unwrap();
+            assert!(exporter.covered.iter().all(|range| durable.covers(range)), "{durable:?}");
+            // What the sidecar tells is in the file, before its offset.
+            let file = fs::read(directory.path("flows.jsonl")).unwrap();
+            let synced =
+                String::from_utf8_lossy(&file[..usize::try_from(sidecar.offset).unwrap()]).into_owned();
+            assert!(synced == lines(0..durable.count(), true));
         }
     }
 }

@@ -29,6 +29,8 @@ const SYNC_OCTETS: u64 = 8 << 20;
 const WRITE_OCTETS: usize = 256 << 10;
 /// How long a write or sync that failed is left alone.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Ranges of numbers kept for de-duplication, of all series.
+const MAX_RANGES: usize = 1 << 16;
 /// An idle writer looks up so often.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -133,11 +135,11 @@ impl Jsonl {
                     warn!(path = %self.path.display(), synced = sidecar.offset, found = length, "file is shorter than it was");
                 }
                 info!(
-                    path = %self.path.display(), cut = length.saturating_sub(sidecar.offset), records = sidecar.held.count(),
+                    path = %self.path.display(), cut = length.saturating_sub(sidecar.offset), records = sidecar.holdings.count(),
                     "file cut to what was synced"
                 );
                 length = length.min(sidecar.offset);
-                self.held = sidecar.held;
+                self.held = sidecar.holdings;
             }
             None => length = end_of_last_line(&mut file, length).map_err(failed)?,
         }
@@ -298,6 +300,11 @@ impl Jsonl {
         let unsynced = std::mem::take(&mut self.unsynced);
         if unsynced.octets > 0 {
             file.sync_data()?;
+        }
+        if self.held.range_count() > MAX_RANGES {
+            // Far beyond what honest exporters need; better a repeat than a file that takes longer than the interval.
+            warn!(path = %self.path.display(), "too many ranges of numbers: repeats of earlier records will not be noticed");
+            self.held = Holdings::new();
         }
         if unsynced.since.is_some() {
             sidecar::write(&self.path, self.offset, &self.held)?;

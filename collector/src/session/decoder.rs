@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 use delivery::{Series, SessionRecord};
 use ipfix::{
@@ -156,6 +157,7 @@ impl Decoder {
     fn count(&mut self, summary: &Summary) {
         let metrics = &self.metrics;
         metrics.data.increment(summary.records.into());
+        metrics.records.fetch_add(summary.records.into(), Ordering::Relaxed);
         metrics.options.increment(summary.options_records.into());
         metrics.lost.increment(summary.lost.into());
         if summary.no_template_sets > 0 {

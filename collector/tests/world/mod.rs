@@ -1,4 +1,5 @@
 //! A real collector process and an exporter to feed it, on loopback addresses drawn at random.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -148,6 +149,18 @@ impl Collector {
     /// SIGTERM, without waiting.
     pub(crate) fn terminate(&self) {
         assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+    }
+
+    /// Asks again and again until `/readyz` says ready.
+    pub(crate) fn wait_until_ready(&self) {
+        let ready = || self.http("/readyz").starts_with("HTTP/1.1 200");
+        // Each question takes a round trip; there is nothing else to wait for.
+        assert!((0..10_000).any(|_| ready()), "{}", self.http("/readyz?verbose"));
+    }
+
+    /// Waits for its end; returns how it ended.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
     }
 
     /// SIGTERM; returns how it ended.

@@ -1,0 +1,223 @@
+//! The collector in its pools: one registration per `[[pool]]`, by RFC 5352's pool element machine.
+//!
+//! A registrar that is gone changes nothing for the exporters that are connected; it is looked for until it is back.
+//! Load (policy least-used): records per second of the configured capacity, told when it has changed by 1/32 at least.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rserpool::{
+    ConfigError, Load, Policy, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Profile,
+    Protocol, TransportUse, UserTransport,
+};
+use rserpool_proto::InvalidPoolHandle;
+use service::Condition;
+use tokio::task::JoinSet;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tracing::{info, warn};
+use transport::Endpoint;
+
+use crate::config::{Config, Pool, Service, Timers};
+use crate::metrics::PoolMetrics;
+
+/// How often the load is measured.
+const LOAD_INTERVAL: Duration = Duration::from_secs(1);
+/// A change below this share of full load is not told.
+const LOAD_STEP: u32 = u32::MAX / 32;
+/// A registrar not found within this time is worth a line.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// What a deregistration may take.
+const DEREGISTRATION: Duration = Duration::from_secs(2);
+
+/// Why a pool cannot be joined by anyone.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RegistrationError {
+    /// The handle does not fit its parameter.
+    #[error("pool {handle:?}: {error}")]
+    Handle { handle: String, error: InvalidPoolHandle },
+    /// The registration is impossible.
+    #[error("pool {handle:?}: {error}")]
+    Config { handle: String, error: ConfigError },
+}
+
+/// Every registration of the collector.
+#[derive(Debug)]
+pub(crate) struct Registrations {
+    elements: Vec<Registered>,
+    watching: JoinSet<()>,
+    /// Records received since the start, of all sessions.
+    records: Arc<AtomicU64>,
+    measured: u64,
+    timer: Interval,
+}
+
+#[derive(Debug)]
+struct Registered {
+    element: PoolElement,
+    /// Records per second that are full load, if the policy asks.
+    capacity: Option<u64>,
+    load: Load,
+}
+
+impl Registrations {
+    /// Starts to register in every pool. `condition` is met while all are joined.
+    pub(crate) fn start(
+        config: &Config,
+        endpoint: Option<&Endpoint>,
+        records: Arc<AtomicU64>,
+        condition: Condition,
+    ) -> Result<Self, RegistrationError> {
+        let mut timer = interval(LOAD_INTERVAL);
+        // A late measurement would see fewer records in the one after it.
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut registrations =
+            Self { elements: Vec::new(), watching: JoinSet::new(), records, measured: 0, timer };
+        let joined = Arc::new(Joined { missing: AtomicU64::new(config.pool.len() as u64), condition });
+        joined.tell();
+        for pool in &config.pool {
+            let handle = PoolHandle::new(pool.handle.as_bytes())
+                .map_err(|error| RegistrationError::Handle { handle: pool.handle.clone(), error })?;
+            let element = PoolElement::spawn(element(pool, handle, config), endpoint.cloned())
+                .map_err(|error| RegistrationError::Config { handle: pool.handle.clone(), error })?;
+            let metrics = PoolMetrics::new(&pool.handle);
+            registrations.watching.spawn(watch(
+                pool.handle.clone(),
+                element.state(),
+                Arc::clone(&joined),
+                metrics,
+            ));
+            let capacity = pool.policy.least_used.map(|policy| policy.capacity.into());
+            registrations.elements.push(Registered { element, capacity, load: Load::default() });
+        }
+        Ok(registrations)
+    }
+
+    /// Waits for the next time to measure the load, and tells it where it has changed. Cancel safe.
+    pub(crate) async fn measure(&mut self) {
+        self.timer.tick().await;
+        let records = self.records.load(Ordering::Relaxed);
+        let rate = records - std::mem::replace(&mut self.measured, records);
+        for Registered { element, capacity, load } in &mut self.elements {
+            let Some(capacity) = *capacity else { continue };
+            let new = Load::of(rate, capacity);
+            if new.0.abs_diff(load.0) >= LOAD_STEP || (new == Load::default()) != (*load == Load::default()) {
+                *load = new;
+                element.set_load(new);
+            }
+        }
+    }
+
+    /// Leaves every pool.
+    pub(crate) async fn deregister(mut self) {
+        self.watching.shutdown().await;
+        let mut leaving = JoinSet::new();
+        for Registered { element, .. } in self.elements {
+            if matches!(*element.state().borrow(), PoolElementState::Registered { .. }) {
+                leaving.spawn(element.deregister(DEREGISTRATION));
+            }
+        }
+        while leaving.join_next().await.is_some() {}
+    }
+}
+
+fn element(pool: &Pool, handle: PoolHandle, config: &Config) -> PoolElementConfig {
+    let transport_use = match pool.service {
+        Service::Full => TransportUse::DATA_PLUS_CONTROL,
+        Service::Minimal => TransportUse::DATA_ONLY,
+    };
+    let (protocol, addresses) = match &config.listen.ipfix[..] {
+        [] => (Protocol::Tcp, &config.listen.ipfix_tcp),
+        _ => (Protocol::Sctp, &config.listen.ipfix),
+    };
+    let port = addresses.first().map_or(0, SocketAddr::port);
+    // One transport parameter has one port (RFC 5354 section 3.4).
+    let addresses = addresses.iter().filter(|address| address.port() == port).map(SocketAddr::ip).collect();
+    PoolElementConfig {
+        pool: handle,
+        // A new one at each start: an earlier self that has not expired yet is another element.
+        pe: None,
+        transport: UserTransport {
+            protocol,
+            addresses,
+            port,
+            transport_use,
+            encapsulation: config.listen.encapsulation_port,
+        },
+        policy: match pool.policy.least_used {
+            Some(_) => Policy::LeastUsed { load: Load::default() },
+            None => Policy::RoundRobin,
+        },
+        registrars: pool.registrars.clone(),
+        profile: match config.profile.timers {
+            Timers::Fast => Profile::FAST,
+            Timers::Rfc => Profile::RFC,
+        },
+    }
+}
+
+/// How many pools are not joined, told to `/readyz`.
+#[derive(Debug)]
+struct Joined {
+    missing: AtomicU64,
+    condition: Condition,
+}
+
+impl Joined {
+    fn change(&self, registered: bool) {
+        if registered {
+            self.missing.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            self.missing.fetch_add(1, Ordering::Relaxed);
+        }
+        self.tell();
+    }
+
+    fn tell(&self) {
+        match self.missing.load(Ordering::Relaxed) {
+            0 => self.condition.met(),
+            missing => self.condition.unmet(&format!("in {missing} pools not registered")),
+        }
+    }
+}
+
+/// Follows one registration: metrics, readiness, and one line when no registrar is found.
+async fn watch(
+    pool: String,
+    mut state: tokio::sync::watch::Receiver<PoolElementState>,
+    joined: Arc<Joined>,
+    metrics: PoolMetrics,
+) {
+    let (mut registered, mut missed) = (false, false);
+    loop {
+        let is_registered = matches!(*state.borrow_and_update(), PoolElementState::Registered { .. });
+        if is_registered != registered {
+            registered = is_registered;
+            metrics.registered.set(if registered { 1.0 } else { 0.0 });
+            let changes = if registered { &metrics.joined } else { &metrics.left };
+            changes.increment(1);
+            joined.change(registered);
+        }
+        if is_registered && std::mem::take(&mut missed) {
+            info!(pool, "a registrar answers again");
+        }
+        if missed || is_registered {
+            if state.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        match timeout(PATIENCE, state.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return,
+            Err(_) => {
+                missed = true;
+                warn!(
+                    pool,
+                    "no registrar answers, still trying; exporters that are connected are not affected"
+                );
+            }
+        }
+    }
+}
