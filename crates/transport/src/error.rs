@@ -78,6 +78,9 @@ pub enum SendError {
     /// A message has at least one octet.
     #[error("message is empty")]
     Empty,
+    /// The peer takes fewer streams.
+    #[error("stream {0} is beyond those agreed on")]
+    Stream(u16),
     /// On TCP, octets 2 and 3 of the message must be its length.
     #[error("message of {0} octets does not carry its own length in octets 2 and 3")]
     Framing(usize),

@@ -5,6 +5,7 @@
 //! them; a back end with no room left stops reading, which closes the peer's window.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -83,6 +84,8 @@ pub(crate) struct Link {
     outbound: Mutex<Outbound>,
     inbound: Mutex<Inbound>,
     figures: Mutex<Figures>,
+    /// Outgoing streams agreed on; 0 where any number does.
+    streams: AtomicU16,
     space: Notify,
     ready: Notify,
     ended: Notify,
@@ -118,6 +121,7 @@ impl Link {
             outbound: Mutex::default(),
             inbound: Mutex::default(),
             figures: Mutex::default(),
+            streams: AtomicU16::new(0),
             space: Notify::new(),
             ready: Notify::new(),
             ended: Notify::new(),
@@ -137,6 +141,10 @@ impl Link {
         }
         if self.framed && crate::tcp::framed_length(&message.data) != Some(length) {
             return Err(TrySendError::Unsendable(SendError::Framing(length)));
+        }
+        let streams = self.streams.load(Ordering::Relaxed);
+        if streams > 0 && message.stream >= streams {
+            return Err(TrySendError::Unsendable(SendError::Stream(message.stream)));
         }
         let mut outbound = lock(&self.outbound);
         if outbound.closing {
@@ -361,6 +369,10 @@ impl Link {
     pub(crate) fn move_peer(&self, peer: PeerAddress) {
         *lock(&self.peer) = peer;
         self.push(Event::PathUp(peer));
+    }
+
+    pub(crate) fn agree_streams(&self, streams: u16) {
+        self.streams.store(streams, Ordering::Relaxed);
     }
 
     pub(crate) fn publish(&self, figures: Figures) {

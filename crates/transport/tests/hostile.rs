@@ -1,7 +1,7 @@
 //! What an attacker, or a broken network, sends to a userland endpoint: nothing of it harms an
 //! association, and all of it is counted.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
@@ -14,7 +14,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PORT: u16 = 4739;
 
 fn endpoint() -> Endpoint {
-    let mut config = EndpointConfig::new(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    endpoint_at(Ipv4Addr::LOCALHOST.into())
+}
+
+fn endpoint_at(ip: IpAddr) -> Endpoint {
+    let mut config = EndpointConfig::new(ip);
     config.encapsulation = 0;
     Endpoint::bind(config).unwrap()
 }
@@ -463,13 +467,15 @@ async fn a_refusal_with_a_guessed_tag_does_not_stop_a_connect() {
 #[tokio::test]
 async fn nobody_listening_is_refused_and_no_endpoint_is_unreachable() {
     let (server, client) = (endpoint(), endpoint());
-    let start = std::time::Duration::from_millis(1_500);
-    let refused = tokio::time::timeout(start, client.connect(server.peer_address(1))).await.unwrap();
+    let bound = Duration::from_millis(2_500);
+    let refused = tokio::time::timeout(bound, client.connect(server.peer_address(1))).await.unwrap();
     assert!(matches!(refused, Err(ConnectError::Refused(_))), "{refused:?}");
-    let free = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let unreachable = tokio::time::timeout(start, client.connect(sctp(free))).await.unwrap();
-    assert!(matches!(unreachable, Err(ConnectError::Unreachable(_))), "{unreachable:?}");
-    assert!(client.counters().icmp > 0);
+    for (client, any) in [(client, "127.0.0.1:0"), (endpoint_at(Ipv6Addr::LOCALHOST.into()), "[::1]:0")] {
+        let free = UdpSocket::bind(any).await.unwrap().local_addr().unwrap();
+        let unreachable = tokio::time::timeout(bound, client.connect(sctp(free))).await.unwrap();
+        assert!(matches!(unreachable, Err(ConnectError::Unreachable(_))), "{unreachable:?}");
+        assert!(client.counters().icmp > 0);
+    }
 }
 
 #[tokio::test]

@@ -15,11 +15,13 @@ use transport::{Association, Endpoint, EndpointConfig, Event, LossReason, MsgOut
 const PEER: &str = "TRANSPORT_TEST_PEER";
 const PORT: u16 = 4739;
 
-fn endpoint(encapsulation: u16, silence: Option<Duration>) -> Endpoint {
+/// `patient`: an end that bears long silence and does not ask after its peer.
+fn endpoint(encapsulation: u16, patient: bool) -> Endpoint {
     let mut config = EndpointConfig::new(IpAddr::V4(Ipv4Addr::LOCALHOST));
     config.encapsulation = encapsulation;
-    if let Some(silence) = silence {
-        config.profile.silence = silence;
+    if patient {
+        config.profile.silence = Duration::from_secs(60);
+        config.profile.heartbeat = Duration::from_secs(60);
     }
     Endpoint::bind(config).unwrap()
 }
@@ -30,7 +32,7 @@ fn peer_process() {
     let Ok(encapsulation) = std::env::var(PEER) else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let endpoint = endpoint(encapsulation.parse().unwrap(), None);
+        let endpoint = endpoint(encapsulation.parse().unwrap(), false);
         let mut listener = endpoint.listen(PORT).await.unwrap();
         println!("\nport {}", endpoint.local_address().port());
         std::io::stdout().flush().unwrap();
@@ -121,7 +123,7 @@ async fn until_lost(association: &mut Association, send: bool) -> (Duration, Los
 }
 
 async fn measure(name: &str, stop: impl Fn(&mut Peer), send: bool, bound: Duration) -> LossReason {
-    let local = endpoint(0, None);
+    let local = endpoint(0, false);
     let mut worst = Duration::ZERO;
     let mut reasons = Vec::new();
     for round in 0..3_u64 {
@@ -161,7 +163,7 @@ async fn a_stopped_peer_is_noticed_by_its_silence() {
 
 #[tokio::test]
 async fn a_peer_that_was_restarted_at_once_aborts_what_it_does_not_know() {
-    let local = endpoint(0, None);
+    let local = endpoint(0, false);
     let mut peer = Peer::start(0);
     let mut association = local.connect(peer.address()).await.unwrap();
     peer.kill();
@@ -175,7 +177,7 @@ async fn a_peer_that_was_restarted_at_once_aborts_what_it_does_not_know() {
 
 #[tokio::test]
 async fn a_process_that_was_stopped_itself_blames_nobody() {
-    let local = endpoint(0, Some(Duration::from_secs(60)));
+    let local = endpoint(0, true);
     let mut peer = Peer::start(0);
     let mut association = local.connect(peer.address()).await.unwrap();
     peer.signal("-STOP");
@@ -183,6 +185,9 @@ async fn a_process_that_was_stopped_itself_blames_nobody() {
     let event = tokio::time::timeout(Duration::from_secs(4), association.recv()).await;
     assert!(event.is_err(), "{event:?}");
     peer.signal("-CONT");
+    // It gets no packet that would remind it; it must find by itself that it was away.
+    let event = tokio::time::timeout(Duration::from_secs(1), association.recv()).await;
+    assert!(event.is_err(), "{event:?}");
     association.send(MsgOut::new(Ppid::IPFIX, vec![0; 1_400])).await.unwrap();
     assert_eq!(association.recv().await, Event::SenderDry);
     // Its next word is about this end, not about silence.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use transport::{
     ConnectError, Endpoint, EndpointConfig, Event, LossReason, MsgOut, Outcome, PeerAddress, Ppid,
-    Reliability, Token, sim,
+    Reliability, SendError, Token, sim,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -88,6 +88,18 @@ async fn many_associations_share_an_endpoint_in_both_directions() {
 }
 
 #[tokio::test]
+async fn a_stream_beyond_those_agreed_on_is_refused() {
+    let mut few = config();
+    few.streams = 3;
+    let (server, client) = (Endpoint::bind(few).unwrap(), endpoint());
+    let _listener = server.listen(4739).await.unwrap();
+    let association = client.connect(server.peer_address(4739)).await.unwrap();
+    let message = |stream| MsgOut { stream, ..MsgOut::new(Ppid::IPFIX, "x") };
+    assert_eq!(association.send(message(2)).await, Ok(()));
+    assert_eq!(association.send(message(3)).await, Err(SendError::Stream(3)));
+}
+
+#[tokio::test]
 async fn associations_beyond_the_limit_per_address_are_refused() {
     let mut limited = config();
     limited.max_per_address = 2;
@@ -160,14 +172,17 @@ async fn an_endpoint_that_was_dropped_carries_its_associations_on() {
     assert!(matches!(next(&mut b).await, Event::Message(_)));
 }
 
-/// Passes datagrams on, but loses every `nth` of those longer than `over` octets, each way.
-async fn lossy(server: SocketAddr, nth: usize, over: usize) -> PeerAddress {
+/// Passes datagrams on, but loses `percent` of those longer than `over` octets, each way; with 100 all,
+/// in 250 of every 600 ms.
+#[expect(clippy::disallowed_methods, reason = "the outages are in real time")]
+async fn lossy(server: SocketAddr, percent: u64, over: usize) -> PeerAddress {
     let front = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let back = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = front.local_addr().unwrap();
+    let start = std::time::Instant::now();
     tokio::spawn(async move {
         let (mut forth, mut answer) = (vec![0; 65_536], vec![0; 65_536]);
-        let (mut client, mut count) = (server, 0_usize);
+        let (mut client, mut random) = (server, 1_u64);
         loop {
             let (n, out, octets, to) = tokio::select! {
                 Ok((n, from)) = front.recv_from(&mut forth) => {
@@ -176,8 +191,13 @@ async fn lossy(server: SocketAddr, nth: usize, over: usize) -> PeerAddress {
                 }
                 Ok(n) = back.recv(&mut answer) => (n, &front, &answer, client),
             };
-            count += usize::from(n > over);
-            if n <= over || count % nth != 0 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let lost = if percent == 100 {
+                start.elapsed().as_millis() % 600 < 250
+            } else {
+                (random >> 33) % 100 < percent
+            };
+            if n <= over || !lost {
                 let _ = out.send_to(&octets[..n], to).await;
             }
         }
@@ -191,7 +211,7 @@ async fn limited_messages_are_skipped_and_reliable_ones_all_arrive_on_a_path_wit
     small.mtu = 1_452;
     let (server, client) = (Endpoint::bind(small.clone()).unwrap(), Endpoint::bind(small).unwrap());
     let mut listener = server.listen(4739).await.unwrap();
-    let address = lossy(server.local_address(), 20, 200).await;
+    let address = lossy(server.local_address(), 5, 200).await;
     let mut a = client.connect(address).await.unwrap();
     let mut b = listener.accept().await.unwrap();
 
@@ -257,29 +277,33 @@ async fn limited_messages_are_skipped_and_reliable_ones_all_arrive_on_a_path_wit
 async fn a_graceful_shutdown_on_a_path_with_losses_loses_nothing_either_way() {
     let mut small = config();
     small.mtu = 1_192;
-    for nth in [3, 4, 5, 7] {
+    for (percent, from_a, from_b) in
+        [(10, 0, 80), (20, 80, 40), (100, 80, 0), (100, 0, 200), (100, 0, 120), (100, 0, 40), (100, 80, 80)]
+    {
         let (server, client) =
             (Endpoint::bind(small.clone()).unwrap(), Endpoint::bind(small.clone()).unwrap());
         let mut listener = server.listen(4739).await.unwrap();
-        let address = lossy(server.local_address(), nth, 0).await;
+        let address = lossy(server.local_address(), percent, 0).await;
         let mut a = client.connect(address).await.unwrap();
         let mut b = listener.accept().await.unwrap();
-        for n in 0..40_u8 {
-            a.send(MsgOut::new(Ppid::ASAP, vec![n; 1_000])).await.unwrap();
-            b.send(MsgOut::new(Ppid::ASAP, vec![n; 1_000])).await.unwrap();
+        for (association, count) in [(&a, from_a), (&b, from_b)] {
+            for n in 0..count {
+                association.send(MsgOut::new(Ppid::ASAP, vec![n; 1_000])).await.unwrap();
+            }
         }
-        a.shutdown(PATIENCE).await.unwrap();
-        for association in [&mut a, &mut b] {
+        let done = a.shutdown(PATIENCE).await;
+        assert_eq!(done, Ok(()), "{percent} % lost: {:?} {:?}", a.status(), b.status());
+        for (association, count) in [(&mut a, from_b), (&mut b, from_a)] {
             let mut arrived = Vec::new();
             loop {
                 match next(association).await {
                     Event::Message(message) => arrived.push(message.data[0]),
                     Event::Lost(LossReason::Closed | LossReason::PeerClosed) => break,
-                    Event::Lost(reason) => panic!("every {nth}th packet lost: {reason}"),
+                    Event::Lost(reason) => panic!("{percent} % lost: {reason}"),
                     _ => {}
                 }
             }
-            assert_eq!(arrived, (0..40).collect::<Vec<_>>(), "every {nth}th packet lost");
+            assert_eq!(arrived, (0..count).collect::<Vec<_>>(), "{percent} % lost");
         }
     }
 }

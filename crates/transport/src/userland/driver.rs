@@ -482,7 +482,7 @@ impl Driver {
         }
         if let Some(peer) = id.and_then(|id| self.peers.get_mut(&id)) {
             let tag = peer.socket.verification_tag();
-            peer.handshake(octets, now);
+            peer.cookie(octets, now);
             if peer.socket.verification_tag() != tag {
                 self.shared.counters.restarts.one();
             }
@@ -503,7 +503,7 @@ impl Driver {
         let ports = (header.destination, header.source);
         let id = self.add(from, ports, Stage::Accepting(permit), now);
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        peer.handshake(octets, now);
+        peer.cookie(octets, now);
         if peer.socket.verification_tag() == 0 {
             // The cookie was ours, but the packet's tag was not the cookie's.
             self.shared.counters.bad_tag.one();
@@ -603,10 +603,14 @@ impl Drop for Driver {
         drop(commands);
         let ids: Vec<u64> = self.peers.keys().copied().collect();
         for id in ids {
-            if let Some(mut peer) = self.remove(id) {
-                peer.close(LossReason::EndpointClosed, now, &mut self.out);
-                self.bury(peer, now);
+            let Some(mut peer) = self.remove(id) else { continue };
+            if std::thread::panicking() {
+                // The protocol machine may be the one that failed: leave it alone.
+                peer.link.end(LossReason::EndpointClosed);
+                continue;
             }
+            peer.close(LossReason::EndpointClosed, now, &mut self.out);
+            self.bury(peer, now);
         }
         let _ = self.flush();
     }

@@ -225,7 +225,14 @@ impl Peer {
         self.socket.handle_input(packet);
     }
 
-    /// A packet that needs no tag: INIT, or a COOKIE ECHO whose cookie was verified.
+    /// A COOKIE ECHO whose cookie was verified.
+    pub(crate) fn cookie(&mut self, packet: &[u8], now: Instant) {
+        self.heard = now;
+        self.trouble = None;
+        self.handshake(packet, now);
+    }
+
+    /// A packet that needs no tag.
     pub(crate) fn handshake(&mut self, packet: &[u8], now: Instant) {
         self.advance(now);
         self.socket.handle_input(packet);
@@ -391,6 +398,9 @@ impl Peer {
     }
 
     fn connected(&mut self) {
+        if let Some(metrics) = self.socket.get_metrics() {
+            self.link.agree_streams(metrics.negotiated_maximum_outgoing_streams);
+        }
         if std::mem::take(&mut self.restarted) {
             self.link.push(Event::Up);
         }
