@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rserpool::{ConnectionEvent, Connections, NotSent};
 use rserpool_proto::ConnectionId;
+use tokio::time::timeout;
 use transport::sim::{self, Options};
 use transport::{Association, Event, LossReason, MsgOut, Ppid};
 
@@ -17,9 +18,13 @@ fn accept(connections: &mut Connections, id: ConnectionId) -> Association {
     peer
 }
 
+/// Simulated time.
+const LONG: Duration = Duration::from_secs(60);
+
 async fn message(association: &mut Association) -> Vec<u8> {
     loop {
-        if let Event::Message(message) = association.recv().await {
+        let event = timeout(LONG, association.recv()).await.expect("no message");
+        if let Event::Message(message) = event {
             return message.data.to_vec();
         }
     }
@@ -27,7 +32,8 @@ async fn message(association: &mut Association) -> Vec<u8> {
 
 async fn end(association: &mut Association) -> LossReason {
     loop {
-        if let Event::Lost(reason) = association.recv().await {
+        let event = timeout(LONG, association.recv()).await.expect("the association does not end");
+        if let Event::Lost(reason) = event {
             return reason;
         }
     }

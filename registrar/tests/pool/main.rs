@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use common::{Net, PE, POOL, Process, SOON, event, registered, value};
 use rserpool::{
-    CauseCode, ConfigError, Load, Policy, PoolElement, PoolElementConfig, PoolElementEvent, PoolElementState,
-    PoolUser,
+    CauseCode, ConfigError, Load, PeId, Policy, PoolElement, PoolElementConfig, PoolElementEvent,
+    PoolElementState, PoolUser,
 };
 use tokio::time::timeout;
 use transport::{Event, MsgOut, Ppid};
@@ -284,4 +284,29 @@ async fn what_is_no_asap_is_counted_and_hurts_nobody() {
     net.metric("rserpool_message_errors_total{protocol=\"asap\",cause=\"malformed\"}", |n| n == 1.0).await;
     net.metric("rserpool_message_errors_total{protocol=\"asap\",cause=\"not_asap\"}", |n| n == 1.0).await;
     net.metric(UP, |up| up == 1.0).await;
+}
+
+#[tokio::test]
+async fn a_hundred_elements_of_one_host_register_and_are_resolved_in_one_answer() {
+    let net = Net::random();
+    let _registrar = Process::registrar(net).await;
+    let endpoint = net.endpoint(2);
+    let element = |pe: u32| {
+        let config = PoolElementConfig { pe: Some(PeId(pe)), ..net.element_config(2) };
+        PoolElement::spawn(config, Some(endpoint.clone())).unwrap()
+    };
+    let mut elements: Vec<PoolElement> = (1..=100).map(element).collect();
+    for element in &mut elements {
+        registered(element).await;
+    }
+    let user = net.user();
+    timeout(SOON, user.state().wait_for(|state| state.elements == 100)).await.unwrap().unwrap();
+    let mut chosen: Vec<PeId> = Vec::new();
+    for _ in 0..100 {
+        chosen.push(user.wait_element().await.pe);
+    }
+    chosen.sort();
+    assert_eq!(chosen, (1..=100).map(PeId).collect::<Vec<_>>(), "each in its turn");
+    let memory = value(&net.metrics().await, "process_resident_memory_bytes").unwrap();
+    assert!(memory < f64::from(64 << 20), "{memory} octets");
 }

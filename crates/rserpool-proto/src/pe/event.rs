@@ -40,14 +40,14 @@ pub enum Event {
         pe: PeId,
         /// Why.
         causes: Vec<ErrorCause>,
-        /// When it is tried again; `None`: not before the next [`PoolElement::register`].
+        /// When it is tried again; `None`: not before the next [`super::PoolElement::register`].
         retry: Option<Duration>,
     },
     /// MAX-REG-ATTEMPT registrations in a row were not answered.
     RegistrationFailed {
         /// How many.
         attempts: u32,
-        /// No more are sent before the next [`PoolElement::register`].
+        /// No more are sent before the next [`super::PoolElement::register`].
         stopped: bool,
     },
     /// The registrar says that the registration's life has ended; the element registers again.

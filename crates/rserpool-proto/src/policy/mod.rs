@@ -1,4 +1,4 @@
-//! Pool member selection (RFC 5356): one file per policy, and one line in [`ALL`].
+//! Pool member selection (RFC 5356): one file per policy, and one line in `ALL`.
 //!
 //! Every policy here gives each element a rank; the lowest rank is chosen first, equal ranks
 //! take turns. The pool keeps its elements ordered by (rank, turn), see `handlespace::Pool`.

@@ -6,7 +6,7 @@
 //!   identifier from a new association of the same addresses is a re-registration (section 3.1). While
 //!   the old association is up it is probed first: if it answers, the new one gets cause 4.
 //! * Reports of unreachability never remove an element that answers keep-alives (RFC 5355 threat 8).
-//! * A registrar that was itself stopped puts all its deadlines off by the time it was.
+//! * A registrar that was itself stopped puts all its deadlines off by more than that time.
 //! * An element removed for its silence is told so with an ASAP_DEREGISTRATION_RESPONSE, so that it
 //!   registers again at once if it wakes.
 
@@ -42,8 +42,8 @@ use token_bucket::TokenBucket;
 /// A deadline missed by more than this means that we were stopped.
 const STALL: Duration = Duration::from_millis(500);
 
-/// After a stall elements may need so long to come back.
-const LENIENCE: Duration = Duration::from_secs(6);
+/// After a stall elements may need so long to come back: the longest T5 of profile `fast`, spread, and connecting.
+const LENIENCE: Duration = Duration::from_secs(10);
 
 /// One pool, for metrics and status pages.
 #[derive(Clone, Copy, Debug)]
@@ -270,12 +270,13 @@ impl Registrar {
         }
     }
 
-    /// Puts everything off by the time we were stopped, so that nobody seems silent who was not.
+    /// Puts everything off by the time we were stopped and one keep-alive time-out, so that what arrived in the
+    /// meantime is read before anybody seems silent.
     fn notice_stall(&mut self, now: Instant) {
         let Some(due) = self.timers.next() else { return };
         let duration = now.saturating_duration_since(due);
         if duration > STALL {
-            self.timers.delay_all(duration);
+            self.timers.delay_all(duration + self.config.profile.keep_alive_timeout);
             self.lenient_until = Some(now + LENIENCE);
             self.counters.stalls += 1;
             self.event(Event::Stalled { duration });
