@@ -1,1 +1,60 @@
 //! The IPFIX exporter: meters packets into flows and streams them to a collector pool.
+//!
+//! A packet's way: [`capture`] reads it, [`packet`] parses its headers, [`metering`] makes flow records of
+//! packets, [`export`] encodes them; all that is the thread in [`observe`]. [`failover`] decides what is sent
+//! to which collector and what is sent again; [`driver`] has the sockets and the clock.
+
+pub mod capture;
+pub mod config;
+pub mod driver;
+pub mod export;
+pub mod failover;
+pub mod metering;
+pub mod metrics;
+pub mod observe;
+pub mod packet;
+pub mod state;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use service::{Context, Failure, NoCommand, Shell};
+
+/// The exporter as its shell sees it.
+#[derive(Debug)]
+pub struct Daemon;
+
+impl service::Daemon for Daemon {
+    const NAME: &'static str = "ipfix-exporter";
+    const SHORT: &'static str = "exporter";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const ABOUT: &'static str = "Meters packets into flows and streams them to a collector pool";
+    const SAMPLE: &'static str = include_str!("../../deploy/config/exporter.toml");
+    const METRICS_PREFIX: &'static str = "ipfix_exporter";
+    const BUCKETS: &'static [(&'static str, &'static [f64])] =
+        &[(metrics::FAILOVER_DURATION, metrics::FAILOVER_BUCKETS)];
+
+    type Config = config::Config;
+    type Command = NoCommand;
+
+    fn http(config: &Self::Config) -> Option<service::config::Http> {
+        Some(config.http)
+    }
+
+    fn validate(config: &Self::Config) -> Result<(), service::config::Invalid> {
+        config::validate(config)
+    }
+
+    async fn run(config: Self::Config, context: Context) -> Result<(), Failure> {
+        driver::run(config, context).await
+    }
+
+    fn command(command: NoCommand, _: &Shell) -> Result<(), Failure> {
+        match command {}
+    }
+}
+
+/// Runs the command line `arguments`, the first of which is the name of the program.
+pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    service::main_from::<Daemon>(arguments)
+}

@@ -1,1 +1,110 @@
 //! The demo: a pool of real processes on loopback, and the books after a collector was killed.
+//!
+//! One executable plays all parts: it starts itself again as registrar, two collectors and exporter.
+//! A real packet capture is replayed in a loop; once 30 % of its flows are acknowledged, the collector
+//! in use is killed. At the end the collectors' files are compared, by identity, with the flows metered.
+
+mod books;
+mod process;
+mod report;
+mod scrape;
+mod stage;
+mod story;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Shows a pool of flow collectors survive the loss of one: registrar, two collectors and an exporter as
+processes on loopback addresses, a real capture replayed, one collector killed, the books checked.
+
+Usage: demo [--serve] [--keep]
+
+Options:
+  --serve   then keep a pool running, with the addresses of its metrics
+  --keep    keep the directory with configuration, logs and flows
+  --help    print this
+
+Example:
+  cargo run --release --bin demo -- --keep
+
+Exit codes: 0 nothing lost, 1 otherwise, 2 usage
+";
+
+/// Runs the demo, or one of its daemons.
+pub fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if std::env::args().nth(1).as_deref() == Some(process::ROLE) {
+        process::end_with_the_demo();
+        let role = arguments.nth(1).unwrap_or_default();
+        return play(&role);
+    }
+    let (mut serve, mut keep) = (false, false);
+    for argument in arguments {
+        match argument.as_str() {
+            "--serve" => serve = true,
+            "--keep" => keep = true,
+            "--help" | "-h" => {
+                print!("{HELP}");
+                return ExitCode::SUCCESS;
+            }
+            other => {
+                eprintln!("error: unknown argument `{other}`\n\n{HELP}");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    match demonstrate(serve, keep) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Becomes a daemon; its own arguments follow the role.
+fn play(role: &str) -> ExitCode {
+    let arguments = std::iter::once(role.into()).chain(std::env::args_os().skip(3));
+    match role {
+        "registrar" => registrar::main_from(arguments),
+        "collector" => collector::main_from(arguments),
+        "exporter" => exporter::main_from(arguments),
+        _ => ExitCode::from(2),
+    }
+}
+
+fn demonstrate(serve: bool, keep: bool) -> anyhow::Result<bool> {
+    let plan = story::Plan::make()?;
+    let mut stage = stage::Stage::set(keep)?;
+    println!(
+        "registrar {}, collector a {}, collector b {}, exporter {}: SCTP in UDP port 9899",
+        stage.registrar(),
+        stage.collector(0),
+        stage.collector(1),
+        stage.exporter()
+    );
+    // What explains a failure is kept until the end is known to be good.
+    stage.keep = true;
+    let directory = stage.directory.clone();
+    let mut progress = report::Progress::new();
+    let told = || format!("configuration, logs and flows are in {}", directory.display());
+    let mut story = story::Story::begin(plan, stage).map_err(|error| error.context(told()))?;
+    story.watch(&mut progress).map_err(|error| error.context(told()))?;
+    let (outcome, mut stage) = story.settle().map_err(|error| error.context(told()))?;
+    outcome.print();
+    let faults = outcome.faults();
+    for fault in &faults {
+        println!("FAULT: {fault}");
+    }
+    stage.keep = keep || !faults.is_empty();
+    if stage.keep {
+        println!("{}", told());
+    }
+    drop(stage);
+    if serve {
+        let stage = stage::Stage::set(keep)?;
+        story::serve(story::Plan::make()?, stage)?;
+    }
+    Ok(faults.is_empty())
+}

@@ -1,0 +1,216 @@
+//! The books after the run: what was metered against what the collectors have in their files.
+//!
+//! What was metered is not asked of the exporter: the capture is metered here once more. Flow number
+//! `n` of the exporter is the `n`-th that this gives, because flows depend on packets alone.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use exporter::capture::{LoopOptions, Looped, PacketSource};
+use exporter::export::{FlowEncoder, FlowTemplate};
+use exporter::metering::{FlowEndReason, FlowRecord, Meter, MeteringConfig};
+use serde_json::{Map, Value};
+
+/// A flow as the books compare it: element name to value, as JSON shows them.
+type Flow = BTreeMap<String, Value>;
+
+/// Meters the capture as the exporter does. Returns the number of packets, and the flows by number.
+pub(crate) fn meter(
+    capture: &Path,
+    options: LoopOptions,
+    config: MeteringConfig,
+) -> anyhow::Result<(u64, Vec<FlowRecord>)> {
+    let mut source = Looped::open(capture, options)?;
+    let mut meter = Meter::new(config, 0);
+    let mut flows = Vec::new();
+    while let Some(packet) = source.next_packet()? {
+        meter.packet(&packet, &mut flows);
+    }
+    while meter.flush(FlowEndReason::ForcedEnd, &mut flows) {}
+    Ok((meter.counters().packets, flows))
+}
+
+/// What one collector's file holds.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    /// By number.
+    pub(crate) flows: BTreeMap<u64, Flow>,
+    /// Records whose number the file has before.
+    pub(crate) repeated: u64,
+    /// Octets of a line the collector was killed in.
+    pub(crate) torn: usize,
+}
+
+/// Identity of the exporter's start, as the collectors write it.
+#[derive(Clone, Debug)]
+pub(crate) struct Series {
+    pub(crate) ledger: String,
+    pub(crate) epoch: u64,
+    pub(crate) domain: u64,
+}
+
+/// Reads a collector's file of JSON lines; a line without an end is cut.
+pub(crate) fn read(path: &Path, series: &Series) -> anyhow::Result<Received> {
+    let octets = match std::fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Received::default()),
+        octets => octets?,
+    };
+    let end = octets.iter().rposition(|octet| *octet == b'\n').map_or(0, |at| at + 1);
+    let mut received = Received { torn: octets.len() - end, ..Received::default() };
+    for (at, line) in octets[..end].split(|octet| *octet == b'\n').enumerate() {
+        if line.is_empty() {
+            continue;
+        }
+        let place = || format!("{}:{}", path.display(), at + 1);
+        let record: Map<String, Value> =
+            serde_json::from_slice(line).map_err(|error| anyhow::anyhow!("{}: {error}", place()))?;
+        let ours = record.get("ledger").and_then(Value::as_str) == Some(&series.ledger)
+            && record.get("epoch").and_then(Value::as_u64) == Some(series.epoch)
+            && record.get("domain").and_then(Value::as_u64) == Some(series.domain);
+        let Some(number) = record.get("number").and_then(Value::as_u64).filter(|_| ours) else {
+            anyhow::bail!("{}: a record without this exporter's identity", place());
+        };
+        let flow: Flow = record.into_iter().collect();
+        if received.flows.insert(number, flow).is_some() {
+            received.repeated += 1;
+        }
+    }
+    Ok(received)
+}
+
+/// The outcome.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(crate) struct Books {
+    /// Flows no collector has.
+    pub(crate) lost: u64,
+    /// Flows several collectors have, or one has twice.
+    pub(crate) repeated: u64,
+    /// Flows a collector has with other contents than were metered, or that were never metered.
+    pub(crate) wrong: u64,
+}
+
+/// Compares the union of the collectors' files, by identity, with the flows metered.
+pub(crate) fn balance(metered: &[FlowRecord], collectors: &[Received]) -> Books {
+    let mut books = Books { repeated: collectors.iter().map(|received| received.repeated).sum(), ..Books::default() };
+    let encoder = Expectation::new();
+    for (number, flow) in (0..).zip(metered) {
+        let copies: Vec<&Flow> = collectors.iter().filter_map(|received| received.flows.get(&number)).collect();
+        books.lost += u64::from(copies.is_empty());
+        books.repeated += copies.len().saturating_sub(1) as u64;
+        books.wrong += copies.iter().filter(|copy| !encoder.matches(flow, copy)).count() as u64;
+    }
+    for received in collectors {
+        books.wrong += received.flows.range(metered.len() as u64..).count() as u64;
+    }
+    books
+}
+
+/// Compares a flow with a collector's record, element by element as the flow's template has them.
+struct Expectation {
+    encoder: FlowEncoder,
+}
+
+impl Expectation {
+    fn new() -> Self {
+        Self { encoder: FlowEncoder::new() }
+    }
+
+    fn matches(&self, flow: &FlowRecord, record: &Flow) -> bool {
+        let mut octets = Vec::new();
+        let template = self.encoder.encode(flow, &mut octets);
+        let mut at = 0;
+        FlowTemplate::record(template, 1).fields.iter().all(|field| {
+            let value = &octets[at..at + usize::from(field.length)];
+            at += value.len();
+            let name = ipfix::ie::lookup(field.pen, field.id).map(|element| element.name);
+            name.and_then(|name| record.get(name)).is_some_and(|found| shows(found, value))
+        })
+    }
+}
+
+/// Tells whether JSON value `found` shows the field `octets`: an address, a time or a number.
+fn shows(found: &Value, octets: &[u8]) -> bool {
+    match found {
+        Value::Number(number) => {
+            number.as_u64() == Some(octets.iter().fold(0, |value, octet| value << 8 | u64::from(*octet)))
+        }
+        Value::String(text) => match octets.len() {
+            4 => text.parse() == Ok(std::net::Ipv4Addr::from(<[u8; 4]>::try_from(octets).unwrap_or_default())),
+            16 => text.parse() == Ok(std::net::Ipv6Addr::from(<[u8; 16]>::try_from(octets).unwrap_or_default())),
+            8 => milliseconds(text) == Some(u64::from_be_bytes(octets.try_into().unwrap_or_default())),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Returns the milliseconds since the Unix epoch of a time such as `2026-01-01T00:00:00.123Z`.
+fn milliseconds(text: &str) -> Option<u64> {
+    let (seconds, fraction) = text.strip_suffix('Z')?.split_once('.')?;
+    let milliseconds: u64 = fraction.parse().ok().filter(|_| fraction.len() == 3)?;
+    Some(exporter::config::parse_utc(&format!("{seconds}Z"))? * 1000 + milliseconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metered(count: u16) -> Vec<FlowRecord> {
+        let mut flows = Vec::new();
+        let file = pcap_fixtures::fixture("demo.pcap");
+        let config = MeteringConfig::default();
+        flows.extend(meter(&file, LoopOptions::default(), config).unwrap().1);
+        flows.truncate(count.into());
+        assert_eq!(flows.len(), usize::from(count));
+        flows
+    }
+
+    /// What a collector without fault writes of `flow`.
+    fn record(flow: &FlowRecord) -> Flow {
+        let mut octets = Vec::new();
+        let template = FlowEncoder::new().encode(flow, &mut octets);
+        let mut at = 0;
+        let fields = template.record(1).fields;
+        let shown = fields.iter().map(|field| {
+            let value = &octets[at..at + usize::from(field.length)];
+            at += value.len();
+            let name = ipfix::ie::lookup(0, field.id).unwrap().name;
+            let json = match field.id {
+                8 | 27 => flow.source.to_string().into(),
+                12 | 28 => flow.destination.to_string().into(),
+                _ => value.iter().fold(0, |sum, octet| sum << 8 | u64::from(*octet)).into(),
+            };
+            (name.to_owned(), json)
+        });
+        shown.collect()
+    }
+
+    fn collector(flows: &[FlowRecord], numbers: std::ops::Range<usize>) -> Received {
+        let flows = numbers.map(|number| (number as u64, record(&flows[number]))).collect();
+        Received { flows, ..Received::default() }
+    }
+
+    #[test]
+    fn two_collectors_with_everything_between_them_balance() {
+        let flows = metered(10);
+        let books = balance(&flows, &[collector(&flows, 0..6), collector(&flows, 4..10)]);
+        assert_eq!(books, Books { lost: 0, repeated: 2, wrong: 0 });
+    }
+
+    #[test]
+    fn a_missing_flow_is_lost_and_an_altered_or_invented_one_is_wrong() {
+        let flows = metered(10);
+        let mut files = [collector(&flows, 0..5), collector(&flows, 6..10)];
+        files[0].flows.get_mut(&3).unwrap().insert("packetDeltaCount".into(), 0.into());
+        files[1].flows.insert(10, record(&flows[0]));
+        assert_eq!(balance(&flows, &files), Books { lost: 1, repeated: 0, wrong: 2 });
+    }
+
+    #[test]
+    fn times_are_compared_as_times() {
+        let octets = 1_767_225_600_123_u64.to_be_bytes();
+        assert!(shows(&"2026-01-01T00:00:00.123Z".into(), &octets));
+        assert!(!shows(&"2026-01-01T00:00:00.124Z".into(), &octets));
+    }
+}

@@ -1,0 +1,4 @@
+//! The demo.
+fn main() -> std::process::ExitCode {
+    demo::main()
+}

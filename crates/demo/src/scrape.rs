@@ -1,0 +1,88 @@
+//! Reads a daemon's `/metrics` and `/readyz` as Prometheus would, over HTTP/1.1.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Longer than any answer of a daemon on this host takes.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// One scrape: the value of every sample, by its full name with labels.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Metrics(BTreeMap<String, f64>);
+
+impl Metrics {
+    /// Returns what `address` exposes. Fails when it does not answer, or not with 200.
+    pub(crate) fn scrape(address: SocketAddr) -> io::Result<Self> {
+        let (status, body) = get(address, "/metrics")?;
+        if status != 200 {
+            return Err(io::Error::other(format!("{address}/metrics answered {status}")));
+        }
+        Ok(Self::parse(&body))
+    }
+
+    fn parse(text: &str) -> Self {
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        Self(
+            samples
+                .filter_map(|line| {
+                    let (name, value) = line.rsplit_once(' ')?;
+                    Some((name.to_owned(), value.parse().ok()?))
+                })
+                .collect(),
+        )
+    }
+
+    /// Returns the sum of all series of metric `name`, whatever their labels; 0 without any.
+    pub(crate) fn sum(&self, name: &str) -> f64 {
+        let series = self.0.range(name.to_owned()..);
+        series
+            .take_while(|(key, _)| key.starts_with(name))
+            .filter(|(key, _)| matches!(key.as_bytes().get(name.len()), None | Some(b'{')))
+            .map(|(_, value)| value)
+            .sum()
+    }
+
+    /// Returns the value of label `label` of the first series of `name` whose value is not zero.
+    pub(crate) fn label(&self, name: &str, label: &str) -> Option<String> {
+        let series = self.0.iter().find(|(key, value)| key.starts_with(name) && **value != 0.0)?;
+        let (_, rest) = series.0.split_once(&format!("{label}=\""))?;
+        Some(rest.split_once('"')?.0.to_owned())
+    }
+}
+
+/// Returns whether the daemon at `address` calls itself ready.
+pub(crate) fn ready(address: SocketAddr) -> bool {
+    get(address, "/readyz").is_ok_and(|(status, _)| status == 200)
+}
+
+fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(1 << 20).read_to_string(&mut answer)?;
+    let malformed = || io::Error::other(format!("{address}{path} gave no HTTP answer"));
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(malformed)?;
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(malformed)?;
+    Ok((status, body.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_of_one_metric_are_summed_and_names_with_the_same_beginning_are_not() {
+        let metrics = Metrics::parse("# HELP a x\na{b=\"1\"} 2\na{b=\"2\"} 3\na_total 9\nc 4.5\n");
+        assert_eq!((metrics.sum("a"), metrics.sum("c"), metrics.sum("d")), (5.0, 4.5, 0.0));
+    }
+
+    #[test]
+    fn a_label_is_read_from_the_series_in_force() {
+        let metrics = Metrics::parse("i{address=\"127.0.0.2:4739\"} 0\ni{address=\"127.0.0.3:4739\"} 1\n");
+        assert_eq!(metrics.label("i", "address").as_deref(), Some("127.0.0.3:4739"));
+    }
+}

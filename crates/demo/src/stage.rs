@@ -1,0 +1,190 @@
+//! What the daemons need before they start: addresses, a directory, configuration files, a key.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use crate::story::Plan;
+
+/// A directory and a /24 of 127.0.0.0/8 for one run. The directory is removed at the end unless
+/// it is to be kept.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) directory: PathBuf,
+    network: [u8; 2],
+    pub(crate) keep: bool,
+}
+
+impl Stage {
+    /// Draws a network nobody uses and makes the directory.
+    pub(crate) fn set(keep: bool) -> io::Result<Self> {
+        for _ in 0..100 {
+            let mut octets = [0; 2];
+            getrandom::fill(&mut octets).map_err(|error| io::Error::other(error.to_string()))?;
+            // 127.0.x.y is where people put things by hand.
+            let network = [octets[0].max(1), octets[1]];
+            let directory = std::env::temp_dir()
+                .join(format!("flowpool-demo-{}-{}.{}", std::process::id(), network[0], network[1]));
+            let stage = Self { directory, network, keep };
+            // Whoever runs a demo on this network has its registrar's encapsulation port open.
+            if std::net::UdpSocket::bind((stage.registrar(), 9899)).is_ok() {
+                fs::create_dir_all(&stage.directory)?;
+                return Ok(stage);
+            }
+        }
+        Err(io::Error::other("no free network in 127.0.0.0/8 found in 100 tries"))
+    }
+
+    fn host(&self, number: u8) -> IpAddr {
+        Ipv4Addr::new(127, self.network[0], self.network[1], number).into()
+    }
+
+    pub(crate) fn registrar(&self) -> IpAddr {
+        self.host(1)
+    }
+
+    /// Returns the address of collector `index`, 0 or 1.
+    pub(crate) fn collector(&self, index: u8) -> IpAddr {
+        self.host(2 + index)
+    }
+
+    pub(crate) fn exporter(&self) -> IpAddr {
+        self.host(4)
+    }
+
+    /// Returns where the daemons answer HTTP: registrar, collectors, exporter.
+    pub(crate) fn registrar_http(&self) -> SocketAddr {
+        SocketAddr::new(self.registrar(), 9380)
+    }
+
+    pub(crate) fn collector_http(&self, index: u8) -> SocketAddr {
+        SocketAddr::new(self.collector(index), 9381)
+    }
+
+    pub(crate) fn exporter_http(&self) -> SocketAddr {
+        SocketAddr::new(self.exporter(), 9382)
+    }
+
+    /// Returns the file collector `index` writes its flows to.
+    pub(crate) fn flows(&self, index: u8) -> PathBuf {
+        self.directory.join(format!("flows-{}.jsonl", name(index)))
+    }
+
+    /// Writes the pool's key and every configuration file.
+    pub(crate) fn furnish(&self, plan: &Plan) -> io::Result<()> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
+        let hex: String = key.iter().map(|octet| format!("{octet:02x}")).collect();
+        fs::write(self.directory.join("pool.key"), format!("1 {hex}\n"))?;
+        fs::write(self.directory.join("capture.pcap"), plan.capture)?;
+        fs::write(self.config("registrar"), self.registrar_config())?;
+        for index in 0..2 {
+            fs::write(self.config(&collector_name(index)), self.collector_config(index))?;
+        }
+        fs::write(self.config("exporter"), self.exporter_config(plan))
+    }
+
+    /// Returns the path of the configuration file of daemon `name`.
+    pub(crate) fn config(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.toml"))
+    }
+
+    fn registrar_config(&self) -> String {
+        format!(
+            "[listen]\nasap = [\"{}:3863\"]\n\n[http]\nlisten = \"{}\"\n",
+            self.registrar(),
+            self.registrar_http()
+        )
+    }
+
+    fn collector_config(&self, index: u8) -> String {
+        format!(
+            r#"[listen]
+ipfix = ["{address}:4739"]
+
+[[pool]]
+handle = "ipfix"
+registrars = ["{registrar}:3863"]
+policy.round-robin = {{}}
+key-file = "pool.key"
+
+[output.flows.jsonl]
+path = {path:?}
+durable = true
+
+[state]
+directory = {state:?}
+
+[http]
+listen = "{http}"
+"#,
+            address = self.collector(index),
+            registrar = self.registrar(),
+            path = self.flows(index),
+            state = self.directory.join(collector_name(index)),
+            http = self.collector_http(index),
+        )
+    }
+
+    fn exporter_config(&self, plan: &Plan) -> String {
+        format!(
+            r#"[source]
+pcap = "capture.pcap"
+speed = {speed:?}
+loop = {loops}
+start = "{start}"
+
+[metering]
+idle-timeout = "1s"
+active-timeout = "1s"
+observation-domain = {domain}
+
+[pool]
+handle = "ipfix"
+registrars = ["{registrar}:3863"]
+address = "{address}"
+key-file = "pool.key"
+
+[class.reliable]
+
+[state]
+directory = {state:?}
+
+[http]
+listen = "{http}"
+"#,
+            speed = plan.speed,
+            loops = plan.loops,
+            start = plan.start,
+            domain = crate::story::DOMAIN,
+            registrar = self.registrar(),
+            address = self.exporter(),
+            state = self.directory.join("exporter"),
+            http = self.exporter_http(),
+        )
+    }
+}
+
+/// Returns what people call collector `index`.
+pub(crate) fn name(index: u8) -> char {
+    char::from(b'a' + index)
+}
+
+/// Returns the name of collector `index` in file names.
+pub(crate) fn collector_name(index: u8) -> String {
+    format!("collector-{}", name(index))
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if !self.keep {
+            let _ = fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+/// Returns `path` as the messages show it.
+pub(crate) fn show(path: &Path) -> String {
+    path.display().to_string()
+}

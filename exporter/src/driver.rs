@@ -1,0 +1,368 @@
+//! The exporter's I/O: one endpoint, one collector at a time, the observation thread behind it.
+//!
+//! All decisions about records are [`Failover`]'s; which collector is next is the pool user's. This loop connects,
+//! sends, receives and keeps the time.
+#![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
+
+mod collector;
+mod summary;
+
+use std::net::{IpAddr, UdpSocket};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use delivery::KeyRing;
+use delivery::cookie::State;
+use rserpool::wire::Message as Asap;
+use rserpool::{PoolHandle, PoolUser, PoolUserConfig, PoolUserState, Profile, RegistrarAddress};
+use service::{Condition, Context, Exit, Failure, OrExit as _, Shutdown};
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+use transport::{Endpoint, EndpointConfig, Event, Ppid};
+
+use crate::capture::{CaptureError, Looped};
+use crate::config::Config;
+use crate::export::Class;
+use crate::failover::{Failover, FailoverConfig, Sign};
+use crate::metering::Meter;
+use crate::metrics::{Exported, Observed};
+use crate::observe::{Observation, Observer};
+use crate::state::Incarnation;
+
+use collector::{Collector, Link, LinkEvent};
+use summary::Summary;
+
+/// Runs the exporter until its source ends and everything is acknowledged, or until it is told to stop.
+///
+/// Fails when files, keys or sockets cannot be used, when the capture is damaged (what is before
+/// the damage is exported), and when collectors did not acknowledge everything in time.
+pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure> {
+    let [registrar, collector] = context.health.conditions(["registrar", "collector"]);
+    let class = config.class.class().unwrap_or(Class::Reliable);
+    let keys = read_keys(&config.pool.key_file)?;
+    let incarnation = match &config.state.directory {
+        Some(directory) => Incarnation::open(directory).or_exit(Exit::Io)?,
+        None => Incarnation::ephemeral()?,
+    };
+    let failover = Failover::new(failover_config(&config, class, keys), incarnation, random()?);
+    let source = Looped::open(&config.source.pcap, config.source.loop_options(since_epoch()))
+        .with_context(|| format!("source.pcap = {:?}", config.source.pcap))
+        .or_exit(Exit::Io)?;
+    let meter = Meter::new(config.metering.metering(), random()?);
+    let endpoint = bind(&config)?;
+    let pool = PoolUser::spawn(pool_user(&config)?, Some(endpoint.clone()));
+    let observer = Observer::start(source, meter, config.source.speed, Observed::new("pcap"))?;
+    info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, class = %class, "exporting");
+    let metrics = Exported::new(class, config.retention.memory.as_usize());
+    let driver = Driver {
+        failover,
+        observer,
+        pool,
+        endpoint,
+        link: Link::Idle,
+        source_ended: None,
+        deadline: None,
+        drain_timeout: config.retention.drain_timeout.0,
+        health: Conditions { registrar, collector },
+        metrics,
+        failovers: 0,
+        domain: config.metering.observation_domain,
+    };
+    driver.run(context.shutdown).await
+}
+
+fn failover_config(config: &Config, class: Class, keys: KeyRing) -> FailoverConfig {
+    let max_message = match class {
+        Class::Reliable => config.export.max_message,
+        Class::Limited { .. } | Class::Timed { .. } | Class::Unreliable => config.export.max_lossy_message,
+    };
+    FailoverConfig {
+        domain: config.metering.observation_domain,
+        class,
+        max_message: max_message.as_usize(),
+        linger: config.export.linger.0,
+        memory: config.retention.memory.as_usize(),
+        keys,
+    }
+}
+
+fn read_keys(path: &Path) -> Result<KeyRing, Failure> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("pool.key-file: {}", path.display()))
+        .or_exit(Exit::Io)?;
+    KeyRing::parse(&text).with_context(|| path.display().to_string()).or_exit(Exit::Configuration)
+}
+
+fn pool_user(config: &Config) -> Result<PoolUserConfig, Failure> {
+    let pool = PoolHandle::new(config.pool.handle.as_bytes()).context("pool.handle").or_exit(Exit::Configuration)?;
+    let profile = Profile::FAST;
+    Ok(PoolUserConfig { pool, registrars: config.pool.registrars.clone(), profile })
+}
+
+fn bind(config: &Config) -> Result<Endpoint, Failure> {
+    let address = match config.pool.address {
+        Some(address) => address,
+        None => source_address(&config.pool.registrars).or_exit(Exit::Io)?,
+    };
+    let mut endpoint = EndpointConfig::new(address);
+    endpoint.encapsulation = config.pool.encapsulation_port;
+    Endpoint::bind(endpoint).context("pool.address").or_exit(Exit::Io)
+}
+
+/// Returns the address this host uses towards the first registrar. Nothing is sent.
+fn source_address(registrars: &[RegistrarAddress]) -> anyhow::Result<IpAddr> {
+    let peer = registrars.first().and_then(|registrar| registrar.peer().ip()).context("no registrar")?;
+    let any: IpAddr = if peer.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect((peer, 9)).with_context(|| format!("no route to registrar {peer}; set pool.address"))?;
+    Ok(socket.local_addr()?.ip())
+}
+
+fn random() -> Result<u64, Failure> {
+    Ok(getrandom::u64().map_err(|error| anyhow::anyhow!("no randomness from the operating system: {error}"))?)
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Returns the time for message headers, in seconds since the Unix epoch.
+fn export_time() -> u32 {
+    u32::try_from(since_epoch().as_secs()).unwrap_or(u32::MAX)
+}
+
+struct Conditions {
+    registrar: Condition,
+    collector: Condition,
+}
+
+struct Driver {
+    failover: Failover,
+    observer: Observer,
+    pool: PoolUser,
+    endpoint: Endpoint,
+    link: Link,
+    source_ended: Option<Result<(), CaptureError>>,
+    /// When waiting for acknowledgements ends, unless there is progress.
+    deadline: Option<Instant>,
+    drain_timeout: Duration,
+    health: Conditions,
+    metrics: Exported,
+    failovers: u64,
+    domain: u32,
+}
+
+/// What the loop woke up for.
+enum Wake {
+    Shutdown,
+    Observation(Option<Observation>),
+    Link(LinkEvent),
+    Pool,
+    Time,
+}
+
+impl Driver {
+    async fn run(mut self, shutdown: Shutdown) -> Result<(), Failure> {
+        let mut pool = self.pool.state();
+        let mut stopping = false;
+        let mut covered = 0;
+        loop {
+            self.transmit();
+            self.tell(&pool.borrow_and_update());
+            let progress = self.failover.books().covered;
+            if progress > covered && self.deadline.is_some() {
+                self.deadline = Some(Instant::now() + self.drain_timeout);
+            }
+            covered = progress;
+            if self.failover.is_done() {
+                return self.end().await;
+            }
+            match self.next(&shutdown, stopping, &mut pool).await {
+                Wake::Shutdown => {
+                    stopping = true;
+                    self.observer.stop();
+                    self.deadline = Some(Instant::now() + self.drain_timeout);
+                }
+                Wake::Observation(observation) => self.observed(observation),
+                Wake::Link(event) => self.link_event(event),
+                Wake::Pool => {}
+                Wake::Time if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                    return self.end().await;
+                }
+                Wake::Time => {
+                    if let Some(sign) = self.failover.handle_timeout(Instant::now()) {
+                        self.leave(sign, "no acknowledgement");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn next(
+        &mut self,
+        shutdown: &Shutdown,
+        stopping: bool,
+        pool: &mut watch::Receiver<PoolUserState>,
+    ) -> Wake {
+        let wants_records = self.source_ended.is_none() && self.failover.has_room();
+        let due = [self.failover.poll_timeout(), self.deadline].into_iter().flatten().min();
+        tokio::select! {
+            () = shutdown.requested(), if !stopping => Wake::Shutdown,
+            event = self.link.next(&self.pool) => Wake::Link(event),
+            observation = self.observer.observations.recv(), if wants_records => Wake::Observation(observation),
+            Ok(()) = pool.changed() => Wake::Pool,
+            () = until(due) => Wake::Time,
+        }
+    }
+
+    fn observed(&mut self, observation: Option<Observation>) {
+        match observation {
+            Some(Observation::Flows(batch)) => {
+                for (template, record) in batch.iter() {
+                    if let Err(error) = self.failover.push(template, record) {
+                        // `has_room` leaves room for a batch.
+                        warn!(%error, "flow record not taken");
+                    }
+                }
+            }
+            Some(Observation::End(result)) => self.source_over(result),
+            None => self.source_over(Ok(())),
+        }
+    }
+
+    fn source_over(&mut self, result: Result<(), CaptureError>) {
+        info!(metered = self.failover.books().metered, "source ended, waiting for acknowledgements");
+        self.source_ended = Some(result);
+        self.failover.finish();
+        self.deadline = Some(Instant::now() + self.drain_timeout);
+    }
+
+    fn link_event(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Element(element) => self.link = Link::connect(&self.endpoint, element),
+            LinkEvent::Connected(collector) => self.connected(collector),
+            LinkEvent::NotConnected { pe, error } => {
+                debug!(%pe, %error, "collector not reached, taking the next");
+                self.pool.report_unreachable(pe);
+                self.link = Link::Idle;
+            }
+            LinkEvent::Unblocked => {}
+            LinkEvent::Association(event) => self.association_event(event),
+        }
+    }
+
+    fn connected(&mut self, collector: Collector) {
+        let (pe, peer) = (collector.element.pe, collector.association.peer());
+        self.failover.handle_connected(collector.acknowledges());
+        info!(%pe, %peer, "collector connected");
+        collector.describe(true);
+        self.link = Link::Up(Box::new(collector));
+    }
+
+    fn association_event(&mut self, event: Event) {
+        let now = Instant::now();
+        match event {
+            Event::Message(message) if message.ppid == Ppid::ASAP => self.control_message(now, &message.data),
+            Event::Message(message) => debug!(ppid = %message.ppid, "message from a collector ignored"),
+            Event::Sent { token, outcome } => self.failover.handle_sent(now, token, outcome),
+            // The collector has lost our templates with its state (RFC 7011 section 8.1).
+            Event::Restarted => self.leave(Sign::Lost, "restarted"),
+            Event::PeerShutdown => self.leave(Sign::Shutdown, "shutdown"),
+            Event::Lost(reason) => self.leave(Sign::Lost, &reason.to_string()),
+            _ => {}
+        }
+    }
+
+    fn control_message(&mut self, now: Instant, octets: &[u8]) {
+        let cookie = match Asap::decode(octets) {
+            Ok(Asap::Cookie(message)) => message.cookie,
+            Ok(message) => return debug!(message = %message.message_type(), "message on the control channel ignored"),
+            Err(error) => return debug!(%error, "message on the control channel refused"),
+        };
+        let taken = self.failover.handle_cookie(now, &cookie);
+        self.metrics.cookie(taken.is_ok());
+        match taken {
+            Ok(State::Draining) => self.leave(Sign::Draining, "draining"),
+            Ok(State::Ok | State::Slow) => {}
+            Err(error) => debug!(%error, "cookie refused"),
+        }
+    }
+
+    /// Leaves the collector: what it does not have on disk goes to the next one.
+    fn leave(&mut self, sign: Sign, detail: &str) {
+        let Link::Up(collector) = std::mem::replace(&mut self.link, Link::Idle) else { return };
+        self.failover.handle_lost(Instant::now());
+        let pe = collector.element.pe;
+        warn!(%pe, %sign, detail, unacknowledged = self.failover.books().waiting, "collector lost, failing over");
+        collector.describe(false);
+        self.pool.report_unreachable(pe);
+        self.pool.resolve();
+        self.metrics.failover(sign.label());
+        self.failovers += 1;
+        collector.close(sign);
+    }
+
+    /// Gives the transport what it takes.
+    fn transmit(&mut self) {
+        let Link::Up(collector) = &mut self.link else { return };
+        let export_time = export_time();
+        while collector.has_room() {
+            let Some(message) = self.failover.poll_transmit(Instant::now(), export_time) else { break };
+            collector.send(message);
+        }
+        if let Some(gap) = self.failover.take_gap() {
+            info!(seconds = gap.as_secs_f64(), "failed over");
+            self.metrics.failed_over(gap);
+        }
+    }
+
+    /// Shows the state outside.
+    fn tell(&self, pool: &PoolUserState) {
+        let connected = matches!(self.link, Link::Up(_));
+        self.metrics.update(&self.failover, connected, pool.registrar.is_some());
+        match pool.registrar {
+            Some(_) => self.health.registrar.met(),
+            None => self.health.registrar.unmet("no registrar reached"),
+        }
+        match &self.link {
+            Link::Up(_) => self.health.collector.met(),
+            Link::Connecting(_) => self.health.collector.unmet("connecting to a collector"),
+            Link::Idle if pool.pool_unknown => self.health.collector.unmet("the registrar does not know the pool"),
+            Link::Idle => self.health.collector.unmet("waiting for a collector"),
+        }
+    }
+
+    /// Closes the association, prints the summary, and settles how the run ended.
+    async fn end(mut self) -> Result<(), Failure> {
+        if let Link::Up(collector) = std::mem::replace(&mut self.link, Link::Idle) {
+            collector.describe(false);
+            collector.finish().await;
+        }
+        let books = self.failover.books();
+        Summary {
+            packets: self.observer.packets(),
+            books,
+            incarnation: self.failover.incarnation(),
+            domain: self.domain,
+            failovers: self.failovers,
+        }
+        .print()?;
+        if let Some(Err(error)) = self.source_ended {
+            return Err(anyhow::Error::new(error).context("the capture is damaged; what is before was exported").into());
+        }
+        if books.waiting > 0 {
+            let message = format!("{} flow records were not acknowledged by a collector in time", books.waiting);
+            return Err(Failure::new(Exit::Failed, message));
+        }
+        Ok(())
+    }
+}
+
+/// Waits until `due`; for ever if nothing is.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

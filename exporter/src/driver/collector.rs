@@ -1,0 +1,187 @@
+//! The association with the collector in use, from the pool's answer to its end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rserpool::{PeId, PoolUser, Protocol, Selected, TransportUse};
+use tokio::task::JoinHandle;
+use tracing::debug;
+use transport::{Association, ConnectError, Endpoint, Event, MsgOut, PeerAddress, Ppid, TrySendError, tcp};
+
+use crate::failover::{Sign, Transmit};
+use crate::metrics;
+
+/// Lets the last messages pass before the association is aborted.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// Where the exporter is with its collector.
+pub(super) enum Link {
+    /// Waiting for the pool user to name one.
+    Idle,
+    Connecting(Connecting),
+    Up(Box<Collector>),
+}
+
+/// What happened on a link.
+pub(super) enum LinkEvent {
+    Element(Selected),
+    Connected(Collector),
+    NotConnected { pe: PeId, error: ConnectError },
+    /// The transport has room again.
+    Unblocked,
+    Association(Event),
+}
+
+impl Link {
+    /// Connects to `element`, at its addresses in turn.
+    pub(super) fn connect(endpoint: &Endpoint, element: Selected) -> Self {
+        let (endpoint, addresses) = (endpoint.clone(), addresses(&element));
+        let pe = element.pe;
+        let task = tokio::spawn(async move {
+            let mut outcome = Err(ConnectError::EndpointClosed);
+            for address in addresses {
+                outcome = match address {
+                    PeerAddress::Tcp(address) => tcp::connect(address, tcp::Options::default()).await,
+                    _ => endpoint.connect(address).await,
+                };
+                match &outcome {
+                    Ok(_) => break,
+                    Err(error) => debug!(%pe, %error, "address of a collector not reached"),
+                }
+            }
+            outcome
+        });
+        Self::Connecting(Connecting { element: Some(element), task })
+    }
+
+    /// Waits for what happens next. Cancel safe.
+    pub(super) async fn next(&mut self, pool: &PoolUser) -> LinkEvent {
+        match self {
+            Self::Idle => LinkEvent::Element(pool.wait_element().await),
+            Self::Connecting(connecting) => connecting.done().await,
+            Self::Up(collector) => collector.next().await,
+        }
+    }
+}
+
+/// Returns where a pool element is reached, in its own order.
+fn addresses(element: &Selected) -> Vec<PeerAddress> {
+    let transport = &element.transport;
+    let addresses = transport.addresses.iter().map(|ip| match transport.protocol {
+        Protocol::Sctp => Some(PeerAddress::Sctp {
+            ip: *ip,
+            port: transport.port,
+            encapsulation: transport.encapsulation,
+        }),
+        Protocol::Tcp => Some(PeerAddress::Tcp((*ip, transport.port).into())),
+        Protocol::Udp => None,
+    });
+    addresses.flatten().collect()
+}
+
+/// An association being set up. Dropping it gives up.
+pub(super) struct Connecting {
+    element: Option<Selected>,
+    task: JoinHandle<Result<Association, ConnectError>>,
+}
+
+impl Connecting {
+    async fn done(&mut self) -> LinkEvent {
+        // A task that panicked or was cancelled has not connected.
+        let outcome = (&mut self.task).await.unwrap_or(Err(ConnectError::EndpointClosed));
+        let Some(element) = self.element.take() else { return std::future::pending().await };
+        match outcome {
+            Ok(association) => LinkEvent::Connected(Collector { element, association, blocked: None }),
+            Err(error) => LinkEvent::NotConnected { pe: element.pe, error },
+        }
+    }
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A connected collector.
+pub(super) struct Collector {
+    pub(super) element: Selected,
+    pub(super) association: Association,
+    /// A message the transport had no room for.
+    blocked: Option<MsgOut>,
+}
+
+impl Collector {
+    /// Tells whether the collector registered for control messages too: it sends cookies (full service).
+    pub(super) fn acknowledges(&self) -> bool {
+        self.element.transport.transport_use == TransportUse::DATA_PLUS_CONTROL
+    }
+
+    async fn next(&mut self) -> LinkEvent {
+        let sender = self.association.sender();
+        let blocked = self.blocked.clone();
+        let room = async {
+            match blocked {
+                // An association that is over says so by its event.
+                Some(message) => drop(sender.send(message).await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = self.association.recv() => LinkEvent::Association(event),
+            () = room => {
+                self.blocked = None;
+                LinkEvent::Unblocked
+            }
+        }
+    }
+
+    /// Tells whether a message can be sent.
+    pub(super) fn has_room(&self) -> bool {
+        self.blocked.is_none()
+    }
+
+    /// Sends a message, at the latest when the transport has room.
+    pub(super) fn send(&mut self, message: Transmit) {
+        let out = MsgOut {
+            stream: message.stream,
+            ppid: Ppid::IPFIX,
+            unordered: false,
+            reliability: message.reliability,
+            token: message.token,
+            data: Bytes::from(message.octets),
+        };
+        match self.association.try_send(out) {
+            // An association that is over says so by its event.
+            Ok(()) | Err(TrySendError::Closed) => {}
+            Err(TrySendError::Full(message)) => self.blocked = Some(message),
+            Err(error) => debug!(%error, "message not sent"),
+        }
+    }
+
+    /// Puts it into the metric that names the collector in use, or takes it out.
+    pub(super) fn describe(&self, connected: bool) {
+        let address = match self.association.peer() {
+            PeerAddress::Sctp { ip, port, .. } => std::net::SocketAddr::new(ip, port).to_string(),
+            peer => peer.to_string(),
+        };
+        metrics::collector_info(&self.element.pe.to_string(), &address, connected);
+    }
+
+    /// Ends the association of a collector that is left: at once, or, if it is only unwilling, in the background.
+    pub(super) fn close(mut self: Box<Self>, sign: Sign) {
+        match sign {
+            Sign::Lost | Sign::Frozen => self.association.abort(),
+            Sign::Shutdown | Sign::Slow | Sign::Draining => {
+                tokio::spawn(async move { self.association.shutdown(CLOSE).await });
+            }
+        }
+    }
+
+    /// Ends the association after everything was delivered, within some seconds.
+    pub(super) async fn finish(mut self: Box<Self>) {
+        if let Err(error) = self.association.shutdown(CLOSE).await {
+            debug!(%error, "association not closed gracefully");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+use std::time::{Duration, Instant};
+
+use delivery::cookie::{Entry, State};
+use delivery::{Cookie, Epoch, KeyRing, Ledger, Series, SessionRecord};
+use ipfix::{CollectingConfig, CollectingSession, Record, Template, Visitor};
+use transport::{Outcome, Reliability};
+
+use super::*;
+use crate::export::FlowEncoder;
+use crate::metering::{Direction, FlowEndReason, FlowRecord};
+
+const KEY: &str = "1 000102030405060708090a0b0c0d0e0f";
+const SERIES: Series = Series { ledger: Ledger([7; 16]), epoch: Epoch(2), domain: 9 };
+const EXPORT_TIME: u32 = 1_800_000_000;
+
+#[expect(clippy::disallowed_methods, reason = "tests need some instant to count from")]
+fn start() -> Instant {
+    Instant::now()
+}
+
+fn failover(class: Class) -> Failover {
+    let config = FailoverConfig {
+        domain: SERIES.domain,
+        class,
+        max_message: 1_000,
+        linger: Duration::from_millis(50),
+        memory: 1 << 20,
+        keys: KeyRing::parse(KEY).unwrap(),
+    };
+    Failover::new(config, Incarnation { ledger: SERIES.ledger, epoch: SERIES.epoch }, 1)
+}
+
+fn meter(failover: &mut Failover, flows: u16) {
+    let encoder = FlowEncoder::new();
+    for port in 0..flows {
+        let mut record = Vec::new();
+        let template = encoder.encode(&flow(port), &mut record);
+        failover.push(template, &record).unwrap();
+    }
+}
+
+fn flow(source_port: u16) -> FlowRecord {
+    FlowRecord {
+        source: [192, 0, 2, 1].into(),
+        destination: [198, 51, 100, 1].into(),
+        source_port,
+        destination_port: 443,
+        protocol: 6,
+        class_of_service: 0,
+        tcp_control_bits: 0,
+        minimum_ttl: 64,
+        maximum_ttl: 64,
+        vlan_id: 0,
+        customer_vlan_id: 0,
+        interface: 0,
+        direction: Direction::Ingress,
+        end_reason: FlowEndReason::IdleTimeout,
+        octets: 100,
+        packets: 1,
+        start_ns: 1_700_000_000_000_000_000,
+        end_ns: 1_700_000_001_000_000_000,
+    }
+}
+
+/// A collector's view of one session, in short: `templates`, `session FIRST<UNTIL`, or a flow's source port.
+#[derive(Default)]
+struct Seen(Vec<String>);
+
+impl Visitor for Seen {
+    fn template(&mut self, _: u32, _: &Template) {
+        if self.0.last().is_none_or(|last| last != "templates") {
+            self.0.push("templates".into());
+        }
+    }
+
+    fn record(&mut self, record: &Record<'_>) {
+        self.0.push(if record.template.is_options() {
+            let session = SessionRecord::decode(record.domain, record.octets).unwrap();
+            format!("session {}<{}", session.first_number, session.possible_duplicate_until)
+        } else {
+            let port = record.template.position(0, 7).unwrap();
+            let octets = record.field(port).unwrap().octets();
+            u16::from_be_bytes(octets.try_into().unwrap()).to_string()
+        });
+    }
+}
+
+/// Takes all messages; returns what a collector reads of them.
+fn collect(failover: &mut Failover, now: Instant) -> (Vec<Transmit>, Vec<String>) {
+    let mut session = CollectingSession::new(CollectingConfig::default());
+    let (mut messages, mut seen) = (Vec::new(), Seen::default());
+    while let Some(message) = failover.poll_transmit(now, EXPORT_TIME) {
+        let summary = session.decode(message.stream, &message.octets, &mut seen).unwrap();
+        assert_eq!(summary.records_lost, 0);
+        messages.push(message);
+    }
+    (messages, seen.0)
+}
+
+fn cookie(numbers: std::ops::Range<u64>) -> Vec<u8> {
+    let entries = vec![Entry { series: SERIES, numbers }];
+    Cookie { incarnation: 1, state: State::Ok, entries }.encode(&KeyRing::parse(KEY).unwrap())
+}
+
+#[track_caller]
+fn assert_balanced(failover: &Failover) {
+    let Books { metered, covered, sent_lossy, abandoned, dropped, waiting, .. } = failover.books();
+    assert_eq!(metered, covered + sent_lossy + abandoned + dropped + waiting, "{:?}", failover.books());
+}
+
+#[test]
+fn a_session_begins_with_its_session_record_and_templates() {
+    let (mut failover, now) = (failover(Class::Reliable), start());
+    meter(&mut failover, 3);
+    failover.finish();
+    failover.handle_connected(true);
+    let (messages, seen) = collect(&mut failover, now);
+    assert_eq!(seen, ["templates", "session 0<0", "templates", "0", "1", "2"]);
+    assert!(messages.iter().all(|message| message.stream == 1 && message.reliability == Reliability::Full));
+}
+
+#[test]
+fn what_no_cookie_covered_is_sent_again_to_the_next_collector_before_new_records() {
+    let (mut failover, now) = (failover(Class::Reliable), start());
+    meter(&mut failover, 4);
+    failover.finish();
+    failover.handle_connected(true);
+    collect(&mut failover, now);
+    assert_eq!(failover.handle_cookie(now, &cookie(0..2)), Ok(State::Ok));
+    failover.handle_lost(now);
+    meter(&mut failover, 1);
+    failover.handle_connected(true);
+    let later = now + Duration::from_millis(300);
+    let (_, seen) = collect(&mut failover, later);
+    assert_eq!(seen, ["templates", "session 2<4", "templates", "2", "3", "0"]);
+    assert_eq!(failover.take_gap(), Some(Duration::from_millis(300)));
+    assert_eq!(failover.books().resent, 2);
+    assert!(!failover.is_done());
+    failover.handle_cookie(later, &cookie(2..5)).unwrap();
+    assert!(failover.is_done());
+    assert_balanced(&failover);
+}
+
+#[test]
+fn a_cookie_that_the_pool_has_not_signed_covers_nothing() {
+    let (mut failover, now) = (failover(Class::Reliable), start());
+    meter(&mut failover, 1);
+    failover.finish();
+    failover.handle_connected(true);
+    collect(&mut failover, now);
+    let mut forged = cookie(0..1);
+    *forged.last_mut().unwrap() ^= 1;
+    assert!(failover.handle_cookie(now, &forged).is_err());
+    assert_eq!(failover.books().covered, 0);
+}
+
+#[test]
+fn a_cookie_for_records_not_sent_in_this_session_covers_nothing() {
+    let (mut failover, now) = (failover(Class::Reliable), start());
+    meter(&mut failover, 2);
+    failover.handle_connected(true);
+    failover.handle_cookie(now, &cookie(0..2)).unwrap();
+    assert_eq!(failover.books().covered, 0);
+}
+
+#[test]
+fn a_collector_without_cookies_for_three_seconds_is_frozen() {
+    let (mut failover, now) = (failover(Class::Reliable), start());
+    meter(&mut failover, 1);
+    failover.finish();
+    failover.handle_connected(true);
+    collect(&mut failover, now);
+    let mut sign = None;
+    while sign.is_none() {
+        let due = failover.poll_timeout().unwrap();
+        assert!(due <= now + Duration::from_secs(3));
+        sign = failover.handle_timeout(due);
+    }
+    assert_eq!(sign, Some(Sign::Frozen));
+}
+
+#[test]
+fn the_window_bounds_what_is_sent_and_not_on_disk() {
+    let (mut failover, now) = (failover(Class::Reliable), start());
+    // The window is 1 MiB at first and memory is 1 MiB, so records are pushed as they are covered.
+    failover.handle_connected(true);
+    let mut sent = 0;
+    for _ in 0..3 {
+        while failover.has_room() {
+            meter(&mut failover, 1);
+        }
+        let (messages, _) = (std::iter::from_fn(|| failover.poll_transmit(now, EXPORT_TIME)).count(), ());
+        assert!(messages > 0);
+        sent = failover.books().metered;
+        failover.handle_cookie(now, &cookie(0..sent)).unwrap();
+        assert_balanced(&failover);
+    }
+    assert!(sent > 0);
+    assert!(failover.window() > 1 << 20, "progress widens the window: {}", failover.window());
+}
+
+#[test]
+fn a_record_waits_a_moment_for_its_message_to_fill() {
+    let (mut failover, now) = (failover(Class::Reliable), start());
+    meter(&mut failover, 1);
+    failover.handle_connected(true);
+    let (_, seen) = collect(&mut failover, now);
+    assert!(!seen.contains(&"0".to_owned()));
+    let due = failover.poll_timeout().unwrap();
+    assert_eq!(due, now + Duration::from_millis(50));
+    let mut messages = Vec::new();
+    while let Some(message) = failover.poll_transmit(due, EXPORT_TIME) {
+        messages.push(message);
+    }
+    assert_eq!(messages.len(), 1);
+}
+
+#[test]
+fn only_messages_of_nothing_but_data_may_get_lost() {
+    let (mut failover, now) = (failover(Class::Limited { max_retransmissions: 1 }), start());
+    meter(&mut failover, 2);
+    failover.finish();
+    failover.handle_connected(true);
+    let (messages, seen) = collect(&mut failover, now);
+    assert_eq!(seen, ["templates", "0", "1"]);
+    let reliabilities: Vec<Reliability> = messages.iter().map(|message| message.reliability).collect();
+    assert_eq!(reliabilities, [Reliability::Full, Reliability::MaxRetransmits(1)]);
+    assert!(messages.iter().all(|message| message.stream == 2));
+    assert_balanced(&failover);
+}
+
+#[test]
+fn what_an_association_takes_with_it_is_counted() {
+    let (mut failover, now) = (failover(Class::Unreliable), start());
+    meter(&mut failover, 40);
+    failover.handle_connected(true);
+    let (messages, _) = collect(&mut failover, now);
+    let tokens: Vec<_> = messages.iter().filter_map(|message| message.token).collect();
+    failover.handle_sent(now, tokens[0], Outcome::Delivered);
+    failover.handle_lost(now);
+    let books = failover.books();
+    assert!(books.abandoned > 0 && books.sent_lossy > 0, "{books:?}");
+    assert_balanced(&failover);
+}
+
+#[test]
+fn a_collector_without_cookies_is_done_when_its_transport_has_everything() {
+    let (mut failover, now) = (failover(Class::Reliable), start());
+    meter(&mut failover, 20);
+    failover.finish();
+    failover.handle_connected(false);
+    let (messages, _) = collect(&mut failover, now);
+    for token in messages.iter().filter_map(|message| message.token) {
+        assert!(!failover.is_done());
+        failover.handle_sent(now, token, Outcome::Delivered);
+    }
+    let due = failover.poll_timeout().unwrap();
+    assert_eq!(failover.handle_timeout(due), None);
+    assert!(failover.is_done(), "{:?}", failover.books());
+    assert_balanced(&failover);
+}
+
+#[test]
+fn a_collector_without_cookies_leaves_its_last_records_to_its_successor() {
+    let (mut failover, now) = (failover(Class::Reliable), start());
+    meter(&mut failover, 20);
+    failover.handle_connected(false);
+    let later = now + Duration::from_millis(50);
+    collect(&mut failover, now);
+    failover.handle_lost(later);
+    failover.finish();
+    failover.handle_connected(true);
+    let (_, seen) = collect(&mut failover, later);
+    assert_eq!(seen[..3], ["templates", "session 0<20", "templates"]);
+    assert_eq!(seen.len(), 23);
+}

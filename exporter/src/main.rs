@@ -1,0 +1,4 @@
+//! `ipfix-exporter`.
+fn main() -> std::process::ExitCode {
+    service::main::<exporter::Daemon>()
+}

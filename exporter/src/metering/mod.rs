@@ -1,0 +1,94 @@
+//! Packets to flow records (RFC 7011 section 2 "Metering Process"): unidirectional flows, ended by time-outs.
+//!
+//! No clock: time is what the packets say, so a capture gives the same flows however fast it is read.
+//! A flow is cut when the next packet of its key comes more than the idle time-out after the last one
+//! (reason: idle) or more than the active time-out after the first one (reason: active). [`FlowTable`] also
+//! ends flows without waiting for a next packet, once idle for long enough and at most 1/254 of the time-out
+//! late; this moves when a record comes out but not what is in it.
+
+mod expiry;
+mod key;
+mod record;
+mod table;
+
+pub use key::FlowKey;
+pub use record::{Direction, FlowEndReason, FlowRecord};
+pub use table::{Counters, FlowTable};
+
+use crate::capture::Packet;
+use crate::packet::{PacketView, Unparsed};
+use std::time::Duration;
+
+/// How packets become flows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct MeteringConfig {
+    /// A flow without packets for longer than this ends. Default 15 s.
+    pub idle_timeout: Duration,
+    /// A flow older than this ends and goes on as a new one. Default 60 s.
+    pub active_timeout: Duration,
+    /// Flows kept at a time. When one more comes, the flow nearest to its end is ended early. Default 524,288, which take about 64 MiB.
+    pub max_flows: usize,
+    /// How long after a FIN or RST a TCP flow ends; it takes in the last acknowledgement. Default: it ends by the time-outs only.
+    pub end_of_flow: Option<Duration>,
+    /// What the records say in flowDirection. Default ingress.
+    pub direction: Direction,
+}
+
+impl Default for MeteringConfig {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(15),
+            active_timeout: Duration::from_secs(60),
+            max_flows: 1 << 19,
+            end_of_flow: None,
+            direction: Direction::Ingress,
+        }
+    }
+}
+
+/// Parses and meters packets, and counts what could not be parsed.
+pub struct Meter {
+    table: FlowTable,
+    unparsed: [u64; Unparsed::ALL.len()],
+}
+
+impl Meter {
+    /// Returns a meter without flows; `seed` should be random, it keeps the table's hashes unguessable.
+    pub fn new(config: MeteringConfig, seed: u64) -> Self {
+        Self { table: FlowTable::new(config, seed), unparsed: [0; Unparsed::ALL.len()] }
+    }
+
+    /// Meters one packet and appends the records of flows that ended before it.
+    #[inline]
+    pub fn packet(&mut self, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
+        match PacketView::parse(packet) {
+            Ok(view) => self.table.packet(&view, packet.timestamp, out),
+            Err(reason) => self.unparsed[reason as usize] += 1,
+        }
+    }
+
+    /// See [`FlowTable::advance`].
+    pub fn advance(&mut self, now: u64, out: &mut Vec<FlowRecord>) -> bool {
+        self.table.advance(now, out)
+    }
+
+    /// See [`FlowTable::flush`].
+    pub fn flush(&mut self, reason: FlowEndReason, out: &mut Vec<FlowRecord>) -> bool {
+        self.table.flush(reason, out)
+    }
+
+    /// Returns how many flows are kept.
+    pub fn active_flows(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Returns what was metered so far.
+    pub const fn counters(&self) -> &Counters {
+        self.table.counters()
+    }
+
+    /// Returns how many packets were not metered for `reason`.
+    pub const fn unparsed(&self, reason: Unparsed) -> u64 {
+        self.unparsed[reason as usize]
+    }
+}

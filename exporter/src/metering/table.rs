@@ -1,0 +1,346 @@
+//! The flow table: a hash table of indices into a slab of flows, with a timer wheel beside it.
+
+use super::MeteringConfig;
+use super::expiry::Wheel;
+use super::key::{FlowKey, KeyHasher};
+use super::record::{FlowEndReason, FlowRecord};
+use crate::packet::{PacketView, protocol};
+use hashbrown::HashTable;
+use std::time::Duration;
+
+/// Flows looked at for expiry with one packet, so that no packet waits for thousands.
+const LOOKED_AT_PER_PACKET: usize = 64;
+/// Records of one call of `advance` or `flush`.
+const BATCH: usize = 4096;
+/// So many packets in a row from far in the past mean that the clock was set back, and not that one packet strayed.
+const BEHIND: u32 = 1024;
+
+const FIN: u16 = 0x001;
+const SYN: u16 = 0x002;
+const RST: u16 = 0x004;
+
+/// Meters packets into flows.
+pub struct FlowTable {
+    config: MeteringConfig,
+    active: u64,
+    /// Without a packet for longer than this a flow is over: the smaller time-out, since a gap of either makes
+    /// the next packet begin a new flow.
+    quiet: u64,
+    /// The same after a FIN or RST.
+    linger: u64,
+    hasher: KeyHasher,
+    indices: HashTable<u32>,
+    flows: Vec<Flow>,
+    free: Vec<u32>,
+    wheel: Wheel,
+    /// The latest packet time, or what `advance` was told.
+    clock: u64,
+    behind: u32,
+    counters: Counters,
+}
+
+/// What was metered. `started` is the sum of `ended` and the flows still kept.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counters {
+    /// Packets.
+    pub packets: u64,
+    /// Octets of their IP packets.
+    pub octets: u64,
+    /// Flows begun.
+    pub started: u64,
+    ended: [u64; FlowEndReason::ALL.len()],
+}
+
+impl Counters {
+    /// Returns how many flows ended for `reason`.
+    pub const fn ended(&self, reason: FlowEndReason) -> u64 {
+        self.ended[reason as usize - 1]
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Flow {
+    key: FlowKey,
+    octets: u64,
+    packets: u64,
+    first: u64,
+    last: u64,
+    tcp_control_bits: u16,
+    class_of_service: u8,
+    minimum_ttl: u8,
+    maximum_ttl: u8,
+    /// A FIN or RST was seen and the configuration heeds it.
+    closing: bool,
+}
+
+// What `MeteringConfig::max_flows` says of memory counts on it.
+const _: () = assert!(size_of::<Flow>() == 88);
+
+impl Flow {
+    fn begin(key: FlowKey, view: &PacketView, timestamp: u64) -> Self {
+        Self {
+            key,
+            octets: u64::from(view.octets),
+            packets: 1,
+            first: timestamp,
+            last: timestamp,
+            tcp_control_bits: view.tcp_control_bits,
+            class_of_service: view.class_of_service,
+            minimum_ttl: view.ttl,
+            maximum_ttl: view.ttl,
+            closing: false,
+        }
+    }
+
+    #[inline]
+    fn add(&mut self, view: &PacketView, timestamp: u64) {
+        self.octets += u64::from(view.octets);
+        self.packets += 1;
+        self.first = self.first.min(timestamp);
+        self.last = self.last.max(timestamp);
+        self.tcp_control_bits |= view.tcp_control_bits;
+        self.minimum_ttl = self.minimum_ttl.min(view.ttl);
+        self.maximum_ttl = self.maximum_ttl.max(view.ttl);
+    }
+}
+
+impl FlowTable {
+    /// Returns an empty table; `seed` should be random, it keeps the hashes unguessable.
+    pub fn new(config: MeteringConfig, seed: u64) -> Self {
+        let active = nanoseconds(config.active_timeout);
+        let quiet = nanoseconds(config.idle_timeout).min(active);
+        Self {
+            config: MeteringConfig { max_flows: config.max_flows.clamp(1, u32::MAX as usize), ..config },
+            active,
+            quiet,
+            linger: config.end_of_flow.map_or(quiet, nanoseconds).min(quiet),
+            hasher: KeyHasher::new(seed),
+            indices: HashTable::new(),
+            flows: Vec::new(),
+            free: Vec::new(),
+            wheel: Wheel::new(quiet),
+            clock: 0,
+            behind: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Meters one packet seen at `timestamp` (nanoseconds since the Unix epoch) and appends the records of flows
+    /// that ended before it: its own predecessor, if it was cut, and some others that are due.
+    #[inline]
+    pub fn packet(&mut self, view: &PacketView, timestamp: u64, out: &mut Vec<FlowRecord>) {
+        self.observe(timestamp);
+        if self.wheel.is_due(self.clock) {
+            self.expire(LOOKED_AT_PER_PACKET, out);
+        }
+        self.counters.packets += 1;
+        self.counters.octets += u64::from(view.octets);
+        let key = FlowKey::of(view);
+        let hash = self.hasher.hash(&key);
+        let flows = &self.flows;
+        match self.indices.find(hash, |&index| flows[index as usize].key == key) {
+            Some(&index) => self.packet_of(index, view, timestamp, out),
+            None => self.begin(key, hash, view, timestamp, out),
+        }
+    }
+
+    /// Takes note that it is `now` (nanoseconds since the Unix epoch, on the packets' clock) and appends records of
+    /// flows that are over. Returns whether more are due: call again once these are taken.
+    pub fn advance(&mut self, now: u64, out: &mut Vec<FlowRecord>) -> bool {
+        self.clock = self.clock.max(now);
+        self.expire(BATCH, out)
+    }
+
+    /// Ends flows, over or not, and appends their records. Returns whether more are left: call again once these are taken.
+    ///
+    /// A flow that is over gets its own reason, any other gets `reason`.
+    pub fn flush(&mut self, reason: FlowEndReason, out: &mut Vec<FlowRecord>) -> bool {
+        for _ in 0..BATCH {
+            let Some((index, _)) = self.wheel.pop_next() else { return false };
+            let flow = &self.flows[index as usize];
+            let reason = if self.clock > self.deadline(flow) { self.reason(flow) } else { reason };
+            self.end(index, reason, out);
+        }
+        !self.is_empty()
+    }
+
+    /// Returns how many flows are kept.
+    pub fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Tells whether no flow is kept.
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+
+    /// Returns what was metered so far.
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    #[inline]
+    fn observe(&mut self, timestamp: u64) {
+        if timestamp >= self.clock {
+            self.clock = timestamp;
+            self.behind = 0;
+        } else if self.clock - timestamp > self.active.saturating_add(self.quiet) {
+            self.behind += 1;
+            if self.behind == BEHIND {
+                self.behind = 0;
+                self.clock = timestamp;
+                self.wheel.rewind(timestamp);
+            }
+        }
+    }
+
+    #[inline]
+    fn packet_of(&mut self, index: u32, view: &PacketView, timestamp: u64, out: &mut Vec<FlowRecord>) {
+        let heeds_end = self.config.end_of_flow.is_some() && view.protocol == protocol::TCP;
+        let flow = &self.flows[index as usize];
+        let over = if timestamp > self.deadline(flow) {
+            Some(self.reason(flow))
+        } else if timestamp.saturating_sub(flow.first) > self.active {
+            Some(FlowEndReason::ActiveTimeout)
+        } else if flow.closing && view.tcp_control_bits & SYN != 0 {
+            Some(FlowEndReason::EndOfFlow)
+        } else {
+            None
+        };
+        if let Some(reason) = over {
+            let key = flow.key;
+            out.push(self.record(index, reason));
+            self.counters.started += 1;
+            // Its place in the wheel is early rather than late.
+            self.flows[index as usize] = Flow::begin(key, view, timestamp);
+        } else {
+            self.flows[index as usize].add(view, timestamp);
+        }
+        if heeds_end {
+            self.heed_end(index, view);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin(
+        &mut self,
+        key: FlowKey,
+        hash: u64,
+        view: &PacketView,
+        timestamp: u64,
+        out: &mut Vec<FlowRecord>,
+    ) {
+        if self.indices.len() >= self.config.max_flows {
+            self.make_room(out);
+        }
+        let flow = Flow::begin(key, view, timestamp);
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.flows[index as usize] = flow;
+                index
+            }
+            None => {
+                self.flows.push(flow);
+                u32::try_from(self.flows.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        let (flows, hasher) = (&self.flows, &self.hasher);
+        self.indices.insert_unique(hash, index, |&other| hasher.hash(&flows[other as usize].key));
+        self.wheel.insert(index, self.deadline(&self.flows[index as usize]));
+        self.counters.started += 1;
+        if self.config.end_of_flow.is_some() && view.protocol == protocol::TCP {
+            self.heed_end(index, view);
+        }
+    }
+
+    /// Brings the deadline nearer after a FIN or RST.
+    fn heed_end(&mut self, index: u32, view: &PacketView) {
+        let flow = &mut self.flows[index as usize];
+        if view.tcp_control_bits & (FIN | RST) != 0 && !flow.closing {
+            flow.closing = true;
+            self.wheel.remove(index);
+            self.wheel.insert(index, self.deadline(&self.flows[index as usize]));
+        }
+    }
+
+    /// Looks at up to `budget` flows whose slot has come; returns whether more are due.
+    #[cold]
+    fn expire(&mut self, budget: usize, out: &mut Vec<FlowRecord>) -> bool {
+        for _ in 0..budget {
+            let Some(index) = self.wheel.pop_due(self.clock) else { return false };
+            let flow = &self.flows[index as usize];
+            let deadline = self.deadline(flow);
+            if self.clock > deadline {
+                self.end(index, self.reason(flow), out);
+            } else {
+                self.wheel.insert(index, deadline);
+            }
+        }
+        true
+    }
+
+    /// Ends the flow that is nearest to its end.
+    #[cold]
+    fn make_room(&mut self, out: &mut Vec<FlowRecord>) {
+        while let Some((index, tick)) = self.wheel.pop_next() {
+            let deadline = self.deadline(&self.flows[index as usize]);
+            if self.wheel.tick_of(deadline) <= tick {
+                return self.end(index, FlowEndReason::LackOfResources, out);
+            }
+            self.wheel.insert(index, deadline);
+        }
+    }
+
+    /// Ends a flow that is no longer in the wheel.
+    fn end(&mut self, index: u32, reason: FlowEndReason, out: &mut Vec<FlowRecord>) {
+        out.push(self.record(index, reason));
+        let hash = self.hasher.hash(&self.flows[index as usize].key);
+        if let Ok(entry) = self.indices.find_entry(hash, |&other| other == index) {
+            entry.remove();
+        }
+        self.free.push(index);
+    }
+
+    /// Until when the flow waits for its next packet.
+    #[inline]
+    const fn deadline(&self, flow: &Flow) -> u64 {
+        flow.last.saturating_add(if flow.closing { self.linger } else { self.quiet })
+    }
+
+    /// Why a flow whose deadline has passed is over.
+    fn reason(&self, flow: &Flow) -> FlowEndReason {
+        if flow.closing {
+            FlowEndReason::EndOfFlow
+        } else if self.config.idle_timeout <= self.config.active_timeout {
+            FlowEndReason::IdleTimeout
+        } else {
+            FlowEndReason::ActiveTimeout
+        }
+    }
+
+    fn record(&mut self, index: u32, end_reason: FlowEndReason) -> FlowRecord {
+        self.counters.ended[end_reason as usize - 1] += 1;
+        let flow = &self.flows[index as usize];
+        let mut record = FlowRecord {
+            class_of_service: flow.class_of_service,
+            tcp_control_bits: flow.tcp_control_bits,
+            minimum_ttl: flow.minimum_ttl,
+            maximum_ttl: flow.maximum_ttl,
+            octets: flow.octets,
+            packets: flow.packets,
+            start_ns: flow.first,
+            end_ns: flow.last,
+            ..FlowRecord::empty(self.config.direction, end_reason)
+        };
+        flow.key.fill(&mut record);
+        record
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

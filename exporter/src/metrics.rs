@@ -1,0 +1,175 @@
+//! The exporter's metrics. Handles are made once; the packet path updates them per batch.
+
+use std::time::Duration;
+
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+
+use crate::export::Class;
+use crate::failover::Failover;
+use crate::metering::{FlowEndReason, Meter};
+use crate::packet::Unparsed;
+
+/// Upper bounds of the failover histogram, in seconds.
+pub const FAILOVER_BUCKETS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Name of the failover histogram.
+pub const FAILOVER_DURATION: &str = "ipfix_exporter_failover_duration_seconds";
+
+/// What the observation thread counts.
+pub struct Observed {
+    packets: Counter,
+    unparsed: [Counter; Unparsed::ALL.len()],
+    flows_active: Gauge,
+    expired: [Counter; FlowEndReason::ALL.len()],
+}
+
+impl Observed {
+    /// Returns the handles for the source called `interface`.
+    pub fn new(interface: &str) -> Self {
+        describe_counter!("ipfix_exporter_packets_captured_total", "Packets read from the source");
+        describe_counter!("ipfix_exporter_packets_dropped_total", "Packets that were not metered");
+        describe_gauge!("ipfix_exporter_flows_active", "Flows kept at present");
+        describe_counter!("ipfix_exporter_flows_expired_total", "Flows that ended, by flowEndReason");
+        let interface = interface.to_owned();
+        Self {
+            packets: counter!("ipfix_exporter_packets_captured_total", "interface" => interface.clone()),
+            unparsed: Unparsed::ALL.map(|reason| {
+                counter!("ipfix_exporter_packets_dropped_total", "interface" => interface.clone(),
+                    "stage" => "parse", "reason" => reason.label())
+            }),
+            flows_active: gauge!("ipfix_exporter_flows_active"),
+            expired: FlowEndReason::ALL
+                .map(|reason| counter!("ipfix_exporter_flows_expired_total", "reason" => reason.label())),
+        }
+    }
+
+    /// Takes over the figures of `meter`.
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    pub fn update(&self, meter: &Meter) {
+        let counters = meter.counters();
+        let unparsed: u64 = Unparsed::ALL.map(|reason| meter.unparsed(reason)).iter().sum();
+        self.packets.absolute(counters.packets + unparsed);
+        for (counter, reason) in self.unparsed.iter().zip(Unparsed::ALL) {
+            counter.absolute(meter.unparsed(reason));
+        }
+        self.flows_active.set(meter.active_flows() as f64);
+        for (counter, reason) in self.expired.iter().zip(FlowEndReason::ALL) {
+            counter.absolute(counters.ended(reason));
+        }
+    }
+}
+
+/// What the driver counts. The books balance: metered = covered + sent (classes that may lose) + abandoned +
+/// dropped + buffered.
+pub struct Exported {
+    metered: Counter,
+    exported: Counter,
+    resent: Counter,
+    covered: Counter,
+    abandoned: Counter,
+    dropped: Counter,
+    buffered_records: Gauge,
+    buffered_bytes: Gauge,
+    window_bytes: Gauge,
+    collector_connected: Gauge,
+    registrar_connected: Gauge,
+    failover_duration: Histogram,
+    cookies: [Counter; 2],
+}
+
+impl Exported {
+    /// Returns the handles of an exporter whose records go with `class`, and which keeps `capacity` octets of them.
+    pub fn new(class: Class, capacity: usize) -> Self {
+        describe();
+        let class = class.name();
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        gauge!("ipfix_exporter_buffer_capacity_bytes").set(capacity as f64);
+        Self {
+            metered: counter!("ipfix_exporter_records_metered_total", "class" => class),
+            exported: counter!("ipfix_exporter_records_exported_total", "class" => class),
+            resent: counter!("ipfix_exporter_resent_records_total"),
+            covered: counter!("ipfix_exporter_records_covered_total"),
+            abandoned: counter!("ipfix_exporter_records_abandoned_total", "class" => class, "reason" => "transport"),
+            dropped: counter!("ipfix_exporter_records_dropped_total", "class" => class, "reason" => "buffer_full"),
+            buffered_records: gauge!("ipfix_exporter_buffered_records"),
+            buffered_bytes: gauge!("ipfix_exporter_buffered_bytes"),
+            window_bytes: gauge!("ipfix_exporter_window_bytes"),
+            collector_connected: gauge!("ipfix_exporter_collector_connected"),
+            registrar_connected: gauge!("ipfix_exporter_registrar_connected"),
+            failover_duration: histogram!(FAILOVER_DURATION),
+            cookies: ["accepted", "refused"]
+                .map(|result| counter!("ipfix_exporter_cookies_received_total", "result" => result)),
+        }
+    }
+
+    /// Takes over the machine's books and the state of the links.
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    pub fn update(&self, failover: &Failover, collector: bool, registrar: bool) {
+        let books = failover.books();
+        self.metered.absolute(books.metered);
+        self.exported.absolute(books.exported);
+        self.resent.absolute(books.resent);
+        self.covered.absolute(books.covered);
+        self.abandoned.absolute(books.abandoned);
+        self.dropped.absolute(books.dropped);
+        self.buffered_records.set(books.waiting as f64);
+        self.buffered_bytes.set(books.waiting_octets as f64);
+        let window = failover.window();
+        self.window_bytes.set(if window == u64::MAX { 0.0 } else { window as f64 });
+        self.collector_connected.set(f64::from(u8::from(collector)));
+        self.registrar_connected.set(f64::from(u8::from(registrar)));
+    }
+
+    /// Counts a failover by the sign of loss.
+    pub fn failover(&self, reason: &'static str) {
+        counter!("ipfix_exporter_failovers_total", "reason" => reason).increment(1);
+    }
+
+    /// Counts a cookie.
+    pub fn cookie(&self, accepted: bool) {
+        self.cookies[usize::from(!accepted)].increment(1);
+    }
+
+    /// Records how long the exporter was without a collector.
+    pub fn failed_over(&self, after: Duration) {
+        self.failover_duration.record(after.as_secs_f64());
+    }
+}
+
+/// Names the collector in use in the one series with its identifiers.
+pub fn collector_info(pe: &str, address: &str, connected: bool) {
+    let value = if connected { 1.0 } else { 0.0 };
+    gauge!("ipfix_exporter_collector_info", "pe_id" => pe.to_owned(), "address" => address.to_owned()).set(value);
+}
+
+fn describe() {
+    describe_counter!("ipfix_exporter_records_metered_total", "Flow records given to the exporting process");
+    describe_counter!(
+        "ipfix_exporter_records_exported_total",
+        "Flow records in messages given to the transport, repeats included"
+    );
+    describe_counter!("ipfix_exporter_resent_records_total", "Flow records sent again after a failover");
+    describe_counter!("ipfix_exporter_records_covered_total", "Flow records a collector has on disk");
+    describe_counter!(
+        "ipfix_exporter_records_abandoned_total",
+        "Flow records given up by PR-SCTP before the collector acknowledged them"
+    );
+    describe_counter!("ipfix_exporter_records_dropped_total", "Flow records dropped before they were sent");
+    describe_gauge!("ipfix_exporter_buffered_records", "Flow records no collector has on disk yet");
+    describe_gauge!("ipfix_exporter_buffered_bytes", Unit::Bytes, "Octets of the buffered records");
+    describe_gauge!("ipfix_exporter_buffer_capacity_bytes", Unit::Bytes, "Octets the buffer takes at most");
+    describe_gauge!("ipfix_exporter_window_bytes", Unit::Bytes, "Octets that may be sent and not yet on disk");
+    describe_gauge!("ipfix_exporter_collector_connected", "1 while a collector is connected");
+    describe_gauge!("ipfix_exporter_registrar_connected", "1 while a registrar answers");
+    describe_gauge!("ipfix_exporter_collector_info", "1 for the collector in use");
+    describe_counter!("ipfix_exporter_failovers_total", "Moves to another collector after a sign of loss");
+    describe_counter!("ipfix_exporter_cookies_received_total", "Cookies received from collectors");
+    describe_histogram!(
+        FAILOVER_DURATION,
+        Unit::Seconds,
+        "From the sign of loss to the first record sent to the next collector"
+    );
+}

@@ -1,0 +1,251 @@
+//! The observation point's thread: packets to batches of encoded flow records.
+//!
+//! It owns source, meter and encoder, and shares nothing with the rest but the channel its batches
+//! go through. A capture file is not read on while the channel is full; nothing is dropped then.
+#![expect(clippy::disallowed_methods, reason = "driver: paces a replay by the clock")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::capture::{CaptureError, PacketSource};
+use crate::config::Speed;
+use crate::export::{FlowEncoder, FlowTemplate};
+use crate::metering::{FlowEndReason, FlowRecord, Meter};
+use crate::metrics::Observed;
+
+/// Records of a batch at most, unless one packet ends more flows.
+const BATCH: usize = 256;
+/// Batches that wait for the driver at most; some 100 octets a record.
+const CHANNEL: usize = 32;
+/// Packets between two looks at the stop signal where no pace is kept.
+const STRIDE: u32 = 1024;
+/// How long the records of a slow replay wait for their batch to fill.
+const LINGER: Duration = Duration::from_millis(20);
+
+/// Flow records in the order in which their flows ended, encoded.
+#[derive(Debug, Default)]
+pub struct Batch {
+    octets: Vec<u8>,
+    records: Vec<(FlowTemplate, usize)>,
+}
+
+impl Batch {
+    /// Encodes `flow` at the end.
+    pub fn push(&mut self, encoder: &FlowEncoder, flow: &FlowRecord) {
+        let template = encoder.encode(flow, &mut self.octets);
+        self.records.push((template, self.octets.len()));
+    }
+
+    /// Returns the records with their templates.
+    pub fn iter(&self) -> impl Iterator<Item = (FlowTemplate, &[u8])> {
+        let mut begin = 0;
+        self.records.iter().map(move |&(template, end)| {
+            let record = &self.octets[begin..end];
+            begin = end;
+            (template, record)
+        })
+    }
+
+    /// Returns how many there are.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Tells whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+}
+
+/// What the thread tells the driver.
+#[derive(Debug)]
+pub enum Observation {
+    /// Flows ended.
+    Flows(Batch),
+    /// The last message: the source ended, was damaged from some octet on, or was stopped.
+    End(Result<(), CaptureError>),
+}
+
+/// The running thread. Dropping it stops the source; flows still kept are ended and sent.
+#[derive(Debug)]
+pub struct Observer {
+    stop: Option<std::sync::mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    packets: Arc<AtomicU64>,
+    /// Batches in order, then the end.
+    pub observations: mpsc::Receiver<Observation>,
+}
+
+impl Observer {
+    /// Starts the thread.
+    ///
+    /// Fails when the operating system gives no thread.
+    pub fn start(
+        source: impl PacketSource + Send + 'static,
+        meter: Meter,
+        speed: Speed,
+        metrics: Observed,
+    ) -> std::io::Result<Self> {
+        let (stop, stopped) = std::sync::mpsc::channel();
+        let (sender, observations) = mpsc::channel(CHANNEL);
+        let packets = Arc::new(AtomicU64::new(0));
+        let point = ObservationPoint {
+            meter,
+            encoder: FlowEncoder::new(),
+            flows: Vec::with_capacity(BATCH),
+            batch: Batch::default(),
+            sender,
+            pace: Pace { speed, stopped, begin: None, unchecked: 0 },
+            metrics,
+            packets: Arc::clone(&packets),
+        };
+        let thread = thread::Builder::new().name("observation".into()).spawn(move || point.run(source))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread), packets, observations })
+    }
+
+    /// Returns how many packets were metered up to the last batch.
+    pub fn packets(&self) -> u64 {
+        self.packets.load(Ordering::Relaxed)
+    }
+
+    /// Stops the source. The flows still kept follow, then the end.
+    pub fn stop(&mut self) {
+        self.stop = None;
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        self.stop();
+        self.observations.close();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct ObservationPoint {
+    meter: Meter,
+    encoder: FlowEncoder,
+    flows: Vec<FlowRecord>,
+    batch: Batch,
+    sender: mpsc::Sender<Observation>,
+    pace: Pace,
+    metrics: Observed,
+    packets: Arc<AtomicU64>,
+}
+
+/// The driver is gone.
+struct Abandoned;
+
+impl ObservationPoint {
+    fn run(mut self, source: impl PacketSource) {
+        let result = match self.observe(source) {
+            Ok(result) => result,
+            Err(Abandoned) => return,
+        };
+        while self.meter.flush(FlowEndReason::ForcedEnd, &mut self.flows) {
+            if self.deliver().is_err() {
+                return;
+            }
+        }
+        if self.deliver().is_ok() {
+            let _ = self.sender.blocking_send(Observation::End(result));
+        }
+    }
+
+    fn observe(&mut self, mut source: impl PacketSource) -> Result<Result<(), CaptureError>, Abandoned> {
+        loop {
+            let packet = match source.next_packet() {
+                Ok(Some(packet)) => packet,
+                Ok(None) => return Ok(Ok(())),
+                Err(error) => return Ok(Err(error)),
+            };
+            match self.pace.wait_for(packet.timestamp, !self.batch.is_empty()) {
+                Wait::Due => {}
+                Wait::Stopped => return Ok(Ok(())),
+                Wait::Long => {
+                    self.deliver()?;
+                    if let Wait::Stopped = self.pace.wait_for(packet.timestamp, false) {
+                        return Ok(Ok(()));
+                    }
+                }
+            }
+            self.meter.packet(&packet, &mut self.flows);
+            if !self.flows.is_empty() {
+                self.encode();
+                if self.batch.len() >= BATCH {
+                    self.deliver()?;
+                }
+            }
+        }
+    }
+
+    fn encode(&mut self) {
+        for flow in self.flows.drain(..) {
+            self.batch.push(&self.encoder, &flow);
+        }
+    }
+
+    /// Sends what there is; waits while the driver has enough.
+    fn deliver(&mut self) -> Result<(), Abandoned> {
+        self.encode();
+        self.metrics.update(&self.meter);
+        self.packets.store(self.meter.counters().packets, Ordering::Relaxed);
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::take(&mut self.batch);
+        self.sender.blocking_send(Observation::Flows(batch)).map_err(|_| Abandoned)
+    }
+}
+
+/// Keeps a replay at its speed and hears the stop signal.
+struct Pace {
+    speed: Speed,
+    stopped: Receiver<()>,
+    /// When the first packet was due, and its time in the capture.
+    begin: Option<(Instant, u64)>,
+    unchecked: u32,
+}
+
+enum Wait {
+    Due,
+    /// There is time to send what waits first.
+    Long,
+    Stopped,
+}
+
+impl Pace {
+    /// Waits until the packet at `timestamp` is due; not longer than [`LINGER`] if something waits to be sent.
+    fn wait_for(&mut self, timestamp: u64, waiting: bool) -> Wait {
+        let begin = *self.begin.get_or_insert_with(|| (Instant::now(), timestamp));
+        let since = Duration::from_nanos(timestamp.saturating_sub(begin.1));
+        let Some(offset) = self.speed.wall_clock(since) else { return self.unpaced() };
+        let delay = offset.saturating_sub(begin.0.elapsed());
+        if delay.is_zero() {
+            return self.unpaced();
+        }
+        let longest = if waiting { LINGER } else { Duration::MAX };
+        match self.stopped.recv_timeout(delay.min(longest)) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => Wait::Stopped,
+            Err(RecvTimeoutError::Timeout) if delay > longest => Wait::Long,
+            Err(RecvTimeoutError::Timeout) => Wait::Due,
+        }
+    }
+
+    fn unpaced(&mut self) -> Wait {
+        self.unchecked += 1;
+        if self.unchecked < STRIDE {
+            return Wait::Due;
+        }
+        self.unchecked = 0;
+        let stopped = !matches!(self.stopped.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty));
+        if stopped { Wait::Stopped } else { Wait::Due }
+    }
+}
