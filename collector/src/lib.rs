@@ -89,11 +89,6 @@ pub enum Command {
     },
 }
 
-/// Runs the command line `arguments`, the first of which is the name of the program.
-pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    service::main_from::<Collector>(arguments)
-}
-
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let cause = error.root_cause().downcast_ref::<std::io::Error>();
     cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
