@@ -218,6 +218,59 @@ async fn a_plain_stream_over_tcp_is_written_without_identity() {
 }
 
 #[tokio::test]
+async fn cookies_come_back_on_the_tcp_connection_that_asked_for_them() {
+    let directory = Directory::new();
+    let collector = Collector::start(&directory, address(), &(output(&directory) + &pool(&directory)));
+    let mut exporter = Exporter::connect_tcp(&collector).await;
+    exporter.flows.session(40);
+    exporter.flows.flows(40..1_000);
+    exporter.send().await;
+    exporter.wait_for(40..1_000).await;
+    assert_eq!(read(&directory.path("flows.jsonl")), lines(40..1_000, true));
+}
+
+#[tokio::test]
+async fn a_second_association_goes_on_where_the_first_was_aborted() {
+    let directory = Directory::new();
+    let mut collector = Collector::start(&directory, address(), &(output(&directory) + &pool(&directory)));
+    let mut first = Exporter::connect(&collector).await;
+    first.flows.session(0);
+    first.flows.flows(0..500);
+    first.send().await;
+    first.wait_for(0..500).await;
+    first.association.abort();
+    collector.wait_for("exporter gone");
+    assert_eq!(collector.metric("ipfix_collector_templates"), 0.0, "templates end with their session");
+    let mut second = Exporter::connect(&collector).await;
+    second.flows.session(400);
+    second.flows.flows(400..600);
+    second.send().await;
+    second.wait_for(400..600).await;
+    assert_eq!(
+        (second.covered.range_count(), second.covered.count()),
+        (1, 200),
+        "only what this session carried"
+    );
+    assert_eq!(read(&directory.path("flows.jsonl")), lines(0..600, true));
+    assert_eq!(collector.metric("ipfix_collector_duplicates_suppressed_total"), 100.0);
+}
+
+#[tokio::test]
+async fn an_association_too_many_is_aborted() {
+    let directory = Directory::new();
+    let config = output(&directory) + &pool(&directory);
+    let collector = Collector::start_with(&directory, address(), "max-associations = 1\n", &config);
+    let mut first = Exporter::connect(&collector).await;
+    first.flows.session(0);
+    first.flows.flows(0..1);
+    first.send().await;
+    first.wait_for(0..1).await;
+    let mut second = Exporter::connect(&collector).await;
+    assert!(matches!(second.wait_for_end().await, LossReason::PeerAborted(_)));
+    assert_eq!(collector.metric("ipfix_collector_associations_refused_total"), 1.0);
+}
+
+#[tokio::test]
 async fn records_without_a_template_go_to_the_dead_letters_and_the_rest_goes_on() {
     let directory = Directory::new();
     let collector = Collector::start(&directory, address(), &(output(&directory) + &pool(&directory)));

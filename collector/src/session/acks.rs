@@ -160,6 +160,12 @@ impl Acks {
         Some(Cookie { incarnation: signer.incarnation, state: self.state, entries }.encode(&signer.keys))
     }
 
+    /// The last cookie was not sent.
+    pub(crate) fn repeat(&mut self) {
+        self.told = 0;
+        self.schedule.handle_news(self.is_uncovered());
+    }
+
     /// Forgets the session's numbers, as after an association restart.
     pub(crate) fn restart(&mut self) {
         self.waiting.iter_mut().for_each(|waiting| waiting.numbers.clear());

@@ -211,15 +211,17 @@ impl Session {
         }
     }
 
-    fn send(&self, cookie: Vec<u8>) {
+    fn send(&mut self, cookie: Vec<u8>) {
         let message = wire::Message::Cookie(wire::asap::cookie::Cookie { cookie, unknown: Vec::new() });
-        match message.to_octets() {
-            // A full send queue means that the exporter does not read: the next cookie tells the same and more.
-            Ok(octets) => match self.association.try_send(MsgOut::new(Ppid::ASAP, octets)) {
-                Ok(()) => self.metrics.cookies.increment(1),
-                Err(error) => debug!(peer = %self.association.peer(), %error, "cookie not sent"),
-            },
-            Err(error) => debug!(%error, "cookie not encoded"),
+        // A cookie of at most 32 KiB fits its message.
+        let Ok(octets) = message.to_octets() else { return };
+        match self.association.try_send(MsgOut::new(Ppid::ASAP, octets)) {
+            Ok(()) => self.metrics.cookies.increment(1),
+            Err(error) => {
+                // The exporter does not read, or is gone: another cookie will tell the same.
+                debug!(peer = %self.association.peer(), %error, "cookie not sent");
+                self.acks.repeat();
+            }
         }
     }
 

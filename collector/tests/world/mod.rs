@@ -14,7 +14,7 @@ use delivery::cookie::{Cookie, State};
 use delivery::{Epoch, KeyRing, Ledger, RangeSet, Series, SessionRecord, session_record};
 use ipfix::{ExportingConfig, ExportingSession, FieldSpecifier, RecordWriter, TemplateRecord};
 use rserpool_proto::wire;
-use transport::{Association, Endpoint, EndpointConfig, Event, LossReason, MsgOut, PeerAddress, Ppid};
+use transport::{Association, Endpoint, EndpointConfig, Event, LossReason, MsgOut, PeerAddress, Ppid, tcp};
 
 /// Nothing here takes so long on any machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -66,17 +66,22 @@ impl Collector {
     /// Starts a collector at `address` with the files of `directory` and waits until it listens on SCTP and TCP.
     /// `more` is appended to its configuration.
     pub(crate) fn start(directory: &Directory, address: Ipv4Addr, more: &str) -> Self {
-        let mut collector = Self::spawn(directory, address, more);
+        Self::start_with(directory, address, "", more)
+    }
+
+    /// As `start`; `listen` is appended to the section `[listen]`.
+    pub(crate) fn start_with(directory: &Directory, address: Ipv4Addr, listen: &str, more: &str) -> Self {
+        let mut collector = Self::spawn(directory, address, listen, more);
         collector.wait_for("listening for IPFIX");
         collector.wait_for("listening for IPFIX");
         collector
     }
 
-    fn spawn(directory: &Directory, address: Ipv4Addr, more: &str) -> Self {
+    fn spawn(directory: &Directory, address: Ipv4Addr, listen: &str, more: &str) -> Self {
         let config = directory.path("collector.toml");
         let state = directory.0.display();
         let text = format!(
-            "[listen]\nipfix = [\"{address}:4739\"]\nipfix-tcp = [\"{address}:4739\"]\n\
+            "[listen]\nipfix = [\"{address}:4739\"]\nipfix-tcp = [\"{address}:4739\"]\n{listen}\
              [state]\ndirectory = \"{state}\"\n[http]\nlisten = \"{address}:9381\"\n{more}"
         );
         fs::write(&config, text).unwrap();
@@ -252,13 +257,21 @@ pub(crate) struct Exporter {
     pub(crate) covered: RangeSet,
     pub(crate) state: Option<State>,
     pub(crate) cookies: usize,
-    _endpoint: Endpoint,
+    _endpoint: Option<Endpoint>,
 }
 
 impl Exporter {
     pub(crate) async fn connect(collector: &Collector) -> Self {
         let endpoint = Endpoint::bind(EndpointConfig::new(IpAddr::V4(address()))).unwrap();
         let association = endpoint.connect(collector.sctp()).await.unwrap();
+        Self::new(association, Some(endpoint))
+    }
+
+    pub(crate) async fn connect_tcp(collector: &Collector) -> Self {
+        Self::new(tcp::connect(collector.tcp(), tcp::Options::default()).await.unwrap(), None)
+    }
+
+    fn new(association: Association, endpoint: Option<Endpoint>) -> Self {
         let covered = RangeSet::new();
         Self { association, flows: Flows::new(), covered, state: None, cookies: 0, _endpoint: endpoint }
     }
