@@ -91,7 +91,7 @@ fn collect(failover: &mut Failover, now: Instant) -> (Vec<Transmit>, Vec<String>
     let (mut messages, mut seen) = (Vec::new(), Seen::default());
     while let Some(message) = failover.poll_transmit(now, EXPORT_TIME) {
         let summary = session.decode(message.stream, &message.octets, &mut seen).unwrap();
-        assert_eq!(summary.records_lost, 0);
+        assert_eq!(summary.lost, 0);
         messages.push(message);
     }
     (messages, seen.0)
