@@ -113,6 +113,8 @@ pub(crate) struct Peer {
     stalled: bool,
     peer_closing: bool,
     held_shutdown: Option<Vec<u8>>,
+    /// The last SHUTDOWN or SHUTDOWN ACK, and when it left.
+    closing: Option<(Vec<u8>, Instant)>,
     restarted: bool,
     figures_due: Instant,
     end: Option<End>,
@@ -149,6 +151,7 @@ impl Peer {
             stalled: false,
             peer_closing: false,
             held_shutdown: None,
+            closing: None,
             restarted: false,
             figures_due: now,
             end: None,
@@ -290,6 +293,13 @@ impl Peer {
         if now >= self.heard + profile.silence {
             self.end.get_or_insert(End::Lost(LossReason::Silent(profile.silence)));
         }
+        // RFC 9260 section 6.3.3 caps the back-off at RTO.Max; dcsctp's T2-shutdown has no cap.
+        if let Some((packet, sent)) = &mut self.closing
+            && now >= *sent + profile.rto_max
+        {
+            *sent = now;
+            out.packets.push((self.remote, packet.clone()));
+        }
         if let Some(trouble) = &mut self.trouble
             && now >= trouble.next_probe
             && self.peer_tag != 0
@@ -369,6 +379,9 @@ impl Peer {
                     if !matches!(kind, Some(chunk::INIT | chunk::INIT_ACK)) {
                         self.peer_tag = packet::u32_at(&packet, 4).unwrap_or(self.peer_tag);
                     }
+                    if matches!(kind, Some(chunk::SHUTDOWN | chunk::SHUTDOWN_ACK)) {
+                        self.closing = Some((packet.clone(), now));
+                    }
                     out.push(self.remote, packet, now);
                 }
                 SocketEvent::OnConnected() => self.connected(),
@@ -422,6 +435,7 @@ impl Peer {
         }
         self.restarted = true;
         self.held_shutdown = None;
+        self.closing = None;
         self.link.push(Event::Restarted);
     }
 
@@ -557,7 +571,8 @@ impl Peer {
         };
         let probe = self.trouble.as_ref().map(|trouble| trouble.next_probe);
         let probe = probe.filter(|_| matches!(self.stage, Stage::Up));
-        [socket, Some(liveness), probe].into_iter().flatten().min()
+        let closing = self.closing.as_ref().map(|(_, sent)| *sent + profile.rto_max);
+        [socket, Some(liveness), probe, closing].into_iter().flatten().min()
     }
 }
 

@@ -23,6 +23,7 @@ macro_rules! contract {
                 an_abort_is_seen_as_lost,
                 a_dropped_association_is_seen_as_lost,
                 every_token_gets_one_outcome,
+                a_loss_tells_the_outcome_of_every_token_first,
                 lost_is_repeated,
                 recv_can_be_cancelled,
             );

@@ -265,6 +265,29 @@ pub(crate) async fn every_token_gets_one_outcome(pair: Pair) {
     assert_eq!(a.status().send_queue, 0, "everything is released once the outcomes are read");
 }
 
+pub(crate) async fn a_loss_tells_the_outcome_of_every_token_first(pair: Pair) {
+    let Pair { mut a, b, .. } = pair;
+    let mut accepted = 0;
+    while a
+        .try_send(MsgOut { token: Some(Token(accepted)), ..reliable(0, ipfix(20_000, 0)) })
+        .map(|()| accepted += 1)
+        .is_ok()
+    {}
+    b.abort();
+    let (events, _) = rest(&mut a).await;
+    let mut told: Vec<u64> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Sent { token, outcome: Outcome::Delivered | Outcome::Unknown } => Some(token.0),
+            _ => None,
+        })
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told, (0..accepted).collect::<Vec<_>>());
+    let status = a.status();
+    assert_eq!((status.send_queue, status.unacknowledged), (0, 0));
+}
+
 pub(crate) async fn lost_is_repeated(pair: Pair) {
     let Pair { a, mut b, .. } = pair;
     drop(a);
