@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use delivery::ack_watch::{Expectation, Failure};
 use delivery::audit::Audit;
 use delivery::retention::Mark;
-use delivery::{Epoch, KeyRing, Ledger, Series};
+use delivery::{Epoch, Identity, KeyRing, Ledger, Series};
 use simnet::{Agenda, Ladder, Link, Random};
 
-use crate::collector::{Collector, Item, Message, Sync, flow};
+use crate::collector::{Collector, Item, Letter, Message, Sync, flow};
 use crate::exporter::Exporter;
 use crate::milliseconds;
 
@@ -43,6 +43,8 @@ pub(crate) struct Options {
     pub(crate) sync_interval: Duration,
     /// Collectors send no cookies.
     pub(crate) foreign: bool,
+    /// Of 1,000 messages without a session record so many are malformed.
+    pub(crate) spoiled: u64,
 }
 
 impl Default for Options {
@@ -61,6 +63,7 @@ impl Default for Options {
             link: Link::new(milliseconds(5)),
             sync_interval: milliseconds(150),
             foreign: false,
+            spoiled: 0,
         }
     }
 }
@@ -104,6 +107,7 @@ enum Event {
     Message { association: u64, message: Message, mark: Option<Mark> },
     TransportAcknowledged { association: u64, mark: Mark },
     Cookie { association: u64, octets: Vec<u8> },
+    LetterWritten { collector: usize, incarnation: u64, letter: Letter },
     SyncStart { collector: usize, incarnation: u64 },
     DataSynced { collector: usize, incarnation: u64, sync: Sync },
     SidecarSynced { collector: usize, incarnation: u64, sync: Sync },
@@ -134,6 +138,9 @@ pub(crate) struct Outcome {
     pub(crate) repeats: u64,
     pub(crate) lost_unsynced: u64,
     pub(crate) dropped: u64,
+    pub(crate) spoiled: u64,
+    /// Records that are nowhere but in dead-letter files.
+    pub(crate) refused: u64,
 }
 
 impl AddAssign for Outcome {
@@ -146,6 +153,8 @@ impl AddAssign for Outcome {
         self.repeats += other.repeats;
         self.lost_unsynced += other.lost_unsynced;
         self.dropped += other.dropped;
+        self.spoiled += other.spoiled;
+        self.refused += other.refused;
     }
 }
 
@@ -164,6 +173,7 @@ pub(crate) struct World {
     links: Vec<Link>,
     cut_until: Vec<Instant>,
     stalled_until: Vec<Instant>,
+    letters_until: Vec<Instant>,
     quarantined_until: Vec<Instant>,
     /// When the last fault ends.
     quiet_at: Instant,
@@ -189,6 +199,7 @@ impl World {
             links: vec![options.link.clone(); pool],
             cut_until: vec![start; pool],
             stalled_until: vec![start; pool],
+            letters_until: vec![start; pool],
             quarantined_until: vec![start; pool],
             quiet_at: start,
             metered: 0,
@@ -228,6 +239,7 @@ impl World {
             restored: if random.chance(20) { 1 + random.below(100) } else { 0 },
             link,
             sync_interval: random.between(milliseconds(20), milliseconds(400)),
+            spoiled: if random.chance(30) { 1 + random.below(30) } else { 0 },
             ..Options::default()
         };
         let pool = options.collectors as u64;
@@ -345,18 +357,23 @@ impl World {
                 }
             }
             Event::Cookie { association, octets } => self.cookie(association, &octets),
+            Event::LetterWritten { collector, incarnation, letter } => {
+                if self.collectors[collector].incarnation() == Some(incarnation) {
+                    self.collectors[collector].letter_written(&letter);
+                }
+            }
             Event::SyncStart { collector, incarnation } => self.start_sync(collector, incarnation),
             Event::DataSynced { collector, incarnation, sync } => {
                 if self.collectors[collector].incarnation() == Some(incarnation) {
-                    self.collectors[collector].data_synced(&sync);
+                    self.collectors[collector].data_synced(sync);
                     let took = self.random.between(milliseconds(1), milliseconds(20));
                     self.agenda.add(self.now + took, Event::SidecarSynced { collector, incarnation, sync });
                 }
             }
             Event::SidecarSynced { collector, incarnation, sync } => {
                 if self.collectors[collector].incarnation() == Some(incarnation) {
-                    self.collectors[collector].sidecar_synced(&sync);
-                    self.note(collector, format!("durable: {} more", sync.batch.count()));
+                    self.collectors[collector].sidecar_synced(sync);
+                    self.note(collector, format!("durable: {} more", sync.records));
                     let next = self.now + self.options.sync_interval;
                     self.agenda.add(next, Event::SyncStart { collector, incarnation });
                 }
@@ -563,7 +580,10 @@ impl World {
         let messages = self.exporter.messages(self.now);
         let mark = self.exporter.mark();
         let last = messages.len();
-        for (at, message) in messages.into_iter().enumerate() {
+        for (at, mut message) in messages.into_iter().enumerate() {
+            message.spoiled = self.options.spoiled > 0
+                && message.is_data_only()
+                && self.random.below(1_000) < self.options.spoiled;
             // The mark is about everything handed out, so it goes with the last message.
             let mark = mark.filter(|_| self.options.foreign && at + 1 == last);
             self.trace("exporter", &name(collector), &describe(&message));
@@ -576,7 +596,14 @@ impl World {
     fn message(&mut self, association: u64, message: &Message, mark: Option<Mark>) {
         let Association { collector, incarnation, collector_up, .. } = self.associations[index(association)];
         if collector_up && incarnation.is_some() && self.collectors[collector].incarnation() == incarnation {
-            self.collectors[collector].handle_message(self.now, association, LEDGER, message);
+            let letter = self.collectors[collector].handle_message(self.now, association, LEDGER, message);
+            if let (Some(letter), Some(incarnation)) = (letter, incarnation) {
+                self.outcome.spoiled += 1;
+                // One thread writes them, in order.
+                let written = self.letters_until[collector].max(self.now) + milliseconds(30);
+                self.letters_until[collector] = written;
+                self.agenda.add(written, Event::LetterWritten { collector, incarnation, letter });
+            }
             if let Some(mark) = mark {
                 let link = &mut self.associations[index(association)].to_exporter;
                 let arrival = link.ordered(self.now, &mut self.random);
@@ -627,11 +654,19 @@ impl World {
         }
         let expected: Vec<(Series, Range<u64>)> =
             self.exporter.retention.issued().map(|(series, end)| (series, 0..end)).collect();
-        let missing = expected.iter().flat_map(|(series, range)| all.missing(*series, range.clone()));
-        let missing: u64 = missing.map(|range| range.end - range.start).sum();
-        assert!(missing <= counts.dropped, "{missing} records missing, {} dropped", counts.dropped);
         assert_eq!(all.unexpected(&expected), 0);
-        assert_eq!(all.seen().count() + missing, self.metered);
+        let missing = expected.iter().flat_map(|(series, range)| {
+            let ranges = all.missing(*series, range.clone());
+            ranges.into_iter().flatten().map(|number| series.identity(number))
+        });
+        let in_letters = |&identity: &Identity| {
+            self.collectors.iter().any(|collector| collector.disk.letters.contains(identity))
+        };
+        let (refused, missing): (Vec<_>, Vec<_>) = missing.partition(in_letters);
+        let (refused, missing) = (refused.len() as u64, missing.len() as u64);
+        assert!(missing <= counts.dropped, "{missing} records missing, {} dropped", counts.dropped);
+        assert_eq!(all.seen().count() + refused + missing, self.metered);
+        self.outcome.refused = refused;
         self.outcome.records = self.metered;
         self.outcome.replayed = counts.replayed;
         self.outcome.dropped = counts.dropped;
@@ -664,7 +699,8 @@ impl Event {
             | Self::TransportAcknowledged { .. }
             | Self::Cookie { .. } => Some(0),
             Self::LostAtCollector { association } | Self::Message { association, .. } => of(association),
-            Self::SyncStart { collector, .. }
+            Self::LetterWritten { collector, .. }
+            | Self::SyncStart { collector, .. }
             | Self::DataSynced { collector, .. }
             | Self::SidecarSynced { collector, .. } => Some(collector + 1),
         }
