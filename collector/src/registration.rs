@@ -14,9 +14,9 @@ use rserpool::{
 };
 use rserpool_proto::InvalidPoolHandle;
 use service::Condition;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
-use tracing::{info, warn};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use transport::Endpoint;
 
 use crate::config::{Config, Pool, Service, Timers};
@@ -26,8 +26,6 @@ use crate::metrics::PoolMetrics;
 const LOAD_INTERVAL: Duration = Duration::from_secs(1);
 /// A change below this share of full load is not told.
 const LOAD_STEP: u32 = u32::MAX / 32;
-/// A registrar not found within this time is worth a line.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// What a deregistration may take.
 const DEREGISTRATION: Duration = Duration::from_secs(2);
 
@@ -82,12 +80,7 @@ impl Registrations {
             let element = PoolElement::spawn(element(pool, handle, config), endpoint.cloned())
                 .map_err(|error| RegistrationError::Config { handle: pool.handle.clone(), error })?;
             let metrics = PoolMetrics::new(&pool.handle);
-            registrations.watching.spawn(watch(
-                pool.handle.clone(),
-                element.state(),
-                Arc::clone(&joined),
-                metrics,
-            ));
+            registrations.watching.spawn(watch(element.state(), Arc::clone(&joined), metrics));
             let capacity = pool.policy.least_used.map(|policy| policy.capacity.into());
             registrations.elements.push(Registered { element, capacity, load: Load::default() });
         }
@@ -182,42 +175,19 @@ impl Joined {
     }
 }
 
-/// Follows one registration: metrics, readiness, and one line when no registrar is found.
-async fn watch(
-    pool: String,
-    mut state: tokio::sync::watch::Receiver<PoolElementState>,
-    joined: Arc<Joined>,
-    metrics: PoolMetrics,
-) {
-    let (mut registered, mut missed) = (false, false);
+/// Follows one registration, for metrics and readiness; the operator's lines come from its driver.
+async fn watch(mut state: watch::Receiver<PoolElementState>, joined: Arc<Joined>, metrics: PoolMetrics) {
+    let mut registered = false;
     loop {
         let is_registered = matches!(*state.borrow_and_update(), PoolElementState::Registered { .. });
-        if is_registered != registered {
-            registered = is_registered;
+        if std::mem::replace(&mut registered, is_registered) != is_registered {
             metrics.registered.set(if registered { 1.0 } else { 0.0 });
             let changes = if registered { &metrics.joined } else { &metrics.left };
             changes.increment(1);
             joined.change(registered);
         }
-        if is_registered && std::mem::take(&mut missed) {
-            info!(pool, "a registrar answers again");
-        }
-        if missed || is_registered {
-            if state.changed().await.is_err() {
-                return;
-            }
-            continue;
-        }
-        match timeout(PATIENCE, state.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return,
-            Err(_) => {
-                missed = true;
-                warn!(
-                    pool,
-                    "no registrar answers, still trying; exporters that are connected are not affected"
-                );
-            }
+        if state.changed().await.is_err() {
+            return;
         }
     }
 }

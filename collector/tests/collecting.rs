@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use delivery::cookie::State;
 use delivery::sidecar::Sidecar;
-use transport::{LossReason, MsgOut, Ppid};
+use transport::{ConnectError, LossReason, MsgOut, Ppid};
 use world::{Collector, Directory, Exporter, Flows, PATIENCE, SERIES, address, lines, output, pool, read};
 
 #[tokio::test]
@@ -265,8 +265,10 @@ async fn an_association_too_many_is_aborted() {
     first.flows.flows(0..1);
     first.send().await;
     first.wait_for(0..1).await;
-    let mut second = Exporter::connect(&collector).await;
-    assert!(matches!(second.wait_for_end().await, LossReason::PeerAborted(_)));
+    match Exporter::try_connect(&collector).await {
+        Ok(mut second) => assert!(matches!(second.wait_for_end().await, LossReason::PeerAborted(_))),
+        Err(error) => assert!(matches!(error, ConnectError::Refused(_)), "{error}"),
+    }
     assert_eq!(collector.metric("ipfix_collector_associations_refused_total"), 1.0);
 }
 

@@ -115,12 +115,12 @@ async fn without_a_registrar_the_collector_serves_says_so_once_and_registers_whe
     exporter.flows.flows(0..10);
     exporter.send().await;
     exporter.wait_for(0..10).await;
-    collector.wait_for("no registrar answers, still trying");
+    collector.wait_for("WARN pool_element{pool=ipfix}: rserpool::driver: no registrar reachable, retrying");
     let mut registrar = Registrar::start(registrar_address).await;
     let mut element = registrar.accept().await;
     register(&mut element).await;
-    collector.wait_for("a registrar answers again");
-    assert_eq!(collector.logged("no registrar answers"), 1);
+    collector.wait_for("rserpool::pool_element: registered");
+    assert_eq!(collector.logged("no registrar reachable"), 1);
     exporter.flows.flows(10..20);
     exporter.send().await;
     exporter.wait_for(0..20).await;

@@ -72,14 +72,18 @@ pub(crate) async fn serve(association: Association, shared: Shared) {
     let mut session = Session { association, decoder, acks, outputs, metrics, transport, signer };
     session.metrics.associations.increment(1);
     info!(%peer, "exporter connected");
-    match session.run(&shutdown).await {
-        Ok(End::Lost(reason)) => info!(%peer, %reason, "exporter gone"),
-        Ok(End::Aborted) => {}
+    let end = session.run(&shutdown).await;
+    match &end {
         Ok(End::Shutdown) => session.leave().await,
         // The collector ends with its output.
         Err(Closed) => session.association.abort(),
+        Ok(End::Lost(_) | End::Aborted) => {}
     }
     session.metrics.associations.decrement(1);
+    drop(session);
+    if let Ok(End::Lost(reason)) = end {
+        info!(%peer, %reason, "exporter gone");
+    }
 }
 
 impl Session {

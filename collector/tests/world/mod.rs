@@ -14,7 +14,9 @@ use delivery::cookie::{Cookie, State};
 use delivery::{Epoch, KeyRing, Ledger, RangeSet, Series, SessionRecord, session_record};
 use ipfix::{ExportingConfig, ExportingSession, FieldSpecifier, RecordWriter, TemplateRecord};
 use rserpool_proto::wire;
-use transport::{Association, Endpoint, EndpointConfig, Event, LossReason, MsgOut, PeerAddress, Ppid, tcp};
+use transport::{
+    Association, ConnectError, Endpoint, EndpointConfig, Event, LossReason, MsgOut, PeerAddress, Ppid, tcp,
+};
 
 /// Nothing here takes so long on any machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -262,9 +264,13 @@ pub(crate) struct Exporter {
 
 impl Exporter {
     pub(crate) async fn connect(collector: &Collector) -> Self {
+        Self::try_connect(collector).await.unwrap()
+    }
+
+    pub(crate) async fn try_connect(collector: &Collector) -> Result<Self, ConnectError> {
         let endpoint = Endpoint::bind(EndpointConfig::new(IpAddr::V4(address()))).unwrap();
-        let association = endpoint.connect(collector.sctp()).await.unwrap();
-        Self::new(association, Some(endpoint))
+        let association = endpoint.connect(collector.sctp()).await?;
+        Ok(Self::new(association, Some(endpoint)))
     }
 
     pub(crate) async fn connect_tcp(collector: &Collector) -> Self {

@@ -367,3 +367,26 @@ async fn the_simulation_cuts_heals_freezes_kills_and_restarts() {
     control.thaw(sim::Side::A);
     assert!(matches!(a.recv().await, Event::Lost(LossReason::PeerAborted(_))));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_association_aborted_right_after_accept_is_lost_or_refused_never_silent() {
+    let (a, b) = (endpoint(), endpoint());
+    let mut listener = b.listen(4739).await.unwrap();
+    let address = listener.local();
+    tokio::spawn(async move {
+        while let Ok(association) = listener.accept().await {
+            drop(association);
+        }
+    });
+    for _ in 0..300 {
+        match a.connect(address).await {
+            Ok(mut association) => {
+                let lost = tokio::time::timeout(Duration::from_secs(10), async {
+                    while !matches!(association.recv().await, Event::Lost(_)) {}
+                });
+                lost.await.expect("the association's end is told");
+            }
+            Err(error) => assert!(matches!(error, ConnectError::Refused(_)), "{error}"),
+        }
+    }
+}

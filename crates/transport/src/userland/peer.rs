@@ -532,13 +532,15 @@ impl Peer {
         self.poll(now, out);
         let reason = match end {
             End::Lost(reason) => reason,
-            End::Connect(error) => {
-                if let Stage::Connecting { reply, .. } = self.stage {
+            End::Connect(error) => match std::mem::replace(&mut self.stage, Stage::Up) {
+                Stage::Connecting { reply, .. } => {
                     // The caller may have gone.
                     let _ = reply.send(Err(error));
+                    return None;
                 }
-                return None;
-            }
+                // COOKIE ACK and ABORT came together: the handle was given out after the refusal was seen.
+                Stage::Accepting(_) | Stage::Up => LossReason::PeerAborted(error.to_string()),
+            },
         };
         let reason = match reason {
             LossReason::Silent(_) | LossReason::Unreachable(_) if self.peer_closing && self.reliable == 0 => {
