@@ -83,12 +83,15 @@ struct Session {
     letter: u64,
 }
 
-/// Runs of records on their way to the writer.
+/// Runs of consecutive numbers.
+type Runs = Vec<(Series, Range<u64>)>;
+
+/// Records on their way to the writer.
 #[derive(Debug)]
 struct Batch {
     session: u64,
     ticket: u64,
-    runs: Vec<(Series, Range<u64>)>,
+    runs: Runs,
 }
 
 /// Octets of a message on their way to the dead-letter file.
@@ -260,14 +263,8 @@ impl Process {
 
 impl Session {
     /// Returns the numbers of the message's records, and those refused before it.
-    #[expect(clippy::type_complexity, reason = "two lists of the same")]
-    fn number(
-        &mut self,
-        now: Instant,
-        ledger: Ledger,
-        message: &Message,
-    ) -> (Vec<(Series, Range<u64>)>, Vec<(Series, Range<u64>)>) {
-        let (mut runs, mut refused): (Vec<(Series, Range<u64>)>, _) = (Vec::new(), Vec::new());
+    fn number(&mut self, now: Instant, ledger: Ledger, message: &Message) -> (Runs, Runs) {
+        let (mut runs, mut refused) = (Runs::new(), Runs::new());
         self.numberings.select(STREAM, message.domain);
         let mut sequence = message.sequence;
         for item in &message.records {
