@@ -52,7 +52,7 @@ pub(crate) enum OpenError {
 pub(crate) struct Jsonl {
     path: PathBuf,
     target: Target,
-    /// Slot in every [`Progress`], if durable.
+    /// Slot in every [`Progress`](super::Progress), if durable.
     slot: Option<usize>,
     options_records: bool,
     /// Where the next octet of `buffer` goes.
@@ -83,7 +83,7 @@ struct Unsynced {
 
 impl Jsonl {
     /// Opens the file and, when it is durable, cuts it to its sidecar; otherwise a torn last line is cut off.
-    /// `slot` is the output's place in every [`Progress`], if it is durable.
+    /// `slot` is the output's place in every [`Progress`](super::Progress), if it is durable.
     pub(crate) fn open(
         path: &Path,
         slot: Option<usize>,
