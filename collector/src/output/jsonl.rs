@@ -5,20 +5,21 @@
 //! A write that fails (disk full) is tried again every second; meanwhile the queue fills and reading stops.
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
-use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use delivery::{Holdings, Series};
+use delivery::journal::Fresh;
+use delivery::{Holdings, Journal, Series};
 use tracing::{info, warn};
 
 use super::queue::{Backlog, Next};
 use super::sidecar::{self, SidecarError};
-use super::{Batch, Progress, RunKind};
+use super::{Batch, RunKind, Session};
 use crate::metrics::OutputMetrics;
 
 /// The longest time news stay unsynced.
@@ -29,8 +30,6 @@ const SYNC_OCTETS: u64 = 8 << 20;
 const WRITE_OCTETS: usize = 256 << 10;
 /// How long a write or sync that failed is left alone.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// Ranges of numbers kept for de-duplication, of all series.
-const MAX_RANGES: usize = 1 << 16;
 /// An idle writer looks up so often.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -53,14 +52,14 @@ pub(crate) enum OpenError {
 pub(crate) struct Jsonl {
     path: PathBuf,
     target: Target,
-    /// Slot in every [`Progress`], if durable.
+    /// Slot in every [`Progress`](super::Progress), if durable.
     slot: Option<usize>,
     options_records: bool,
     /// Where the next octet of `buffer` goes.
     offset: u64,
     buffer: Vec<u8>,
     /// Every record in the file and in `buffer`.
-    held: Holdings,
+    journal: Journal<Session>,
     unsynced: Unsynced,
     /// Cleared while writing fails.
     writable: Arc<AtomicBool>,
@@ -75,18 +74,16 @@ enum Target {
     Standard,
 }
 
-/// What is to be told at the next sync point.
+/// What makes the next sync point due.
 #[derive(Debug, Default)]
 struct Unsynced {
     since: Option<Instant>,
     octets: u64,
-    /// The latest ticket by session; the key is the address of its `Progress`.
-    tickets: HashMap<usize, (Arc<Progress>, u64)>,
 }
 
 impl Jsonl {
     /// Opens the file and, when it is durable, cuts it to its sidecar; otherwise a torn last line is cut off.
-    /// `slot` is the output's place in every [`Progress`], if it is durable.
+    /// `slot` is the output's place in every [`Progress`](super::Progress), if it is durable.
     pub(crate) fn open(
         path: &Path,
         slot: Option<usize>,
@@ -100,7 +97,7 @@ impl Jsonl {
             options_records,
             offset: 0,
             buffer: Vec::with_capacity(WRITE_OCTETS),
-            held: Holdings::new(),
+            journal: Journal::new(Holdings::new()),
             unsynced: Unsynced::default(),
             writable: Arc::new(AtomicBool::new(true)),
             metrics,
@@ -139,7 +136,7 @@ impl Jsonl {
                     "file cut to what was synced"
                 );
                 length = length.min(sidecar.offset);
-                self.held = sidecar.holdings;
+                self.journal = Journal::new(sidecar.holdings);
             }
             None => length = end_of_last_line(&mut file, length).map_err(failed)?,
         }
@@ -151,7 +148,7 @@ impl Jsonl {
             let start = || -> io::Result<()> {
                 file.sync_all()?;
                 sidecar::sync_directory(&self.path)?;
-                sidecar::write(&self.path, length, &self.held)
+                sidecar::write(&self.path, length, self.journal.holdings())
             };
             start().map_err(failed)?;
         }
@@ -210,30 +207,40 @@ impl Jsonl {
         }
         if self.slot.is_some() {
             self.unsynced.since.get_or_insert_with(Instant::now);
-            let entry = self.unsynced.tickets.entry(Arc::as_ptr(&batch.progress).addr());
-            entry.or_insert_with(|| (Arc::clone(&batch.progress), 0)).1 = batch.ticket;
+            self.journal.note(Session(Arc::clone(&batch.progress)), batch.ticket);
+        }
+        if self.journal.limit() {
+            warn!(path = %self.path.display(), "too many ranges of numbers: repeats of earlier records will not be noticed");
         }
     }
 
     fn take_identified(&mut self, series: Series, first: u64, records: u64, text: &[u8]) {
         let numbers = first..first.saturating_add(records);
-        let known =
-            self.held.ranges(series).is_some_and(|held| held.within(numbers.clone()).next().is_some());
-        if !known {
-            self.held.insert_range(series, numbers);
-            self.buffer.extend_from_slice(text);
-            self.metrics.written.increment(records);
-            return;
+        let fresh = match self.journal.take(series, numbers.clone()) {
+            Fresh::All => {
+                self.buffer.extend_from_slice(text);
+                records
+            }
+            Fresh::Only(fresh) => self.take_lines(numbers, text, &fresh),
+        };
+        self.metrics.written.increment(fresh);
+        if fresh < records {
+            self.metrics.duplicates.increment(records - fresh);
+            self.metrics.duplicates_suppressed.increment(records - fresh);
         }
+    }
+
+    /// Appends the lines with these numbers to the buffer; returns how many there are.
+    fn take_lines(&mut self, numbers: Range<u64>, text: &[u8], fresh: &[Range<u64>]) -> u64 {
+        let mut fresh = fresh.iter().cloned().flatten().peekable();
+        let mut taken = 0;
         for (number, line) in numbers.zip(text.split_inclusive(|&octet| octet == b'\n')) {
-            if self.held.insert(series.identity(number)) {
+            if fresh.next_if_eq(&number).is_some() {
                 self.buffer.extend_from_slice(line);
-                self.metrics.written.increment(1);
-            } else {
-                self.metrics.duplicates.increment(1);
-                self.metrics.duplicates_suppressed.increment(1);
+                taken += 1;
             }
         }
+        taken
     }
 
     /// Writes the buffer, again and again until it succeeds; fails where that would not help.
@@ -303,19 +310,15 @@ impl Jsonl {
     fn sync(&mut self) -> io::Result<()> {
         let (Some(slot), Target::Regular(file)) = (self.slot, &self.target) else { return Ok(()) };
         let unsynced = std::mem::take(&mut self.unsynced);
+        let sync_point = self.journal.sync_point();
         if unsynced.octets > 0 {
             file.sync_data()?;
         }
-        if self.held.range_count() > MAX_RANGES {
-            // Far beyond what honest exporters need; better a repeat than a file that takes longer than the interval.
-            warn!(path = %self.path.display(), "too many ranges of numbers: repeats of earlier records will not be noticed");
-            self.held = Holdings::new();
-        }
         if unsynced.since.is_some() {
-            self.insist(|output| sidecar::write(&output.path, output.offset, &output.held));
+            self.insist(|output| sidecar::write(&output.path, output.offset, output.journal.holdings()));
         }
-        for (progress, ticket) in unsynced.tickets.values() {
-            progress.tell(slot, *ticket);
+        for (Session(progress), ticket) in sync_point.tickets() {
+            progress.tell(slot, ticket);
         }
         Ok(())
     }

@@ -2,8 +2,8 @@
 //!
 //! An association task turns messages into a [`Batch`] and pushes it to every output. Batches of a session are numbered
 //! by *tickets*; an output marked durable tells in the session's [`Progress`] up to which ticket everything is synced.
-//! What is de-duplicated by identity is decided by the writer thread alone, against what its own file holds, so that no
-//! lock is shared between associations.
+//! What is de-duplicated by identity is decided by the writer thread alone, against what its own file holds
+//! ([`delivery::journal`]), so that no lock is shared between associations.
 
 mod dead_letter;
 mod jsonl;
@@ -140,6 +140,36 @@ impl Progress {
     }
 }
 
+/// Names a session by its [`Progress`], which is told what is synced.
+#[derive(Clone, Debug)]
+struct Session(Arc<Progress>);
+
+impl Session {
+    fn address(&self) -> *const Progress {
+        Arc::as_ptr(&self.0)
+    }
+}
+
+impl Ord for Session {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.address().cmp(&other.address())
+    }
+}
+
+impl PartialOrd for Session {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Session {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Session {}
+
 /// Every output of the collector, as one association task sees them.
 #[derive(Clone, Debug)]
 pub(crate) struct Outputs {
@@ -235,5 +265,20 @@ impl Writers {
         // Ends as soon as it has written what it has.
         let _ = tokio::task::spawn_blocking(|| self.dead_letter.join()).await;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_durable_once_every_durable_output_has_synced_it() {
+        let progress = Progress::new(2);
+        progress.tell(0, 3);
+        assert_eq!(progress.synced(), Some(0));
+        progress.tell(1, 2);
+        assert_eq!(progress.synced(), Some(2));
+        assert_eq!(Progress::new(0).synced(), None, "nothing is ever durable without a durable output");
     }
 }

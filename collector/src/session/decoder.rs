@@ -1,14 +1,14 @@
 //! From IPFIX messages to lines with identities: what one transport session knows.
 //!
-//! Templates and the numbering of records (docs/wire.md sections 3 and 4) belong to the session and are
-//! forgotten with it (RFC 7011 section 8). A malformed message is discarded whole (section 9.1); it, and a set without a template,
-//! leave a gap in the numbers that counts as received and refused once the next record of its stream closes it.
+//! Templates and the numbering of records ([`delivery::numbering`]) belong to the session and are
+//! forgotten with it (RFC 7011 section 8). A malformed message is discarded whole (section 9.1).
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use delivery::{Series, SessionRecord};
+use delivery::numbering::Numbered;
+use delivery::{Numberings, Series, SessionRecord};
 use ipfix::{
     CollectingConfig, CollectingSession, DecodeError, Header, Record, Summary, Template, Visitor, Withdrawal,
 };
@@ -21,9 +21,6 @@ use crate::output::{Run, RunKind};
 
 /// After so many malformed messages in a row on one stream the association is ended.
 const MAX_MALFORMED: u32 = 3;
-
-/// Pairs of stream and observation domain with numbering; records of further ones have no identity.
-const MAX_NUMBERINGS: usize = 1024;
 
 /// What was decoded and is not yet given to the outputs.
 #[derive(Debug, Default)]
@@ -70,10 +67,11 @@ impl Decoded {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     collecting: CollectingSession,
-    numberings: HashMap<(u16, u32), Numbering>,
+    numberings: Numberings,
     /// Malformed messages in a row, by stream.
     malformed: HashMap<u16, u32>,
     lines: Lines,
+    prefix: Prefix,
     decoded: Decoded,
     /// Whether a session record has come: the request for cookies.
     asked: bool,
@@ -93,9 +91,10 @@ impl Decoder {
     pub(crate) fn new(metrics: SessionMetrics) -> Self {
         Self {
             collecting: CollectingSession::new(CollectingConfig::default()),
-            numberings: HashMap::new(),
+            numberings: Numberings::new(),
             malformed: HashMap::new(),
             lines: Lines::default(),
+            prefix: Prefix::default(),
             decoded: Decoded::default(),
             asked: false,
             templates: 0,
@@ -108,15 +107,14 @@ impl Decoder {
         let mut visit = Visit {
             stream,
             now,
-            numbering: None,
             numberings: &mut self.numberings,
             lines: &mut self.lines,
+            prefix: &mut self.prefix,
             decoded: &mut self.decoded,
             asked: &mut self.asked,
             metrics: &self.metrics,
         };
         let outcome = self.collecting.decode(stream, octets, &mut visit);
-        visit.finish();
         match outcome {
             Ok(summary) => {
                 if !self.malformed.is_empty() {
@@ -148,7 +146,7 @@ impl Decoder {
     /// Forgets templates and numbers, as after an association restart (RFC 7011 section 8.1).
     pub(crate) fn restart(&mut self) {
         self.collecting.restart();
-        self.numberings.clear();
+        self.numberings = Numberings::new();
         self.malformed.clear();
         self.asked = false;
         self.tell_templates();
@@ -185,9 +183,7 @@ impl Decoder {
         debug!(stream, offset = error.offset(), %error, "malformed message discarded");
         self.metrics.malformed.increment(1);
         self.metrics.malformed_messages.increment(1);
-        for (_, numbering) in self.numberings.iter_mut().filter(|((of, _), _)| *of == stream) {
-            numbering.refused = true;
-        }
+        self.numberings.refuse_stream(stream);
         let out = &mut self.decoded.letters;
         letter(out, now, "malformed", stream, octets, |out| {
             out.extend_from_slice(b",\"error\":");
@@ -207,39 +203,17 @@ impl Drop for Decoder {
     }
 }
 
-/// Which numbers the records of a stream and domain have.
-#[derive(Debug)]
-struct Numbering {
-    series: Series,
-    /// How their lines start.
-    prefix: Vec<u8>,
-    /// The session record's firstNumber.
-    first: u64,
-    /// Number and sequence number of the next record in order.
-    next: u64,
-    next_sequence: u32,
-    /// Whether something was refused since the last record: a gap before the next is then no loss.
-    refused: bool,
-}
+/// How lines with an identity start, for the series of the last one.
+#[derive(Debug, Default)]
+struct Prefix(Option<(Series, Vec<u8>)>);
 
-impl Numbering {
-    /// Returns the number of the record with this sequence number: by the nearest distance to the last one seen, so that
-    /// sequence numbers may wrap (docs/wire.md section 4). None: it is from before the session record.
-    fn number(&self, sequence: u32) -> Option<u64> {
-        let distance = sequence.wrapping_sub(self.next_sequence).cast_signed();
-        self.next.checked_add_signed(distance.into()).filter(|&number| number >= self.first)
-    }
-
-    /// Takes note that the record with this number was seen.
-    fn advance(&mut self, number: u64, sequence: u32, refused: &mut Vec<(Series, Range<u64>)>) {
-        if number < self.next {
-            return;
+impl Prefix {
+    fn of(&mut self, series: Series) -> &[u8] {
+        if self.0.as_ref().is_none_or(|(last, _)| *last != series) {
+            let prefix = identity_prefix(series.ledger.0, series.epoch.0, series.domain);
+            self.0 = Some((series, prefix));
         }
-        if std::mem::take(&mut self.refused) && number > self.next {
-            refused.push((self.series, self.next..number));
-        }
-        self.next = number + 1;
-        self.next_sequence = sequence.wrapping_add(1);
+        self.0.as_ref().map_or(&[], |(_, prefix)| prefix)
     }
 }
 
@@ -247,76 +221,61 @@ impl Numbering {
 struct Visit<'a> {
     stream: u16,
     now: u64,
-    /// The numbering of the message's stream and domain, out of `numberings` for the time of the visit.
-    numbering: Option<((u16, u32), Numbering)>,
-    numberings: &'a mut HashMap<(u16, u32), Numbering>,
+    numberings: &'a mut Numberings,
     lines: &'a mut Lines,
+    prefix: &'a mut Prefix,
     decoded: &'a mut Decoded,
     asked: &'a mut bool,
     metrics: &'a SessionMetrics,
 }
 
 impl Visit<'_> {
-    fn finish(&mut self) {
-        if let Some((key, numbering)) = self.numbering.take() {
-            self.numberings.insert(key, numbering);
-        }
-    }
-
     /// Takes in a session record: consumed, not written.
     fn session_record(&mut self, record: &Record<'_>) {
         let fields = record.fields().map(|field| (field.pen(), field.id(), field.octets()));
         match SessionRecord::from_fields(record.domain, fields) {
-            Ok(SessionRecord { series, first_number, .. }) => {
+            Ok(session_record) => {
                 *self.asked = true;
-                if self.numbering.is_none() && self.numberings.len() >= MAX_NUMBERINGS {
+                if let Err(error) = self.numberings.session_record(record.sequence, &session_record) {
+                    debug!(stream = self.stream, %error, "session record has no effect");
                     self.metrics.limit.increment(1);
-                    return;
                 }
-                // A gap that a refusal left before this record was of the old numbering, and comes again.
-                let prefix = identity_prefix(series.ledger.0, series.epoch.0, series.domain);
-                let numbering = Numbering {
-                    series,
-                    prefix,
-                    first: first_number,
-                    next: first_number,
-                    next_sequence: record.sequence.wrapping_add(1),
-                    refused: false,
-                };
-                self.numbering = Some(((record.stream, record.domain), numbering));
             }
             Err(error) => {
                 debug!(stream = self.stream, %error, "session record refused");
                 self.metrics.malformed.increment(1);
-                self.numbering = None;
+                self.numberings.end();
             }
         }
     }
 
     fn flow_record(&mut self, record: &Record<'_>) {
         let Decoded { text, refused, .. } = &mut *self.decoded;
-        if let Some((_, numbering)) = self.numbering.as_mut().filter(|_| record.sequence_certain)
-            && let Some(number) = numbering.number(record.sequence)
-        {
-            numbering.advance(number, record.sequence, refused);
-            self.lines.record(text, record, Some(Identity { prefix: &numbering.prefix, number }));
-            let kind = RunKind::Identified { series: numbering.series, first: number };
-            self.decoded.count(kind);
-        } else {
-            self.lines.record(text, record, None);
-            self.decoded.count(RunKind::Plain);
-        }
+        let numbered = if record.sequence_certain { self.numberings.record(record.sequence) } else { None };
+        let kind = match numbered {
+            Some(numbered) => {
+                let Numbered { series, number, .. } = numbered;
+                refused.extend(numbered.refused.map(|range| (series, range)));
+                self.lines.record(text, record, Some(Identity { prefix: self.prefix.of(series), number }));
+                RunKind::Identified { series, first: number }
+            }
+            None => {
+                self.lines.record(text, record, None);
+                RunKind::Plain
+            }
+        };
+        self.decoded.count(kind);
     }
 }
 
 impl Visitor for Visit<'_> {
     fn message(&mut self, header: &Header) {
-        self.numbering = self.numberings.remove_entry(&(self.stream, header.domain));
+        self.numberings.select(self.stream, header.domain);
     }
 
     fn withdrawal(&mut self, _domain: u32, withdrawal: Withdrawal) {
         if matches!(withdrawal, Withdrawal::All { .. }) {
-            self.numbering = None;
+            self.numberings.end();
         }
     }
 
@@ -328,16 +287,14 @@ impl Visitor for Visit<'_> {
             self.session_record(record);
         } else {
             // Only flow records follow a session record (docs/wire.md section 3).
-            self.numbering = None;
+            self.numberings.end();
             self.lines.record(&mut self.decoded.text, record, None);
             self.decoded.count(RunKind::Options);
         }
     }
 
     fn no_template(&mut self, domain: u32, set_id: u16, octets: &[u8]) {
-        if let Some((_, numbering)) = &mut self.numbering {
-            numbering.refused = true;
-        }
+        self.numberings.refuse();
         let out = &mut self.decoded.letters;
         letter(out, self.now, "no_template", self.stream, octets, |out| {
             out.extend_from_slice(b",\"domain\":");

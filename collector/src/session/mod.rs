@@ -175,18 +175,19 @@ impl Session {
             return Ok(());
         }
         let (has_text, has_letter) = (!decoded.runs.is_empty(), !decoded.letters.is_empty());
-        let (ticket, number) = self.acks.wait_for(decoded.numbers(), has_text, has_letter);
+        let ticket = self.acks.wait_for(decoded.numbers(), has_text, has_letter);
         let (outputs, progress) = (self.outputs.clone(), Arc::clone(self.acks.progress()));
         let mut push = std::pin::pin!(async move {
             if has_letter {
-                let letter = Letter { line: decoded.letters, progress: Arc::clone(&progress), number };
+                let letter =
+                    Letter { line: decoded.letters, progress: Arc::clone(&progress), number: ticket.letter };
                 outputs.dead_letter.push(letter).await;
             }
             if !has_text {
                 return Ok(());
             }
             let (text, runs, records) = (decoded.text, decoded.runs, decoded.records);
-            outputs.push(Arc::new(Batch { text, runs, records, progress, ticket })).await
+            outputs.push(Arc::new(Batch { text, runs, records, progress, ticket: ticket.batch })).await
         });
         let slow = tokio::time::Instant::now() + SLOW;
         let mut is_slow = false;
@@ -242,7 +243,7 @@ impl Session {
         });
         let settled = settled.await.is_ok();
         self.acks.set_state(State::Draining);
-        if let Some(cookie) = self.acks.make(Instant::now()) {
+        if let Some(cookie) = self.acks.cookie_now(Instant::now()) {
             self.send(cookie);
         }
         let peer = self.association.peer();

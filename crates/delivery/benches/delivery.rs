@@ -1,9 +1,8 @@
 //! What delivery costs per record at each end, beside the plain copy of the same records.
 
-use delivery::books::Limits;
 use delivery::cookie::Entry;
 use delivery::retention::Outgoing;
-use delivery::{Books, Epoch, Holdings, Intake, Journal, Ledger, Retention, Series, SessionRecord, Verdict};
+use delivery::{Epoch, Holdings, Journal, Ledger, Numberings, Retention, Series, SessionAcks, SessionRecord};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 
@@ -12,6 +11,8 @@ const RECORD: [u8; 80] = [7; 80];
 const SERIES: Series = Series { ledger: Ledger([1; 16]), epoch: Epoch(1), domain: 0 };
 /// Records between two cookies, or two syncs.
 const BATCH: u64 = 5_000;
+/// Records in one message.
+const MESSAGE: usize = 20;
 
 fn main() {
     divan::main();
@@ -53,23 +54,28 @@ fn exporter_retains_sends_and_covers(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench]
-fn collector_numbers_and_commits(bencher: Bencher<'_, '_>) {
+fn collector_numbers_takes_and_tells(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(RECORDS)).bench(|| {
-        let mut books = Books::new(Limits::default(), vec![Holdings::new()]);
-        let (mut intake, mut journal) = (Intake::new(), Journal::default());
+        let (mut numberings, mut acks) = (Numberings::new(), SessionAcks::new());
+        let mut journal = Journal::new(Holdings::new());
         let record = SessionRecord { series: SERIES, first_number: 0, possible_duplicate_until: 0 };
-        intake.session_record(1, 0, &record).unwrap();
-        for sequence in 1..=u32::try_from(RECORDS).unwrap() {
-            if let Verdict::New(identity) = intake.record(&mut books, 1, 0, black_box(sequence)).unwrap() {
-                journal.note(identity);
+        numberings.select(1, 0);
+        numberings.session_record(0, &record).unwrap();
+        for first in (1..=u32::try_from(RECORDS).unwrap()).step_by(MESSAGE) {
+            numberings.select(1, 0);
+            let mut numbers = 0..0;
+            for sequence in first..first + u32::try_from(MESSAGE).unwrap() {
+                let number = numberings.record(black_box(sequence)).unwrap().number;
+                numbers = if numbers.is_empty() { number..number + 1 } else { numbers.start..number + 1 };
             }
-            if u64::from(sequence) % BATCH == 0 {
-                let batch = journal.take_pending();
-                journal.commit(&batch);
-                books.commit(0, &batch);
-                black_box(intake.cookie_entries(&books));
+            let ticket = acks.wait_for([(SERIES, numbers.clone())], true, false);
+            journal.take(SERIES, numbers);
+            journal.note(0, ticket.batch);
+            if u64::from(first) % BATCH < MESSAGE as u64 {
+                let synced = journal.sync_point().tickets().next().map(|(_, ticket)| ticket);
+                acks.collect(synced, 0);
             }
         }
-        books
+        (journal, acks)
     });
 }

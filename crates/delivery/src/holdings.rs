@@ -42,22 +42,6 @@ impl Holdings {
         }
     }
 
-    /// Returns what both hold.
-    pub fn intersection(&self, other: &Self) -> Self {
-        let common = self.iter().filter_map(|(series, ranges)| {
-            let both = ranges.intersection(other.ranges(series)?);
-            (!both.is_empty()).then_some((series, both))
-        });
-        Self { series: common.collect() }
-    }
-
-    /// Tells whether `other` holds everything that this holds.
-    pub fn is_within(&self, other: &Self) -> bool {
-        self.iter().all(|(series, ranges)| {
-            other.ranges(series).is_some_and(|held| ranges.iter().all(|range| held.covers(range)))
-        })
-    }
-
     /// Returns the numbers held of one series; `None` when nothing was ever added to it.
     pub fn ranges(&self, series: Series) -> Option<&RangeSet> {
         self.series.get(&series)
@@ -73,18 +57,8 @@ impl Holdings {
         self.series.values().map(RangeSet::count).sum()
     }
 
-    /// Returns how many series are known.
-    pub fn series_count(&self) -> usize {
-        self.series.len()
-    }
-
     /// Returns how many ranges the set takes: what its memory grows with.
     pub fn range_count(&self) -> usize {
         self.series.values().map(RangeSet::range_count).sum()
-    }
-
-    /// Tells whether the set has no record.
-    pub fn is_empty(&self) -> bool {
-        self.series.values().all(RangeSet::is_empty)
     }
 }

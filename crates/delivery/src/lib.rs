@@ -4,35 +4,37 @@
 //! least, and is there exactly once after de-duplication by [`Identity`]. The wire form is `docs/wire.md`.
 //!
 //! Both ends: [`identity`], [`ranges`], [`session_record`], [`cookie`], [`key_ring`].
-//! Exporter: [`exporter_state`] (ledger and epoch between starts), [`retention`] (what to send and to send again), [`ack_watch`] (whether the collector still makes progress).
-//! Collector: [`intake`] (numbers and de-duplication of one association), [`books`] (what is durable here),
-//! [`sidecar`] (the same on disk), [`cookie_schedule`] (when to tell). [`audit`] checks the outcome.
+//! Exporter: [`exporter_state`] (ledger and epoch between starts), [`retention`] (what to send and to send again),
+//! [`ack_watch`] (whether the collector still makes progress).
+//! Collector, for each session: [`numbering`] (which numbers records have), [`session_acks`] (what is durable, and when to
+//! tell); for each output: [`journal`] (what it holds, and what a sync makes durable), [`sidecar`] (the same on disk).
+//! [`audit`] checks the outcome.
 
 pub mod ack_watch;
 pub mod audit;
-pub mod books;
 pub mod cookie;
-pub mod cookie_schedule;
 pub mod exporter_state;
 pub mod holdings;
 pub mod identity;
-pub mod intake;
+pub mod journal;
 pub mod key_ring;
+pub mod numbering;
 pub mod ranges;
 pub mod retention;
+pub mod session_acks;
 pub mod session_record;
 pub mod sidecar;
 
 pub use ack_watch::AckWatch;
-pub use books::{Books, Journal};
 pub use cookie::Cookie;
-pub use cookie_schedule::CookieSchedule;
 pub use exporter_state::ExporterState;
 pub use holdings::Holdings;
 pub use identity::{Epoch, Identity, Ledger, Series};
-pub use intake::{Intake, Verdict};
+pub use journal::Journal;
 pub use key_ring::KeyRing;
+pub use numbering::Numberings;
 pub use ranges::RangeSet;
 pub use retention::Retention;
+pub use session_acks::SessionAcks;
 pub use session_record::SessionRecord;
 pub use sidecar::Sidecar;

@@ -358,11 +358,6 @@ impl Retention {
         self.sessions.get(&id).map_or(0, |session| session.in_flight)
     }
 
-    /// Tells whether the session has something to send.
-    pub fn has_next(&self, id: SessionId) -> bool {
-        self.sessions.get(&id).is_some_and(|session| seek(&self.chunks, session.cursor).is_some())
-    }
-
     /// Returns the books.
     pub fn counts(&self) -> Counts {
         self.counts

@@ -1,6 +1,8 @@
 //! Delivery between one exporter and a pool of collectors that are killed, frozen, cut off and restarted.
 //!
-//! Checked for each seed: every record is on the disk of one collector at least; no collector has one twice; repeats
+//! The machines are those that the real exporter and collector run ([`delivery`]).
+//!
+//! Checked for each seed: every record is on the disk of one collector at least, be it as a dead letter; no collector has one twice; repeats
 //! across collectors are records that were uncovered at a failover; the exporter's books balance; no cookie speaks of a
 //! record that is not on its collector's disk.
 
@@ -33,6 +35,7 @@ fn nothing_is_lost_whatever_fails_in_a_thousand_seeds() {
     assert!(total.failovers > 1_000, "the simulation fails over: {total:?}");
     assert!(total.replayed > 10_000 && total.repeats > 1_000, "and replays: {total:?}");
     assert!(total.lost_unsynced > 1_000, "collectors lose what they had not synced: {total:?}");
+    assert!(total.refused > 1_000, "malformed messages are covered as dead letters: {total:?}");
     assert!(total.slow > 0 && total.frozen > 100, "collectors are found slow and frozen: {total:?}");
 }
 

@@ -1,13 +1,16 @@
-//! The collector of the model: intake, one durable output on a disk that survives, a process that does not.
+//! The collector of the model: sessions, one durable output on a disk that survives, a process that does not.
+//!
+//! The machines are those of the real collector, and they meet as there: a session numbers its records and queues them as a
+//! batch; the writer takes batches, writes, syncs, replaces the sidecar and tells the sessions. While it syncs, batches wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::time::Instant;
 
-use delivery::books::Limits;
-use delivery::cookie::State;
+use delivery::journal::{Fresh, SyncPoint};
 use delivery::{
-    Books, Cookie, CookieSchedule, Epoch, Holdings, Identity, Intake, Journal, KeyRing, Ledger,
-    SessionRecord, Sidecar, Verdict,
+    Epoch, Holdings, Identity, Journal, KeyRing, Ledger, Numberings, Series, SessionAcks, SessionRecord,
+    Sidecar,
 };
 use simnet::Random;
 
@@ -17,6 +20,8 @@ pub(crate) struct Message {
     pub(crate) domain: u32,
     pub(crate) sequence: u32,
     pub(crate) records: Vec<Item>,
+    /// The collector finds it malformed.
+    pub(crate) spoiled: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -38,12 +43,14 @@ fn identity_of(ledger: Ledger, octets: &[u8]) -> Identity {
     Identity { ledger, epoch: Epoch(word(0)), domain: word(4), number }
 }
 
-/// What survives a kill: the data file (a record is its unit of length) and the sidecar.
+/// What survives a kill: the data file (a record is its unit of length), the sidecar and the dead letters.
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
     file: Vec<Identity>,
     synced: usize,
     sidecar: Vec<u8>,
+    /// What the messages in the dead-letter file carried.
+    pub(crate) letters: Holdings,
 }
 
 impl Disk {
@@ -60,9 +67,39 @@ impl Disk {
 #[derive(Debug)]
 struct Process {
     incarnation: u64,
-    books: Books,
-    journal: Journal,
-    associations: BTreeMap<u64, (Intake, CookieSchedule)>,
+    sessions: BTreeMap<u64, Session>,
+    queue: VecDeque<Batch>,
+    journal: Journal<u64>,
+    /// The writer syncs.
+    sync_point: Option<SyncPoint<u64>>,
+}
+
+#[derive(Debug, Default)]
+struct Session {
+    numberings: Numberings,
+    acks: SessionAcks,
+    /// Last batch synced, last letter written.
+    synced: u64,
+    letter: u64,
+}
+
+/// Runs of consecutive numbers.
+type Runs = Vec<(Series, Range<u64>)>;
+
+/// Records on their way to the writer.
+#[derive(Debug)]
+struct Batch {
+    session: u64,
+    ticket: u64,
+    runs: Runs,
+}
+
+/// Octets of a message on their way to the dead-letter file.
+#[derive(Clone, Debug)]
+pub(crate) struct Letter {
+    session: u64,
+    number: u64,
+    records: Vec<Identity>,
 }
 
 #[derive(Debug, Default)]
@@ -72,10 +109,11 @@ pub(crate) struct Collector {
 }
 
 /// A sync under way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Sync {
-    pub(crate) batch: Holdings,
-    pub(crate) offset: usize,
+    /// Records it makes durable.
+    pub(crate) records: usize,
+    offset: usize,
 }
 
 impl Collector {
@@ -88,112 +126,184 @@ impl Collector {
         let mut found = Holdings::new();
         assert!(self.disk.file.iter().all(|&identity| found.insert(identity)), "a file has no repeats");
         assert_eq!(found, holdings, "the sidecar tells what is in the file");
-        let books = Books::new(Limits::default(), vec![holdings.clone()]);
+        let (sessions, queue) = (BTreeMap::new(), VecDeque::new());
         let journal = Journal::new(holdings);
-        self.process = Some(Process { incarnation, books, journal, associations: BTreeMap::new() });
+        self.process = Some(Process { incarnation, sessions, queue, journal, sync_point: None });
     }
 
     /// Ends the process; some of what was written and not synced is on disk, by chance. Returns how much is not.
     pub(crate) fn kill(&mut self, random: &mut Random) -> u64 {
-        self.process = None;
+        let queued = self.process.take().map_or(0, |process| process.queued());
         let unsynced = (self.disk.file.len() - self.disk.synced) as u64;
         let kept = random.below(unsynced + 1);
         self.disk.file.truncate(self.disk.synced + usize::try_from(kept).unwrap());
-        unsynced - kept
+        unsynced - kept + queued
     }
 
     pub(crate) fn incarnation(&self) -> Option<u64> {
         self.process.as_ref().map(|process| process.incarnation)
     }
 
+    /// Takes a message; returns the letter to the dead-letter file if it is malformed.
     pub(crate) fn handle_message(
         &mut self,
         now: Instant,
         association: u64,
         ledger: Ledger,
         message: &Message,
-    ) {
-        let Process { books, journal, associations, .. } = self.process.as_mut().unwrap();
-        let (intake, schedule) = associations.entry(association).or_default();
-        let mut sequence = message.sequence;
-        for item in &message.records {
-            match item {
-                Item::SessionRecord(octets) => {
-                    let record = SessionRecord::decode(message.domain, octets).unwrap();
-                    intake.session_record(STREAM, sequence, &record).unwrap();
-                    schedule.handle_session_record(now);
-                }
-                Item::Flow(octets) => {
-                    let expected = identity_of(ledger, octets);
-                    match intake.record(books, STREAM, message.domain, sequence).unwrap() {
-                        Verdict::New(identity) => {
-                            assert_eq!(identity, expected);
-                            assert!(journal.note(identity));
-                            self.disk.file.push(identity);
-                        }
-                        Verdict::Duplicate(identity) => {
-                            assert_eq!(identity, expected);
-                            schedule.handle_news(intake.is_uncovered(books));
-                        }
-                        Verdict::Plain => panic!("a flow record without identity"),
-                    }
-                    schedule.handle_received();
-                }
-            }
-            sequence = sequence.wrapping_add(1);
+    ) -> Option<Letter> {
+        let process = self.process.as_mut().unwrap();
+        let session = process.sessions.entry(association).or_default();
+        if message.spoiled {
+            session.numberings.refuse_stream(STREAM);
+            let number = session.acks.wait_for([], false, true).letter;
+            return Some(Letter { session: association, number, records: message.flows(ledger).collect() });
+        }
+        let (runs, refused) = session.number(now, ledger, message);
+        if !runs.is_empty() {
+            let numbers = runs.iter().cloned().chain(refused);
+            let ticket = session.acks.wait_for(numbers, true, false).batch;
+            process.queue.push_back(Batch { session: association, ticket, runs });
+            process.write(&mut self.disk);
+        }
+        None
+    }
+
+    pub(crate) fn letter_written(&mut self, letter: &Letter) {
+        for &identity in &letter.records {
+            self.disk.letters.insert(identity);
+        }
+        if let Some(session) =
+            self.process.as_mut().and_then(|process| process.sessions.get_mut(&letter.session))
+        {
+            session.letter = letter.number;
+            session.collect();
         }
     }
 
     pub(crate) fn handle_lost(&mut self, association: u64) {
         if let Some(process) = &mut self.process {
-            process.associations.remove(&association);
+            process.sessions.remove(&association);
         }
     }
 
     pub(crate) fn begin_sync(&mut self) -> Option<Sync> {
         let process = self.process.as_mut()?;
-        let sync = Sync { batch: process.journal.take_pending(), offset: self.disk.file.len() };
-        (!sync.batch.is_empty()).then_some(sync)
+        if !process.journal.has_news() {
+            return None;
+        }
+        process.sync_point = Some(process.journal.sync_point());
+        let offset = self.disk.file.len();
+        Some(Sync { records: offset - self.disk.synced, offset })
     }
 
-    pub(crate) fn data_synced(&mut self, sync: &Sync) {
+    pub(crate) fn data_synced(&mut self, sync: Sync) {
         self.disk.synced = sync.offset;
     }
 
-    pub(crate) fn sidecar_synced(&mut self, sync: &Sync) {
-        let Some(Process { books, journal, associations, .. }) = &mut self.process else { return };
-        let holdings = journal.durable_with(&sync.batch);
+    pub(crate) fn sidecar_synced(&mut self, sync: Sync) {
+        let Some(process) = &mut self.process else { return };
+        let holdings = process.journal.holdings().clone();
         self.disk.sidecar = Sidecar { file: "flows".into(), offset: sync.offset as u64, holdings }.encode();
-        journal.commit(&sync.batch);
-        books.commit(0, &sync.batch);
-        for (intake, schedule) in associations.values_mut() {
-            schedule.handle_news(intake.is_uncovered(books));
+        for (session, ticket) in process.sync_point.take().unwrap().tickets() {
+            if let Some(session) = process.sessions.get_mut(&session) {
+                session.synced = ticket;
+                session.collect();
+            }
         }
+        process.write(&mut self.disk);
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let associations = self.process.as_ref()?.associations.values();
-        associations.filter_map(|(_, schedule)| schedule.poll_timeout()).min()
+        let sessions = self.process.as_ref()?.sessions.values();
+        sessions.filter_map(|session| session.acks.poll_timeout()).min()
     }
 
     /// The cookies due, by association.
     pub(crate) fn cookies(&mut self, now: Instant, keys: &KeyRing) -> Vec<(u64, Vec<u8>)> {
         let mut cookies = Vec::new();
-        let Some(Process { incarnation, books, associations, .. }) = &mut self.process else {
-            return cookies;
-        };
-        for (&association, (intake, schedule)) in associations.iter_mut() {
-            if !schedule.is_due(now) {
-                continue;
-            }
-            let entries = intake.cookie_entries(books);
-            let mut told = Holdings::new();
-            entries.iter().for_each(|entry| told.insert_range(entry.series, entry.numbers.clone()));
-            assert!(told.is_within(&self.disk.sidecar().holdings), "a cookie speaks of what is on disk only");
-            let cookie = Cookie { incarnation: *incarnation, state: State::Ok, entries };
+        let Some(Process { incarnation, sessions, .. }) = &mut self.process else { return cookies };
+        for (&association, session) in sessions {
+            let Some(cookie) = session.acks.cookie(now, *incarnation) else { continue };
+            let mut on_disk = self.disk.sidecar().holdings;
+            on_disk.union(&self.disk.letters);
+            let is_on_disk = |(series, numbers): (Series, Range<u64>)| {
+                on_disk.ranges(series).is_some_and(|held| held.covers(numbers))
+            };
+            let told = cookie.entries.iter().map(|entry| (entry.series, entry.numbers.clone()));
+            assert!(told.into_iter().all(is_on_disk), "a cookie speaks of what is on disk only");
             cookies.push((association, cookie.encode(keys)));
-            schedule.handle_sent(now, intake.is_uncovered(books));
         }
         cookies
+    }
+}
+
+impl Process {
+    /// Writes what is queued, unless the writer syncs.
+    fn write(&mut self, disk: &mut Disk) {
+        while self.sync_point.is_none()
+            && let Some(Batch { session, ticket, runs }) = self.queue.pop_front()
+        {
+            for (series, numbers) in runs {
+                let fresh = match self.journal.take(series, numbers.clone()) {
+                    Fresh::All => vec![numbers],
+                    Fresh::Only(fresh) => fresh,
+                };
+                disk.file.extend(fresh.into_iter().flatten().map(|number| series.identity(number)));
+            }
+            self.journal.note(session, ticket);
+        }
+    }
+
+    fn queued(&self) -> u64 {
+        let runs = self.queue.iter().flat_map(|batch| &batch.runs);
+        runs.map(|(_, numbers)| numbers.end - numbers.start).sum()
+    }
+}
+
+impl Session {
+    /// Returns the numbers of the message's records, and those refused before it.
+    fn number(&mut self, now: Instant, ledger: Ledger, message: &Message) -> (Runs, Runs) {
+        let (mut runs, mut refused) = (Runs::new(), Runs::new());
+        self.numberings.select(STREAM, message.domain);
+        let mut sequence = message.sequence;
+        for item in &message.records {
+            match item {
+                Item::SessionRecord(octets) => {
+                    let record = SessionRecord::decode(message.domain, octets).unwrap();
+                    self.numberings.session_record(sequence, &record).unwrap();
+                    self.acks.ask(now);
+                }
+                Item::Flow(octets) => {
+                    let numbered = self.numberings.record(sequence).expect("a flow record has an identity");
+                    let (series, number) = (numbered.series, numbered.number);
+                    assert_eq!(series.identity(number), identity_of(ledger, octets));
+                    refused.extend(numbered.refused.map(|range| (series, range)));
+                    match runs.last_mut().filter(|(of, numbers)| *of == series && numbers.end == number) {
+                        Some((_, numbers)) => numbers.end += 1,
+                        None => runs.push((series, number..number + 1)),
+                    }
+                }
+            }
+            sequence = sequence.wrapping_add(1);
+        }
+        (runs, refused)
+    }
+
+    fn collect(&mut self) {
+        self.acks.collect(Some(self.synced), self.letter);
+    }
+}
+
+impl Message {
+    fn flows(&self, ledger: Ledger) -> impl Iterator<Item = Identity> {
+        self.records.iter().filter_map(move |item| match item {
+            Item::SessionRecord(_) => None,
+            Item::Flow(octets) => Some(identity_of(ledger, octets)),
+        })
+    }
+
+    pub(crate) fn is_data_only(&self) -> bool {
+        self.records.iter().all(|item| matches!(item, Item::Flow(_)))
     }
 }

@@ -99,7 +99,12 @@ impl Exporter {
             let sequence = sequences.entry(domain).or_insert(*first_sequence);
             match messages.last_mut().filter(|last| last.domain == domain && last.records.len() < MESSAGE) {
                 Some(last) => last.records.push(item),
-                None => messages.push(Message { domain, sequence: *sequence, records: vec![item] }),
+                None => messages.push(Message {
+                    domain,
+                    sequence: *sequence,
+                    records: vec![item],
+                    spoiled: false,
+                }),
             }
             *sequence = sequence.wrapping_add(1);
         }

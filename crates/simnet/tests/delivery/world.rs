@@ -1,16 +1,21 @@
 //! The model's world: one exporter, a pool of collectors, associations over links, and what goes wrong.
 
+mod check;
+mod faults;
+mod scenario;
+mod trace;
+
 use std::collections::VecDeque;
-use std::ops::{AddAssign, Range};
 use std::time::{Duration, Instant};
 
 use delivery::ack_watch::{Expectation, Failure};
-use delivery::audit::Audit;
 use delivery::retention::Mark;
 use delivery::{Epoch, KeyRing, Ledger, Series};
 use simnet::{Agenda, Ladder, Link, Random};
 
-use crate::collector::{Collector, Item, Message, Sync, flow};
+pub(crate) use self::scenario::{Fault, Options, Outcome};
+use self::trace::{describe, name};
+use crate::collector::{Collector, Letter, Message, Sync, flow};
 use crate::exporter::Exporter;
 use crate::milliseconds;
 
@@ -23,72 +28,6 @@ const QUARANTINE: Duration = Duration::from_secs(2);
 const TRANSPORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// When everything must have been covered, after metering and the last fault have ended.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
-    pub(crate) seed: u64,
-    pub(crate) collectors: usize,
-    pub(crate) ladder: bool,
-    /// Records are made this long, `burst` of them each `tick`.
-    pub(crate) metering: Duration,
-    pub(crate) tick: Duration,
-    pub(crate) burst: u64,
-    pub(crate) domains: u32,
-    pub(crate) limit: usize,
-    /// When retention is full: give up the oldest, else stop metering.
-    pub(crate) drops: bool,
-    /// Records of an earlier epoch, from the spool.
-    pub(crate) restored: u64,
-    pub(crate) link: Link,
-    pub(crate) sync_interval: Duration,
-    /// Collectors send no cookies.
-    pub(crate) foreign: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            seed: 1,
-            collectors: 2,
-            ladder: false,
-            metering: milliseconds(1_000),
-            tick: milliseconds(100),
-            burst: 10,
-            domains: 1,
-            limit: 1 << 20,
-            drops: false,
-            restored: 0,
-            link: Link::new(milliseconds(5)),
-            sync_interval: milliseconds(150),
-            foreign: false,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Fault {
-    /// Ends the process; what was not synced is lost.
-    Kill {
-        collector: usize,
-        restart_after: Duration,
-    },
-    Freeze {
-        collector: usize,
-        time: Duration,
-    },
-    FreezeExporter {
-        time: Duration,
-    },
-    Cut {
-        collector: usize,
-        time: Duration,
-    },
-    /// Syncs that begin in this time end after it.
-    StallDisk {
-        collector: usize,
-        time: Duration,
-    },
-}
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -104,6 +43,7 @@ enum Event {
     Message { association: u64, message: Message, mark: Option<Mark> },
     TransportAcknowledged { association: u64, mark: Mark },
     Cookie { association: u64, octets: Vec<u8> },
+    LetterWritten { collector: usize, incarnation: u64, letter: Letter },
     SyncStart { collector: usize, incarnation: u64 },
     DataSynced { collector: usize, incarnation: u64, sync: Sync },
     SidecarSynced { collector: usize, incarnation: u64, sync: Sync },
@@ -124,31 +64,6 @@ struct Node {
     inbox: VecDeque<Event>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Outcome {
-    pub(crate) records: u64,
-    pub(crate) failovers: u64,
-    pub(crate) frozen: u64,
-    pub(crate) slow: u64,
-    pub(crate) replayed: u64,
-    pub(crate) repeats: u64,
-    pub(crate) lost_unsynced: u64,
-    pub(crate) dropped: u64,
-}
-
-impl AddAssign for Outcome {
-    fn add_assign(&mut self, other: Self) {
-        self.records += other.records;
-        self.failovers += other.failovers;
-        self.frozen += other.frozen;
-        self.slow += other.slow;
-        self.replayed += other.replayed;
-        self.repeats += other.repeats;
-        self.lost_unsynced += other.lost_unsynced;
-        self.dropped += other.dropped;
-    }
-}
-
 pub(crate) struct World {
     options: Options,
     random: Random,
@@ -164,6 +79,7 @@ pub(crate) struct World {
     links: Vec<Link>,
     cut_until: Vec<Instant>,
     stalled_until: Vec<Instant>,
+    letters_until: Vec<Instant>,
     quarantined_until: Vec<Instant>,
     /// When the last fault ends.
     quiet_at: Instant,
@@ -189,6 +105,7 @@ impl World {
             links: vec![options.link.clone(); pool],
             cut_until: vec![start; pool],
             stalled_until: vec![start; pool],
+            letters_until: vec![start; pool],
             quarantined_until: vec![start; pool],
             quiet_at: start,
             metered: 0,
@@ -206,46 +123,6 @@ impl World {
         }
         (0..pool).for_each(|collector| world.start_collector(collector));
         world.agenda.add(start, Event::Tick);
-        world
-    }
-
-    /// A world of random size with random faults.
-    pub(crate) fn random(seed: u64) -> Self {
-        let mut random = Random::new(seed ^ 0x5eed);
-        let delay = random.between(milliseconds(1), milliseconds(120));
-        let mut link = Link::new(delay);
-        link.jitter = random.between(Duration::ZERO, delay);
-        link.loss = random.below(6);
-        let options = Options {
-            seed,
-            collectors: 2 + usize::try_from(random.below(2)).unwrap(),
-            metering: milliseconds(10_000),
-            tick: milliseconds(20),
-            burst: 1 + random.below(8),
-            domains: 1 + u32::try_from(random.below(2)).unwrap(),
-            limit: if random.chance(20) { 24_000 } else { 1 << 20 },
-            drops: random.chance(50),
-            restored: if random.chance(20) { 1 + random.below(100) } else { 0 },
-            link,
-            sync_interval: random.between(milliseconds(20), milliseconds(400)),
-            ..Options::default()
-        };
-        let pool = options.collectors as u64;
-        let mut world = Self::new(options);
-        for _ in 0..1 + random.below(8) {
-            let at = random.between(Duration::ZERO, milliseconds(11_000));
-            let collector = usize::try_from(random.below(pool)).unwrap();
-            let short = random.between(milliseconds(200), milliseconds(9_000));
-            let fault = match random.below(20) {
-                0..=6 => Fault::Kill { collector, restart_after: short },
-                7..=11 => Fault::Freeze { collector, time: short },
-                12..=16 => Fault::Cut { collector, time: short },
-                17 => Fault::FreezeExporter { time: short },
-                18 => Fault::StallDisk { collector, time: short },
-                _ => Fault::StallDisk { collector, time: short + milliseconds(45_000) },
-            };
-            world.plan(at, fault);
-        }
         world
     }
 
@@ -345,81 +222,28 @@ impl World {
                 }
             }
             Event::Cookie { association, octets } => self.cookie(association, &octets),
+            Event::LetterWritten { collector, incarnation, letter } => {
+                if self.collectors[collector].incarnation() == Some(incarnation) {
+                    self.collectors[collector].letter_written(&letter);
+                }
+            }
             Event::SyncStart { collector, incarnation } => self.start_sync(collector, incarnation),
             Event::DataSynced { collector, incarnation, sync } => {
                 if self.collectors[collector].incarnation() == Some(incarnation) {
-                    self.collectors[collector].data_synced(&sync);
+                    self.collectors[collector].data_synced(sync);
                     let took = self.random.between(milliseconds(1), milliseconds(20));
                     self.agenda.add(self.now + took, Event::SidecarSynced { collector, incarnation, sync });
                 }
             }
             Event::SidecarSynced { collector, incarnation, sync } => {
                 if self.collectors[collector].incarnation() == Some(incarnation) {
-                    self.collectors[collector].sidecar_synced(&sync);
-                    self.note(collector, format!("durable: {} more", sync.batch.count()));
+                    self.collectors[collector].sidecar_synced(sync);
+                    self.note(collector, format!("durable: {} more", sync.records));
                     let next = self.now + self.options.sync_interval;
                     self.agenda.add(next, Event::SyncStart { collector, incarnation });
                 }
             }
         }
-    }
-
-    fn break_something(&mut self, fault: Fault) {
-        match fault {
-            Fault::Kill { collector, restart_after } => {
-                if self.collectors[collector].incarnation().is_none() {
-                    return;
-                }
-                let lost = self.collectors[collector].kill(&mut self.random);
-                self.outcome.lost_unsynced += lost;
-                self.note(collector, format!("killed, {lost} records lost unsynced"));
-                self.nodes[collector + 1] = Node::default();
-                self.agenda.add(self.now + restart_after, Event::Restart { collector });
-                let noticed = self.now + self.random.between(milliseconds(50), milliseconds(300));
-                for association in self.associations_of(collector) {
-                    self.agenda.add(noticed, Event::LostAtExporter { association });
-                }
-            }
-            Fault::Freeze { collector, time } => {
-                self.note(collector, "frozen".into());
-                self.nodes[collector + 1].frozen = true;
-                self.agenda.add(self.now + time, Event::Thaw { node: collector + 1 });
-            }
-            Fault::FreezeExporter { time } => {
-                self.nodes[0].frozen = true;
-                self.agenda.add(self.now + time, Event::Thaw { node: 0 });
-            }
-            Fault::Cut { collector, time } => {
-                let until = self.cut_until[collector].max(self.now + time);
-                self.cut_until[collector] = until;
-                self.links[collector].cut(until);
-                for association in self.associations_of(collector) {
-                    self.associations[index(association)].to_collector.cut(until);
-                    self.associations[index(association)].to_exporter.cut(until);
-                    self.agenda.add(self.now + TRANSPORT_TIMEOUT, Event::PathCheck { association });
-                }
-            }
-            Fault::StallDisk { collector, time } => {
-                self.stalled_until[collector] = self.stalled_until[collector].max(self.now + time);
-            }
-        }
-    }
-
-    fn associations_of(&self, collector: usize) -> Vec<u64> {
-        let numbered = (0..).zip(&self.associations);
-        let of = numbered
-            .filter(|(_, association)| association.collector == collector && association.collector_up);
-        of.map(|(number, _)| number).collect()
-    }
-
-    fn thaw(&mut self, node: usize) {
-        if !std::mem::take(&mut self.nodes[node].frozen) {
-            return;
-        }
-        if let Some(collector) = node.checked_sub(1) {
-            self.note(collector, "goes on".into());
-        }
-        std::mem::take(&mut self.nodes[node].inbox).into_iter().for_each(|event| self.handle(event));
     }
 
     fn start_collector(&mut self, collector: usize) {
@@ -537,20 +361,6 @@ impl World {
         self.connect();
     }
 
-    fn lost_at_collector(&mut self, association: u64) {
-        let of = &mut self.associations[index(association)];
-        of.collector_up = false;
-        self.collectors[of.collector].handle_lost(association);
-    }
-
-    fn check_path(&mut self, association: u64) {
-        if self.associations[index(association)].to_collector.is_cut(self.now) {
-            let delay = self.options.link.delay;
-            self.agenda.add(self.now, Event::LostAtExporter { association });
-            self.agenda.add(self.now + delay, Event::LostAtCollector { association });
-        }
-    }
-
     fn send_messages(&mut self) {
         if self.nodes[0].frozen {
             return;
@@ -563,7 +373,10 @@ impl World {
         let messages = self.exporter.messages(self.now);
         let mark = self.exporter.mark();
         let last = messages.len();
-        for (at, message) in messages.into_iter().enumerate() {
+        for (at, mut message) in messages.into_iter().enumerate() {
+            message.spoiled = self.options.spoiled > 0
+                && message.is_data_only()
+                && self.random.below(1_000) < self.options.spoiled;
             // The mark is about everything handed out, so it goes with the last message.
             let mark = mark.filter(|_| self.options.foreign && at + 1 == last);
             self.trace("exporter", &name(collector), &describe(&message));
@@ -576,7 +389,14 @@ impl World {
     fn message(&mut self, association: u64, message: &Message, mark: Option<Mark>) {
         let Association { collector, incarnation, collector_up, .. } = self.associations[index(association)];
         if collector_up && incarnation.is_some() && self.collectors[collector].incarnation() == incarnation {
-            self.collectors[collector].handle_message(self.now, association, LEDGER, message);
+            let letter = self.collectors[collector].handle_message(self.now, association, LEDGER, message);
+            if let (Some(letter), Some(incarnation)) = (letter, incarnation) {
+                self.outcome.spoiled += 1;
+                // One thread writes them, in order.
+                let written = self.letters_until[collector].max(self.now) + milliseconds(30);
+                self.letters_until[collector] = written;
+                self.agenda.add(written, Event::LetterWritten { collector, incarnation, letter });
+            }
             if let Some(mark) = mark {
                 let link = &mut self.associations[index(association)].to_exporter;
                 let arrival = link.ordered(self.now, &mut self.random);
@@ -606,49 +426,6 @@ impl World {
         self.trace(&name(collector), "exporter", &format!("cookie [{}]", ranges.join(" ")));
         self.send_messages();
     }
-
-    /// Everything is cut to what is durable, and the pool's files are merged.
-    fn check(&mut self) {
-        let counts = self.exporter.retention.counts();
-        assert_eq!(counts.pushed, self.metered);
-        assert_eq!(counts.pushed, counts.covered + counts.dropped + counts.retained, "books balance");
-        assert_eq!((counts.retained, counts.retained_octets), (0, 0));
-        assert_eq!(self.exporter.retention.held_octets(), 0);
-        let mut all = Audit::new();
-        for collector in &self.collectors {
-            let mut own = Audit::new();
-            for &identity in collector.disk.records() {
-                assert!(own.read(identity), "{identity} twice in one collector");
-                assert!(
-                    all.read(identity) || self.exporter.exposed.contains(&identity),
-                    "{identity} repeated"
-                );
-            }
-        }
-        let expected: Vec<(Series, Range<u64>)> =
-            self.exporter.retention.issued().map(|(series, end)| (series, 0..end)).collect();
-        let missing = expected.iter().flat_map(|(series, range)| all.missing(*series, range.clone()));
-        let missing: u64 = missing.map(|range| range.end - range.start).sum();
-        assert!(missing <= counts.dropped, "{missing} records missing, {} dropped", counts.dropped);
-        assert_eq!(all.unexpected(&expected), 0);
-        assert_eq!(all.seen().count() + missing, self.metered);
-        self.outcome.records = self.metered;
-        self.outcome.replayed = counts.replayed;
-        self.outcome.dropped = counts.dropped;
-        self.outcome.repeats = all.repeats();
-    }
-
-    fn trace(&mut self, from: &str, to: &str, what: &str) {
-        if let Some(ladder) = &mut self.ladder {
-            ladder.message(self.now, from, to, what);
-        }
-    }
-
-    fn note(&mut self, collector: usize, what: String) {
-        if let Some(ladder) = &mut self.ladder {
-            ladder.event(self.now, name(collector), what);
-        }
-    }
 }
 
 impl Event {
@@ -664,7 +441,8 @@ impl Event {
             | Self::TransportAcknowledged { .. }
             | Self::Cookie { .. } => Some(0),
             Self::LostAtCollector { association } | Self::Message { association, .. } => of(association),
-            Self::SyncStart { collector, .. }
+            Self::LetterWritten { collector, .. }
+            | Self::SyncStart { collector, .. }
             | Self::DataSynced { collector, .. }
             | Self::SidecarSynced { collector, .. } => Some(collector + 1),
         }
@@ -673,32 +451,4 @@ impl Event {
 
 fn index(association: u64) -> usize {
     usize::try_from(association).unwrap()
-}
-
-fn name(collector: usize) -> String {
-    format!("collector {collector}")
-}
-
-fn describe(message: &Message) -> String {
-    let mut parts = Vec::new();
-    let mut flows: Option<Range<u64>> = None;
-    for item in &message.records {
-        match item {
-            Item::SessionRecord(octets) => {
-                let number = |at: usize| u64::from_be_bytes(octets[at..at + 8].try_into().unwrap());
-                parts.extend(flows.take().map(|range| format!("records {range:?}")));
-                parts.push(format!(
-                    "session record firstNumber={} possibleDuplicateUntil={}",
-                    number(24),
-                    number(32)
-                ));
-            }
-            Item::Flow(octets) => {
-                let number = u64::from_be_bytes(octets[8..].try_into().unwrap());
-                flows = Some(flows.map_or(number, |range| range.start)..number + 1);
-            }
-        }
-    }
-    parts.extend(flows.map(|range| format!("records {range:?}")));
-    parts.join(", ")
 }

@@ -5,13 +5,13 @@
 use std::time::{Duration, Instant};
 
 /// Shortest time between two cookies.
-pub const NEWS_INTERVAL: Duration = Duration::from_millis(200);
+const NEWS_INTERVAL: Duration = Duration::from_millis(200);
 /// Time between two cookies while something of the session is uncovered: they say "alive but slow".
-pub const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Decides when the next cookie of one association is due. None is, before a session record asked for it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CookieSchedule {
+pub(super) struct CookieSchedule {
     asked: Option<Instant>,
     sent: Option<Instant>,
     news: bool,
@@ -20,35 +20,35 @@ pub struct CookieSchedule {
 
 impl CookieSchedule {
     /// Returns the schedule of a new association: silent.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::default()
     }
 
     /// Takes a session record; after the first one a cookie is due at once.
-    pub fn handle_session_record(&mut self, now: Instant) {
+    pub(super) fn handle_session_record(&mut self, now: Instant) {
         self.asked.get_or_insert(now);
     }
 
     /// Takes the receipt of records with numbers that are not durable yet.
-    pub fn handle_received(&mut self) {
+    pub(super) fn handle_received(&mut self) {
         self.uncovered = true;
     }
 
     /// Takes news: more is durable, or the collector's state changed. `uncovered`: something of the session still is.
-    pub fn handle_news(&mut self, uncovered: bool) {
+    pub(super) fn handle_news(&mut self, uncovered: bool) {
         self.news = true;
         self.uncovered = uncovered;
     }
 
     /// Notes that a cookie was sent. `uncovered`: something of the session is not durable.
-    pub fn handle_sent(&mut self, now: Instant, uncovered: bool) {
+    pub(super) fn handle_sent(&mut self, now: Instant, uncovered: bool) {
         self.sent = Some(now);
         self.news = false;
         self.uncovered = uncovered;
     }
 
     /// Returns when the next cookie is due; `None` while there is nothing to say.
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let asked = self.asked?;
         let Some(sent) = self.sent else { return Some(asked) };
         if self.news {
@@ -58,7 +58,7 @@ impl CookieSchedule {
     }
 
     /// Tells whether a cookie is due.
-    pub fn is_due(&self, now: Instant) -> bool {
+    pub(super) fn is_due(&self, now: Instant) -> bool {
         self.poll_timeout().is_some_and(|due| due <= now)
     }
 }
