@@ -27,7 +27,7 @@ fn failover(class: Class) -> Failover {
         memory: 1 << 20,
         keys: KeyRing::parse(KEY).unwrap(),
     };
-    Failover::new(config, Incarnation { ledger: SERIES.ledger, epoch: SERIES.epoch }, 1)
+    Failover::new(config, ExporterState { ledger: SERIES.ledger, epoch: SERIES.epoch }, 1)
 }
 
 fn meter(failover: &mut Failover, flows: u16) {
@@ -91,7 +91,7 @@ fn collect(failover: &mut Failover, now: Instant) -> (Vec<Transmit>, Vec<String>
     let (mut messages, mut seen) = (Vec::new(), Seen::default());
     while let Some(message) = failover.poll_transmit(now, EXPORT_TIME) {
         let summary = session.decode(message.stream, &message.octets, &mut seen).unwrap();
-        assert_eq!(summary.records_lost, 0);
+        assert_eq!((summary.lost, summary.no_template_sets), (0, 0));
         messages.push(message);
     }
     (messages, seen.0)
