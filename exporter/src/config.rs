@@ -95,7 +95,11 @@ impl<'de> Deserialize<'de> for Speed {
 
             fn visit_f64<E: de::Error>(self, value: f64) -> Result<Speed, E> {
                 let valid = value.is_finite() && value >= 0.0;
-                if valid { Ok(Speed(value)) } else { Err(E::invalid_value(de::Unexpected::Float(value), &self)) }
+                if valid {
+                    Ok(Speed(value))
+                } else {
+                    Err(E::invalid_value(de::Unexpected::Float(value), &self))
+                }
             }
 
             fn visit_i64<E: de::Error>(self, value: i64) -> Result<Speed, E> {
@@ -146,7 +150,8 @@ pub fn parse_utc(text: &str) -> Option<u64> {
     let mut date = date.split('-');
     let (year, month, day) = (number(date.next()?, 4)?, number(date.next()?, 2)?, number(date.next()?, 2)?);
     let mut time = time.split(':');
-    let (hour, minute, second) = (number(time.next()?, 2)?, number(time.next()?, 2)?, number(time.next()?, 2)?);
+    let (hour, minute, second) =
+        (number(time.next()?, 2)?, number(time.next()?, 2)?, number(time.next()?, 2)?);
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let lengths = [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let month = usize::try_from(month).ok()?.checked_sub(1)?;
@@ -311,7 +316,9 @@ impl Classes {
     pub fn class(&self) -> Result<Class, Vec<&'static str>> {
         let classes = [
             self.reliable.as_ref().map(|_| Class::Reliable),
-            self.limited.as_ref().map(|limited| Class::Limited { max_retransmissions: limited.max_retransmissions }),
+            self.limited
+                .as_ref()
+                .map(|limited| Class::Limited { max_retransmissions: limited.max_retransmissions }),
             self.timed.as_ref().map(|timed| Class::Timed { lifetime: timed.lifetime.0 }),
             self.unreliable.as_ref().map(|_| Class::Unreliable),
         ];
@@ -339,11 +346,7 @@ pub struct Export {
 
 impl Default for Export {
     fn default() -> Self {
-        Self {
-            max_message: Size(8 << 10),
-            max_lossy_message: Size(1_100),
-            linger: Period::milliseconds(50),
-        }
+        Self { max_message: Size(8 << 10), max_lossy_message: Size(1_100), linger: Period::milliseconds(50) }
     }
 }
 
@@ -419,7 +422,8 @@ mod tests {
         assert_eq!(parse_utc("1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(parse_utc("2000-03-01T00:00:00Z"), Some(951_868_800));
         assert_eq!(parse_utc("2026-11-21T03:45:16Z"), Some(1_795_232_716));
-        for wrong in ["2026-02-29T00:00:00Z", "2026-1-01T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01", ""] {
+        for wrong in ["2026-02-29T00:00:00Z", "2026-1-01T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01", ""]
+        {
             assert_eq!(parse_utc(wrong), None, "{wrong}");
         }
     }

@@ -28,7 +28,7 @@ use crate::failover::{Failover, FailoverConfig, Sign};
 use crate::metering::Meter;
 use crate::metrics::{Exported, Observed};
 use crate::observe::{Observation, Observer};
-use crate::state::Incarnation;
+use crate::state;
 
 use collector::{Collector, Link, LinkEvent};
 use summary::Summary;
@@ -42,8 +42,8 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     let class = config.class.class().unwrap_or(Class::Reliable);
     let keys = read_keys(&config.pool.key_file)?;
     let incarnation = match &config.state.directory {
-        Some(directory) => Incarnation::open(directory).or_exit(Exit::Io)?,
-        None => Incarnation::ephemeral()?,
+        Some(directory) => state::open(directory).or_exit(Exit::Io)?,
+        None => state::ephemeral()?,
     };
     let failover = Failover::new(failover_config(&config, class, keys), incarnation, random()?);
     let source = Looped::open(&config.source.pcap, config.source.loop_options(since_epoch()))
@@ -95,7 +95,8 @@ fn read_keys(path: &Path) -> Result<KeyRing, Failure> {
 }
 
 fn pool_user(config: &Config) -> Result<PoolUserConfig, Failure> {
-    let pool = PoolHandle::new(config.pool.handle.as_bytes()).context("pool.handle").or_exit(Exit::Configuration)?;
+    let pool =
+        PoolHandle::new(config.pool.handle.as_bytes()).context("pool.handle").or_exit(Exit::Configuration)?;
     let profile = Profile::FAST;
     Ok(PoolUserConfig { pool, registrars: config.pool.registrars.clone(), profile })
 }
@@ -120,7 +121,8 @@ fn source_address(registrars: &[RegistrarAddress]) -> anyhow::Result<IpAddr> {
 }
 
 fn random() -> Result<u64, Failure> {
-    Ok(getrandom::u64().map_err(|error| anyhow::anyhow!("no randomness from the operating system: {error}"))?)
+    Ok(getrandom::u64()
+        .map_err(|error| anyhow::anyhow!("no randomness from the operating system: {error}"))?)
 }
 
 fn since_epoch() -> Duration {
@@ -277,7 +279,9 @@ impl Driver {
     fn control_message(&mut self, now: Instant, octets: &[u8]) {
         let cookie = match Asap::decode(octets) {
             Ok(Asap::Cookie(message)) => message.cookie,
-            Ok(message) => return debug!(message = %message.message_type(), "message on the control channel ignored"),
+            Ok(message) => {
+                return debug!(message = %message.message_type(), "message on the control channel ignored");
+            }
             Err(error) => return debug!(%error, "message on the control channel refused"),
         };
         let taken = self.failover.handle_cookie(now, &cookie);
@@ -328,7 +332,9 @@ impl Driver {
         match &self.link {
             Link::Up(_) => self.health.collector.met(),
             Link::Connecting(_) => self.health.collector.unmet("connecting to a collector"),
-            Link::Idle if pool.pool_unknown => self.health.collector.unmet("the registrar does not know the pool"),
+            Link::Idle if pool.pool_unknown => {
+                self.health.collector.unmet("the registrar does not know the pool")
+            }
             Link::Idle => self.health.collector.unmet("waiting for a collector"),
         }
     }
@@ -349,10 +355,13 @@ impl Driver {
         }
         .print()?;
         if let Some(Err(error)) = self.source_ended {
-            return Err(anyhow::Error::new(error).context("the capture is damaged; what is before was exported").into());
+            return Err(anyhow::Error::new(error)
+                .context("the capture is damaged; what is before was exported")
+                .into());
         }
         if books.waiting > 0 {
-            let message = format!("{} flow records were not acknowledged by a collector in time", books.waiting);
+            let message =
+                format!("{} flow records were not acknowledged by a collector in time", books.waiting);
             return Err(Failure::new(Exit::Failed, message));
         }
         Ok(())

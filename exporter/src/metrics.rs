@@ -142,7 +142,8 @@ impl Exported {
 /// Names the collector in use in the one series with its identifiers.
 pub fn collector_info(pe: &str, address: &str, connected: bool) {
     let value = if connected { 1.0 } else { 0.0 };
-    gauge!("ipfix_exporter_collector_info", "pe_id" => pe.to_owned(), "address" => address.to_owned()).set(value);
+    gauge!("ipfix_exporter_collector_info", "pe_id" => pe.to_owned(), "address" => address.to_owned())
+        .set(value);
 }
 
 fn describe() {
@@ -161,7 +162,11 @@ fn describe() {
     describe_gauge!("ipfix_exporter_buffered_records", "Flow records no collector has on disk yet");
     describe_gauge!("ipfix_exporter_buffered_bytes", Unit::Bytes, "Octets of the buffered records");
     describe_gauge!("ipfix_exporter_buffer_capacity_bytes", Unit::Bytes, "Octets the buffer takes at most");
-    describe_gauge!("ipfix_exporter_window_bytes", Unit::Bytes, "Octets that may be sent and not yet on disk");
+    describe_gauge!(
+        "ipfix_exporter_window_bytes",
+        Unit::Bytes,
+        "Octets that may be sent and not yet on disk"
+    );
     describe_gauge!("ipfix_exporter_collector_connected", "1 while a collector is connected");
     describe_gauge!("ipfix_exporter_registrar_connected", "1 while a registrar answers");
     describe_gauge!("ipfix_exporter_collector_info", "1 for the collector in use");

@@ -26,7 +26,10 @@ pub(super) enum Link {
 pub(super) enum LinkEvent {
     Element(Selected),
     Connected(Collector),
-    NotConnected { pe: PeId, error: ConnectError },
+    NotConnected {
+        pe: PeId,
+        error: ConnectError,
+    },
     /// The transport has room again.
     Unblocked,
     Association(Event),
@@ -68,11 +71,9 @@ impl Link {
 fn addresses(element: &Selected) -> Vec<PeerAddress> {
     let transport = &element.transport;
     let addresses = transport.addresses.iter().map(|ip| match transport.protocol {
-        Protocol::Sctp => Some(PeerAddress::Sctp {
-            ip: *ip,
-            port: transport.port,
-            encapsulation: transport.encapsulation,
-        }),
+        Protocol::Sctp => {
+            Some(PeerAddress::Sctp { ip: *ip, port: transport.port, encapsulation: transport.encapsulation })
+        }
         Protocol::Tcp => Some(PeerAddress::Tcp((*ip, transport.port).into())),
         Protocol::Udp => None,
     });

@@ -2,14 +2,15 @@
 
 use std::io::{self, Write as _};
 
+use delivery::ExporterState;
+
 use crate::failover::Books;
-use crate::state::Incarnation;
 
 /// The outcome of a run. Numbers are of the whole run.
 pub(super) struct Summary {
     pub(super) packets: u64,
     pub(super) books: Books,
-    pub(super) incarnation: Incarnation,
+    pub(super) incarnation: ExporterState,
     pub(super) domain: u32,
     pub(super) failovers: u64,
 }
@@ -41,7 +42,7 @@ mod tests {
 
     #[test]
     fn the_summary_is_one_line_of_json() {
-        let incarnation = Incarnation { ledger: delivery::Ledger([0xab; 16]), epoch: delivery::Epoch(3) };
+        let incarnation = ExporterState { ledger: delivery::Ledger([0xab; 16]), epoch: delivery::Epoch(3) };
         let books = Books { metered: 5, covered: 5, exported: 7, resent: 2, ..Books::default() };
         let line = Summary { packets: 9, books, incarnation, domain: 1, failovers: 1 }.line();
         assert_eq!(

@@ -59,7 +59,9 @@ impl FlowTemplate {
         TemplateRecord {
             id: self.id(stream),
             scope_fields: 0,
-            fields: fields.map(|field| FieldSpecifier { pen: 0, id: field.id, length: field.length }).collect(),
+            fields: fields
+                .map(|field| FieldSpecifier { pen: 0, id: field.id, length: field.length })
+                .collect(),
         }
     }
 }

@@ -18,11 +18,10 @@ use std::time::{Duration, Instant};
 
 use delivery::ack_watch::{self, Expectation};
 use delivery::retention::{Counts, PushError};
-use delivery::{AckWatch, Cookie, KeyRing, Retention};
+use delivery::{AckWatch, Cookie, ExporterState, KeyRing, Retention};
 use transport::{Outcome, Reliability, Token};
 
 use crate::export::{Class, FlowTemplate};
-use crate::state::Incarnation;
 
 use lossy::LossyQueue;
 use session::Session;
@@ -144,7 +143,7 @@ pub struct Books {
 #[derive(Debug)]
 pub struct Failover {
     config: FailoverConfig,
-    incarnation: Incarnation,
+    incarnation: ExporterState,
     retention: Retention,
     queue: LossyQueue,
     session: Option<Session>,
@@ -168,8 +167,8 @@ struct Tallies {
 
 impl Failover {
     /// Returns the machine without a collector. `seed` decides its jitter.
-    pub fn new(config: FailoverConfig, incarnation: Incarnation, seed: u64) -> Self {
-        let Incarnation { ledger, epoch } = incarnation;
+    pub fn new(config: FailoverConfig, incarnation: ExporterState, seed: u64) -> Self {
+        let ExporterState { ledger, epoch } = incarnation;
         Self {
             retention: Retention::new(ledger, epoch, config.memory),
             queue: LossyQueue::new(config.memory),
@@ -185,7 +184,7 @@ impl Failover {
     }
 
     /// Returns the identity of this start.
-    pub const fn incarnation(&self) -> Incarnation {
+    pub const fn incarnation(&self) -> ExporterState {
         self.incarnation
     }
 

@@ -73,7 +73,9 @@ impl Session {
         };
         match config.class {
             Class::Reliable => session.define(session_record_template(Class::RELIABLE_STREAM)),
-            Class::Limited { .. } | Class::Timed { .. } | Class::Unreliable => session.define_flow_templates(),
+            Class::Limited { .. } | Class::Timed { .. } | Class::Unreliable => {
+                session.define_flow_templates()
+            }
         }
         session
     }
@@ -218,7 +220,8 @@ impl Session {
 
     /// Returns when something is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let acknowledgement = if self.watch.sends_cookies() { self.watch.poll_timeout() } else { self.release_at };
+        let acknowledgement =
+            if self.watch.sends_cookies() { self.watch.poll_timeout() } else { self.release_at };
         let flush = self.waiting_since.filter(|_| self.unfinished).map(|since| since + self.linger);
         [acknowledgement, flush].into_iter().flatten().min()
     }
