@@ -59,9 +59,6 @@ pub fn open(directory: &Path) -> Result<ExporterState, StateError> {
         move |source| StateError::Io { path, source }
     };
     fs::create_dir_all(directory).map_err(at(directory))?;
-    // Two exporters started on one directory at the same moment get different epochs.
-    let lock = File::open(directory).map_err(at(directory))?;
-    lock.lock().map_err(at(directory))?;
     let path = directory.join(FILE);
     let last = match File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -69,7 +66,7 @@ pub fn open(directory: &Path) -> Result<ExporterState, StateError> {
         Ok(file) => Some(read(&path, file)?),
     };
     let next = ExporterState::next(last, random_ledger()?);
-    store(&next, &lock, &path).map_err(at(&path))?;
+    store(&next, directory, &path).map_err(at(&path))?;
     Ok(next)
 }
 
@@ -92,13 +89,13 @@ fn read(path: &Path, file: File) -> Result<ExporterState, StateError> {
 }
 
 /// Writes beside, syncs, renames, syncs the directory: the old epoch or the new one survives.
-fn store(state: &ExporterState, directory: &File, path: &Path) -> io::Result<()> {
+fn store(state: &ExporterState, directory: &Path, path: &Path) -> io::Result<()> {
     let beside = path.with_extension("new");
     let mut file = File::create(&beside)?;
     file.write_all(state.encode().as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
-    directory.sync_all()
+    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]
