@@ -74,9 +74,14 @@ impl Speed {
         Self(1.0)
     }
 
+    /// Tells whether it is as fast as possible.
+    pub fn is_unpaced(self) -> bool {
+        self.0 == 0.0
+    }
+
     /// Returns the wall-clock time that `capture_time` of the capture takes; none for "as fast as possible".
     pub fn wall_clock(self, capture_time: Duration) -> Option<Duration> {
-        if self.0 == 0.0 {
+        if self.is_unpaced() {
             return None;
         }
         Duration::try_from_secs_f64(capture_time.as_secs_f64() / self.0).ok()

@@ -8,7 +8,8 @@ mod collector;
 mod summary;
 
 use std::net::{IpAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
@@ -22,7 +23,7 @@ use tracing::{debug, info, warn};
 use transport::{Endpoint, EndpointConfig, Event, Ppid};
 
 use crate::capture::{CaptureError, Looped};
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::export::Class;
 use crate::failover::{Failover, FailoverConfig, Sign};
 use crate::metering::Meter;
@@ -32,6 +33,9 @@ use crate::state;
 
 use collector::{Collector, Link, LinkEvent};
 use summary::Summary;
+
+/// Events of a collector taken in before it is blamed for silence, at most.
+const EVENTS_AT_ONCE: usize = 64;
 
 /// Runs the exporter until its source ends and everything is acknowledged, or until it is told to stop.
 ///
@@ -46,22 +50,24 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
         None => state::ephemeral()?,
     };
     let failover = Failover::new(failover_config(&config, class, keys), incarnation, random()?);
-    let source = Looped::open(&config.source.pcap, config.source.loop_options(since_epoch()))
-        .with_context(|| format!("source.pcap = {:?}", config.source.pcap))
-        .or_exit(Exit::Io)?;
+    let source = open(&config.source)?;
     let meter = Meter::new(config.metering.metering(), random()?);
     let endpoint = bind(&config)?;
-    let pool = PoolUser::spawn(pool_user(&config)?, Some(endpoint.clone()));
+    let pool = Arc::new(PoolUser::spawn(pool_user(&config)?, Some(endpoint.clone())));
     let observer = Observer::start(source, meter, config.source.speed, Observed::new("pcap"))?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, class = %class, "exporting");
     let metrics = Exported::new(class, config.retention.memory.as_usize());
     let driver = Driver {
         failover,
         observer,
+        link: Link::wait(&pool),
         pool,
         endpoint,
-        link: Link::Idle,
+        capture: config.source.pcap,
+        // A replay at a pace goes on like what it replays; where nothing may be lost, it waits.
+        source_waits: class == Class::Reliable || config.source.speed.is_unpaced(),
         source_ended: None,
+        stopping: false,
         deadline: None,
         drain_timeout: config.retention.drain_timeout.0,
         health: Conditions { registrar, collector },
@@ -85,6 +91,15 @@ fn failover_config(config: &Config, class: Class, keys: KeyRing) -> FailoverConf
         memory: config.retention.memory.as_usize(),
         keys,
     }
+}
+
+fn open(source: &Source) -> Result<Looped, Failure> {
+    let opened = Looped::open(&source.pcap, source.loop_options(since_epoch()));
+    let exit = match &opened {
+        Err(CaptureError::Io { .. }) => Exit::Io,
+        _ => Exit::Failed,
+    };
+    opened.with_context(|| format!("source.pcap = {:?}", source.pcap)).or_exit(exit)
 }
 
 fn read_keys(path: &Path) -> Result<KeyRing, Failure> {
@@ -142,11 +157,16 @@ struct Conditions {
 struct Driver {
     failover: Failover,
     observer: Observer,
-    pool: PoolUser,
+    pool: Arc<PoolUser>,
     endpoint: Endpoint,
     link: Link,
+    capture: PathBuf,
+    /// Whether the source waits while there is no room, instead of old records being dropped.
+    source_waits: bool,
     source_ended: Option<Result<(), CaptureError>>,
-    /// When waiting for acknowledgements ends, unless there is progress.
+    /// The end was asked for.
+    stopping: bool,
+    /// When waiting for acknowledgements ends. Progress postpones it unless the end was asked for.
     deadline: Option<Instant>,
     drain_timeout: Duration,
     health: Conditions,
@@ -167,22 +187,22 @@ enum Wake {
 impl Driver {
     async fn run(mut self, shutdown: Shutdown) -> Result<(), Failure> {
         let mut pool = self.pool.state();
-        let mut stopping = false;
-        let mut covered = 0;
+        let mut settled = 0;
         loop {
             self.transmit();
             self.tell(&pool.borrow_and_update());
-            let progress = self.failover.books().covered;
-            if progress > covered && self.deadline.is_some() {
+            let books = self.failover.books();
+            let progress = books.metered - books.waiting;
+            if progress > settled && self.source_ended.is_some() && !self.stopping {
                 self.deadline = Some(Instant::now() + self.drain_timeout);
             }
-            covered = progress;
+            settled = progress;
             if self.failover.is_done() {
                 return self.end().await;
             }
-            match self.next(&shutdown, stopping, &mut pool).await {
+            match self.next(&shutdown, &mut pool).await {
                 Wake::Shutdown => {
-                    stopping = true;
+                    self.stopping = true;
                     self.observer.stop();
                     self.deadline = Some(Instant::now() + self.drain_timeout);
                 }
@@ -192,29 +212,39 @@ impl Driver {
                 Wake::Time if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
                     return self.end().await;
                 }
-                Wake::Time => {
-                    if let Some(sign) = self.failover.handle_timeout(Instant::now()) {
-                        self.leave(sign, "no acknowledgement");
-                    }
-                }
+                Wake::Time => self.timeout().await,
             }
         }
     }
 
-    async fn next(
-        &mut self,
-        shutdown: &Shutdown,
-        stopping: bool,
-        pool: &mut watch::Receiver<PoolUserState>,
-    ) -> Wake {
-        let wants_records = self.source_ended.is_none() && self.failover.has_room();
+    /// Waits for what happens next. Nothing is lost with the branches not taken: a channel keeps its message, an
+    /// association its event, a message without room is still [`Collector`]'s.
+    async fn next(&mut self, shutdown: &Shutdown, pool: &mut watch::Receiver<PoolUserState>) -> Wake {
+        let has_room = self.failover.has_room() || !self.source_waits;
+        let wants_records = self.source_ended.is_none() && has_room;
         let due = [self.failover.poll_timeout(), self.deadline].into_iter().flatten().min();
         tokio::select! {
-            () = shutdown.requested(), if !stopping => Wake::Shutdown,
-            event = self.link.next(&self.pool) => Wake::Link(event),
+            () = shutdown.requested(), if !self.stopping => Wake::Shutdown,
+            event = self.link.next() => Wake::Link(event),
             observation = self.observer.observations.recv(), if wants_records => Wake::Observation(observation),
             Ok(()) = pool.changed() => Wake::Pool,
             () = until(due) => Wake::Time,
+        }
+    }
+
+    /// Fires what is due, after what the collector has said by then: it must not be blamed for a time in which
+    /// this process did not run.
+    async fn timeout(&mut self) {
+        for _ in 0..EVENTS_AT_ONCE {
+            let Some(event) = self.link.ready().await else { break };
+            self.link_event(event);
+        }
+        match self.failover.handle_timeout(Instant::now()) {
+            None => {}
+            Some(Sign::Slow) if self.pool.state().borrow().elements < 2 => {
+                info!("collector makes no progress, and the pool has no other");
+            }
+            Some(sign) => self.leave(sign, "no acknowledgement"),
         }
     }
 
@@ -223,8 +253,8 @@ impl Driver {
             Some(Observation::Flows(batch)) => {
                 for (template, record) in batch.iter() {
                     if let Err(error) = self.failover.push(template, record) {
-                        // `has_room` leaves room for a batch.
-                        warn!(%error, "flow record not taken");
+                        // `has_room` leaves room for a batch; it is counted.
+                        debug!(%error, "flow record dropped");
                     }
                 }
             }
@@ -234,10 +264,18 @@ impl Driver {
     }
 
     fn source_over(&mut self, result: Result<(), CaptureError>) {
-        info!(metered = self.failover.books().metered, "source ended, waiting for acknowledgements");
+        let metered = self.failover.books().metered;
+        match &result {
+            Ok(()) => info!(metered, "source ended, waiting for acknowledgements"),
+            Err(error) => {
+                warn!(%error, metered, "capture damaged, waiting for acknowledgements of what is before");
+            }
+        }
         self.source_ended = Some(result);
         self.failover.finish();
-        self.deadline = Some(Instant::now() + self.drain_timeout);
+        if !self.stopping {
+            self.deadline = Some(Instant::now() + self.drain_timeout);
+        }
     }
 
     fn link_event(&mut self, event: LinkEvent) {
@@ -246,8 +284,8 @@ impl Driver {
             LinkEvent::Connected(collector) => self.connected(collector),
             LinkEvent::NotConnected { pe, error } => {
                 debug!(%pe, %error, "collector not reached, taking the next");
+                self.link = Link::wait(&self.pool);
                 self.pool.report_unreachable(pe);
-                self.link = Link::Idle;
             }
             LinkEvent::Unblocked => {}
             LinkEvent::Association(event) => self.association_event(event),
@@ -295,16 +333,26 @@ impl Driver {
 
     /// Leaves the collector: what it does not have on disk goes to the next one.
     fn leave(&mut self, sign: Sign, detail: &str) {
-        let Link::Up(collector) = std::mem::replace(&mut self.link, Link::Idle) else { return };
+        let Some(collector) = self.take_collector() else { return };
         self.failover.handle_lost(Instant::now());
         let pe = collector.element.pe;
         warn!(%pe, %sign, detail, unacknowledged = self.failover.books().waiting, "collector lost, failing over");
         collector.describe(false);
         self.pool.report_unreachable(pe);
-        self.pool.resolve();
         self.metrics.failover(sign.label());
         self.failovers += 1;
         collector.close(sign);
+    }
+
+    /// Returns the collector in use and looks for the next one.
+    fn take_collector(&mut self) -> Option<Box<Collector>> {
+        match std::mem::replace(&mut self.link, Link::wait(&self.pool)) {
+            Link::Up(collector) => Some(collector),
+            other => {
+                self.link = other;
+                None
+            }
+        }
     }
 
     /// Gives the transport what it takes.
@@ -313,7 +361,9 @@ impl Driver {
         let export_time = export_time();
         while collector.has_room() {
             let Some(message) = self.failover.poll_transmit(Instant::now(), export_time) else { break };
-            collector.send(message);
+            if let Err(error) = collector.send(message) {
+                return self.leave(Sign::Unusable, &error.to_string());
+            }
         }
         if let Some(gap) = self.failover.take_gap() {
             info!(seconds = gap.as_secs_f64(), "failed over");
@@ -332,16 +382,16 @@ impl Driver {
         match &self.link {
             Link::Up(_) => self.health.collector.met(),
             Link::Connecting(_) => self.health.collector.unmet("connecting to a collector"),
-            Link::Idle if pool.pool_unknown => {
-                self.health.collector.unmet("the registrar does not know the pool")
+            Link::Waiting(_) if pool.pool_unknown => {
+                self.health.collector.unmet("the registrar does not know the pool");
             }
-            Link::Idle => self.health.collector.unmet("waiting for a collector"),
+            Link::Waiting(_) => self.health.collector.unmet("waiting for a collector"),
         }
     }
 
     /// Closes the association, prints the summary, and settles how the run ended.
     async fn end(mut self) -> Result<(), Failure> {
-        if let Link::Up(collector) = std::mem::replace(&mut self.link, Link::Idle) {
+        if let Some(collector) = self.take_collector() {
             collector.describe(false);
             collector.finish().await;
         }
@@ -354,17 +404,17 @@ impl Driver {
             failovers: self.failovers,
         }
         .print()?;
-        if let Some(Err(error)) = self.source_ended {
-            return Err(anyhow::Error::new(error)
-                .context("the capture is damaged; what is before was exported")
-                .into());
+        let late = (books.waiting > 0)
+            .then(|| format!("{} flow records were not acknowledged by a collector in time", books.waiting));
+        match (self.source_ended, late) {
+            (Some(Err(error)), late) => {
+                let rest = late.unwrap_or_else(|| "what is before the damage was exported".to_owned());
+                let error = anyhow::Error::new(error);
+                Err(error.context(format!("{} is damaged ({rest})", self.capture.display())).into())
+            }
+            (_, Some(late)) => Err(Failure::new(Exit::Failed, late)),
+            (_, None) => Ok(()),
         }
-        if books.waiting > 0 {
-            let message =
-                format!("{} flow records were not acknowledged by a collector in time", books.waiting);
-            return Err(Failure::new(Exit::Failed, message));
-        }
-        Ok(())
     }
 }
 

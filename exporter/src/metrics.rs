@@ -62,13 +62,14 @@ impl Observed {
     }
 }
 
-/// What the driver counts. The books balance: metered = covered + sent (classes that may lose) + abandoned +
+/// What the driver counts. The books balance: metered = covered + delivered (classes that may lose) + abandoned +
 /// dropped + buffered.
 pub struct Exported {
     metered: Counter,
     exported: Counter,
     resent: Counter,
     covered: Counter,
+    delivered: Counter,
     abandoned: Counter,
     dropped: Counter,
     buffered_records: Gauge,
@@ -92,6 +93,7 @@ impl Exported {
             exported: counter!("ipfix_exporter_records_exported_total", "class" => class),
             resent: counter!("ipfix_exporter_resent_records_total"),
             covered: counter!("ipfix_exporter_records_covered_total"),
+            delivered: counter!("ipfix_exporter_records_delivered_total", "class" => class),
             abandoned: counter!("ipfix_exporter_records_abandoned_total", "class" => class, "reason" => "transport"),
             dropped: counter!("ipfix_exporter_records_dropped_total", "class" => class, "reason" => "buffer_full"),
             buffered_records: gauge!("ipfix_exporter_buffered_records"),
@@ -113,6 +115,7 @@ impl Exported {
         self.exported.absolute(books.exported);
         self.resent.absolute(books.resent);
         self.covered.absolute(books.covered);
+        self.delivered.absolute(books.delivered);
         self.abandoned.absolute(books.abandoned);
         self.dropped.absolute(books.dropped);
         self.buffered_records.set(books.waiting as f64);
@@ -155,11 +158,15 @@ fn describe() {
     describe_counter!("ipfix_exporter_resent_records_total", "Flow records sent again after a failover");
     describe_counter!("ipfix_exporter_records_covered_total", "Flow records a collector has on disk");
     describe_counter!(
+        "ipfix_exporter_records_delivered_total",
+        "Flow records of a class that may lose some, acknowledged by the collector's transport"
+    );
+    describe_counter!(
         "ipfix_exporter_records_abandoned_total",
         "Flow records given up by PR-SCTP before the collector acknowledged them"
     );
     describe_counter!("ipfix_exporter_records_dropped_total", "Flow records dropped before they were sent");
-    describe_gauge!("ipfix_exporter_buffered_records", "Flow records no collector has on disk yet");
+    describe_gauge!("ipfix_exporter_buffered_records", "Flow records here or on their way to a collector");
     describe_gauge!("ipfix_exporter_buffered_bytes", Unit::Bytes, "Octets of the buffered records");
     describe_gauge!("ipfix_exporter_buffer_capacity_bytes", Unit::Bytes, "Octets the buffer takes at most");
     describe_gauge!(

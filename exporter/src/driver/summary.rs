@@ -26,10 +26,10 @@ impl Summary {
 
     fn line(&self) -> String {
         let Self { packets, books, incarnation, domain, failovers } = self;
-        let Books { metered, covered, sent_lossy, abandoned, dropped, waiting, exported, resent, .. } = books;
+        let Books { metered, covered, delivered, abandoned, dropped, waiting, exported, resent, .. } = books;
         format!(
             "{{\"ledger\":\"{}\",\"epoch\":{},\"domain\":{domain},\"packets\":{packets},\"flows\":{metered},\
-             \"covered\":{covered},\"sent\":{sent_lossy},\"abandoned\":{abandoned},\"dropped\":{dropped},\
+             \"covered\":{covered},\"delivered\":{delivered},\"abandoned\":{abandoned},\"dropped\":{dropped},\
              \"waiting\":{waiting},\"exported\":{exported},\"resent\":{resent},\"failovers\":{failovers}}}",
             incarnation.ledger, incarnation.epoch
         )
@@ -48,7 +48,7 @@ mod tests {
         assert_eq!(
             line,
             "{\"ledger\":\"abababababababababababababababab\",\"epoch\":3,\"domain\":1,\"packets\":9,\"flows\":5,\
-             \"covered\":5,\"sent\":0,\"abandoned\":0,\"dropped\":0,\"waiting\":0,\"exported\":7,\"resent\":2,\
+             \"covered\":5,\"delivered\":0,\"abandoned\":0,\"dropped\":0,\"waiting\":0,\"exported\":7,\"resent\":2,\
              \"failovers\":1}"
         );
     }

@@ -66,10 +66,13 @@ impl FlowTemplate {
     }
 }
 
+/// Appends a field of a flow.
+type Write = fn(&FlowRecord, &mut Vec<u8>);
+
 /// Encodes flow records; made once, so that a record costs no look-ups.
 #[derive(Debug)]
 pub struct FlowEncoder {
-    writers: [Vec<fn(&FlowRecord, &mut Vec<u8>)>; 4],
+    writers: [Vec<Write>; 4],
 }
 
 impl Default for FlowEncoder {
@@ -127,10 +130,10 @@ struct FlowField {
     /// Octets on the wire.
     length: u16,
     place: Place,
-    write: fn(&FlowRecord, &mut Vec<u8>),
+    write: Write,
 }
 
-const fn field(id: u16, length: u16, place: Place, write: fn(&FlowRecord, &mut Vec<u8>)) -> FlowField {
+const fn field(id: u16, length: u16, place: Place, write: Write) -> FlowField {
     FlowField { id, length, place, write }
 }
 
