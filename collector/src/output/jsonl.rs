@@ -242,28 +242,33 @@ impl Jsonl {
             return Ok(());
         }
         let start = Instant::now();
-        loop {
-            match self.try_write() {
-                Ok(()) => break,
-                Err(error) if matches!(self.target, Target::Regular(_)) => {
-                    if self.writable.swap(false, Ordering::Relaxed) {
-                        warn!(path = %self.path.display(), %error, "writing failed, trying again every second");
-                    }
-                    self.metrics.failures.increment(1);
-                    std::thread::park_timeout(RETRY_INTERVAL);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        if !self.writable.swap(true, Ordering::Relaxed) {
-            info!(path = %self.path.display(), "writing succeeds again");
+        if matches!(self.target, Target::Regular(_)) {
+            self.insist(Self::try_write);
+        } else {
+            self.try_write()?;
         }
         self.metrics.write_duration.record(start.elapsed().as_secs_f64());
         let octets = self.buffer.len() as u64;
         self.offset += octets;
-        self.unsynced.octets += octets;
+        if self.slot.is_some() {
+            self.unsynced.octets += octets;
+        }
         self.buffer.clear();
         Ok(())
+    }
+
+    /// Tries again every second until it succeeds, as it will when the disk has room again.
+    fn insist(&mut self, attempt: impl Fn(&mut Self) -> io::Result<()>) {
+        while let Err(error) = attempt(self) {
+            if self.writable.swap(false, Ordering::Relaxed) {
+                warn!(path = %self.path.display(), %error, "writing failed, trying again every second");
+            }
+            self.metrics.failures.increment(1);
+            std::thread::park_timeout(RETRY_INTERVAL);
+        }
+        if !self.writable.swap(true, Ordering::Relaxed) {
+            info!(path = %self.path.display(), "writing succeeds again");
+        }
     }
 
     fn try_write(&mut self) -> io::Result<()> {
@@ -293,7 +298,7 @@ impl Jsonl {
 
     /// Makes everything written durable and tells the sessions.
     ///
-    /// A failed sync is not tried again: the kernel may have dropped the octets, and a second sync would
+    /// A failed sync of the data is not tried again: the kernel may have dropped the octets, and a second sync would
     /// then succeed without them. What was not told will come again.
     fn sync(&mut self) -> io::Result<()> {
         let (Some(slot), Target::Regular(file)) = (self.slot, &self.target) else { return Ok(()) };
@@ -307,7 +312,7 @@ impl Jsonl {
             self.held = Holdings::new();
         }
         if unsynced.since.is_some() {
-            sidecar::write(&self.path, self.offset, &self.held)?;
+            self.insist(|output| sidecar::write(&output.path, output.offset, &output.held));
         }
         for (progress, ticket) in unsynced.tickets.values() {
             progress.tell(slot, *ticket);

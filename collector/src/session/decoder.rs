@@ -376,3 +376,6 @@ fn letter(
     text::hex(out, octets);
     out.extend_from_slice(b"}\n");
 }
+
+#[cfg(test)]
+mod tests;

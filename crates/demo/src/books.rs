@@ -92,10 +92,12 @@ pub(crate) struct Books {
 
 /// Compares the union of the collectors' files, by identity, with the flows metered.
 pub(crate) fn balance(metered: &[FlowRecord], collectors: &[Received]) -> Books {
-    let mut books = Books { repeated: collectors.iter().map(|received| received.repeated).sum(), ..Books::default() };
+    let mut books =
+        Books { repeated: collectors.iter().map(|received| received.repeated).sum(), ..Books::default() };
     let encoder = Expectation::new();
     for (number, flow) in (0..).zip(metered) {
-        let copies: Vec<&Flow> = collectors.iter().filter_map(|received| received.flows.get(&number)).collect();
+        let copies: Vec<&Flow> =
+            collectors.iter().filter_map(|received| received.flows.get(&number)).collect();
         books.lost += u64::from(copies.is_empty());
         books.repeated += copies.len().saturating_sub(1) as u64;
         books.wrong += copies.iter().filter(|copy| !encoder.matches(flow, copy)).count() as u64;
@@ -136,8 +138,12 @@ fn shows(found: &Value, octets: &[u8]) -> bool {
             number.as_u64() == Some(octets.iter().fold(0, |value, octet| value << 8 | u64::from(*octet)))
         }
         Value::String(text) => match octets.len() {
-            4 => text.parse() == Ok(std::net::Ipv4Addr::from(<[u8; 4]>::try_from(octets).unwrap_or_default())),
-            16 => text.parse() == Ok(std::net::Ipv6Addr::from(<[u8; 16]>::try_from(octets).unwrap_or_default())),
+            4 => {
+                text.parse() == Ok(std::net::Ipv4Addr::from(<[u8; 4]>::try_from(octets).unwrap_or_default()))
+            }
+            16 => {
+                text.parse() == Ok(std::net::Ipv6Addr::from(<[u8; 16]>::try_from(octets).unwrap_or_default()))
+            }
             8 => milliseconds(text) == Some(u64::from_be_bytes(octets.try_into().unwrap_or_default())),
             _ => false,
         },

@@ -2,6 +2,7 @@
 //!
 //! A child holds the reading end of a pipe from us and ends when it closes, so that nothing is
 //! left behind however the demo ends.
+#![expect(clippy::disallowed_methods, reason = "the demo watches other processes and has nothing to wait on")]
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -87,7 +88,6 @@ pub(crate) fn wait_until(
 }
 
 /// Lets the daemons work.
-#[expect(clippy::disallowed_methods, reason = "the demo watches other processes and has nothing to wait on")]
 pub(crate) fn pause(length: Duration) {
     std::thread::sleep(length);
 }

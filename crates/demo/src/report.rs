@@ -115,7 +115,10 @@ impl Outcome {
         for (name, received) in ['a', 'b'].into_iter().zip(self.received) {
             let remark = match self.killed {
                 Some((killed, acknowledged)) if killed == name => {
-                    format!("killed when {acknowledged:.0} were acknowledged; a torn line of {} octets", self.torn)
+                    format!(
+                        "killed when {acknowledged:.0} were acknowledged; a torn line of {} octets",
+                        self.torn
+                    )
                 }
                 _ => String::new(),
             };

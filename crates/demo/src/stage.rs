@@ -24,8 +24,12 @@ impl Stage {
             getrandom::fill(&mut octets).map_err(|error| io::Error::other(error.to_string()))?;
             // 127.0.x.y is where people put things by hand.
             let network = [octets[0].max(1), octets[1]];
-            let directory = std::env::temp_dir()
-                .join(format!("flowpool-demo-{}-{}.{}", std::process::id(), network[0], network[1]));
+            let directory = std::env::temp_dir().join(format!(
+                "flowpool-demo-{}-{}.{}",
+                std::process::id(),
+                network[0],
+                network[1]
+            ));
             let stage = Self { directory, network, keep };
             // Whoever runs a demo on this network has its registrar's encapsulation port open.
             if std::net::UdpSocket::bind((stage.registrar(), 9899)).is_ok() {

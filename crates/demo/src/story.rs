@@ -51,8 +51,11 @@ impl Plan {
         let config =
             MeteringConfig { idle_timeout: TIMEOUT, active_timeout: TIMEOUT, ..MeteringConfig::default() };
         let meter = |loops| {
-            let options =
-                LoopOptions { loops: Some(loops), start: Some(begin * 1_000_000_000), ..LoopOptions::default() };
+            let options = LoopOptions {
+                loops: Some(loops),
+                start: Some(begin * 1_000_000_000),
+                ..LoopOptions::default()
+            };
             books::meter(&file, options, config)
         };
         let (_, once) = meter(1)?;
@@ -162,7 +165,8 @@ impl Story {
     fn see_it_carry_on(&mut self) {
         let Some(killed) = self.killed.as_mut().filter(|killed| killed.carried_on.is_none()) else { return };
         let other = self.stage.collector_http(1 - killed.collector);
-        let received = Metrics::scrape(other).map(|metrics| metrics.sum("ipfix_collector_records_received_total"));
+        let received =
+            Metrics::scrape(other).map(|metrics| metrics.sum("ipfix_collector_records_received_total"));
         if received.is_ok_and(|received| received > 0.0) {
             killed.carried_on = Some(Instant::now());
         }
@@ -261,9 +265,12 @@ pub(crate) fn serve(plan: Plan, stage: Stage) -> io::Result<()> {
     let plan = Plan { loops: 0, ..plan };
     stage.furnish(&plan)?;
     let mut daemons = Vec::new();
-    for (role, name) in
-        [("registrar", "registrar"), ("collector", "collector-a"), ("collector", "collector-b"), ("exporter", "exporter")]
-    {
+    for (role, name) in [
+        ("registrar", "registrar"),
+        ("collector", "collector-a"),
+        ("collector", "collector-b"),
+        ("exporter", "exporter"),
+    ] {
         daemons.push((name, Daemon::start(role, name, &stage.config(name), &stage.directory)?));
     }
     println!("\nThe pool runs on; end it with Ctrl-C. Metrics:\n");

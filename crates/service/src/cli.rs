@@ -79,6 +79,7 @@ fn command<D: Daemon>() -> clap::Command {
         .name(name)
         .bin_name(name)
         .version(D::VERSION)
+        .term_width(100)
         .about(D::ABOUT)
         .subcommand_required(true)
         .arg_required_else_help(true)

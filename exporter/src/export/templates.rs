@@ -66,7 +66,7 @@ impl FlowTemplate {
     }
 }
 
-/// Appends a field of a flow.
+/// Appends one field of a flow.
 type Write = fn(&FlowRecord, &mut Vec<u8>);
 
 /// Encodes flow records; made once, so that a record costs no look-ups.

@@ -133,13 +133,13 @@ mod tests {
     #[test]
     fn a_flow_comes_after_its_deadline_and_within_one_tick() {
         let mut wheel = Wheel::new(254_000);
-        assert!(drain(&mut wheel, 1_000_000).is_empty());
+        assert_eq!(drain(&mut wheel, 1_000_000), [] as [u32; 0]);
         wheel.insert(0, 1_000_000 + 5_000);
         wheel.insert(1, 1_000_000 + 254_000);
         let tick = wheel.length;
-        assert!(drain(&mut wheel, 1_005_000).is_empty());
+        assert_eq!(drain(&mut wheel, 1_005_000), [] as [u32; 0]);
         assert_eq!(drain(&mut wheel, 1_005_001 + tick), [0]);
-        assert!(drain(&mut wheel, 1_254_000).is_empty());
+        assert_eq!(drain(&mut wheel, 1_254_000), [] as [u32; 0]);
         assert_eq!(drain(&mut wheel, 1_254_001 + tick), [1]);
     }
 
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn after_a_rewind_every_flow_comes_within_one_round() {
         let mut wheel = Wheel::new(1_000);
-        assert!(drain(&mut wheel, 1_000_000).is_empty());
+        assert_eq!(drain(&mut wheel, 1_000_000), [] as [u32; 0]);
         wheel.insert(0, 1_000_500);
         wheel.rewind(10_000);
         let round = ROUND * wheel.length;
