@@ -17,7 +17,7 @@ use delivery::KeyRing;
 use delivery::cookie::State;
 use rserpool::wire::Message as Asap;
 use rserpool::{PoolHandle, PoolUser, PoolUserConfig, PoolUserState, Profile, RegistrarAddress};
-use service::{Condition, Context, Exit, Failure, OrExit as _, Shutdown};
+use service::{Condition, Context, Exit, Failure, Metrics, OrExit as _, Shutdown};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 use transport::{Endpoint, EndpointConfig, Event, Ppid};
@@ -27,7 +27,7 @@ use crate::config::{Config, Source};
 use crate::export::Class;
 use crate::failover::{Failover, FailoverConfig, Sign};
 use crate::metering::Meter;
-use crate::metrics::{Exported, Observed};
+use crate::metrics::{COLLECTOR_INFO, Exported, Observed};
 use crate::observe::{Observation, Observer};
 use crate::state;
 
@@ -72,6 +72,7 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
         drain_timeout: config.retention.drain_timeout.0,
         health: Conditions { registrar, collector },
         metrics,
+        shown: context.metrics,
         failovers: 0,
         domain: config.metering.observation_domain,
     };
@@ -171,6 +172,7 @@ struct Driver {
     drain_timeout: Duration,
     health: Conditions,
     metrics: Exported,
+    shown: Metrics,
     failovers: u64,
     domain: u32,
 }
@@ -296,7 +298,7 @@ impl Driver {
         let (pe, peer) = (collector.element.pe, collector.association.peer());
         self.failover.handle_connected(collector.acknowledges());
         info!(%pe, %peer, "collector connected");
-        collector.describe(true);
+        collector.describe(&self.shown);
         self.link = Link::Up(Box::new(collector));
     }
 
@@ -337,7 +339,7 @@ impl Driver {
         self.failover.handle_lost(Instant::now());
         let pe = collector.element.pe;
         warn!(%pe, %sign, detail, unacknowledged = self.failover.books().waiting, "collector lost, failing over");
-        collector.describe(false);
+        self.shown.clear_info(COLLECTOR_INFO);
         self.pool.report_unreachable(pe);
         self.metrics.failover(sign.label());
         self.failovers += 1;
@@ -392,7 +394,7 @@ impl Driver {
     /// Closes the association, prints the summary, and settles how the run ended.
     async fn end(mut self) -> Result<(), Failure> {
         if let Some(collector) = self.take_collector() {
-            collector.describe(false);
+            self.shown.clear_info(COLLECTOR_INFO);
             collector.finish().await;
         }
         let books = self.failover.books();

@@ -15,6 +15,9 @@ use crate::packet::Unparsed;
 /// Upper bounds of the failover histogram, in seconds.
 pub const FAILOVER_BUCKETS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+/// Names the collector in use, in one series.
+pub const COLLECTOR_INFO: &str = "ipfix_exporter_collector_info";
+
 /// Name of the failover histogram.
 pub const FAILOVER_DURATION: &str = "ipfix_exporter_failover_duration_seconds";
 
@@ -142,13 +145,6 @@ impl Exported {
     }
 }
 
-/// Names the collector in use in the one series with its identifiers.
-pub fn collector_info(pe: &str, address: &str, connected: bool) {
-    let value = if connected { 1.0 } else { 0.0 };
-    gauge!("ipfix_exporter_collector_info", "pe_id" => pe.to_owned(), "address" => address.to_owned())
-        .set(value);
-}
-
 fn describe() {
     describe_counter!("ipfix_exporter_records_metered_total", "Flow records given to the exporting process");
     describe_counter!(
@@ -176,7 +172,6 @@ fn describe() {
     );
     describe_gauge!("ipfix_exporter_collector_connected", "1 while a collector is connected");
     describe_gauge!("ipfix_exporter_registrar_connected", "1 while a registrar answers");
-    describe_gauge!("ipfix_exporter_collector_info", "1 for the collector in use");
     describe_counter!("ipfix_exporter_failovers_total", "Moves to another collector after a sign of loss");
     describe_counter!("ipfix_exporter_cookies_received_total", "Cookies received from collectors");
     describe_histogram!(

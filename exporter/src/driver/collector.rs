@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rserpool::{PeId, PoolUser, Protocol, Selected, TransportUse};
+use service::Metrics;
 use tokio::task::JoinHandle;
 use tracing::debug;
 use transport::{Association, ConnectError, Endpoint, Event, MsgOut, PeerAddress, TrySendError, tcp};
 
 use crate::failover::{Sign, Transmit};
-use crate::metrics;
+use crate::metrics::COLLECTOR_INFO;
 
 /// Lets the last messages pass before the association is aborted.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -188,13 +189,14 @@ impl Collector {
         Ok(())
     }
 
-    /// Puts it into the metric that names the collector in use, or takes it out.
-    pub(super) fn describe(&self, connected: bool) {
+    /// Names it in the metric of the collector in use.
+    pub(super) fn describe(&self, metrics: &Metrics) {
         let address = match self.association.peer() {
             PeerAddress::Sctp { ip, port, .. } => std::net::SocketAddr::new(ip, port).to_string(),
             peer => peer.to_string(),
         };
-        metrics::collector_info(&self.element.pe.to_string(), &address, connected);
+        let labels = [("pe_id", &*self.element.pe.to_string()), ("address", &*address)];
+        metrics.set_info(COLLECTOR_INFO, "The collector in use", &labels);
     }
 
     /// Ends the association of a collector that is left: at once, or, if it is only unwilling, in the background.

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use pcap_fixtures::{DEMO, fixture};
-use rserpool::TransportUse;
+use rserpool::{PeId, TransportUse};
 use transport::Ppid;
 
 use crate::world::{Collector, Exporter, PATIENCE, Seen, World, deaf_endpoint, metered, register};
 
 const CONTROL: TransportUse = TransportUse::DATA_PLUS_CONTROL;
 const DATA: TransportUse = TransportUse::DATA_ONLY;
+/// What [`Collector::start`] calls the element `.2`.
+const PE: PeId = PeId(2);
 const FAST: &str = "speed = 0\nloop = 3";
 
 /// Asserts that the sessions together have every number exactly as often as repeats are allowed, with the same content.
@@ -86,6 +88,8 @@ async fn the_metrics_balance() {
     let balanced = (0..1_000).any(|_| scrape().0);
     assert!(balanced, "{}", scrape().1);
     assert!(exporter.http("/readyz").starts_with("HTTP/1.1 200"));
+    let collector = format!("collector_info{{pe_id=\"{PE}\",address=\"{}:4739\"}} 1\n", world.host(2));
+    assert!(scrape().1.contains(&collector), "{}", scrape().1);
     exporter.terminate();
     service.await.unwrap();
     assert_eq!(exporter.end().await.code, Some(0));

@@ -46,7 +46,7 @@ impl World {
         Self { directory, net: [a.max(1), b] }
     }
 
-    fn host(&self, host: u8) -> IpAddr {
+    pub(crate) fn host(&self, host: u8) -> IpAddr {
         Ipv4Addr::new(127, self.net[0], self.net[1], host).into()
     }
 
