@@ -340,7 +340,11 @@ impl Driver {
         let pe = collector.element.pe;
         warn!(%pe, %sign, detail, unacknowledged = self.failover.books().waiting, "collector lost, failing over");
         self.shown.clear_info(COLLECTOR_INFO);
-        self.pool.report_unreachable(pe);
+        if sign.is_gone() {
+            self.pool.report_unreachable(pe);
+        } else {
+            self.pool.set_aside(pe);
+        }
         self.metrics.failover(sign.label());
         self.failovers += 1;
         collector.close(sign);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use delivery::cookie::State;
 use pcap_fixtures::{DEMO, fixture};
 use rserpool::{PeId, TransportUse};
 use transport::Ppid;
@@ -126,6 +127,27 @@ async fn what_an_aborting_collector_had_not_acknowledged_goes_to_the_next_one() 
     assert!(!heir.numbers().covers(0..1) && !heir.numbers().covers(40..42));
     assert_eq!(end.number("resent"), heir.session_records[0].1 - 30 - 2);
     assert_union(&[&lost, &heir], flows);
+}
+
+#[tokio::test]
+async fn a_draining_collector_is_left_and_not_reported() {
+    let world = World::new();
+    world.registrar();
+    let mut draining = Collector::start(&world, 2, CONTROL).await;
+    let (_, flows) = metered(&fixture(DEMO), 3);
+    let exporter = Exporter::start(&world, &world.config(&fixture(DEMO), FAST, "reliable"));
+    let mut left = draining.accept().await;
+    left.receive(|seen| seen.records.len() >= 50).await;
+    let mut next = Collector::start(&world, 3, CONTROL).await;
+    left.cookie(State::Draining, std::iter::once(0..50)).await;
+    let mut heir = next.accept().await;
+    heir.serve().await;
+    let end = exporter.end().await;
+    assert_eq!((end.code, end.number("covered"), end.balanced_flows()), (Some(0), flows, flows));
+    assert!(end.log.contains("collector is draining") && !end.log.contains("reported as unreachable"));
+    assert_eq!(heir.seen.echoes[0].state, State::Draining);
+    assert_eq!(heir.seen.session_records[0].0, 50, "what it acknowledged stays acknowledged");
+    assert_union(&[&left.seen, &heir.seen], flows);
 }
 
 #[tokio::test]

@@ -392,9 +392,13 @@ impl Session {
 
     /// Sends a cookie: these numbers are durable here.
     pub(crate) async fn acknowledge(&self, numbers: impl IntoIterator<Item = Range<u64>>) {
+        self.cookie(State::Ok, numbers).await;
+    }
+
+    pub(crate) async fn cookie(&self, state: State, numbers: impl IntoIterator<Item = Range<u64>>) {
         let series = self.seen.series.expect("a session record");
         let entries = numbers.into_iter().map(|numbers| Entry { series, numbers }).collect();
-        let cookie = Cookie { incarnation: 1, state: State::Ok, entries };
+        let cookie = Cookie { incarnation: 1, state, entries };
         self.send(cookie.encode(&KeyRing::parse(KEY).unwrap())).await;
     }
 
