@@ -5,27 +5,25 @@
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
 mod collector;
+mod setup;
 mod summary;
 
-use std::net::{IpAddr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
-use delivery::KeyRing;
 use delivery::cookie::State;
 use rserpool::wire::Message as Asap;
-use rserpool::{PoolHandle, PoolUser, PoolUserConfig, PoolUserState, Profile, RegistrarAddress};
+use rserpool::{PoolUser, PoolUserState};
 use service::{Condition, Context, Exit, Failure, Metrics, OrExit as _, Shutdown};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
-use transport::{Endpoint, EndpointConfig, Event, Ppid};
+use transport::{Endpoint, Event, Ppid};
 
-use crate::capture::{CaptureError, Looped};
-use crate::config::{Config, Source};
+use crate::capture::CaptureError;
+use crate::config::Config;
 use crate::export::Class;
-use crate::failover::{Failover, FailoverConfig, Sign};
+use crate::failover::{Failover, Sign};
 use crate::metering::Meter;
 use crate::metrics::{COLLECTOR_INFO, Exported, Observed};
 use crate::observe::{Observation, Observer};
@@ -44,16 +42,16 @@ const EVENTS_AT_ONCE: usize = 64;
 pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure> {
     let [registrar, collector] = context.health.conditions(["registrar", "collector"]);
     let class = config.class.class().unwrap_or(Class::Reliable);
-    let keys = read_keys(&config.pool.key_file)?;
+    let keys = setup::read_keys(&config.pool.key_file)?;
     let incarnation = match &config.state.directory {
         Some(directory) => state::open(directory).or_exit(Exit::Io)?,
         None => state::ephemeral()?,
     };
-    let failover = Failover::new(failover_config(&config, class, keys), incarnation, random()?);
-    let source = open(&config.source)?;
+    let failover = Failover::new(setup::failover_config(&config, class, keys), incarnation, random()?);
+    let source = setup::open(&config.source, since_epoch())?;
     let meter = Meter::new(config.metering.metering(), random()?);
-    let endpoint = bind(&config)?;
-    let pool = Arc::new(PoolUser::spawn(pool_user(&config)?, Some(endpoint.clone())));
+    let endpoint = setup::bind(&config)?;
+    let pool = Arc::new(PoolUser::spawn(setup::pool_user(&config)?, Some(endpoint.clone())));
     let observer = Observer::start(source, meter, config.source.speed, Observed::new("pcap"))?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, class = %class, "exporting");
     let metrics = Exported::new(class, config.retention.memory.as_usize());
@@ -77,63 +75,6 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
         domain: config.metering.observation_domain,
     };
     driver.run(context.shutdown).await
-}
-
-fn failover_config(config: &Config, class: Class, keys: KeyRing) -> FailoverConfig {
-    let max_message = match class {
-        Class::Reliable => config.export.max_message,
-        Class::Limited { .. } | Class::Timed { .. } | Class::Unreliable => config.export.max_lossy_message,
-    };
-    FailoverConfig {
-        domain: config.metering.observation_domain,
-        class,
-        max_message: max_message.as_usize(),
-        linger: config.export.linger.0,
-        memory: config.retention.memory.as_usize(),
-        keys,
-    }
-}
-
-fn open(source: &Source) -> Result<Looped, Failure> {
-    let opened = Looped::open(&source.pcap, source.loop_options(since_epoch()));
-    let exit = match &opened {
-        Err(CaptureError::Io { .. }) => Exit::Io,
-        _ => Exit::Failed,
-    };
-    opened.with_context(|| format!("source.pcap = {:?}", source.pcap)).or_exit(exit)
-}
-
-fn read_keys(path: &Path) -> Result<KeyRing, Failure> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("pool.key-file: {}", path.display()))
-        .or_exit(Exit::Io)?;
-    KeyRing::parse(&text).with_context(|| path.display().to_string()).or_exit(Exit::Configuration)
-}
-
-fn pool_user(config: &Config) -> Result<PoolUserConfig, Failure> {
-    let pool =
-        PoolHandle::new(config.pool.handle.as_bytes()).context("pool.handle").or_exit(Exit::Configuration)?;
-    let profile = Profile::FAST;
-    Ok(PoolUserConfig { pool, registrars: config.pool.registrars.clone(), profile })
-}
-
-fn bind(config: &Config) -> Result<Endpoint, Failure> {
-    let address = match config.pool.address {
-        Some(address) => address,
-        None => source_address(&config.pool.registrars).or_exit(Exit::Io)?,
-    };
-    let mut endpoint = EndpointConfig::new(address);
-    endpoint.encapsulation = config.pool.encapsulation_port;
-    Endpoint::bind(endpoint).context("pool.address").or_exit(Exit::Io)
-}
-
-/// Returns the address this host uses towards the first registrar. Nothing is sent.
-fn source_address(registrars: &[RegistrarAddress]) -> anyhow::Result<IpAddr> {
-    let peer = registrars.first().and_then(|registrar| registrar.peer().ip()).context("no registrar")?;
-    let any: IpAddr = if peer.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
-    let socket = UdpSocket::bind((any, 0))?;
-    socket.connect((peer, 9)).with_context(|| format!("no route to registrar {peer}; set pool.address"))?;
-    Ok(socket.local_addr()?.ip())
 }
 
 fn random() -> Result<u64, Failure> {
