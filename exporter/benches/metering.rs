@@ -7,8 +7,10 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use exporter::capture::{PacketSource, PcapFile};
-use exporter::metering::{FlowEndReason, Meter, MeteringConfig};
+use exporter::export::{Class, FlowEncoder, FlowTemplate};
+use exporter::metering::{FlowEndReason, FlowRecord, Meter, MeteringConfig};
 use exporter::packet::PacketView;
+use ipfix::{ExportingConfig, ExportingSession};
 use pcap_fixtures::Trace;
 use std::hint::black_box;
 use std::sync::LazyLock;
@@ -22,8 +24,11 @@ fn main() {
 
 /// A meter that loses packets is fast for nothing.
 fn check() {
-    let (packets, octets, flows) = metered();
+    let mut sums = Sums::default();
+    metered(|flow| sums.add(flow));
+    let Sums { packets, octets, flows } = sums;
     assert_eq!((packets, octets), (TRACE.packets, TRACE.octets), "every packet is in one record");
+    assert_eq!(encoded(), flows, "every record is in one message");
     println!("trace: {packets} packets, {octets} octets, {flows} flows");
 }
 
@@ -64,33 +69,73 @@ fn c_parse(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn d_meter(bencher: Bencher<'_, '_>) {
-    counted(bencher, metered);
+    counted(bencher, || {
+        let mut sums = Sums::default();
+        metered(|flow| sums.add(flow));
+        sums
+    });
+}
+
+/// Everything up to finished messages of 8 KiB, without a network.
+#[divan::bench]
+fn e_encode(bencher: Bencher<'_, '_>) {
+    counted(bencher, encoded);
 }
 
 fn counted<O>(bencher: Bencher<'_, '_>, run: impl Fn() -> O + Sync) {
     bencher.counter(ItemsCount::new(TRACE.packets)).bench(run);
 }
 
-/// Meters the trace with the default time-outs; returns the packets, octets and number of the records.
-fn metered() -> (u64, u64, u64) {
+#[derive(Default)]
+struct Sums {
+    packets: u64,
+    octets: u64,
+    flows: u64,
+}
+
+impl Sums {
+    fn add(&mut self, flow: &FlowRecord) {
+        self.packets += flow.packets;
+        self.octets += flow.octets;
+        self.flows += 1;
+    }
+}
+
+/// Meters the trace with the default time-outs.
+fn metered(mut take: impl FnMut(&FlowRecord)) {
     let mut file = PcapFile::new(&TRACE.file[..]).expect("a capture");
     let mut meter = Meter::new(MeteringConfig::default(), 42);
     let mut records = Vec::new();
-    let mut sums = (0, 0, 0);
-    let mut take = |records: &mut Vec<exporter::metering::FlowRecord>| {
-        for record in records.drain(..) {
-            sums = (sums.0 + record.packets, sums.1 + record.octets, sums.2 + 1);
-        }
-    };
     while let Some(packet) = file.next_packet().expect("a whole capture") {
         meter.packet(&packet, &mut records);
         if records.len() >= 256 {
-            take(&mut records);
+            records.drain(..).for_each(|record| take(&record));
         }
     }
     while meter.flush(FlowEndReason::ForcedEnd, &mut records) {
-        take(&mut records);
+        records.drain(..).for_each(|record| take(&record));
     }
-    take(&mut records);
-    sums
+    records.drain(..).for_each(|record| take(&record));
+}
+
+/// Meters the trace and packs its flows into messages; returns the records in these.
+fn encoded() -> u64 {
+    const STREAM: u16 = Class::RELIABLE_STREAM;
+    let encoder = FlowEncoder::new();
+    let mut session = ExportingSession::new(ExportingConfig { domain: 1, max_message: 8 << 10 });
+    for template in FlowTemplate::ALL {
+        session.define(STREAM, template.record(STREAM)).expect("a valid template");
+    }
+    let (mut octets, mut records) = (Vec::new(), 0);
+    metered(|flow| {
+        octets.clear();
+        let template = encoder.encode(flow, &mut octets);
+        session.record(STREAM, template.id(STREAM), &octets, 0).expect("a record of its template");
+        while let Some(message) = session.poll_message() {
+            records += u64::from(black_box(message).records);
+        }
+    });
+    session.flush_all(0);
+    records
+        + std::iter::from_fn(|| session.poll_message()).map(|message| u64::from(message.records)).sum::<u64>()
 }

@@ -1,9 +1,11 @@
-//! Meters a capture and prints the sums of its flows, and how fast it was:
+//! Meters a capture, packs its flows into IPFIX messages of 8 KiB, and prints the sums and how fast it was:
 //! `cargo run --release --example meter -- FILE [IDLE SECONDS] [ACTIVE SECONDS] [MAX FLOWS]`.
 
 use exporter::capture::{PacketSource, PcapFile};
-use exporter::metering::{FlowEndReason, Meter, MeteringConfig};
+use exporter::export::{Class, FlowEncoder, FlowTemplate};
+use exporter::metering::{FlowEndReason, FlowRecord, Meter, MeteringConfig};
 use exporter::packet::Unparsed;
+use ipfix::{ExportingConfig, ExportingSession};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -30,14 +32,8 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     };
     let mut meter = Meter::new(config, 42);
     let mut records = Vec::new();
-    let (mut flows, mut packets, mut octets, mut captured) = (0u64, 0u64, 0u64, 0u64);
-    let mut take = |records: &mut Vec<exporter::metering::FlowRecord>| {
-        for record in records.drain(..) {
-            flows += 1;
-            packets += record.packets;
-            octets += record.octets;
-        }
-    };
+    let mut captured = 0u64;
+    let mut export = Export::new()?;
     let before = cpu_seconds()?;
     let mut file = PcapFile::open(path.as_ref())?;
     let end = loop {
@@ -46,7 +42,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
                 captured += 1;
                 meter.packet(&packet, &mut records);
                 if records.len() >= 256 {
-                    take(&mut records);
+                    export.take(&mut records)?;
                 }
             }
             Ok(None) => break None,
@@ -54,13 +50,16 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         }
     };
     while meter.flush(FlowEndReason::ForcedEnd, &mut records) {
-        take(&mut records);
+        export.take(&mut records)?;
     }
-    take(&mut records);
+    export.take(&mut records)?;
+    export.finish();
     let seconds = cpu_seconds()? - before;
     let ended = FlowEndReason::ALL.map(|reason| format!("{reason} {}", meter.counters().ended(reason)));
     let unparsed = Unparsed::ALL.map(|reason| format!("{} {}", reason.label(), meter.unparsed(reason)));
+    let Export { packets, octets, flows, messages, message_octets, message_records, .. } = export;
     println!("packets {packets} octets_L3 {octets} flows {flows}");
+    println!("messages {messages} with {message_records} records in {message_octets} octets");
     println!("ended: {}", ended.join(", "));
     println!("captured {captured}, not metered: {}", unparsed.join(", "));
     println!("{:.2} million packets per CPU second ({seconds:.3} s)", captured as f64 / seconds / 1e6);
@@ -68,6 +67,67 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         return Err(format!("{path}: {error}").into());
     }
     Ok(())
+}
+
+/// Flow records to finished messages, and what was seen on the way.
+struct Export {
+    encoder: FlowEncoder,
+    session: ExportingSession,
+    record: Vec<u8>,
+    packets: u64,
+    octets: u64,
+    flows: u64,
+    messages: u64,
+    message_octets: usize,
+    message_records: u64,
+}
+
+const STREAM: u16 = Class::RELIABLE_STREAM;
+
+impl Export {
+    fn new() -> Result<Self, ipfix::DefineError> {
+        let mut session = ExportingSession::new(ExportingConfig { domain: 1, max_message: 8 << 10 });
+        for template in FlowTemplate::ALL {
+            session.define(STREAM, template.record(STREAM))?;
+        }
+        Ok(Self {
+            encoder: FlowEncoder::new(),
+            session,
+            record: Vec::new(),
+            packets: 0,
+            octets: 0,
+            flows: 0,
+            messages: 0,
+            message_octets: 0,
+            message_records: 0,
+        })
+    }
+
+    fn take(&mut self, flows: &mut Vec<FlowRecord>) -> Result<(), ipfix::RecordError> {
+        for flow in flows.drain(..) {
+            self.flows += 1;
+            self.packets += flow.packets;
+            self.octets += flow.octets;
+            self.record.clear();
+            let template = self.encoder.encode(&flow, &mut self.record);
+            self.session.record(STREAM, template.id(STREAM), &self.record, 0)?;
+            self.count();
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) {
+        self.session.flush_all(0);
+        self.count();
+    }
+
+    fn count(&mut self) {
+        while let Some(message) = self.session.poll_message() {
+            self.messages += 1;
+            self.message_octets += message.octets.len();
+            self.message_records += u64::from(message.records);
+        }
+    }
 }
 
 /// CPU time of this process; Linux only.

@@ -74,9 +74,14 @@ impl Speed {
         Self(1.0)
     }
 
+    /// Tells whether it is as fast as possible.
+    pub fn is_unpaced(self) -> bool {
+        self.0 == 0.0
+    }
+
     /// Returns the wall-clock time that `capture_time` of the capture takes; none for "as fast as possible".
     pub fn wall_clock(self, capture_time: Duration) -> Option<Duration> {
-        if self.0 == 0.0 {
+        if self.is_unpaced() {
             return None;
         }
         Duration::try_from_secs_f64(capture_time.as_secs_f64() / self.0).ok()
@@ -354,9 +359,11 @@ impl Default for Export {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct RetentionConfig {
-    /// Octets kept in memory. When they are used up, a capture file is not read on.
+    /// Octets kept in memory. When they are used up, a capture file is not read on; but where records may be lost and
+    /// the replay keeps a pace, the oldest make room.
     pub memory: Size,
-    /// After SIGTERM or the end of the capture: how long collectors get to acknowledge what is left.
+    /// How long collectors get to acknowledge what is left: after SIGTERM in all, after the end of the capture without
+    /// progress.
     pub drain_timeout: Period,
 }
 
@@ -404,8 +411,8 @@ pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
     if config.metering.max_flows == 0 {
         return Err(Invalid::new("metering.max-flows", "must be at least 1"));
     }
-    if config.pool.handle.is_empty() {
-        return Err(Invalid::new("pool.handle", "must not be empty"));
+    if let Err(error) = rserpool::PoolHandle::new(config.pool.handle.as_bytes()) {
+        return Err(Invalid::new("pool.handle", error.to_string()));
     }
     if config.pool.registrars.is_empty() {
         return Err(Invalid::new("pool.registrars", "must name at least one registrar"));

@@ -5,33 +5,35 @@
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
 mod collector;
+mod setup;
 mod summary;
 
-use std::net::{IpAddr, UdpSocket};
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
-use delivery::KeyRing;
 use delivery::cookie::State;
 use rserpool::wire::Message as Asap;
-use rserpool::{PoolHandle, PoolUser, PoolUserConfig, PoolUserState, Profile, RegistrarAddress};
-use service::{Condition, Context, Exit, Failure, OrExit as _, Shutdown};
+use rserpool::{PoolUser, PoolUserState};
+use service::{Condition, Context, Exit, Failure, Metrics, OrExit as _, Shutdown};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
-use transport::{Endpoint, EndpointConfig, Event, Ppid};
+use transport::{Endpoint, Event, Ppid};
 
-use crate::capture::{CaptureError, Looped};
+use crate::capture::CaptureError;
 use crate::config::Config;
 use crate::export::Class;
-use crate::failover::{Failover, FailoverConfig, Sign};
+use crate::failover::{Failover, Sign};
 use crate::metering::Meter;
-use crate::metrics::{Exported, Observed};
+use crate::metrics::{COLLECTOR_INFO, Exported, Observed};
 use crate::observe::{Observation, Observer};
-use crate::state::Incarnation;
+use crate::state;
 
 use collector::{Collector, Link, LinkEvent};
 use summary::Summary;
+
+/// Events of a collector taken in before it is blamed for silence, at most.
+const EVENTS_AT_ONCE: usize = 64;
 
 /// Runs the exporter until its source ends and everything is acknowledged, or until it is told to stop.
 ///
@@ -40,84 +42,39 @@ use summary::Summary;
 pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure> {
     let [registrar, collector] = context.health.conditions(["registrar", "collector"]);
     let class = config.class.class().unwrap_or(Class::Reliable);
-    let keys = read_keys(&config.pool.key_file)?;
+    let keys = setup::read_keys(&config.pool.key_file)?;
     let incarnation = match &config.state.directory {
-        Some(directory) => Incarnation::open(directory).or_exit(Exit::Io)?,
-        None => Incarnation::ephemeral()?,
+        Some(directory) => state::open(directory).or_exit(Exit::Io)?,
+        None => state::ephemeral()?,
     };
-    let failover = Failover::new(failover_config(&config, class, keys), incarnation, random()?);
-    let source = Looped::open(&config.source.pcap, config.source.loop_options(since_epoch()))
-        .with_context(|| format!("source.pcap = {:?}", config.source.pcap))
-        .or_exit(Exit::Io)?;
+    let failover = Failover::new(setup::failover_config(&config, class, keys), incarnation, random()?);
+    let source = setup::open(&config.source, since_epoch())?;
     let meter = Meter::new(config.metering.metering(), random()?);
-    let endpoint = bind(&config)?;
-    let pool = PoolUser::spawn(pool_user(&config)?, Some(endpoint.clone()));
+    let endpoint = setup::bind(&config)?;
+    let pool = Arc::new(PoolUser::spawn(setup::pool_user(&config)?, Some(endpoint.clone())));
     let observer = Observer::start(source, meter, config.source.speed, Observed::new("pcap"))?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, class = %class, "exporting");
     let metrics = Exported::new(class, config.retention.memory.as_usize());
     let driver = Driver {
         failover,
         observer,
+        link: Link::wait(&pool),
         pool,
         endpoint,
-        link: Link::Idle,
+        capture: config.source.pcap,
+        // A replay at a pace goes on like what it replays; where nothing may be lost, it waits.
+        source_waits: class == Class::Reliable || config.source.speed.is_unpaced(),
         source_ended: None,
+        stopping: false,
         deadline: None,
         drain_timeout: config.retention.drain_timeout.0,
         health: Conditions { registrar, collector },
         metrics,
+        shown: context.metrics,
         failovers: 0,
         domain: config.metering.observation_domain,
     };
     driver.run(context.shutdown).await
-}
-
-fn failover_config(config: &Config, class: Class, keys: KeyRing) -> FailoverConfig {
-    let max_message = match class {
-        Class::Reliable => config.export.max_message,
-        Class::Limited { .. } | Class::Timed { .. } | Class::Unreliable => config.export.max_lossy_message,
-    };
-    FailoverConfig {
-        domain: config.metering.observation_domain,
-        class,
-        max_message: max_message.as_usize(),
-        linger: config.export.linger.0,
-        memory: config.retention.memory.as_usize(),
-        keys,
-    }
-}
-
-fn read_keys(path: &Path) -> Result<KeyRing, Failure> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("pool.key-file: {}", path.display()))
-        .or_exit(Exit::Io)?;
-    KeyRing::parse(&text).with_context(|| path.display().to_string()).or_exit(Exit::Configuration)
-}
-
-fn pool_user(config: &Config) -> Result<PoolUserConfig, Failure> {
-    let pool =
-        PoolHandle::new(config.pool.handle.as_bytes()).context("pool.handle").or_exit(Exit::Configuration)?;
-    let profile = Profile::FAST;
-    Ok(PoolUserConfig { pool, registrars: config.pool.registrars.clone(), profile })
-}
-
-fn bind(config: &Config) -> Result<Endpoint, Failure> {
-    let address = match config.pool.address {
-        Some(address) => address,
-        None => source_address(&config.pool.registrars).or_exit(Exit::Io)?,
-    };
-    let mut endpoint = EndpointConfig::new(address);
-    endpoint.encapsulation = config.pool.encapsulation_port;
-    Endpoint::bind(endpoint).context("pool.address").or_exit(Exit::Io)
-}
-
-/// Returns the address this host uses towards the first registrar. Nothing is sent.
-fn source_address(registrars: &[RegistrarAddress]) -> anyhow::Result<IpAddr> {
-    let peer = registrars.first().and_then(|registrar| registrar.peer().ip()).context("no registrar")?;
-    let any: IpAddr = if peer.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
-    let socket = UdpSocket::bind((any, 0))?;
-    socket.connect((peer, 9)).with_context(|| format!("no route to registrar {peer}; set pool.address"))?;
-    Ok(socket.local_addr()?.ip())
 }
 
 fn random() -> Result<u64, Failure> {
@@ -142,15 +99,21 @@ struct Conditions {
 struct Driver {
     failover: Failover,
     observer: Observer,
-    pool: PoolUser,
+    pool: Arc<PoolUser>,
     endpoint: Endpoint,
     link: Link,
+    capture: PathBuf,
+    /// Whether the source waits while there is no room, instead of old records being dropped.
+    source_waits: bool,
     source_ended: Option<Result<(), CaptureError>>,
-    /// When waiting for acknowledgements ends, unless there is progress.
+    /// The end was asked for.
+    stopping: bool,
+    /// When waiting for acknowledgements ends. Progress postpones it unless the end was asked for.
     deadline: Option<Instant>,
     drain_timeout: Duration,
     health: Conditions,
     metrics: Exported,
+    shown: Metrics,
     failovers: u64,
     domain: u32,
 }
@@ -167,22 +130,22 @@ enum Wake {
 impl Driver {
     async fn run(mut self, shutdown: Shutdown) -> Result<(), Failure> {
         let mut pool = self.pool.state();
-        let mut stopping = false;
-        let mut covered = 0;
+        let mut settled = 0;
         loop {
             self.transmit();
             self.tell(&pool.borrow_and_update());
-            let progress = self.failover.books().covered;
-            if progress > covered && self.deadline.is_some() {
+            let books = self.failover.books();
+            let progress = books.metered - books.waiting;
+            if progress > settled && self.source_ended.is_some() && !self.stopping {
                 self.deadline = Some(Instant::now() + self.drain_timeout);
             }
-            covered = progress;
+            settled = progress;
             if self.failover.is_done() {
                 return self.end().await;
             }
-            match self.next(&shutdown, stopping, &mut pool).await {
+            match self.next(&shutdown, &mut pool).await {
                 Wake::Shutdown => {
-                    stopping = true;
+                    self.stopping = true;
                     self.observer.stop();
                     self.deadline = Some(Instant::now() + self.drain_timeout);
                 }
@@ -192,29 +155,39 @@ impl Driver {
                 Wake::Time if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
                     return self.end().await;
                 }
-                Wake::Time => {
-                    if let Some(sign) = self.failover.handle_timeout(Instant::now()) {
-                        self.leave(sign, "no acknowledgement");
-                    }
-                }
+                Wake::Time => self.timeout().await,
             }
         }
     }
 
-    async fn next(
-        &mut self,
-        shutdown: &Shutdown,
-        stopping: bool,
-        pool: &mut watch::Receiver<PoolUserState>,
-    ) -> Wake {
-        let wants_records = self.source_ended.is_none() && self.failover.has_room();
+    /// Waits for what happens next. Nothing is lost with the branches not taken: a channel keeps its message, an
+    /// association its event, a message without room is still [`Collector`]'s.
+    async fn next(&mut self, shutdown: &Shutdown, pool: &mut watch::Receiver<PoolUserState>) -> Wake {
+        let has_room = self.failover.has_room() || !self.source_waits;
+        let wants_records = self.source_ended.is_none() && has_room;
         let due = [self.failover.poll_timeout(), self.deadline].into_iter().flatten().min();
         tokio::select! {
-            () = shutdown.requested(), if !stopping => Wake::Shutdown,
-            event = self.link.next(&self.pool) => Wake::Link(event),
+            () = shutdown.requested(), if !self.stopping => Wake::Shutdown,
+            event = self.link.next() => Wake::Link(event),
             observation = self.observer.observations.recv(), if wants_records => Wake::Observation(observation),
             Ok(()) = pool.changed() => Wake::Pool,
             () = until(due) => Wake::Time,
+        }
+    }
+
+    /// Fires what is due, after what the collector has said by then: it must not be blamed for a time in which
+    /// this process did not run.
+    async fn timeout(&mut self) {
+        for _ in 0..EVENTS_AT_ONCE {
+            let Some(event) = self.link.ready().await else { break };
+            self.link_event(event);
+        }
+        match self.failover.handle_timeout(Instant::now()) {
+            None => {}
+            Some(Sign::Slow) if self.pool.state().borrow().elements < 2 => {
+                info!("collector makes no progress, and the pool has no other");
+            }
+            Some(sign) => self.leave(sign, "no acknowledgement"),
         }
     }
 
@@ -223,8 +196,8 @@ impl Driver {
             Some(Observation::Flows(batch)) => {
                 for (template, record) in batch.iter() {
                     if let Err(error) = self.failover.push(template, record) {
-                        // `has_room` leaves room for a batch.
-                        warn!(%error, "flow record not taken");
+                        // `has_room` leaves room for a batch; it is counted.
+                        debug!(%error, "flow record dropped");
                     }
                 }
             }
@@ -234,10 +207,18 @@ impl Driver {
     }
 
     fn source_over(&mut self, result: Result<(), CaptureError>) {
-        info!(metered = self.failover.books().metered, "source ended, waiting for acknowledgements");
+        let metered = self.failover.books().metered;
+        match &result {
+            Ok(()) => info!(metered, "source ended, waiting for acknowledgements"),
+            Err(error) => {
+                warn!(%error, metered, "capture damaged, waiting for acknowledgements of what is before");
+            }
+        }
         self.source_ended = Some(result);
         self.failover.finish();
-        self.deadline = Some(Instant::now() + self.drain_timeout);
+        if !self.stopping {
+            self.deadline = Some(Instant::now() + self.drain_timeout);
+        }
     }
 
     fn link_event(&mut self, event: LinkEvent) {
@@ -246,8 +227,8 @@ impl Driver {
             LinkEvent::Connected(collector) => self.connected(collector),
             LinkEvent::NotConnected { pe, error } => {
                 debug!(%pe, %error, "collector not reached, taking the next");
+                self.link = Link::wait(&self.pool);
                 self.pool.report_unreachable(pe);
-                self.link = Link::Idle;
             }
             LinkEvent::Unblocked => {}
             LinkEvent::Association(event) => self.association_event(event),
@@ -258,7 +239,7 @@ impl Driver {
         let (pe, peer) = (collector.element.pe, collector.association.peer());
         self.failover.handle_connected(collector.acknowledges());
         info!(%pe, %peer, "collector connected");
-        collector.describe(true);
+        collector.describe(&self.shown);
         self.link = Link::Up(Box::new(collector));
     }
 
@@ -295,16 +276,30 @@ impl Driver {
 
     /// Leaves the collector: what it does not have on disk goes to the next one.
     fn leave(&mut self, sign: Sign, detail: &str) {
-        let Link::Up(collector) = std::mem::replace(&mut self.link, Link::Idle) else { return };
+        let Some(collector) = self.take_collector() else { return };
         self.failover.handle_lost(Instant::now());
         let pe = collector.element.pe;
         warn!(%pe, %sign, detail, unacknowledged = self.failover.books().waiting, "collector lost, failing over");
-        collector.describe(false);
-        self.pool.report_unreachable(pe);
-        self.pool.resolve();
+        self.shown.clear_info(COLLECTOR_INFO);
+        if sign.is_gone() {
+            self.pool.report_unreachable(pe);
+        } else {
+            self.pool.set_aside(pe);
+        }
         self.metrics.failover(sign.label());
         self.failovers += 1;
         collector.close(sign);
+    }
+
+    /// Returns the collector in use and looks for the next one.
+    fn take_collector(&mut self) -> Option<Box<Collector>> {
+        match std::mem::replace(&mut self.link, Link::wait(&self.pool)) {
+            Link::Up(collector) => Some(collector),
+            other => {
+                self.link = other;
+                None
+            }
+        }
     }
 
     /// Gives the transport what it takes.
@@ -313,7 +308,9 @@ impl Driver {
         let export_time = export_time();
         while collector.has_room() {
             let Some(message) = self.failover.poll_transmit(Instant::now(), export_time) else { break };
-            collector.send(message);
+            if let Err(error) = collector.send(message) {
+                return self.leave(Sign::Unusable, &error.to_string());
+            }
         }
         if let Some(gap) = self.failover.take_gap() {
             info!(seconds = gap.as_secs_f64(), "failed over");
@@ -332,17 +329,17 @@ impl Driver {
         match &self.link {
             Link::Up(_) => self.health.collector.met(),
             Link::Connecting(_) => self.health.collector.unmet("connecting to a collector"),
-            Link::Idle if pool.pool_unknown => {
+            Link::Waiting(_) if pool.pool_unknown => {
                 self.health.collector.unmet("the registrar does not know the pool");
             }
-            Link::Idle => self.health.collector.unmet("waiting for a collector"),
+            Link::Waiting(_) => self.health.collector.unmet("waiting for a collector"),
         }
     }
 
     /// Closes the association, prints the summary, and settles how the run ended.
     async fn end(mut self) -> Result<(), Failure> {
-        if let Link::Up(collector) = std::mem::replace(&mut self.link, Link::Idle) {
-            collector.describe(false);
+        if let Some(collector) = self.take_collector() {
+            self.shown.clear_info(COLLECTOR_INFO);
             collector.finish().await;
         }
         let books = self.failover.books();
@@ -354,17 +351,17 @@ impl Driver {
             failovers: self.failovers,
         }
         .print()?;
-        if let Some(Err(error)) = self.source_ended {
-            return Err(anyhow::Error::new(error)
-                .context("the capture is damaged; what is before was exported")
-                .into());
+        let late = (books.waiting > 0)
+            .then(|| format!("{} flow records were not acknowledged by a collector in time", books.waiting));
+        match (self.source_ended, late) {
+            (Some(Err(error)), late) => {
+                let rest = late.unwrap_or_else(|| "what is before the damage was exported".to_owned());
+                let error = anyhow::Error::new(error);
+                Err(error.context(format!("{} is damaged ({rest})", self.capture.display())).into())
+            }
+            (_, Some(late)) => Err(Failure::new(Exit::Failed, late)),
+            (_, None) => Ok(()),
         }
-        if books.waiting > 0 {
-            let message =
-                format!("{} flow records were not acknowledged by a collector in time", books.waiting);
-            return Err(Failure::new(Exit::Failed, message));
-        }
-        Ok(())
     }
 }
 

@@ -15,6 +15,9 @@ use crate::packet::Unparsed;
 /// Upper bounds of the failover histogram, in seconds.
 pub const FAILOVER_BUCKETS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+/// Names the collector in use, in one series.
+pub const COLLECTOR_INFO: &str = "ipfix_exporter_collector_info";
+
 /// Name of the failover histogram.
 pub const FAILOVER_DURATION: &str = "ipfix_exporter_failover_duration_seconds";
 
@@ -62,13 +65,14 @@ impl Observed {
     }
 }
 
-/// What the driver counts. The books balance: metered = covered + sent (classes that may lose) + abandoned +
+/// What the driver counts. The books balance: metered = covered + delivered (classes that may lose) + abandoned +
 /// dropped + buffered.
 pub struct Exported {
     metered: Counter,
     exported: Counter,
     resent: Counter,
     covered: Counter,
+    delivered: Counter,
     abandoned: Counter,
     dropped: Counter,
     buffered_records: Gauge,
@@ -92,6 +96,7 @@ impl Exported {
             exported: counter!("ipfix_exporter_records_exported_total", "class" => class),
             resent: counter!("ipfix_exporter_resent_records_total"),
             covered: counter!("ipfix_exporter_records_covered_total"),
+            delivered: counter!("ipfix_exporter_records_delivered_total", "class" => class),
             abandoned: counter!("ipfix_exporter_records_abandoned_total", "class" => class, "reason" => "transport"),
             dropped: counter!("ipfix_exporter_records_dropped_total", "class" => class, "reason" => "buffer_full"),
             buffered_records: gauge!("ipfix_exporter_buffered_records"),
@@ -113,6 +118,7 @@ impl Exported {
         self.exported.absolute(books.exported);
         self.resent.absolute(books.resent);
         self.covered.absolute(books.covered);
+        self.delivered.absolute(books.delivered);
         self.abandoned.absolute(books.abandoned);
         self.dropped.absolute(books.dropped);
         self.buffered_records.set(books.waiting as f64);
@@ -139,13 +145,6 @@ impl Exported {
     }
 }
 
-/// Names the collector in use in the one series with its identifiers.
-pub fn collector_info(pe: &str, address: &str, connected: bool) {
-    let value = if connected { 1.0 } else { 0.0 };
-    gauge!("ipfix_exporter_collector_info", "pe_id" => pe.to_owned(), "address" => address.to_owned())
-        .set(value);
-}
-
 fn describe() {
     describe_counter!("ipfix_exporter_records_metered_total", "Flow records given to the exporting process");
     describe_counter!(
@@ -155,11 +154,15 @@ fn describe() {
     describe_counter!("ipfix_exporter_resent_records_total", "Flow records sent again after a failover");
     describe_counter!("ipfix_exporter_records_covered_total", "Flow records a collector has on disk");
     describe_counter!(
+        "ipfix_exporter_records_delivered_total",
+        "Flow records of a class that may lose some, acknowledged by the collector's transport"
+    );
+    describe_counter!(
         "ipfix_exporter_records_abandoned_total",
         "Flow records given up by PR-SCTP before the collector acknowledged them"
     );
     describe_counter!("ipfix_exporter_records_dropped_total", "Flow records dropped before they were sent");
-    describe_gauge!("ipfix_exporter_buffered_records", "Flow records no collector has on disk yet");
+    describe_gauge!("ipfix_exporter_buffered_records", "Flow records here or on their way to a collector");
     describe_gauge!("ipfix_exporter_buffered_bytes", Unit::Bytes, "Octets of the buffered records");
     describe_gauge!("ipfix_exporter_buffer_capacity_bytes", Unit::Bytes, "Octets the buffer takes at most");
     describe_gauge!(
@@ -169,7 +172,6 @@ fn describe() {
     );
     describe_gauge!("ipfix_exporter_collector_connected", "1 while a collector is connected");
     describe_gauge!("ipfix_exporter_registrar_connected", "1 while a registrar answers");
-    describe_gauge!("ipfix_exporter_collector_info", "1 for the collector in use");
     describe_counter!("ipfix_exporter_failovers_total", "Moves to another collector after a sign of loss");
     describe_counter!("ipfix_exporter_cookies_received_total", "Cookies received from collectors");
     describe_histogram!(

@@ -18,14 +18,16 @@ use crate::export::{FlowEncoder, FlowTemplate};
 use crate::metering::{FlowEndReason, FlowRecord, Meter};
 use crate::metrics::Observed;
 
-/// Records of a batch at most, unless one packet ends more flows.
-const BATCH: usize = 256;
-/// Batches that wait for the driver at most; some 100 octets a record.
+/// Octets of a batch at most, and one record: some 300 records.
+const BATCH: usize = 32 << 10;
+/// Batches that wait for the driver at most: 1 MiB.
 const CHANNEL: usize = 32;
 /// Packets between two looks at the stop signal where no pace is kept.
 const STRIDE: u32 = 1024;
 /// How long the records of a slow replay wait for their batch to fill.
 const LINGER: Duration = Duration::from_millis(20);
+/// How long the figures of a slow replay stand still at most.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Flow records in the order in which their flows ended, encoded.
 #[derive(Debug, Default)]
@@ -59,6 +61,10 @@ impl Batch {
     /// Tells whether there are none.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.octets.len() >= BATCH
     }
 }
 
@@ -97,7 +103,7 @@ impl Observer {
         let point = ObservationPoint {
             meter,
             encoder: FlowEncoder::new(),
-            flows: Vec::with_capacity(BATCH),
+            flows: Vec::new(),
             batch: Batch::default(),
             sender,
             pace: Pace { speed, stopped, begin: None, unchecked: 0 },
@@ -149,9 +155,13 @@ impl ObservationPoint {
             Ok(result) => result,
             Err(Abandoned) => return,
         };
-        while self.meter.flush(FlowEndReason::ForcedEnd, &mut self.flows) {
-            if self.deliver().is_err() {
+        loop {
+            let more = self.meter.flush(FlowEndReason::ForcedEnd, &mut self.flows);
+            if self.encode().is_err() {
                 return;
+            }
+            if !more {
+                break;
             }
         }
         if self.deliver().is_ok() {
@@ -166,35 +176,35 @@ impl ObservationPoint {
                 Ok(None) => return Ok(Ok(())),
                 Err(error) => return Ok(Err(error)),
             };
-            match self.pace.wait_for(packet.timestamp, !self.batch.is_empty()) {
-                Wait::Due => {}
-                Wait::Stopped => return Ok(Ok(())),
-                Wait::Long => {
-                    self.deliver()?;
-                    if let Wait::Stopped = self.pace.wait_for(packet.timestamp, false) {
-                        return Ok(Ok(()));
-                    }
+            loop {
+                match self.pace.wait_for(packet.timestamp, !self.batch.is_empty()) {
+                    Wait::Due => break,
+                    Wait::Stopped => return Ok(Ok(())),
+                    Wait::Long => self.deliver()?,
                 }
             }
             self.meter.packet(&packet, &mut self.flows);
             if !self.flows.is_empty() {
-                self.encode();
-                if self.batch.len() >= BATCH {
-                    self.deliver()?;
-                }
+                self.encode()?;
             }
         }
     }
 
-    fn encode(&mut self) {
-        for flow in self.flows.drain(..) {
+    /// Encodes the flows that have ended and sends the batches they fill.
+    fn encode(&mut self) -> Result<(), Abandoned> {
+        let mut flows = std::mem::take(&mut self.flows);
+        for flow in flows.drain(..) {
             self.batch.push(&self.encoder, &flow);
+            if self.batch.is_full() {
+                self.deliver()?;
+            }
         }
+        self.flows = flows;
+        Ok(())
     }
 
-    /// Sends what there is; waits while the driver has enough.
+    /// Sends what is encoded; waits while the driver has enough.
     fn deliver(&mut self) -> Result<(), Abandoned> {
-        self.encode();
         self.metrics.update(&self.meter);
         self.packets.store(self.meter.counters().packets, Ordering::Relaxed);
         if self.batch.is_empty() {
@@ -216,13 +226,14 @@ struct Pace {
 
 enum Wait {
     Due,
-    /// There is time to send what waits first.
+    /// There is time to send what waits, or to tell how things are, and to ask again.
     Long,
     Stopped,
 }
 
 impl Pace {
-    /// Waits until the packet at `timestamp` is due; not longer than [`LINGER`] if something waits to be sent.
+    /// Waits until the packet at `timestamp` is due; not longer than [`LINGER`] if something waits to be sent, else not
+    /// longer than [`SILENCE`].
     fn wait_for(&mut self, timestamp: u64, waiting: bool) -> Wait {
         let begin = *self.begin.get_or_insert_with(|| (Instant::now(), timestamp));
         let since = Duration::from_nanos(timestamp.saturating_sub(begin.1));
@@ -231,7 +242,7 @@ impl Pace {
         if delay.is_zero() {
             return self.unpaced();
         }
-        let longest = if waiting { LINGER } else { Duration::MAX };
+        let longest = if waiting { LINGER } else { SILENCE };
         match self.stopped.recv_timeout(delay.min(longest)) {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => Wait::Stopped,
             Err(RecvTimeoutError::Timeout) if delay > longest => Wait::Long,

@@ -48,6 +48,7 @@ enum Command {
     Resolve,
     NextElement(oneshot::Sender<Option<Selected>>),
     ReportUnreachable(PeId),
+    SetAside(PeId),
 }
 
 /// Knows the elements of one pool, in a task of its own. Dropping it ends the task.
@@ -113,6 +114,11 @@ impl PoolUser {
         }
     }
 
+    /// Puts an element in quarantine without a report: it is there, but not to be used for now.
+    pub fn set_aside(&self, pe: PeId) {
+        let _ = self.commands.send(Command::SetAside(pe));
+    }
+
     /// Reports an element that failed, once for each time it was selected, and puts it in quarantine.
     pub fn report_unreachable(&self, pe: PeId) {
         let _ = self.commands.send(Command::ReportUnreachable(pe));
@@ -143,6 +149,9 @@ impl Task {
             Command::Resolve => self.driver.command(pu::PoolUser::resolve),
             Command::NextElement(answer) => {
                 let _ = answer.send(self.driver.command(pu::PoolUser::next_element));
+            }
+            Command::SetAside(pe) => {
+                self.driver.command(|machine, now| machine.set_aside(now, pe));
             }
             Command::ReportUnreachable(pe) => {
                 let reported = self.driver.command(|machine, now| machine.report_unreachable(now, pe));
@@ -175,7 +184,7 @@ impl Task {
             }
             Event::Reported { pe } => debug!(%pe, "reported as unreachable"),
             Event::Quarantined { pe, duration } => {
-                info!(%pe, seconds = duration.as_secs(), "pool element unreachable, in quarantine");
+                info!(%pe, seconds = duration.as_secs(), "pool element not to be used, in quarantine");
             }
             Event::QuarantineEnded { pe } => {
                 info!(%pe, "pool element no longer in quarantine");

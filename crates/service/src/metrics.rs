@@ -1,6 +1,8 @@
 //! Metrics of one process: the recorder behind the `metrics` macros and its text form.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
@@ -15,6 +17,13 @@ pub const DEFAULT_BUCKETS: &[f64] =
 pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
+    /// By name: help and labels.
+    infos: Arc<Mutex<BTreeMap<&'static str, Info>>>,
+}
+
+struct Info {
+    help: &'static str,
+    labels: String,
 }
 
 impl Metrics {
@@ -33,7 +42,7 @@ impl Metrics {
         }
         let recorder = Arc::new(builder.build_recorder());
         let handle = recorder.handle();
-        Self { recorder, handle }
+        Self { recorder, handle, infos: Arc::default() }
     }
 
     /// Makes this the recorder of every handle made in this process outside [`Metrics::scope`].
@@ -48,10 +57,29 @@ impl Metrics {
         metrics::with_local_recorder(&*self.recorder, make)
     }
 
+    /// Shows the gauge `name`, with the value 1, in one series with these labels, in place of the series it had. The
+    /// recorder keeps every series for ever, so that a peer's changing identifiers would grow it without bound.
+    pub fn set_info(&self, name: &'static str, help: &'static str, labels: &[(&str, &str)]) {
+        let escape = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let labels: Vec<String> =
+            labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escape(value))).collect();
+        let info = Info { help, labels: labels.join(",") };
+        self.infos.lock().unwrap_or_else(PoisonError::into_inner).insert(name, info);
+    }
+
+    /// Shows the gauge `name` of [`Metrics::set_info`] no more.
+    pub fn clear_info(&self, name: &str) {
+        self.infos.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
     /// Returns the Prometheus text form of everything recorded, with the `process_*` metrics of this process.
     pub fn render(&self) -> String {
         let mut text = self.handle.render();
         process::render(&mut text);
+        for (name, Info { help, labels }) in self.infos.lock().unwrap_or_else(PoisonError::into_inner).iter()
+        {
+            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name}{{{labels}}} 1\n\n");
+        }
         text
     }
 
@@ -80,5 +108,25 @@ impl Metrics {
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_info_has_one_series_however_often_its_labels_change() {
+        let metrics = Metrics::new(&[]);
+        metrics.set_info("x_info", "The peer in use.", &[("peer", "a"), ("name", "say \"a\"\\")]);
+        assert!(
+            metrics.render().contains("x_info{peer=\"a\",name=\"say \\\"a\\\"\\\\\"} 1\n"),
+            "{}",
+            metrics.render()
+        );
+        metrics.set_info("x_info", "The peer in use.", &[("peer", "b")]);
+        assert_eq!(metrics.render().matches("x_info{").count(), 1);
+        metrics.clear_info("x_info");
+        assert!(!metrics.render().contains("x_info"));
     }
 }

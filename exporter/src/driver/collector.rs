@@ -1,23 +1,27 @@
 //! The association with the collector in use, from the pool's answer to its end.
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rserpool::{PeId, PoolUser, Protocol, Selected, TransportUse};
+use service::Metrics;
 use tokio::task::JoinHandle;
 use tracing::debug;
-use transport::{Association, ConnectError, Endpoint, Event, MsgOut, PeerAddress, Ppid, TrySendError, tcp};
+use transport::{Association, ConnectError, Endpoint, Event, MsgOut, PeerAddress, TrySendError, tcp};
 
 use crate::failover::{Sign, Transmit};
-use crate::metrics;
+use crate::metrics::COLLECTOR_INFO;
 
 /// Lets the last messages pass before the association is aborted.
 const CLOSE: Duration = Duration::from_secs(5);
 
 /// Where the exporter is with its collector.
 pub(super) enum Link {
-    /// Waiting for the pool user to name one.
-    Idle,
+    /// Waiting for the pool user to name one. The question outlives the loop's turns: each time it is asked, the
+    /// pool's policy moves on.
+    Waiting(Pin<Box<dyn Future<Output = Selected> + Send>>),
     Connecting(Connecting),
     Up(Box<Collector>),
 }
@@ -36,6 +40,12 @@ pub(super) enum LinkEvent {
 }
 
 impl Link {
+    /// Asks for the element to use next.
+    pub(super) fn wait(pool: &Arc<PoolUser>) -> Self {
+        let pool = Arc::clone(pool);
+        Self::Waiting(Box::pin(async move { pool.wait_element().await }))
+    }
+
     /// Connects to `element`, at its addresses in turn.
     pub(super) fn connect(endpoint: &Endpoint, element: Selected) -> Self {
         let (endpoint, addresses) = (endpoint.clone(), addresses(&element));
@@ -58,11 +68,20 @@ impl Link {
     }
 
     /// Waits for what happens next. Cancel safe.
-    pub(super) async fn next(&mut self, pool: &PoolUser) -> LinkEvent {
+    pub(super) async fn next(&mut self) -> LinkEvent {
         match self {
-            Self::Idle => LinkEvent::Element(pool.wait_element().await),
+            Self::Waiting(element) => LinkEvent::Element(element.await),
             Self::Connecting(connecting) => connecting.done().await,
             Self::Up(collector) => collector.next().await,
+        }
+    }
+
+    /// Returns what has happened already, if anything.
+    pub(super) async fn ready(&mut self) -> Option<LinkEvent> {
+        tokio::select! {
+            biased;
+            event = self.next() => Some(event),
+            () = std::future::ready(()) => None,
         }
     }
 }
@@ -92,7 +111,7 @@ impl Connecting {
         let outcome = (&mut self.task).await.unwrap_or(Err(ConnectError::EndpointClosed));
         let Some(element) = self.element.take() else { return std::future::pending().await };
         match outcome {
-            Ok(association) => LinkEvent::Connected(Collector { element, association, blocked: None }),
+            Ok(association) => LinkEvent::Connected(Collector::new(element, association)),
             Err(error) => LinkEvent::NotConnected { pe: element.pe, error },
         }
     }
@@ -110,9 +129,15 @@ pub(super) struct Collector {
     pub(super) association: Association,
     /// A message the transport had no room for.
     blocked: Option<MsgOut>,
+    /// Nothing more can be sent; the event that tells why is on its way.
+    closed: bool,
 }
 
 impl Collector {
+    fn new(element: Selected, association: Association) -> Self {
+        Self { element, association, blocked: None, closed: false }
+    }
+
     /// Tells whether the collector registered for control messages too: it sends cookies (full service).
     pub(super) fn acknowledges(&self) -> bool {
         self.element.transport.transport_use == TransportUse::DATA_PLUS_CONTROL
@@ -123,15 +148,16 @@ impl Collector {
         let blocked = self.blocked.clone();
         let room = async {
             match blocked {
-                // An association that is over says so by its event.
-                Some(message) => drop(sender.send(message).await),
+                Some(message) => sender.send(message).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             event = self.association.recv() => LinkEvent::Association(event),
-            () = room => {
+            // The message is queued, or the association is over.
+            sent = room => {
                 self.blocked = None;
+                self.closed = sent.is_err();
                 LinkEvent::Unblocked
             }
         }
@@ -139,40 +165,44 @@ impl Collector {
 
     /// Tells whether a message can be sent.
     pub(super) fn has_room(&self) -> bool {
-        self.blocked.is_none()
+        self.blocked.is_none() && !self.closed
     }
 
     /// Sends a message, at the latest when the transport has room.
-    pub(super) fn send(&mut self, message: Transmit) {
+    ///
+    /// Fails when this association cannot carry it at all.
+    pub(super) fn send(&mut self, message: Transmit) -> Result<(), TrySendError> {
         let out = MsgOut {
             stream: message.stream,
-            ppid: Ppid::IPFIX,
+            ppid: message.ppid,
             unordered: false,
             reliability: message.reliability,
             token: message.token,
             data: Bytes::from(message.octets),
         };
         match self.association.try_send(out) {
-            // An association that is over says so by its event.
-            Ok(()) | Err(TrySendError::Closed) => {}
+            Ok(()) => {}
+            Err(TrySendError::Closed) => self.closed = true,
             Err(TrySendError::Full(message)) => self.blocked = Some(message),
-            Err(error) => debug!(%error, "message not sent"),
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
-    /// Puts it into the metric that names the collector in use, or takes it out.
-    pub(super) fn describe(&self, connected: bool) {
+    /// Names it in the metric of the collector in use.
+    pub(super) fn describe(&self, metrics: &Metrics) {
         let address = match self.association.peer() {
             PeerAddress::Sctp { ip, port, .. } => std::net::SocketAddr::new(ip, port).to_string(),
             peer => peer.to_string(),
         };
-        metrics::collector_info(&self.element.pe.to_string(), &address, connected);
+        let labels = [("pe_id", &*self.element.pe.to_string()), ("address", &*address)];
+        metrics.set_info(COLLECTOR_INFO, "The collector in use", &labels);
     }
 
     /// Ends the association of a collector that is left: at once, or, if it is only unwilling, in the background.
     pub(super) fn close(mut self: Box<Self>, sign: Sign) {
         match sign {
-            Sign::Lost | Sign::Frozen => self.association.abort(),
+            Sign::Lost | Sign::Frozen | Sign::Unusable => self.association.abort(),
             Sign::Shutdown | Sign::Slow | Sign::Draining => {
                 tokio::spawn(async move { self.association.shutdown(CLOSE).await });
             }

@@ -2,14 +2,15 @@
 
 use std::io::{self, Write as _};
 
+use delivery::ExporterState;
+
 use crate::failover::Books;
-use crate::state::Incarnation;
 
 /// The outcome of a run. Numbers are of the whole run.
 pub(super) struct Summary {
     pub(super) packets: u64,
     pub(super) books: Books,
-    pub(super) incarnation: Incarnation,
+    pub(super) incarnation: ExporterState,
     pub(super) domain: u32,
     pub(super) failovers: u64,
 }
@@ -25,10 +26,10 @@ impl Summary {
 
     fn line(&self) -> String {
         let Self { packets, books, incarnation, domain, failovers } = self;
-        let Books { metered, covered, sent_lossy, abandoned, dropped, waiting, exported, resent, .. } = books;
+        let Books { metered, covered, delivered, abandoned, dropped, waiting, exported, resent, .. } = books;
         format!(
             "{{\"ledger\":\"{}\",\"epoch\":{},\"domain\":{domain},\"packets\":{packets},\"flows\":{metered},\
-             \"covered\":{covered},\"sent\":{sent_lossy},\"abandoned\":{abandoned},\"dropped\":{dropped},\
+             \"covered\":{covered},\"delivered\":{delivered},\"abandoned\":{abandoned},\"dropped\":{dropped},\
              \"waiting\":{waiting},\"exported\":{exported},\"resent\":{resent},\"failovers\":{failovers}}}",
             incarnation.ledger, incarnation.epoch
         )
@@ -41,13 +42,13 @@ mod tests {
 
     #[test]
     fn the_summary_is_one_line_of_json() {
-        let incarnation = Incarnation { ledger: delivery::Ledger([0xab; 16]), epoch: delivery::Epoch(3) };
+        let incarnation = ExporterState { ledger: delivery::Ledger([0xab; 16]), epoch: delivery::Epoch(3) };
         let books = Books { metered: 5, covered: 5, exported: 7, resent: 2, ..Books::default() };
         let line = Summary { packets: 9, books, incarnation, domain: 1, failovers: 1 }.line();
         assert_eq!(
             line,
             "{\"ledger\":\"abababababababababababababababab\",\"epoch\":3,\"domain\":1,\"packets\":9,\"flows\":5,\
-             \"covered\":5,\"sent\":0,\"abandoned\":0,\"dropped\":0,\"waiting\":0,\"exported\":7,\"resent\":2,\
+             \"covered\":5,\"delivered\":0,\"abandoned\":0,\"dropped\":0,\"waiting\":0,\"exported\":7,\"resent\":2,\
              \"failovers\":1}"
         );
     }

@@ -2,7 +2,8 @@
 //! collector counts as lost (docs/wire.md; RFC 7011 sections 8 and 10.2).
 //!
 //! Sans-IO. The driver connects to collectors and tells what happened; [`Failover::poll_transmit`] says what to
-//! send. A session begins with its session record and templates. Then class `reliable` sends everything no
+//! send. A session begins with the last cookie of the collector before, for one that sends cookies itself
+//! (ASAP_COOKIE_ECHO, RFC 5352 section 2.2.12), then its session record and templates. Then class `reliable` sends everything no
 //! collector is known to have on disk, the oldest first, so that replay needs nothing of its own; the octets sent
 //! and not covered are bounded by the window. The classes that may lose records are sent once.
 //!
@@ -17,12 +18,14 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use delivery::ack_watch::{self, Expectation};
+use delivery::cookie::MAX_LENGTH;
 use delivery::retention::{Counts, PushError};
-use delivery::{AckWatch, Cookie, KeyRing, Retention};
-use transport::{Outcome, Reliability, Token};
+use delivery::{AckWatch, Cookie, ExporterState, KeyRing, Retention};
+use rserpool::wire::Message as Asap;
+use rserpool::wire::asap::cookie::CookieEcho;
+use transport::{Outcome, Ppid, Reliability, Token};
 
 use crate::export::{Class, FlowTemplate};
-use crate::state::Incarnation;
 
 use lossy::LossyQueue;
 use session::Session;
@@ -49,11 +52,13 @@ pub struct FailoverConfig {
 pub struct Transmit {
     /// SCTP stream.
     pub stream: u16,
+    /// What the message is.
+    pub ppid: Ppid,
     /// How hard the transport tries.
     pub reliability: Reliability,
     /// Tells the driver's `Sent` event apart; none where nobody needs to know.
     pub token: Option<Token>,
-    /// The IPFIX message.
+    /// The IPFIX or ASAP message.
     pub octets: Vec<u8>,
 }
 
@@ -70,6 +75,8 @@ pub enum Sign {
     Slow,
     /// The collector asks its exporters to move.
     Draining,
+    /// The association cannot carry what is to be sent, for instance for want of streams.
+    Unusable,
 }
 
 impl Sign {
@@ -81,13 +88,14 @@ impl Sign {
             Self::Frozen => "frozen",
             Self::Slow => "slow",
             Self::Draining => "draining",
+            Self::Unusable => "unusable",
         }
     }
 
-    /// Tells whether the registrar should hear of it: the collector is gone, not just unwilling.
-    pub const fn is_unreachable(self) -> bool {
+    /// Tells whether the collector, by all signs, is gone and not just unwilling.
+    pub const fn is_gone(self) -> bool {
         match self {
-            Self::Lost | Self::Frozen => true,
+            Self::Lost | Self::Frozen | Self::Unusable => true,
             Self::Shutdown | Self::Slow | Self::Draining => false,
         }
     }
@@ -101,6 +109,7 @@ impl fmt::Display for Sign {
             Self::Frozen => "no acknowledgement, collector frozen",
             Self::Slow => "no progress, collector too slow",
             Self::Draining => "collector is draining",
+            Self::Unusable => "association cannot be used",
         })
     }
 }
@@ -117,20 +126,20 @@ pub enum CookieRefused {
     NoSession,
 }
 
-/// The books, since the start: `metered = covered + sent_lossy + abandoned + dropped + waiting`.
+/// The books, since the start: `metered = covered + delivered + abandoned + dropped + waiting`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Books {
     /// Flow records taken.
     pub metered: u64,
     /// Class `reliable`: flow records a collector has on disk.
     pub covered: u64,
-    /// The other classes: flow records given to the transport and not given up by it.
-    pub sent_lossy: u64,
+    /// The other classes: flow records in messages that the collector's transport has acknowledged.
+    pub delivered: u64,
     /// The other classes: flow records the transport gave up, or an association took with it.
     pub abandoned: u64,
-    /// The other classes: flow records that had to make room.
+    /// Flow records that had to make room, or found none.
     pub dropped: u64,
-    /// Flow records here.
+    /// Flow records here, and those of the other classes on their way.
     pub waiting: u64,
     /// Their octets.
     pub waiting_octets: u64,
@@ -144,10 +153,14 @@ pub struct Books {
 #[derive(Debug)]
 pub struct Failover {
     config: FailoverConfig,
-    incarnation: Incarnation,
+    incarnation: ExporterState,
     retention: Retention,
     queue: LossyQueue,
     session: Option<Session>,
+    /// The latest cookie of any collector, unread.
+    last_cookie: Option<Vec<u8>>,
+    /// Waits to be the first message of the session.
+    echo: Option<Transmit>,
     /// When the collector before was lost.
     lost_at: Option<Instant>,
     /// How long the exporter was without a collector, to be told once.
@@ -161,21 +174,24 @@ pub struct Failover {
 struct Tallies {
     metered: u64,
     exported: u64,
-    /// Records of the classes that may lose, given to the transport.
-    handed_over: u64,
+    delivered: u64,
     abandoned: u64,
+    /// Records of class `reliable` that retention did not take.
+    refused: u64,
 }
 
 impl Failover {
     /// Returns the machine without a collector. `seed` decides its jitter.
-    pub fn new(config: FailoverConfig, incarnation: Incarnation, seed: u64) -> Self {
-        let Incarnation { ledger, epoch } = incarnation;
+    pub fn new(config: FailoverConfig, incarnation: ExporterState, seed: u64) -> Self {
+        let ExporterState { ledger, epoch } = incarnation;
         Self {
             retention: Retention::new(ledger, epoch, config.memory),
             queue: LossyQueue::new(config.memory),
             config,
             incarnation,
             session: None,
+            last_cookie: None,
+            echo: None,
             lost_at: None,
             gap: None,
             finishing: false,
@@ -185,29 +201,31 @@ impl Failover {
     }
 
     /// Returns the identity of this start.
-    pub const fn incarnation(&self) -> Incarnation {
+    pub const fn incarnation(&self) -> ExporterState {
         self.incarnation
     }
 
-    /// Tells whether records can be taken: with class `reliable` nothing is dropped to make room.
+    /// Tells whether a batch of records can be taken without dropping any.
     pub fn has_room(&self) -> bool {
-        // A batch is far below a sixteenth of the smallest retention.
-        self.config.class != Class::Reliable
-            || self.retention.held_octets() < self.retention.limit() - self.retention.limit() / 16
+        // A batch with its book-keeping is below a sixteenth of the smallest memory, 64 KiB.
+        let held = self.retention.held_octets() + self.queue.octets();
+        held < self.config.memory - self.config.memory / 16
     }
 
-    /// Takes an encoded flow record.
+    /// Takes an encoded flow record. Without room, the classes that may lose records drop their oldest ones.
     ///
-    /// Fails, with class `reliable`, when there is no room or no message can carry the record.
+    /// Fails, with class `reliable`, when there is no room or no message can carry the record; it is counted as
+    /// dropped then.
     pub fn push(&mut self, template: FlowTemplate, record: &[u8]) -> Result<(), PushError> {
         let id = template.id(self.config.class.stream());
-        if self.config.class == Class::Reliable {
-            self.retention.push(self.config.domain, id, record)?;
-        } else {
-            self.queue.push(id, record);
-        }
         self.tallies.metered += 1;
-        Ok(())
+        if self.config.class != Class::Reliable {
+            self.queue.push(id, record);
+            return Ok(());
+        }
+        let pushed = self.retention.push(self.config.domain, id, record);
+        self.tallies.refused += u64::from(pushed.is_err());
+        pushed.map(drop)
     }
 
     /// No more records come: what is there is sent without waiting for a message to fill.
@@ -215,8 +233,8 @@ impl Failover {
         self.finishing = true;
     }
 
-    /// Tells whether every record is where it can be: on a collector's disk, or, in the classes that may lose, with the
-    /// transport.
+    /// Tells whether every record is where it can be: on a collector's disk, or, in the classes that may lose, known to
+    /// have arrived or to be lost.
     pub fn is_done(&self) -> bool {
         let unsent = self.session.as_ref().is_some_and(Session::has_unsent);
         self.finishing && self.retention.counts().retained == 0 && self.queue.is_empty() && !unsent
@@ -229,6 +247,7 @@ impl Failover {
         let expectation = if acknowledges { Expectation::Cookies } else { Expectation::Unknown };
         let watch = AckWatch::new(ack_watch::Config::default(), expectation, self.seed);
         self.session = Some(Session::new(&self.config, self.retention.open_session(), watch));
+        self.echo = self.last_cookie.as_deref().filter(|_| acknowledges).and_then(cookie_echo);
     }
 
     /// The collector is lost, or is left: what it does not have on disk goes to the next one.
@@ -240,22 +259,25 @@ impl Failover {
     }
 
     fn end_session(&mut self) {
+        self.echo = None;
         if let Some(session) = self.session.take() {
             self.retention.close_session(session.id);
-            self.tallies.handed_over += session.unfinished();
             self.tallies.abandoned += session.unsettled() + session.unfinished();
         }
     }
 
-    /// A cookie arrived. Returns the collector's state as it says.
+    /// A cookie arrived. Returns the collector's state as it says. Whatever it says, it is kept for the next collector.
     ///
-    /// Fails when it is not to be believed; nothing changes then.
+    /// Fails when it is not to be believed; it covers nothing then.
     pub fn handle_cookie(
         &mut self,
         now: Instant,
         octets: &[u8],
     ) -> Result<delivery::cookie::State, CookieRefused> {
         let session = self.session.as_mut().ok_or(CookieRefused::NoSession)?;
+        if octets.len() <= MAX_LENGTH {
+            self.last_cookie = Some(octets.to_vec());
+        }
         let cookie = Cookie::decode(octets, &self.config.keys)?;
         let covered = self.retention.cover(session.id, &cookie.entries);
         session.watch.handle_cookie(now, covered.records > 0, self.retention.in_flight(session.id));
@@ -268,6 +290,7 @@ impl Failover {
         let Some(sent) = session.settle(now, token) else { return };
         match outcome {
             Outcome::Delivered => {
+                self.tallies.delivered += sent.lossy_records;
                 if let Some(mark) = sent.mark {
                     self.retention.handle_transport_acknowledged(session.id, mark, now);
                 }
@@ -280,15 +303,15 @@ impl Failover {
     /// `export_time` is the wall clock, in seconds since the Unix epoch.
     pub fn poll_transmit(&mut self, now: Instant, export_time: u32) -> Option<Transmit> {
         let session = self.session.as_mut()?;
+        if let Some(echo) = self.echo.take() {
+            return Some(echo);
+        }
         let transmit = match self.config.class {
             Class::Reliable => session.next_reliable(now, export_time, &mut self.retention, self.finishing),
             _ => session.next_lossy(now, export_time, &mut self.queue, self.finishing),
         };
         let transmit = transmit?;
         self.tallies.exported += u64::from(transmit.records);
-        if self.config.class != Class::Reliable {
-            self.tallies.handed_over += u64::from(transmit.records);
-        }
         if transmit.records > 0 {
             self.gap = self.lost_at.take().map(|at| now.saturating_duration_since(at)).or(self.gap);
         }
@@ -327,16 +350,26 @@ impl Failover {
     /// Returns the books.
     pub fn books(&self) -> Books {
         let Counts { covered, retained, retained_octets, replayed, .. } = self.retention.counts();
+        let in_session =
+            self.session.as_ref().map_or(0, |session| session.unsettled() + session.unfinished());
         Books {
             metered: self.tallies.metered,
             covered,
-            sent_lossy: self.tallies.handed_over - self.tallies.abandoned,
+            delivered: self.tallies.delivered,
             abandoned: self.tallies.abandoned,
-            dropped: self.queue.dropped(),
-            waiting: retained + self.queue.records() + self.session.as_ref().map_or(0, Session::unfinished),
+            dropped: self.queue.dropped() + self.tallies.refused,
+            waiting: retained + self.queue.records() + in_session,
             waiting_octets: retained_octets + self.queue.octets() as u64,
             exported: self.tallies.exported,
             resent: replayed,
         }
     }
+}
+
+/// Returns the message that gives the cookie of one collector to the next.
+fn cookie_echo(cookie: &[u8]) -> Option<Transmit> {
+    let echo = Asap::CookieEcho(CookieEcho { cookie: cookie.to_vec(), unknown: Vec::new() });
+    let (ppid, reliability) = (Ppid::ASAP, Reliability::Full);
+    // What came in a message fits in one.
+    echo.to_octets().ok().map(|octets| Transmit { stream: 0, ppid, reliability, token: None, octets })
 }

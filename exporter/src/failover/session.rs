@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use delivery::retention::{HoldBack, Mark, Outgoing, SessionId};
 use delivery::{AckWatch, Retention, session_record};
 use ipfix::{Content, ExportingConfig, ExportingSession, FieldSpecifier, TemplateRecord};
-use transport::Token;
+use transport::{Ppid, Token};
 
 use super::lossy::LossyQueue;
 use super::{FailoverConfig, Transmit};
@@ -21,6 +21,8 @@ const RELEASE: Duration = Duration::from_millis(250);
 pub(super) struct Packed {
     pub(super) message: Transmit,
     pub(super) records: u32,
+    /// What to remember once it is handed over.
+    fate: Option<Unsettled>,
 }
 
 /// A message whose fate the transport tells.
@@ -101,7 +103,7 @@ impl Session {
         finishing: bool,
     ) -> Option<Packed> {
         loop {
-            if let Some(packed) = self.ready.pop_front() {
+            if let Some(packed) = self.hand_over() {
                 if packed.records > 0 {
                     self.watch.handle_sent(now);
                 }
@@ -140,7 +142,7 @@ impl Session {
         finishing: bool,
     ) -> Option<Packed> {
         loop {
-            if let Some(packed) = self.ready.pop_front() {
+            if let Some(packed) = self.hand_over() {
                 return Some(packed);
             }
             let mut record = std::mem::take(&mut self.record);
@@ -156,6 +158,12 @@ impl Session {
                 None => return None,
             }
         }
+    }
+
+    fn hand_over(&mut self) -> Option<Packed> {
+        let packed = self.ready.pop_front()?;
+        self.unsettled.extend(packed.fate);
+        Some(packed)
     }
 
     fn append(&mut self, now: Instant, template: u16, record: &[u8], export_time: u32, mark: Option<Mark>) {
@@ -185,16 +193,17 @@ impl Session {
             };
             let lossy = self.class != Class::Reliable;
             let told = out.content == Content::DataOnly && (lossy || !self.watch.sends_cookies());
-            let token = told.then(|| {
+            let fate = told.then(|| {
                 let token = Token(self.next_token);
                 self.next_token += 1;
                 let lossy_records = if lossy { records.into() } else { 0 };
-                self.unsettled.push_back(Unsettled { token, lossy_records, mark });
-                token
+                Unsettled { token, lossy_records, mark }
             });
             let reliability = self.class.reliability(out.content);
-            let message = Transmit { stream: out.stream, reliability, token, octets: out.octets };
-            self.ready.push_back(Packed { message, records });
+            let token = fate.map(|fate| fate.token);
+            let (stream, ppid) = (out.stream, Ppid::IPFIX);
+            let message = Transmit { stream, ppid, reliability, token, octets: out.octets };
+            self.ready.push_back(Packed { message, records, fate });
             self.waiting_since = None;
         }
     }
@@ -226,7 +235,7 @@ impl Session {
         [acknowledgement, flush].into_iter().flatten().min()
     }
 
-    /// Returns flow records of classes that may lose: those whose fate is not known.
+    /// Returns flow records of classes that may lose that were handed over and whose fate is not known.
     pub(super) fn unsettled(&self) -> u64 {
         self.unsettled.iter().map(|sent| sent.lossy_records).sum()
     }

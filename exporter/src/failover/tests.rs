@@ -27,7 +27,7 @@ fn failover(class: Class) -> Failover {
         memory: 1 << 20,
         keys: KeyRing::parse(KEY).unwrap(),
     };
-    Failover::new(config, Incarnation { ledger: SERIES.ledger, epoch: SERIES.epoch }, 1)
+    Failover::new(config, ExporterState { ledger: SERIES.ledger, epoch: SERIES.epoch }, 1)
 }
 
 fn meter(failover: &mut Failover, flows: u16) {
@@ -90,8 +90,14 @@ fn collect(failover: &mut Failover, now: Instant) -> (Vec<Transmit>, Vec<String>
     let mut session = CollectingSession::new(CollectingConfig::default());
     let (mut messages, mut seen) = (Vec::new(), Seen::default());
     while let Some(message) = failover.poll_transmit(now, EXPORT_TIME) {
+        if message.ppid == Ppid::ASAP {
+            let Ok(Asap::CookieEcho(echo)) = Asap::decode(&message.octets) else { panic!("no echo") };
+            let echoed = Cookie::decode(&echo.cookie, &KeyRing::parse(KEY).unwrap()).unwrap();
+            seen.0.push(format!("echo {:?}", echoed.entries[0].numbers));
+            continue;
+        }
         let summary = session.decode(message.stream, &message.octets, &mut seen).unwrap();
-        assert_eq!(summary.lost, 0);
+        assert_eq!((summary.lost, summary.no_template_sets), (0, 0));
         messages.push(message);
     }
     (messages, seen.0)
@@ -104,8 +110,8 @@ fn cookie(numbers: std::ops::Range<u64>) -> Vec<u8> {
 
 #[track_caller]
 fn assert_balanced(failover: &Failover) {
-    let Books { metered, covered, sent_lossy, abandoned, dropped, waiting, .. } = failover.books();
-    assert_eq!(metered, covered + sent_lossy + abandoned + dropped + waiting, "{:?}", failover.books());
+    let Books { metered, covered, delivered, abandoned, dropped, waiting, .. } = failover.books();
+    assert_eq!(metered, covered + delivered + abandoned + dropped + waiting, "{:?}", failover.books());
 }
 
 #[test]
@@ -132,7 +138,7 @@ fn what_no_cookie_covered_is_sent_again_to_the_next_collector_before_new_records
     failover.handle_connected(true);
     let later = now + Duration::from_millis(300);
     let (_, seen) = collect(&mut failover, later);
-    assert_eq!(seen, ["templates", "session 2<4", "templates", "2", "3", "0"]);
+    assert_eq!(seen, ["echo 0..2", "templates", "session 2<4", "templates", "2", "3", "0"]);
     assert_eq!(failover.take_gap(), Some(Duration::from_millis(300)));
     assert_eq!(failover.books().resent, 2);
     assert!(!failover.is_done());
@@ -239,7 +245,66 @@ fn what_an_association_takes_with_it_is_counted() {
     failover.handle_sent(now, tokens[0], Outcome::Delivered);
     failover.handle_lost(now);
     let books = failover.books();
-    assert!(books.abandoned > 0 && books.sent_lossy > 0, "{books:?}");
+    assert!(books.abandoned > 0 && books.delivered > 0, "{books:?}");
+    assert_eq!(books.waiting, 0);
+    assert_balanced(&failover);
+}
+
+#[test]
+fn records_on_their_way_are_waiting_until_the_transport_has_told_their_fate() {
+    let (mut failover, now) = (failover(Class::Timed { lifetime: Duration::from_millis(500) }), start());
+    meter(&mut failover, 3);
+    failover.finish();
+    failover.handle_connected(true);
+    let (messages, _) = collect(&mut failover, now);
+    assert_eq!((failover.books().waiting, failover.is_done()), (3, false));
+    let token = messages.iter().find_map(|message| message.token).unwrap();
+    failover.handle_sent(now, token, Outcome::Abandoned);
+    assert_eq!((failover.books().abandoned, failover.is_done()), (3, true));
+    assert_balanced(&failover);
+}
+
+#[test]
+fn a_record_being_packed_for_a_lost_association_is_abandoned_and_the_rest_waits() {
+    let (mut failover, now) = (failover(Class::Unreliable), start());
+    meter(&mut failover, 2);
+    failover.finish();
+    failover.handle_connected(true);
+    // The templates; the transport has no room for what is behind them.
+    assert_eq!(failover.poll_transmit(now, EXPORT_TIME).unwrap().reliability, Reliability::Full);
+    failover.handle_lost(now);
+    let Books { abandoned, waiting, .. } = failover.books();
+    assert_eq!((abandoned, waiting), (1, 1));
+    assert_balanced(&failover);
+}
+
+#[test]
+fn the_last_cookie_is_echoed_first_and_only_to_collectors_that_send_cookies() {
+    let (mut failover, now) = (failover(Class::Reliable), start());
+    meter(&mut failover, 3);
+    failover.finish();
+    failover.handle_connected(true);
+    let (_, seen) = collect(&mut failover, now);
+    assert_eq!(seen[0], "templates", "there is none yet");
+    failover.handle_cookie(now, &cookie(0..1)).unwrap();
+    failover.handle_cookie(now, &cookie(0..2)).unwrap();
+    failover.handle_lost(now);
+    failover.handle_connected(false);
+    assert_eq!(collect(&mut failover, now).1[0], "templates");
+    failover.handle_lost(now);
+    failover.handle_connected(true);
+    let echo = failover.poll_transmit(now, EXPORT_TIME).unwrap();
+    assert_eq!((echo.stream, echo.ppid, echo.reliability), (0, Ppid::ASAP, Reliability::Full));
+    assert_eq!(collect(&mut failover, now).1[0], "templates", "once");
+}
+
+#[test]
+fn a_record_that_finds_no_room_is_counted() {
+    let mut failover = failover(Class::Reliable);
+    let mut record = Vec::new();
+    let template = FlowEncoder::new().encode(&flow(1), &mut record);
+    while failover.push(template, &record).is_ok() {}
+    assert_eq!(failover.books().dropped, 1);
     assert_balanced(&failover);
 }
 

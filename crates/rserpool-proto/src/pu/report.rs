@@ -14,11 +14,23 @@ impl PoolUser {
     /// Returns `false` and does nothing when the element was not selected since the last report of it: a
     /// failure is reported once.
     pub fn report_unreachable(&mut self, now: Instant, pe: PeId) -> bool {
+        let selected = self.handed_out.contains(&pe);
+        if selected {
+            self.to_report.insert(pe);
+            self.set_aside(now, pe);
+        }
+        selected
+    }
+
+    /// Puts an element in quarantine that answers but is not to be used for now, such as one that asks its users
+    /// to leave. No registrar is told: enough reports would put it out of the pool (RFC 5352 section 3.5).
+    ///
+    /// Returns `false` and does nothing when the element was not selected since the last failure of it.
+    pub fn set_aside(&mut self, now: Instant, pe: PeId) -> bool {
         if !self.handed_out.remove(&pe) {
             return false;
         }
         self.put_in_quarantine(now, pe);
-        self.to_report.insert(pe);
         self.pursue(now);
         self.resolve(now);
         true

@@ -171,6 +171,19 @@ fn only_what_was_handed_out_is_reported_and_only_once() {
 }
 
 #[test]
+fn an_element_set_aside_is_passed_over_and_not_reported() {
+    let mut bench = Bench::new(Profile::FAST);
+    bench.list(vec![element(1, 10, 1), element(2, 20, 1)]);
+    assert!(!bench.user.set_aside(bench.now, PeId(1)), "nobody uses it");
+    assert_eq!(bench.select(), Some(1));
+    assert!(bench.user.set_aside(bench.now, PeId(1)));
+    assert!(!bench.user.report_unreachable(bench.now, PeId(1)), "that was its failure");
+    assert_eq!((bench.select(), bench.select()), (Some(2), Some(2)));
+    let reported = |did: &Did| matches!(did, Did::Send(_, Message::EndpointUnreachable(_)));
+    assert!(!bench.drain().iter().any(reported));
+}
+
+#[test]
 fn a_report_without_registrar_is_sent_to_the_next_one() {
     let mut bench = Bench::new(Profile::FAST);
     bench.list(vec![element(1, 10, 1)]);

@@ -1,0 +1,75 @@
+//! What the configuration names, opened: capture, keys, endpoint.
+
+use std::net::{IpAddr, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use delivery::KeyRing;
+use rserpool::{PoolHandle, PoolUserConfig, Profile, RegistrarAddress};
+use service::{Exit, Failure, OrExit as _};
+use transport::{Endpoint, EndpointConfig};
+
+use crate::capture::{CaptureError, Looped};
+use crate::config::{Config, Source};
+use crate::export::Class;
+use crate::failover::FailoverConfig;
+
+pub(super) fn failover_config(config: &Config, class: Class, keys: KeyRing) -> FailoverConfig {
+    let max_message = match class {
+        Class::Reliable => config.export.max_message,
+        Class::Limited { .. } | Class::Timed { .. } | Class::Unreliable => config.export.max_lossy_message,
+    };
+    FailoverConfig {
+        domain: config.metering.observation_domain,
+        class,
+        max_message: max_message.as_usize(),
+        linger: config.export.linger.0,
+        memory: config.retention.memory.as_usize(),
+        keys,
+    }
+}
+
+/// Opens the capture; `now` is the wall clock, since the Unix epoch. A file that is no capture is a failure like a
+/// damaged one.
+pub(super) fn open(source: &Source, now: Duration) -> Result<Looped, Failure> {
+    let opened = Looped::open(&source.pcap, source.loop_options(now));
+    let exit = match &opened {
+        Err(CaptureError::Io { .. }) => Exit::Io,
+        _ => Exit::Failed,
+    };
+    opened.with_context(|| format!("source.pcap = {:?}", source.pcap)).or_exit(exit)
+}
+
+pub(super) fn read_keys(path: &Path) -> Result<KeyRing, Failure> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("pool.key-file: {}", path.display()))
+        .or_exit(Exit::Io)?;
+    KeyRing::parse(&text).with_context(|| path.display().to_string()).or_exit(Exit::Configuration)
+}
+
+pub(super) fn pool_user(config: &Config) -> Result<PoolUserConfig, Failure> {
+    let pool =
+        PoolHandle::new(config.pool.handle.as_bytes()).context("pool.handle").or_exit(Exit::Configuration)?;
+    let profile = Profile::FAST;
+    Ok(PoolUserConfig { pool, registrars: config.pool.registrars.clone(), profile })
+}
+
+pub(super) fn bind(config: &Config) -> Result<Endpoint, Failure> {
+    let address = match config.pool.address {
+        Some(address) => address,
+        None => source_address(&config.pool.registrars).or_exit(Exit::Io)?,
+    };
+    let mut endpoint = EndpointConfig::new(address);
+    endpoint.encapsulation = config.pool.encapsulation_port;
+    Endpoint::bind(endpoint).context("pool.address").or_exit(Exit::Io)
+}
+
+/// Returns the address this host uses towards the first registrar. Nothing is sent.
+fn source_address(registrars: &[RegistrarAddress]) -> anyhow::Result<IpAddr> {
+    let peer = registrars.first().and_then(|registrar| registrar.peer().ip()).context("no registrar")?;
+    let any: IpAddr = if peer.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect((peer, 9)).with_context(|| format!("no route to registrar {peer}; set pool.address"))?;
+    Ok(socket.local_addr()?.ip())
+}

@@ -1,0 +1,9 @@
+//! The exporter's process against a registrar and collectors on loopback.
+//!
+//! Every test has random addresses of its own, so ports are the well-known ones and nothing collides.
+
+mod command_line;
+mod delivering;
+mod ending;
+mod searching;
+mod world;
