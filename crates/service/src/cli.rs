@@ -79,8 +79,7 @@ fn command<D: Daemon>() -> clap::Command {
         .name(name)
         .bin_name(name)
         .version(D::VERSION)
-        // Whether clap can wrap depends on what else is built with it.
-        .term_width(0)
+        .term_width(100)
         .about(D::ABOUT)
         .subcommand_required(true)
         .arg_required_else_help(true)

@@ -66,7 +66,13 @@ impl EndpointConfig {
     pub(crate) fn bind(&self) -> io::Result<(UdpSocket, SocketAddr)> {
         let address = SocketAddr::new(self.address, self.encapsulation);
         let named = |error: io::Error| {
-            io::Error::new(error.kind(), format!("SCTP in UDP at {address} (UDP): {error}"))
+            let remedy = match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "; every daemon of a host needs an address, or an encapsulation port, of its own"
+                }
+                _ => "",
+            };
+            io::Error::new(error.kind(), format!("SCTP in UDP at {address} (UDP): {error}{remedy}"))
         };
         if self.address.is_unspecified() {
             return Err(named(io::Error::new(io::ErrorKind::InvalidInput, "a specific address is needed")));
