@@ -81,7 +81,7 @@ fn pipe(file: &Path, collector: &Collector) -> bool {
     cat.wait().unwrap();
     match netcat {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            println!("SKIPPED: nc is not installed");
+            softflowd::skipped("nc");
             false
         }
         // How it takes a connection that is reset is its own affair.

@@ -1,7 +1,7 @@
 //! softflowd, a flow exporter of Debian, and what its flows of a capture have to be.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -26,7 +26,7 @@ pub(crate) fn export(directory: &Directory, capture: &Path, transport: &str, to:
         .status();
     match status {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            println!("SKIPPED: softflowd is not installed");
+            skipped("softflowd");
             false
         }
         status => {
@@ -91,4 +91,10 @@ pub(crate) fn expected(capture: &str) -> Flows {
         *sums = (sums.0 + number(2), sums.1 + number(3));
     }
     flows
+}
+
+/// Says that a test is skipped.
+pub(crate) fn skipped(program: &str) {
+    // Not `eprintln!`, which shows nothing of a test that passes.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {program} is not installed");
 }

@@ -6,7 +6,7 @@ mod world;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, ErrorKind};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Write as _};
 use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -253,6 +253,7 @@ fn read(file: &Path) -> Option<Vec<Packet>> {
 }
 
 fn skipped<T>(reason: &str) -> Option<T> {
-    println!("SKIPPED: {reason}");
+    // Not `eprintln!`, which shows nothing of a test that passes.
+    let _ = writeln!(io::stderr(), "SKIPPED: {reason}");
     None
 }
