@@ -13,10 +13,10 @@ use exporter::metering::{FlowEndReason, FlowRecord, Meter, MeteringConfig};
 use serde_json::{Map, Value};
 
 /// A flow as the books compare it: element name to value, as JSON shows them.
-type Flow = BTreeMap<String, Value>;
+pub type Flow = BTreeMap<String, Value>;
 
 /// Meters the capture as the exporter does. Returns the number of packets, and the flows by number.
-pub(crate) fn meter(
+pub fn meter(
     capture: &Path,
     options: LoopOptions,
     config: MeteringConfig,
@@ -33,25 +33,28 @@ pub(crate) fn meter(
 
 /// What one collector's file holds.
 #[derive(Debug, Default)]
-pub(crate) struct Received {
+pub struct Received {
     /// By number.
-    pub(crate) flows: BTreeMap<u64, Flow>,
+    pub flows: BTreeMap<u64, Flow>,
     /// Records whose number the file has before.
-    pub(crate) repeated: u64,
+    pub repeated: u64,
     /// Octets of a line the collector was killed in.
-    pub(crate) torn: usize,
+    pub torn: usize,
 }
 
 /// Identity of the exporter's start, as the collectors write it.
 #[derive(Clone, Debug)]
-pub(crate) struct Series {
-    pub(crate) ledger: String,
-    pub(crate) epoch: u64,
-    pub(crate) domain: u64,
+pub struct Series {
+    /// In hexadecimal.
+    pub ledger: String,
+    /// The number of the start.
+    pub epoch: u64,
+    /// The observation domain.
+    pub domain: u64,
 }
 
 /// Reads a collector's file of JSON lines; a line without an end is cut.
-pub(crate) fn read(path: &Path, series: &Series) -> anyhow::Result<Received> {
+pub fn read(path: &Path, series: &Series) -> anyhow::Result<Received> {
     let octets = match std::fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Received::default()),
         octets => octets?,
@@ -81,17 +84,17 @@ pub(crate) fn read(path: &Path, series: &Series) -> anyhow::Result<Received> {
 
 /// The outcome.
 #[derive(Debug, Default, Eq, PartialEq)]
-pub(crate) struct Books {
+pub struct Books {
     /// Flows no collector has.
-    pub(crate) lost: u64,
+    pub lost: u64,
     /// Flows several collectors have, or one has twice.
-    pub(crate) repeated: u64,
+    pub repeated: u64,
     /// Flows a collector has with other contents than were metered, or that were never metered.
-    pub(crate) wrong: u64,
+    pub wrong: u64,
 }
 
 /// Compares the union of the collectors' files, by identity, with the flows metered.
-pub(crate) fn balance(metered: &[FlowRecord], collectors: &[Received]) -> Books {
+pub fn balance(metered: &[FlowRecord], collectors: &[Received]) -> Books {
     let mut books =
         Books { repeated: collectors.iter().map(|received| received.repeated).sum(), ..Books::default() };
     let encoder = Expectation::new();

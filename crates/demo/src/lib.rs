@@ -4,11 +4,18 @@
 //! A real packet capture is replayed in a loop; once 30 % of its flows are acknowledged, the collector
 //! in use is killed. At the end the collectors' files are compared, by identity, with the flows metered.
 
-mod books;
-mod process;
+// Public for this package's tests, which drive pools of their own.
+#[doc(hidden)]
+pub mod books;
+#[doc(hidden)]
+pub mod pool;
+#[doc(hidden)]
+pub mod process;
 mod report;
-mod scrape;
-mod stage;
+#[doc(hidden)]
+pub mod scrape;
+#[doc(hidden)]
+pub mod stage;
 mod story;
 
 use std::process::ExitCode;
@@ -75,7 +82,7 @@ fn play(role: &str) -> ExitCode {
 }
 
 fn demonstrate(serve: bool, keep: bool) -> anyhow::Result<bool> {
-    let plan = story::Plan::make()?;
+    let plan = story::plan()?;
     let mut stage = stage::Stage::set(keep)?;
     println!(
         "registrar {}, collector a {}, collector b {}, exporter {}: SCTP in UDP port 9899",
@@ -104,7 +111,7 @@ fn demonstrate(serve: bool, keep: bool) -> anyhow::Result<bool> {
     drop(stage);
     if serve {
         let stage = stage::Stage::set(keep)?;
-        story::serve(story::Plan::make()?, stage)?;
+        story::serve(story::plan()?, stage)?;
     }
     Ok(faults.is_empty())
 }

@@ -11,20 +11,27 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// The first argument that makes this executable a daemon.
-pub(crate) const ROLE: &str = "--as";
+pub const ROLE: &str = "--as";
 
 /// One daemon, with its log in a file of its own.
 #[derive(Debug)]
-pub(crate) struct Daemon {
+pub struct Daemon {
     child: Child,
-    pub(crate) log: PathBuf,
+    /// The file with its log.
+    pub log: PathBuf,
 }
 
 impl Daemon {
-    /// Starts `role` with the configuration file `config`, in `directory`.
-    pub(crate) fn start(role: &str, name: &str, config: &Path, directory: &Path) -> io::Result<Self> {
+    /// Starts `program`, the demo's executable, as `role` with the configuration file `config`, in `directory`.
+    pub fn start(
+        program: &Path,
+        role: &str,
+        name: &str,
+        config: &Path,
+        directory: &Path,
+    ) -> io::Result<Self> {
         let log = directory.join(format!("{name}.log"));
-        let child = Command::new(std::env::current_exe()?)
+        let child = Command::new(program)
             .args([ROLE, role, "run", "--config"])
             .arg(config)
             .current_dir(directory)
@@ -35,32 +42,44 @@ impl Daemon {
         Ok(Self { child, log })
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// Returns its process id.
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Ends it with SIGKILL: it can neither flush nor say goodbye.
-    pub(crate) fn kill(&mut self) -> io::Result<ExitStatus> {
+    pub fn kill(&mut self) -> io::Result<ExitStatus> {
         self.child.kill()?;
         self.child.wait()
     }
 
     /// Returns how it ended, if it did.
-    pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 
-    /// Asks it to end with SIGTERM and waits; after `patience` it is killed.
-    pub(crate) fn stop(mut self, patience: Duration) -> io::Result<ExitStatus> {
+    /// Sends it a signal, for instance `STOP`.
+    pub fn signal(&self, name: &str) -> io::Result<()> {
         // The standard library sends no signal but SIGKILL.
-        Command::new("sh").args(["-c", &format!("kill -TERM {}", self.pid())]).status()?;
+        let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.pid())]).status()?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(format!("kill -{name}: {status}"))) }
+    }
+
+    /// Asks it to end with SIGTERM and waits; after `patience` it is killed.
+    pub fn stop(mut self, patience: Duration) -> io::Result<ExitStatus> {
+        self.signal("TERM")?;
         let ended = wait_until(patience, || Ok(self.child.try_wait()?.is_some()))?;
         if ended { self.child.wait() } else { self.kill() }
     }
 
+    /// Returns what it has logged, over all its starts.
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// Returns the end of its log, for an error message.
-    pub(crate) fn last_words(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+    pub fn last_words(&self) -> String {
+        let text = self.logged();
         let lines: Vec<&str> = text.lines().rev().take(8).collect();
         lines.into_iter().rev().map(|line| format!("    {line}\n")).collect()
     }
@@ -73,10 +92,7 @@ impl Drop for Daemon {
 }
 
 /// Polls `condition` until it holds or `patience` is over; returns whether it held.
-pub(crate) fn wait_until(
-    patience: Duration,
-    mut condition: impl FnMut() -> io::Result<bool>,
-) -> io::Result<bool> {
+pub fn wait_until(patience: Duration, mut condition: impl FnMut() -> io::Result<bool>) -> io::Result<bool> {
     let begin = Instant::now();
     while !condition()? {
         if begin.elapsed() > patience {
@@ -88,12 +104,12 @@ pub(crate) fn wait_until(
 }
 
 /// Lets the daemons work.
-pub(crate) fn pause(length: Duration) {
+pub fn pause(length: Duration) {
     std::thread::sleep(length);
 }
 
 /// Ends this process when the pipe from the demo closes: the demo is gone.
-pub(crate) fn end_with_the_demo() {
+pub fn end_with_the_demo() {
     std::thread::spawn(|| {
         let mut octet = [0];
         while !matches!(io::stdin().read(&mut octet), Ok(0) | Err(_)) {}

@@ -10,11 +10,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One scrape: the value of every sample, by its full name with labels.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Metrics(BTreeMap<String, f64>);
+pub struct Metrics(BTreeMap<String, f64>);
 
 impl Metrics {
     /// Returns what `address` exposes. Fails when it does not answer, or not with 200.
-    pub(crate) fn scrape(address: SocketAddr) -> io::Result<Self> {
+    pub fn scrape(address: SocketAddr) -> io::Result<Self> {
         let (status, body) = get(address, "/metrics")?;
         if status != 200 {
             return Err(io::Error::other(format!("{address}/metrics answered {status}")));
@@ -35,7 +35,7 @@ impl Metrics {
     }
 
     /// Returns the sum of all series of metric `name`, whatever their labels; 0 without any.
-    pub(crate) fn sum(&self, name: &str) -> f64 {
+    pub fn sum(&self, name: &str) -> f64 {
         let series = self.0.range(name.to_owned()..);
         series
             .take_while(|(key, _)| key.starts_with(name))
@@ -45,7 +45,7 @@ impl Metrics {
     }
 
     /// Returns the value of label `label` of the first series of `name` whose value is not zero.
-    pub(crate) fn label(&self, name: &str, label: &str) -> Option<String> {
+    pub fn label(&self, name: &str, label: &str) -> Option<String> {
         let series = self.0.iter().find(|(key, value)| key.starts_with(name) && **value != 0.0)?;
         let (_, rest) = series.0.split_once(&format!("{label}=\""))?;
         Some(rest.split_once('"')?.0.to_owned())
@@ -53,7 +53,7 @@ impl Metrics {
 }
 
 /// Returns whether the daemon at `address` calls itself ready.
-pub(crate) fn ready(address: SocketAddr) -> bool {
+pub fn ready(address: SocketAddr) -> bool {
     get(address, "/readyz").is_ok_and(|(status, _)| status == 200)
 }
 

@@ -5,20 +5,22 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::story::Plan;
+use crate::pool::{DOMAIN, Plan};
 
 /// A directory and a /24 of 127.0.0.0/8 for one run. The directory is removed at the end unless
 /// it is to be kept.
 #[derive(Debug)]
-pub(crate) struct Stage {
-    pub(crate) directory: PathBuf,
+pub struct Stage {
+    /// With configuration, state, logs and flows.
+    pub directory: PathBuf,
     network: [u8; 2],
-    pub(crate) keep: bool,
+    /// Whether the directory stays.
+    pub keep: bool,
 }
 
 impl Stage {
     /// Draws a network nobody uses and makes the directory.
-    pub(crate) fn set(keep: bool) -> io::Result<Self> {
+    pub fn set(keep: bool) -> io::Result<Self> {
         for _ in 0..100 {
             let mut octets = [0; 2];
             getrandom::fill(&mut octets).map_err(|error| io::Error::other(error.to_string()))?;
@@ -44,39 +46,48 @@ impl Stage {
         Ipv4Addr::new(127, self.network[0], self.network[1], number).into()
     }
 
-    pub(crate) fn registrar(&self) -> IpAddr {
+    /// Returns the network in the form `127.1.2.0/24`.
+    pub fn network(&self) -> String {
+        format!("127.{}.{}.0/24", self.network[0], self.network[1])
+    }
+
+    /// Returns the registrar's address.
+    pub fn registrar(&self) -> IpAddr {
         self.host(1)
     }
 
     /// Returns the address of collector `index`, 0 or 1.
-    pub(crate) fn collector(&self, index: u8) -> IpAddr {
+    pub fn collector(&self, index: u8) -> IpAddr {
         self.host(2 + index)
     }
 
-    pub(crate) fn exporter(&self) -> IpAddr {
+    /// Returns the exporter's address.
+    pub fn exporter(&self) -> IpAddr {
         self.host(4)
     }
 
-    /// Returns where the daemons answer HTTP: registrar, collectors, exporter.
-    pub(crate) fn registrar_http(&self) -> SocketAddr {
+    /// Returns where the registrar answers HTTP.
+    pub fn registrar_http(&self) -> SocketAddr {
         SocketAddr::new(self.registrar(), 9380)
     }
 
-    pub(crate) fn collector_http(&self, index: u8) -> SocketAddr {
+    /// Returns where collector `index` answers HTTP.
+    pub fn collector_http(&self, index: u8) -> SocketAddr {
         SocketAddr::new(self.collector(index), 9381)
     }
 
-    pub(crate) fn exporter_http(&self) -> SocketAddr {
+    /// Returns where the exporter answers HTTP.
+    pub fn exporter_http(&self) -> SocketAddr {
         SocketAddr::new(self.exporter(), 9382)
     }
 
     /// Returns the file collector `index` writes its flows to.
-    pub(crate) fn flows(&self, index: u8) -> PathBuf {
+    pub fn flows(&self, index: u8) -> PathBuf {
         self.directory.join(format!("flows-{}.jsonl", name(index)))
     }
 
     /// Writes the pool's key and every configuration file.
-    pub(crate) fn furnish(&self, plan: &Plan) -> io::Result<()> {
+    pub fn furnish(&self, plan: &Plan) -> io::Result<()> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
         let hex: String = key.iter().map(|octet| format!("{octet:02x}")).collect();
@@ -90,7 +101,7 @@ impl Stage {
     }
 
     /// Returns the path of the configuration file of daemon `name`.
-    pub(crate) fn config(&self, name: &str) -> PathBuf {
+    pub fn config(&self, name: &str) -> PathBuf {
         self.directory.join(format!("{name}.toml"))
     }
 
@@ -161,7 +172,7 @@ listen = "{http}"
             speed = plan.speed,
             loops = plan.loops,
             start = plan.start,
-            domain = crate::story::DOMAIN,
+            domain = DOMAIN,
             registrar = self.registrar(),
             address = self.exporter(),
             state = self.directory.join("exporter"),
@@ -171,12 +182,12 @@ listen = "{http}"
 }
 
 /// Returns what people call collector `index`.
-pub(crate) fn name(index: u8) -> char {
+pub fn name(index: u8) -> char {
     char::from(b'a' + index)
 }
 
 /// Returns the name of collector `index` in file names.
-pub(crate) fn collector_name(index: u8) -> String {
+pub fn collector_name(index: u8) -> String {
     format!("collector-{}", name(index))
 }
 
@@ -189,6 +200,6 @@ impl Drop for Stage {
 }
 
 /// Returns `path` as the messages show it.
-pub(crate) fn show(path: &Path) -> String {
+pub fn show(path: &Path) -> String {
     path.display().to_string()
 }

@@ -1,0 +1,227 @@
+//! A pool of real processes survives what is stopped, frozen, stalled, killed and started again.
+//!
+//! The stops are real time, because how long a peer may be silent is what is tested.
+
+mod world;
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use demo::books;
+use demo::pool::Pool;
+use demo::process::{ROLE, pause};
+use demo::scrape::Metrics;
+use demo::stage::{Stage, collector_name};
+
+#[test]
+fn the_demo_kills_a_collector_and_loses_nothing() {
+    let output = Command::new(world::program()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{text}\n{errors}", output.status);
+    assert!(text.lines().any(|line| line == "lost 0"), "{text}");
+    let failover = text.lines().find_map(|line| {
+        line.trim().strip_prefix("failover")?.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    assert!(failover.is_some_and(|seconds| seconds < 3.0), "{text}");
+}
+
+#[test]
+fn a_registrar_stopped_for_ten_seconds_costs_nothing() {
+    let mut pool = world::pool(14);
+    world::wait_for_part(&mut pool, 0.1);
+    pool.registrar.signal("STOP").unwrap();
+    pause(Duration::from_secs(10));
+    assert!(!pool.is_done().unwrap(), "the registrar was stopped in the middle of the export");
+    pool.registrar.signal("CONT").unwrap();
+    world::wait_for_registrations(&pool, 2.0);
+    world::settle_undisturbed(pool);
+}
+
+#[test]
+fn a_collector_stopped_for_less_than_the_loss_threshold_keeps_its_association() {
+    let mut pool = world::pool(6);
+    let used = world::wait_for_part(&mut pool, 0.3);
+    let collector = pool.collectors[usize::from(used)].as_ref().unwrap();
+    collector.signal("STOP").unwrap();
+    pause(Duration::from_millis(1_500));
+    collector.signal("CONT").unwrap();
+    world::settle_undisturbed(pool);
+}
+
+#[test]
+fn a_reader_stalled_for_five_seconds_stops_the_flow_and_nothing_else() {
+    let (plan, stage) = world::stage(9);
+    let readers = [0, 1].map(|index| Reader::attach(&stage, index));
+    let mut pool = Pool::start(world::program(), plan, stage).unwrap();
+    let used = world::wait_for_part(&mut pool, 0.2);
+    let (http, exporter) = (pool.stage.collector_http(used), pool.stage.exporter_http());
+    let reader = &readers[usize::from(used)];
+    reader.stalled.store(true, Ordering::Relaxed);
+    // The pipe, the output's queue and the association's window fill one after the other.
+    pause(Duration::from_millis(3_500));
+    let scrape = || (Metrics::scrape(http).unwrap(), Metrics::scrape(exporter).unwrap());
+    let (before, waiting) = scrape();
+    pause(Duration::from_millis(1_500));
+    let (after, still_waiting) = scrape();
+    reader.stalled.store(false, Ordering::Relaxed);
+    let received = |metrics: &Metrics| metrics.sum("ipfix_collector_records_received_total");
+    assert_eq!(received(&before), received(&after), "records are read behind a full queue");
+    let buffered = |metrics: &Metrics| metrics.sum("ipfix_exporter_buffered_records");
+    assert!(buffered(&still_waiting) > buffered(&waiting), "the exporter keeps what it cannot send");
+    world::settle_undisturbed(pool);
+}
+
+#[test]
+fn a_collector_frozen_for_good_is_left() {
+    let mut pool = world::pool(8);
+    let used = world::wait_for_part(&mut pool, 0.3);
+    let mut frozen = pool.take_collector(used).unwrap();
+    frozen.signal("STOP").unwrap();
+    world::wait_for_another(&mut pool, used);
+    let (settlement, _stage) = world::settle(pool);
+    assert_eq!(settlement.failovers, 1);
+    // Only now: its end must not have been needed.
+    frozen.kill().unwrap();
+}
+
+#[test]
+fn a_killed_collector_started_again_takes_over_in_turn_and_the_files_deduplicate() {
+    let mut pool = world::pool(10);
+    let first = world::wait_for_part(&mut pool, 0.2);
+    pool.take_collector(first).unwrap().kill().unwrap();
+    world::wait_for_another(&mut pool, first);
+    pool.restart_collector(world::program(), first).unwrap();
+    world::wait_for_part(&mut pool, 0.6);
+    pool.take_collector(1 - first).unwrap().kill().unwrap();
+    world::wait_for_another(&mut pool, 1 - first);
+    pool.restart_collector(world::program(), 1 - first).unwrap();
+    world::wait_for_registrations(&pool, 2.0);
+
+    let (settlement, stage) = world::settle(pool);
+    assert_eq!(settlement.failovers, 2);
+
+    let deduplicated = stage.directory.join("flows.jsonl");
+    dedupe(&stage, &deduplicated);
+    let all = books::read(&deduplicated, &settlement.series).unwrap();
+    assert_eq!((all.flows.len(), all.repeated), (settlement.metered.len(), 0));
+    let books = books::balance(&settlement.metered, &[all]);
+    assert_eq!((books.lost, books.wrong), (0, 0));
+}
+
+#[test]
+fn garbage_at_every_port_disturbs_nobody() {
+    let mut pool = world::pool(6);
+    world::wait_for_part(&mut pool, 0.1);
+    let stage = &pool.stage;
+    let hosts = [stage.registrar(), stage.collector(0), stage.collector(1), stage.exporter()];
+    let stranger = stranger(stage.registrar());
+    let socket = UdpSocket::bind((stranger, 0)).unwrap();
+    for _ in 0..500 {
+        for host in hosts {
+            for datagram in datagrams() {
+                socket.send_to(&datagram, (host, 9899)).unwrap();
+            }
+        }
+    }
+    let http =
+        [stage.registrar_http(), stage.collector_http(0), stage.collector_http(1), stage.exporter_http()];
+    for address in http {
+        shout(address);
+    }
+    world::wait_for_part(&mut pool, 0.5);
+    world::wait_for_registrations(&pool, 2.0);
+    world::settle_undisturbed(pool);
+}
+
+/// Another program that reads a collector's flows from a named pipe.
+struct Reader {
+    stalled: Arc<AtomicBool>,
+}
+
+impl Reader {
+    /// Gives collector `index` a second output, which is not durable, and reads it.
+    fn attach(stage: &Stage, index: u8) -> Self {
+        let name = collector_name(index);
+        let pipe = stage.directory.join(format!("{name}.pipe"));
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let output = format!("\n[output.tap.jsonl]\npath = {pipe:?}\ndurable = false\nqueue = \"64KiB\"\n");
+        let mut config = File::options().append(true).open(stage.config(&name)).unwrap();
+        config.write_all(output.as_bytes()).unwrap();
+        // Open for both, which waits for no writer.
+        let mut pipe = File::options().read(true).write(true).open(pipe).unwrap();
+        let stalled = Arc::new(AtomicBool::new(false));
+        let gate = Arc::clone(&stalled);
+        std::thread::spawn(move || {
+            let mut octets = [0; 4096];
+            while pipe.read(&mut octets).is_ok_and(|read| read > 0) {
+                while gate.load(Ordering::Relaxed) {
+                    pause(Duration::from_millis(10));
+                }
+            }
+        });
+        Self { stalled }
+    }
+}
+
+/// Writes the lines of both collectors' files to `to`, each identity once.
+fn dedupe(stage: &Stage, to: &Path) {
+    let mut child = Command::new(world::program())
+        .args([ROLE, "collector", "dedupe"])
+        .args([stage.flows(0), stage.flows(1)])
+        .stdin(Stdio::piped())
+        .stdout(File::create(to).unwrap())
+        .spawn()
+        .unwrap();
+    // A daemon of the demo ends when this pipe closes.
+    let stdin = child.stdin.take();
+    assert!(child.wait().unwrap().success());
+    drop(stdin);
+}
+
+/// Returns an address of the pool's network that no daemon has.
+fn stranger(registrar: IpAddr) -> IpAddr {
+    let IpAddr::V4(registrar) = registrar else { panic!("{registrar} is not IPv4") };
+    let [a, b, c, _] = registrar.octets();
+    Ipv4Addr::new(a, b, c, 99).into()
+}
+
+/// Returns octets no protocol has, an SCTP packet whose checksum is wrong, an association set-up (INIT) with garbage for
+/// parameters, and an ABORT for an association there is none of; the latter two with good checksums.
+fn datagrams() -> [Vec<u8>; 4] {
+    let mut noise = [0; 256];
+    getrandom::fill(&mut noise).unwrap();
+    let length = usize::from(noise[0]);
+    let to_ipfix = [&noise[..2], &4739_u16.to_be_bytes()].concat();
+    let sctp = |tag: &[u8], chunk: &[u8]| [&to_ipfix, tag, &[0; 4], chunk].concat();
+    let init = [&[1, 0, 0, 250][..], &noise[..246], &[0, 0]].concat();
+    let abort = [6, 0, 0, 4];
+    [
+        noise[..length].to_vec(),
+        sctp(&noise[2..6], &noise[6..]),
+        with_checksum(sctp(&[0; 4], &init)),
+        with_checksum(sctp(&noise[2..6], &abort)),
+    ]
+}
+
+/// Puts the CRC32c in its place (RFC 9260 appendix A).
+fn with_checksum(mut packet: Vec<u8>) -> Vec<u8> {
+    let step = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
+    let crc = packet.iter().fold(!0, |crc, octet| (0..8).fold(crc ^ u32::from(*octet), step));
+    packet[8..12].copy_from_slice(&(!crc).to_le_bytes());
+    packet
+}
+
+/// Says something over TCP that is no HTTP. Whether it is read to the end is the listener's affair.
+fn shout(address: SocketAddr) {
+    let mut noise = [0; 4096];
+    getrandom::fill(&mut noise).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let _ = stream.write_all(&noise);
+}
