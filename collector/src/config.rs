@@ -55,6 +55,8 @@ pub struct Listen {
     pub ipfix_tcp: Vec<SocketAddr>,
     /// UDP port that carries SCTP.
     pub encapsulation_port: u16,
+    /// Whose SCTP: the kernel's or our own.
+    pub stack: transport::Stack,
     /// Associations at a time; one more is aborted.
     pub max_associations: usize,
 }
@@ -65,6 +67,7 @@ impl Default for Listen {
             ipfix: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, IPFIX_PORT))],
             ipfix_tcp: Vec::new(),
             encapsulation_port: transport::SCTP_ENCAPSULATION_PORT,
+            stack: transport::Stack::Auto,
             max_associations: 4096,
         }
     }

@@ -59,6 +59,7 @@ pub(super) fn bind(config: &Config) -> Result<Endpoint, Failure> {
     };
     let mut endpoint = EndpointConfig::new(address);
     endpoint.encapsulation = config.pool.encapsulation_port;
+    endpoint.stack = config.pool.stack;
     Endpoint::bind(endpoint).context("pool.address").or_exit(Exit::Io)
 }
 
