@@ -1,4 +1,4 @@
-//! What every back end promises: one suite, run on userland SCTP, TCP and the simulation.
+//! What every back end promises: one suite, run on userland SCTP, TCP, TLS and the simulation.
 
 mod suite;
 mod support;
@@ -43,4 +43,5 @@ macro_rules! contract {
 contract!(userland, tokio::test, support::userland);
 contract!(userland_small_packets, tokio::test, support::userland_small_packets);
 contract!(tcp, tokio::test, support::tcp);
+contract!(tls, tokio::test, support::tls);
 contract!(sim, tokio::test(start_paused = true), support::sim);
