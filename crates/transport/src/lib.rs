@@ -17,6 +17,7 @@
 
 mod address;
 mod association;
+mod connector;
 mod endpoint;
 mod error;
 mod link;
@@ -31,6 +32,7 @@ mod userland;
 
 pub use address::PeerAddress;
 pub use association::{Association, Sender};
+pub use connector::Connector;
 pub use endpoint::{Endpoint, EndpointConfig, SCTP_ENCAPSULATION_PORT, Stack};
 pub use error::{ConnectError, LossReason, SendError, ShutdownError, TrySendError};
 pub use link::QueueLimits;

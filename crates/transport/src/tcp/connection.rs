@@ -13,6 +13,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::socket::is_multipath;
 use super::stream::Stream;
 use super::{Options, framer, sys};
 use crate::link::{Link, Request, Wake};
@@ -48,6 +49,9 @@ pub(crate) fn start<S: Stream>(
     let wake = Box::new(Arc::clone(&signals));
     let (profile, control) = (options.profile.clone(), options.control);
     let link = Link::new(address(local), address(peer), options.queues, true, wake);
+    if is_multipath(socket) {
+        link.agree_multipath();
+    }
     let association = Association::new(Arc::clone(&link));
     tokio::spawn(async move {
         let peer_closed = AtomicBool::new(false);

@@ -7,6 +7,7 @@
 
 pub(crate) mod connection;
 mod framer;
+mod socket;
 pub(crate) mod stream;
 mod sys;
 
@@ -14,10 +15,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 
 pub(crate) use framer::framed_length;
+pub(crate) use socket::{bind, next, reach};
 
 use crate::listener::Stop;
 use crate::{Association, ConnectError, Listener, PeerAddress, Ppid, Profile, QueueLimits};
@@ -37,6 +39,8 @@ pub struct Options {
     pub control: Ppid,
     /// Local address of outgoing connections. Default: the kernel's choice.
     pub local: Option<IpAddr>,
+    /// MPTCP (RFC 8684) where both kernels have it, TCP else. Default false.
+    pub mptcp: bool,
 }
 
 impl Default for Options {
@@ -47,6 +51,7 @@ impl Default for Options {
             backlog: 128,
             control: Ppid::ASAP,
             local: None,
+            mptcp: false,
         }
     }
 }
@@ -83,33 +88,6 @@ pub(crate) fn named(protocol: &str, address: SocketAddr, error: &io::Error) -> i
     io::Error::new(error.kind(), format!("{protocol} at {address}: {error}"))
 }
 
-/// A listening socket.
-pub(crate) fn bind(address: SocketAddr, options: &Options) -> io::Result<TcpListener> {
-    let socket = open(address)?;
-    // The port of a process that ended is free again at once.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(u32::try_from(options.backlog.max(1)).unwrap_or(u32::MAX))
-}
-
-/// Waits for the next connection.
-pub(crate) async fn next(socket: &TcpListener) -> TcpStream {
-    loop {
-        match socket.accept().await {
-            Ok((stream, _)) => return stream,
-            Err(error) => {
-                // Out of descriptors, mostly: leave it time to pass.
-                tracing::debug!(%error, "accept failed");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-fn open(address: SocketAddr) -> io::Result<TcpSocket> {
-    if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
-}
-
 /// Connects within the profile's time.
 pub async fn connect(address: SocketAddr, options: Options) -> Result<Association, ConnectError> {
     let peer = PeerAddress::Tcp(address);
@@ -120,15 +98,6 @@ pub async fn connect(address: SocketAddr, options: Options) -> Result<Associatio
         Err(_) => return Err(ConnectError::TimedOut(peer)),
     };
     connection::start(stream, &options, PeerAddress::Tcp).map_err(|error| ConnectError::Io(peer, error))
-}
-
-/// Connects a socket.
-pub(crate) async fn reach(address: SocketAddr, options: &Options) -> io::Result<TcpStream> {
-    let socket = open(address)?;
-    if let Some(local) = options.local.filter(|local| local.is_ipv4() == address.is_ipv4()) {
-        socket.bind((local, 0).into())?;
-    }
-    socket.connect(address).await
 }
 
 /// Says why a socket could not be connected.

@@ -48,6 +48,15 @@ pub const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Handshakes of one listener at a time; one more ends the oldest.
 const MAX_HANDSHAKES: usize = 256;
 
+/// What a client needs to know: who it is, and who its servers may be.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// What this process shows, and whom it believes.
+    pub identity: Identity,
+    /// Names one of which a server's certificate must carry.
+    pub names: Names,
+}
+
 /// Accepts connections at `address` of peers whose certificates carry one of `names`; port 0 takes a free
 /// port. The error names the address. A peer that is refused is told in the log, once a second at most.
 pub async fn listen(
