@@ -16,6 +16,7 @@
 
 mod address;
 mod association;
+mod datagram;
 mod error;
 mod link;
 mod listener;
