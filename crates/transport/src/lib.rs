@@ -5,6 +5,7 @@
 //!
 //! * userland SCTP in UDP (RFC 9260, RFC 3758, RFC 6951): [`Endpoint`];
 //! * TCP with the framer that IPFIX and ASAP share: [`tcp`];
+//! * plain UDP, without associations: [`udp`];
 //! * an in-process pair on tokio's clock, for tests: [`sim`].
 //!
 //! Kernel SCTP gets its own folder beside `userland`; what is here promises only what every back end
@@ -25,6 +26,7 @@ mod profile;
 pub mod sim;
 mod status;
 pub mod tcp;
+pub mod udp;
 mod userland;
 
 pub use address::PeerAddress;
