@@ -147,6 +147,13 @@ impl Collector {
         value.unwrap_or_else(|| panic!("no {sample} in\n{text}"))
     }
 
+    /// Asks again and again until a metric has a value.
+    pub(crate) fn wait_for_metric(&self, sample: &str, value: f64) {
+        // Each question takes a round trip; there is nothing else to wait for.
+        let reached = (0..20_000).any(|_| self.metric(sample) == value);
+        assert!(reached, "{sample} is {} and not {value}", self.metric(sample));
+    }
+
     /// SIGKILL: no chance to write anything more.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
@@ -346,6 +353,11 @@ pub(crate) fn pool(directory: &Directory) -> String {
         "[[pool]]\nhandle = \"ipfix\"\nregistrars = [\"{registrar}:3863\"]\nkey-file = \"{}\"\n",
         key.display()
     )
+}
+
+/// The line of `[listen]` for UDP, at the same port as TCP.
+pub(crate) fn udp(address: Ipv4Addr) -> String {
+    format!("ipfix-udp = [\"{address}:4739\"]\n")
 }
 
 /// The part of the configuration with one file, durable by default.
