@@ -4,7 +4,7 @@ mod softflowd;
 mod world;
 
 use pcap_fixtures::{HTTP, fixture};
-use world::{Collector, Directory, address, output, read, udp};
+use world::{Collector, Directory, address, output, read};
 
 #[test]
 #[ignore = "needs softflowd"]
@@ -27,8 +27,7 @@ fn the_flows_of_softflowd_over_tcp_are_those_of_the_capture() {
 #[ignore = "needs softflowd"]
 fn the_flows_of_softflowd_over_udp_are_those_of_the_capture() {
     let directory = Directory::new();
-    let at = address();
-    let collector = Collector::start_with(&directory, at, &udp(at), &output(&directory));
+    let collector = Collector::start_udp(&directory, &output(&directory));
     if !softflowd::export(&directory, &fixture(HTTP), "udp", collector.tcp()) {
         return;
     }

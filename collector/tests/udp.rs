@@ -4,7 +4,7 @@ mod world;
 
 use std::net::UdpSocket;
 
-use world::{Collector, Directory, Flows, address, lines, output, read, udp};
+use world::{Collector, Directory, Flows, address, lines, output, read};
 
 const DATA: &str = "ipfix_collector_records_received_total{kind=\"data\"}";
 
@@ -22,8 +22,8 @@ fn send(socket: &UdpSocket, flows: &mut Flows) {
 
 #[test]
 fn records_over_udp_become_json_lines() {
-    let (directory, at) = (Directory::new(), address());
-    let collector = Collector::start_with(&directory, at, &udp(at), &output(&directory));
+    let directory = Directory::new();
+    let collector = Collector::start_udp(&directory, &output(&directory));
     let (exporter, mut flows) = (exporter(&collector), Flows::new());
     flows.flows(0..1_000);
     send(&exporter, &mut flows);

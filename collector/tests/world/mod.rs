@@ -79,6 +79,15 @@ impl Collector {
         collector
     }
 
+    /// As `start`, at UDP too, and waits until it is ready. `more` joins no pool.
+    pub(crate) fn start_udp(directory: &Directory, more: &str) -> Self {
+        let address = address();
+        let udp = format!("ipfix-udp = [\"{address}:4739\"]\n");
+        let collector = Self::start_with(directory, address, &udp, more);
+        collector.wait_until_ready();
+        collector
+    }
+
     fn spawn(directory: &Directory, address: Ipv4Addr, listen: &str, more: &str) -> Self {
         let config = directory.path("collector.toml");
         let state = directory.0.display();
@@ -353,11 +362,6 @@ pub(crate) fn pool(directory: &Directory) -> String {
         "[[pool]]\nhandle = \"ipfix\"\nregistrars = [\"{registrar}:3863\"]\nkey-file = \"{}\"\n",
         key.display()
     )
-}
-
-/// The line of `[listen]` for UDP, at the same port as TCP.
-pub(crate) fn udp(address: Ipv4Addr) -> String {
-    format!("ipfix-udp = [\"{address}:4739\"]\n")
 }
 
 /// The part of the configuration with one file, durable by default.
