@@ -265,8 +265,8 @@ impl Driver {
 fn remote(peer: &PeerAddress) -> Option<Remote> {
     let protocol = match peer {
         PeerAddress::Sctp { .. } => Protocol::Sctp,
-        PeerAddress::Tcp(_) => Protocol::Tcp,
-        PeerAddress::Sim(_) => return None,
+        PeerAddress::Tcp(_) | PeerAddress::Tls(_) => Protocol::Tcp,
+        PeerAddress::Udp(_) | PeerAddress::Sim(_) => return None,
     };
     Some(Remote { protocol, addresses: vec![peer.ip()?], port: peer.port() })
 }

@@ -56,7 +56,7 @@ impl RegistrarAddress {
 pub(crate) fn peer(address: &rserpool_proto::RegistrarAddress) -> PeerAddress {
     let rserpool_proto::RegistrarAddress { protocol, ip, port, encapsulation } = *address;
     match protocol {
-        Protocol::Sctp => PeerAddress::Sctp { ip, port, encapsulation },
+        Protocol::Sctp => PeerAddress::Sctp { ip, port, encapsulation: Some(encapsulation) },
         // A registrar is never reached over UDP (RFC 5352 section 2.1).
         Protocol::Tcp | Protocol::Udp => PeerAddress::Tcp(SocketAddr::new(ip, port)),
     }
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn an_address_without_a_scheme_is_sctp_on_the_well_known_ports() {
         let ip = IpAddr::from([127, 0, 0, 1]);
-        let well_known = PeerAddress::Sctp { ip, port: 3863, encapsulation: 9899 };
+        let well_known = PeerAddress::Sctp { ip, port: 3863, encapsulation: Some(9899) };
         assert_eq!(peer("127.0.0.1:3863"), well_known);
         assert_eq!(peer("127.0.0.1"), well_known);
         assert_eq!(peer("sctp://127.0.0.1"), well_known);
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn an_encapsulation_port_can_be_named() {
         let ip = "2001:db8::1".parse().unwrap();
-        let expected = PeerAddress::Sctp { ip, port: 7000, encapsulation: 9898 };
+        let expected = PeerAddress::Sctp { ip, port: 7000, encapsulation: Some(9898) };
         assert_eq!(peer("[2001:db8::1]:7000?encapsulation=9898"), expected);
     }
 

@@ -9,7 +9,7 @@ use transport::{Association, Endpoint, EndpointConfig, Event, MsgOut, PeerAddres
 fn endpoint(mtu: usize) -> Endpoint {
     let mut config = EndpointConfig::new(IpAddr::V4(Ipv4Addr::LOCALHOST));
     config.encapsulation = 0;
-    config.mtu = mtu;
+    config.mtu = Some(mtu);
     Endpoint::bind(config).expect("an endpoint")
 }
 

@@ -60,6 +60,9 @@ pub enum ConnectError {
     /// The socket failed.
     #[error("{0}: {1}")]
     Io(PeerAddress, #[source] io::Error),
+    /// No address to connect to was given.
+    #[error("the peer has no address")]
+    NoAddress,
     /// The endpoint was closed.
     #[error("endpoint closed")]
     EndpointClosed,

@@ -18,6 +18,7 @@
 mod address;
 mod association;
 mod datagram;
+mod endpoint;
 mod error;
 mod link;
 mod listener;
@@ -31,10 +32,11 @@ mod userland;
 
 pub use address::PeerAddress;
 pub use association::{Association, Sender};
+pub use endpoint::{Endpoint, EndpointConfig, SCTP_ENCAPSULATION_PORT, Stack};
 pub use error::{ConnectError, LossReason, SendError, ShutdownError, TrySendError};
 pub use link::QueueLimits;
 pub use listener::Listener;
 pub use message::{Event, MAX_MESSAGE, Message, MsgOut, Outcome, Ppid, Reliability, Token};
 pub use profile::Profile;
 pub use status::{State, Status};
-pub use userland::{Counters, Endpoint, EndpointConfig, SCTP_ENCAPSULATION_PORT};
+pub use userland::Counters;

@@ -114,7 +114,7 @@ async fn tap(server: SocketAddr, mut tap: Tap) -> SocketAddr {
 }
 
 fn sctp(address: SocketAddr) -> PeerAddress {
-    PeerAddress::Sctp { ip: address.ip(), port: PORT, encapsulation: address.port() }
+    PeerAddress::Sctp { ip: address.ip(), port: PORT, encapsulation: Some(address.port()) }
 }
 
 /// An association through a tap that also tells every datagram to the test.

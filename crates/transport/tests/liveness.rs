@@ -75,7 +75,7 @@ impl Peer {
     }
 
     fn address(&self) -> PeerAddress {
-        PeerAddress::Sctp { ip: Ipv4Addr::LOCALHOST.into(), port: PORT, encapsulation: self.port }
+        PeerAddress::Sctp { ip: Ipv4Addr::LOCALHOST.into(), port: PORT, encapsulation: Some(self.port) }
     }
 
     fn signal(&self, signal: &str) {

@@ -1,10 +1,11 @@
-//! Developer commands: `cargo xtask ci`, `cargo xtask interop`. No dependencies, so that they start at once.
+//! Developer commands: `cargo xtask ci`, `interop` and `vm`. No dependencies, so that they start at once.
 
 mod ci;
 mod fence;
 mod interop;
 mod readme;
 mod steps;
+mod vm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,7 +17,8 @@ Usage: cargo xtask COMMAND
 
 Commands:
   ci       Run every check of the project, as .ci/run does
-  interop  Run the tests against other programs (those that are installed)
+  interop  Run the tests against other programs and kernel SCTP (what is installed)
+  vm       Run a command in a virtual machine whose kernel has SCTP (see vm --help)
 
 Example:
   cargo xtask ci
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     match command.as_slice() {
         ["ci"] => ci::run(&root()),
         ["interop"] => interop::run(&root()),
+        ["vm", ..] => vm::run(&arguments[1..]),
         ["--help" | "-h" | "help"] => {
             print!("{USAGE}");
             ExitCode::SUCCESS

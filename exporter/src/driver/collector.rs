@@ -90,9 +90,11 @@ impl Link {
 fn addresses(element: &Selected) -> Vec<PeerAddress> {
     let transport = &element.transport;
     let addresses = transport.addresses.iter().map(|ip| match transport.protocol {
-        Protocol::Sctp => {
-            Some(PeerAddress::Sctp { ip: *ip, port: transport.port, encapsulation: transport.encapsulation })
-        }
+        Protocol::Sctp => Some(PeerAddress::Sctp {
+            ip: *ip,
+            port: transport.port,
+            encapsulation: Some(transport.encapsulation),
+        }),
         Protocol::Tcp => Some(PeerAddress::Tcp((*ip, transport.port).into())),
         Protocol::Udp => None,
     });

@@ -1,68 +1,21 @@
-//! How an endpoint is set up.
+//! What an [`EndpointConfig`] means for userland SCTP.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use dcsctp::api::Options;
 
 use super::sys;
-use crate::{MAX_MESSAGE, Profile, QueueLimits};
-
-/// The UDP port of SCTP in UDP (RFC 6951 section 5.1).
-pub const SCTP_ENCAPSULATION_PORT: u16 = 9899;
+use crate::{EndpointConfig, MAX_MESSAGE};
 
 /// The SCTP packet that fits an Ethernet of 1,500 octets over IPv6 and UDP.
 const ETHERNET_MTU: usize = 1_500 - 40 - 8;
 /// On loopback: few enough octets that a socket buffer holds a congestion window of packets.
 const LOOPBACK_MTU: usize = 16_384;
 
-/// How an endpoint is set up.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct EndpointConfig {
-    /// The specific local address; the wildcard is refused.
-    pub address: IpAddr,
-    /// The UDP port; 0 takes a free one. Default 9899.
-    pub encapsulation: u16,
-    /// Timing. Default [`Profile::fast`].
-    pub profile: Profile,
-    /// Longest SCTP packet in octets, UDP and IP headers not counted; there is no path MTU discovery,
-    /// longer than the path means fragments. Default 16,384 on a loopback address, else 1,452.
-    pub mtu: usize,
-    /// Bounds of each association's queues.
-    pub queues: QueueLimits,
-    /// The window a peer may fill while `recv` is not called, beyond `queues.receive`; octets. At least
-    /// 128 KiB, so that the longest message fits. Default 1 MiB.
-    pub window: usize,
-    /// Streams offered in both directions. Default 64.
-    pub streams: u16,
-    /// Associations waiting for `accept`, per listener. Default 128.
-    pub backlog: usize,
-    /// Associations in all. Default 16,384.
-    pub max_associations: usize,
-    /// Associations with one peer IP address. Default 1,024.
-    pub max_per_address: usize,
-}
-
 impl EndpointConfig {
-    /// The defaults, at `address` and UDP port 9899.
-    pub fn new(address: IpAddr) -> EndpointConfig {
-        EndpointConfig {
-            address,
-            encapsulation: SCTP_ENCAPSULATION_PORT,
-            profile: Profile::fast(),
-            mtu: if address.is_loopback() { LOOPBACK_MTU } else { ETHERNET_MTU },
-            queues: QueueLimits::default(),
-            window: 1 << 20,
-            streams: 64,
-            backlog: 128,
-            max_associations: 16_384,
-            max_per_address: 1_024,
-        }
-    }
-
     pub(crate) fn bind(&self) -> io::Result<(UdpSocket, SocketAddr)> {
         let address = SocketAddr::new(self.address, self.encapsulation);
         let named = |error: io::Error| {
@@ -90,12 +43,13 @@ impl EndpointConfig {
 
     pub(crate) fn options(&self, local_port: u16, remote_port: u16) -> Options {
         let profile = &self.profile;
+        let mtu = if self.address.is_loopback() { LOOPBACK_MTU } else { ETHERNET_MTU };
         Options {
             local_port,
             remote_port,
             announced_maximum_incoming_streams: self.streams,
             announced_maximum_outgoing_streams: self.streams,
-            mtu: self.mtu.clamp(512, 65_000) & !3,
+            mtu: self.mtu.unwrap_or(mtu).clamp(512, 65_000) & !3,
             max_message_size: MAX_MESSAGE,
             max_receiver_window_buffer_size: self.window.clamp(128 << 10, 1 << 30),
             // Bounded by the link, which charges a message until its end is known.

@@ -9,6 +9,14 @@ macro_rules! counters {
         #[non_exhaustive]
         pub struct Counters { $($(#[$doc])* pub $name: u64,)* }
 
+        impl std::ops::Add for Counters {
+            type Output = Counters;
+
+            fn add(self, other: Counters) -> Counters {
+                Counters { $($name: self.$name + other.$name,)* }
+            }
+        }
+
         #[derive(Default)]
         pub(crate) struct Cells { $(pub(crate) $name: Cell,)* }
 

@@ -17,7 +17,7 @@ use super::cookie::{CookieKey, Rejected};
 use super::packet::{self, Chunk, Header, chunk};
 use super::peer::{Outbox, Peer, PeerWake, Stage};
 use super::sys::{self, BATCH, Receiver};
-use super::{Command, Shared, crc32c};
+use super::{Command, Shared, crc32c, sctp_in_udp};
 use crate::link::Link;
 use crate::{Association, ConnectError, LossReason, PeerAddress};
 
@@ -187,7 +187,7 @@ impl Driver {
         reply: oneshot::Sender<Result<Association, ConnectError>>,
         now: Instant,
     ) {
-        let PeerAddress::Sctp { ip, port, encapsulation } = address else {
+        let PeerAddress::Sctp { ip, port, encapsulation: Some(encapsulation) } = address else {
             return drop(reply.send(Err(ConnectError::Address(address))));
         };
         if ip.is_ipv4() != self.shared.local.is_ipv4() || ip.is_unspecified() || port == 0 {
@@ -225,7 +225,7 @@ impl Driver {
         let socket = Socket::new("", &config.options(ports.0, ports.1));
         let dirty = Arc::new(AtomicBool::new(false));
         let wake = PeerWake { shared: Arc::clone(&self.shared), id, dirty: Arc::clone(&dirty) };
-        let peer_address = PeerAddress::Sctp { ip: remote.ip(), port: ports.1, encapsulation: remote.port() };
+        let peer_address = sctp_in_udp(remote, ports.1);
         let local = self.shared.address(ports.0);
         let link = Link::new(local, peer_address, config.queues, false, Box::new(wake));
         self.peers.insert(id, Peer::new(socket, link, dirty, remote, ports, stage, now));

@@ -22,11 +22,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
-pub use config::{EndpointConfig, SCTP_ENCAPSULATION_PORT};
 pub use counters::Counters;
 
-use crate::listener::Stop;
-use crate::{Association, ConnectError, Listener, PeerAddress};
+use crate::{Association, ConnectError, EndpointConfig, PeerAddress};
+pub(crate) use driver::ephemeral_port;
+
 use counters::Cells;
 use sys::EventFd;
 
@@ -71,19 +71,24 @@ impl Shared {
     }
 
     fn address(&self, port: u16) -> PeerAddress {
-        PeerAddress::Sctp { ip: self.local.ip(), port, encapsulation: self.local.port() }
+        sctp_in_udp(self.local, port)
     }
+}
+
+/// The SCTP port behind a UDP socket.
+fn sctp_in_udp(udp: SocketAddr, port: u16) -> PeerAddress {
+    PeerAddress::Sctp { ip: udp.ip(), port, encapsulation: Some(udp.port()) }
 }
 
 /// Userland SCTP over one UDP socket. A cheap handle; the thread lives as long as an endpoint handle, a
 /// listener or an association does, or until [`Endpoint::close`].
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     shared: Arc<Shared>,
 }
 
 impl Endpoint {
     /// Binds the UDP socket and starts the thread. The error names address and port.
-    pub fn bind(config: EndpointConfig) -> io::Result<Endpoint> {
+    pub(crate) fn bind(config: EndpointConfig) -> io::Result<Endpoint> {
         let (socket, local) = config.bind()?;
         let event = EventFd::new()?;
         let shared = Arc::new(Shared {
@@ -98,42 +103,42 @@ impl Endpoint {
         Ok(Endpoint { shared })
     }
 
-    /// Accepts associations at an SCTP port; 0 takes a free one. Fails if the port is taken.
-    pub async fn listen(&self, port: u16) -> io::Result<Listener> {
-        let port = if port == 0 { driver::ephemeral_port()? } else { port };
-        let (incoming, accepted) = mpsc::channel(self.shared.config.backlog.max(1));
+    /// Accepts associations at an SCTP port into `incoming`. Fails if the port is taken.
+    pub(crate) async fn listen(&self, port: u16, incoming: mpsc::Sender<Association>) -> io::Result<()> {
         let (reply, answer) = oneshot::channel();
         self.shared.post(|inbox| inbox.commands.push(Command::Listen { port, incoming, reply }));
-        answer.await.map_err(|_| io::Error::new(io::ErrorKind::NotConnected, "the endpoint is closed"))??;
-        let shared = Arc::clone(&self.shared);
-        let stop = move || shared.post(|inbox| inbox.commands.push(Command::Unlisten(port)));
-        Ok(Listener::new(accepted, self.shared.address(port), Stop(Arc::new(stop))))
+        answer.await.map_err(|_| io::Error::new(io::ErrorKind::NotConnected, "the endpoint is closed"))?
+    }
+
+    /// Accepts no more associations at an SCTP port.
+    pub(crate) fn unlisten(&self, port: u16) {
+        self.shared.post(|inbox| inbox.commands.push(Command::Unlisten(port)));
     }
 
     /// Sets up an association; returns once it is up. Cancel safe: a connect that is dropped is aborted.
-    pub async fn connect(&self, peer: PeerAddress) -> Result<Association, ConnectError> {
+    pub(crate) async fn connect(&self, peer: PeerAddress) -> Result<Association, ConnectError> {
         let (reply, answer) = oneshot::channel();
         self.shared.post(|inbox| inbox.commands.push(Command::Connect { peer, reply }));
         answer.await.map_err(|_| ConnectError::EndpointClosed)?
     }
 
     /// Aborts every association and stops; the address is free again soon after.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.shared.post(|inbox| inbox.commands.push(Command::Close));
     }
 
     /// The UDP address, with the port in use where 0 was asked for.
-    pub fn local_address(&self) -> SocketAddr {
+    pub(crate) fn local_address(&self) -> SocketAddr {
         self.shared.local
     }
 
     /// How a peer reaches an SCTP port of this endpoint.
-    pub fn peer_address(&self, port: u16) -> PeerAddress {
+    pub(crate) fn peer_address(&self, port: u16) -> PeerAddress {
         self.shared.address(port)
     }
 
     /// What was counted so far.
-    pub fn counters(&self) -> Counters {
+    pub(crate) fn counters(&self) -> Counters {
         self.shared.counters.snapshot()
     }
 }

@@ -163,7 +163,7 @@ impl Peer {
     }
 
     pub(crate) fn address(&self) -> PeerAddress {
-        PeerAddress::Sctp { ip: self.remote.ip(), port: self.ports.1, encapsulation: self.remote.port() }
+        super::sctp_in_udp(self.remote, self.ports.1)
     }
 
     /// Whether the packet may act on this association (RFC 9260 section 8.5); INIT and COOKIE ECHO are

@@ -19,7 +19,7 @@ pub(crate) type Guard = Box<dyn Any>;
 fn endpoint(ip: IpAddr, mtu: Option<usize>) -> Endpoint {
     let mut config = EndpointConfig::new(ip);
     config.encapsulation = 0;
-    config.mtu = mtu.unwrap_or(config.mtu);
+    config.mtu = mtu;
     Endpoint::bind(config).unwrap()
 }
 

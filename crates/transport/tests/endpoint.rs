@@ -1,0 +1,49 @@
+//! An endpoint with several addresses, on a stack with one path.
+
+use std::net::IpAddr;
+
+use transport::{Endpoint, EndpointConfig, Event, MsgOut, PeerAddress, Ppid, Stack};
+
+fn addresses() -> [IpAddr; 3] {
+    let [a, b, ..] = getrandom::u32().unwrap().to_be_bytes();
+    [1, 2, 3].map(|host| IpAddr::from([127, a, b.max(1), host]))
+}
+
+fn config(address: IpAddr) -> EndpointConfig {
+    let mut config = EndpointConfig::new(address);
+    config.stack = Stack::Userland;
+    config
+}
+
+#[tokio::test]
+async fn a_listener_is_reached_at_each_of_its_addresses() {
+    let [first, second, client] = addresses();
+    let mut both = config(first);
+    both.more_addresses = vec![second];
+    let server = Endpoint::bind(both).unwrap();
+    let mut listener = server.listen(4739).await.unwrap();
+    let client = Endpoint::bind(config(client)).unwrap();
+    let reached = server.peer_addresses(4739);
+    assert_eq!(reached, [PeerAddress::sctp(first, 4739), PeerAddress::sctp(second, 4739)]);
+    for address in reached {
+        let a = client.connect(address).await.unwrap();
+        let b = listener.accept().await.unwrap();
+        assert_eq!(b.local(), address);
+        drop(a);
+    }
+}
+
+#[tokio::test]
+async fn of_a_peer_with_several_addresses_the_first_that_answers_is_taken() {
+    let [silent, living, client] = addresses();
+    let server = Endpoint::bind(config(living)).unwrap();
+    let mut listener = server.listen(4739).await.unwrap();
+    let client = Endpoint::bind(config(client)).unwrap();
+    let peers = [silent, living].map(|ip| PeerAddress::sctp(ip, 4739));
+    let a = client.connect_any(&peers).await.unwrap();
+    assert_eq!(a.peer(), peers[1]);
+    let mut b = listener.accept().await.unwrap();
+    a.send(MsgOut::new(Ppid::IPFIX, vec![0; 20])).await.unwrap();
+    assert!(matches!(b.recv().await, Event::Message(_)));
+    assert!(client.connect_any(&[]).await.is_err());
+}

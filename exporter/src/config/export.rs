@@ -1,0 +1,64 @@
+//! `[export]` and `[retention]`: records to messages, and what waits for an acknowledgement.
+
+use serde::Deserialize;
+use service::config::{Invalid, Period, Size};
+
+/// `[export]`: records to messages.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Export {
+    /// Octets of a message at most, in class `reliable`. Fewer, larger messages cost less.
+    pub max_message: Size,
+    /// Octets of a message at most, in the classes that may lose some: one packet, so that a lost packet is one
+    /// lost message.
+    pub max_lossy_message: Size,
+    /// How long a record waits for its message to fill.
+    pub linger: Period,
+}
+
+impl Default for Export {
+    fn default() -> Self {
+        Self { max_message: Size(8 << 10), max_lossy_message: Size(1_100), linger: Period::milliseconds(50) }
+    }
+}
+
+impl Export {
+    pub(super) fn validate(&self) -> Result<(), Invalid> {
+        let sizes = 512..=65_535;
+        for (key, size) in
+            [("export.max-message", self.max_message), ("export.max-lossy-message", self.max_lossy_message)]
+        {
+            if !sizes.contains(&size.0) {
+                return Err(Invalid::new(key, "must be from 512B to 65535B"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `[retention]`: records no collector has on disk.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct RetentionConfig {
+    /// Octets kept in memory. When they are used up, a capture file is not read on; but where records may be lost and
+    /// the replay keeps a pace, the oldest make room.
+    pub memory: Size,
+    /// How long collectors get to acknowledge what is left: after SIGTERM in all, after the end of the capture without
+    /// progress.
+    pub drain_timeout: Period,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self { memory: Size::mebi(64), drain_timeout: Period::seconds(30) }
+    }
+}
+
+impl RetentionConfig {
+    pub(super) fn validate(&self) -> Result<(), Invalid> {
+        if self.memory.0 < 1 << 20 {
+            return Err(Invalid::new("retention.memory", "must be at least 1MiB"));
+        }
+        Ok(())
+    }
+}
