@@ -91,6 +91,9 @@ pub(crate) struct NetworkError {
     pub(crate) destination: SocketAddr,
     /// Port unreachable; false for everything else (host unreachable, too big …).
     pub(crate) port_unreachable: bool,
+    /// Host, network, port or anything else unreachable, by ICMP; false for "too big", "time exceeded" and what this
+    /// host found by itself.
+    pub(crate) unreachable: bool,
     /// How much of the datagram came back, in the buffer given.
     pub(crate) quoted: usize,
 }
@@ -118,7 +121,7 @@ pub(crate) fn network_error(socket: BorrowedFd<'_>, quote: &mut [u8]) -> io::Res
             return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
         }
     };
-    let mut port_unreachable = false;
+    let (mut port_unreachable, mut unreachable) = (false, false);
     // SAFETY: the kernel filled `control` and told its length in the header; the CMSG functions stay
     // within it.
     let mut cmsg = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
@@ -130,17 +133,20 @@ pub(crate) fn network_error(socket: BorrowedFd<'_>, quote: &mut [u8]) -> io::Res
         {
             // SAFETY: this kind of control message carries a sock_extended_err; it may be unaligned.
             let error = unsafe { libc::CMSG_DATA(cmsg).cast::<libc::sock_extended_err>().read_unaligned() };
-            port_unreachable |= match error.ee_origin {
-                libc::SO_EE_ORIGIN_ICMP => (error.ee_type, error.ee_code) == (3, 3),
-                libc::SO_EE_ORIGIN_ICMP6 => (error.ee_type, error.ee_code) == (1, 4),
-                _ => false,
+            // ICMP type 3 code 4 asks for fragmentation; ICMPv6 has a type of its own for that.
+            let (port, any) = match (error.ee_origin, error.ee_type, error.ee_code) {
+                (libc::SO_EE_ORIGIN_ICMP, 3, code) => (code == 3, code != 4),
+                (libc::SO_EE_ORIGIN_ICMP6, 1, code) => (code == 4, true),
+                _ => (false, false),
             };
+            port_unreachable |= port;
+            unreachable |= any;
         }
         // SAFETY: as for the first.
         cmsg = unsafe { libc::CMSG_NXTHDR(&raw const header, cmsg) };
     }
     let Some(destination) = from_storage(&name) else { return Ok(None) };
-    Ok(Some(NetworkError { destination, port_unreachable, quoted }))
+    Ok(Some(NetworkError { destination, port_unreachable, unreachable, quoted }))
 }
 
 /// Control messages start with a `cmsghdr`, which wants this alignment.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use transport::udp::{Receiver, ReceiverOptions};
+use transport::udp::{Receiver, ReceiverOptions, Sender};
 
 /// Nothing here takes so long on any machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -119,4 +119,62 @@ fn a_waiting_thread_is_woken_by_a_datagram_and_by_its_waker() {
     assert_eq!(told.recv_timeout(PATIENCE), Ok(1));
     waker.wake();
     assert_eq!(told.recv_timeout(PATIENCE), Ok(0));
+}
+
+#[tokio::test]
+async fn a_batch_leaves_in_order_and_an_empty_batch_is_nothing() {
+    let mut receiver = receivers(4 << 20, 1).remove(0);
+    let mut sender = Sender::connect(receiver.local(), None).unwrap();
+    let batch: Vec<Vec<u8>> = (1..=100_u8).map(|number| vec![number; usize::from(number)]).collect();
+    let mut rest = &batch[..];
+    while !rest.is_empty() {
+        let sent = sender.try_send(rest);
+        assert!(sent.refused.is_none(), "{sent:?}");
+        if sent.sent == 0 {
+            sender.writable().await.unwrap();
+        }
+        rest = &rest[sent.sent..];
+    }
+    assert_eq!(sender.try_send(&[] as &[Vec<u8>]).sent, 0);
+    let arrived = drain(&mut receiver);
+    assert!(arrived.iter().all(|(from, _)| *from == sender.local().unwrap()));
+    assert_eq!(arrived.into_iter().map(|(_, octets)| octets).collect::<Vec<_>>(), batch);
+    assert_eq!(sender.unreachable(), 0);
+}
+
+#[tokio::test]
+async fn the_longest_datagram_is_that_of_the_path() {
+    let mtu: usize = std::fs::read_to_string("/sys/class/net/lo/mtu").unwrap().trim().parse().unwrap();
+    for (peer, headers, most) in [("127.0.0.1:9", 28, 65_507), ("[::1]:9", 48, 65_527)] {
+        // A host without IPv6 has no such path.
+        let Ok(mut sender) = Sender::connect(peer.parse().unwrap(), None) else { continue };
+        let longest = sender.max_datagram();
+        assert_eq!(longest, (mtu - headers).min(most), "{peer}");
+        let sent = sender.try_send(&[vec![0; longest]]);
+        assert_eq!(sent.sent, 1, "{sent:?}");
+        let refused = sender.try_send(&[vec![0; 65_536]]).refused.expect("longer than any datagram");
+        assert_eq!(refused.raw_os_error(), Some(EMSGSIZE), "{refused}");
+    }
+}
+
+/// "Message too long", in Linux.
+const EMSGSIZE: i32 = 90;
+
+#[tokio::test]
+async fn icmp_unreachable_is_counted_and_sending_goes_on() {
+    let receiver = receivers(64 << 10, 1).remove(0);
+    let peer = receiver.local();
+    drop(receiver);
+    let mut sender = Sender::connect(peer, None).unwrap();
+    // On loopback the answer is there before the call returns; the host sends a few of them at once.
+    for _ in 0..3 {
+        let sent = sender.try_send(&[[0; 100]]);
+        assert_eq!(sent.sent, 1, "{sent:?}");
+    }
+    assert_eq!(sender.unreachable(), 3);
+    let options = ReceiverOptions { receive_buffer: 64 << 10, sockets: 1 };
+    let mut receiver = Receiver::bind(peer, &options).unwrap().remove(0);
+    assert_eq!(sender.try_send(&[[1; 100]]).sent, 1);
+    assert_eq!(drain(&mut receiver).len(), 1);
+    assert_eq!(sender.unreachable(), 3);
 }

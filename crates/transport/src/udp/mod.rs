@@ -5,6 +5,8 @@
 //! batches, and hears from ICMP that nobody is there.
 
 mod receiver;
+mod sender;
 mod sys;
 
 pub use receiver::{Receiver, ReceiverOptions, Waker};
+pub use sender::{Sender, Sent};
