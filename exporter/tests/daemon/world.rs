@@ -67,7 +67,7 @@ impl World {
         format!(
             "[source]\npcap = {capture:?}\n{source}\n\
              [metering]\nidle-timeout = \"1s\"\nactive-timeout = \"1s\"\n\
-             [pool]\nregistrars = [\"{}:3863\"]\naddress = \"{}\"\nkey-file = {:?}\n\
+             [pool]\nregistrars = [\"{}:3863\"]\naddresses = [\"{}\"]\nkey-file = {:?}\n\
              [class.{class}]\n[http]\nlisten = \"{}:9382\"\n",
             self.host(1),
             self.host(4),
