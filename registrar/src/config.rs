@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use rserpool::ASAP_PORT;
 use rserpool_proto::Profile;
 use rserpool_proto::handlespace;
-use rserpool_proto::registrar::AddressCheck;
-use serde::Deserialize;
+use rserpool_proto::registrar::{AddressCheck, Network};
+use serde::{Deserialize, Deserializer, de};
 use service::config::{Http, Invalid, check_endpoint};
 use transport::SCTP_ENCAPSULATION_PORT;
 
@@ -74,11 +74,14 @@ impl ProfileName {
 }
 
 /// The section `[registration]`.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Registration {
     /// Which addresses a pool element may register.
     pub addresses: Addresses,
+    /// Networks in which a pool element may register further ones.
+    #[serde(deserialize_with = "networks")]
+    pub networks: Vec<Network>,
 }
 
 /// Which addresses a pool element may register (RFC 5355 threat 2).
@@ -92,6 +95,12 @@ pub enum Addresses {
     Association,
     /// Any.
     Any,
+}
+
+/// Networks are told as texts.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Network>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
 }
 
 impl Addresses {
@@ -198,6 +207,16 @@ mod tests {
         assert!(parse("[listen]\nasap = []\n").unwrap_err().contains("nobody could reach this registrar"));
         assert!(parse("[listen]\nasap = []\nasap-tcp = [\"127.0.0.1:3863\"]\n").is_ok());
         assert!(parse("[listen]\nasap = [\"0.0.0.0:3863\"]\n").unwrap_err().contains("registrar.toml:2:"));
+    }
+
+    #[test]
+    fn networks_are_read_and_what_is_none_is_shown_at_its_place() {
+        let networks = |list: &str| parse(&format!("[registration]\nnetworks = {list}\n"));
+        let config = networks("[\"192.0.2.0/24\", \"2001:db8::/32\"]").unwrap();
+        let told: Vec<String> = config.registration.networks.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["192.0.2.0/24", "2001:db8::/32"]);
+        let error = networks("[\"192.0.2.1/24\"]").unwrap_err();
+        assert!(error.contains("registrar.toml:2:12") && error.contains("192.0.2.0/24"), "{error}");
     }
 
     #[test]

@@ -141,6 +141,7 @@ impl Driver {
             },
             max_connections: connections,
             address_check: config.registration.addresses.check(),
+            networks: config.registration.networks.clone(),
             ..RegistrarConfig::default()
         };
         let seed = getrandom::u64().expect("the operating system has randomness");
