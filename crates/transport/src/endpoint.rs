@@ -39,7 +39,14 @@ impl Endpoint {
             return Err(io::Error::new(io::ErrorKind::Unsupported, error));
         }
         let backlog = config.backlog.max(1);
-        let bind = |address| userland::Endpoint::bind(EndpointConfig { address, ..config.clone() });
+        // A free UDP port is that of the first address at the others too: peers are told one.
+        let mut encapsulation = config.encapsulation;
+        let bind = |address| {
+            let endpoint =
+                userland::Endpoint::bind(EndpointConfig { address, encapsulation, ..config.clone() })?;
+            encapsulation = endpoint.local_address().port();
+            Ok(endpoint)
+        };
         let endpoints = config.addresses().map(bind).collect::<io::Result<_>>()?;
         Ok(Endpoint { back_end: BackEnd::Userland(endpoints), backlog })
     }
