@@ -250,6 +250,9 @@ impl Config {
         let wildcard =
             |addresses: &[SocketAddr]| addresses.iter().any(|address| address.ip().is_unspecified());
         check_endpoint("listen.ipfix", &self.listen.ipfix)?;
+        if self.listen.encapsulation_port == 0 && !self.pool.is_empty() {
+            return Err(Invalid::new("listen.encapsulation-port", "exporters have to know it: 0 is none"));
+        }
         if self.output.is_empty() {
             return Err(Invalid::new("output", "needs at least one output"));
         }
