@@ -18,6 +18,8 @@ mod address;
 mod association;
 mod endpoint;
 mod error;
+#[cfg(feature = "kernel-sctp")]
+mod kernel;
 mod link;
 mod listener;
 mod message;
