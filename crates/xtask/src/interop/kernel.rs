@@ -21,12 +21,16 @@ struct Run {
 }
 
 /// To add tests, add a line.
-const RUNS: [Run; 1] = [Run {
-    package: "transport",
-    features: "kernel-sctp",
-    target: "interop_kernel",
-    arguments: &["--ignored", "--nocapture"],
-}];
+const RUNS: [Run; 3] = [
+    Run { package: "transport", features: "kernel-sctp", target: "contract", arguments: &["kernel"] },
+    Run {
+        package: "transport",
+        features: "kernel-sctp",
+        target: "interop_kernel",
+        arguments: &["--ignored", "--nocapture"],
+    },
+    Run { package: "demo", features: "kernel-sctp", target: "interop_kernel", arguments: &["--ignored"] },
+];
 
 /// For all of it, boot included. Emulation on two busy processors takes about half of that.
 const LIMIT: Duration = Duration::from_secs(1_200);
