@@ -148,7 +148,7 @@ impl Collector {
     /// Returns whether classes of records have streams of their own.
     pub(super) fn carrier(&self) -> Carrier {
         match self.association.peer() {
-            PeerAddress::Tcp(_) => Carrier::OneStream,
+            PeerAddress::Tcp(_) | PeerAddress::Tls(_) | PeerAddress::Udp(_) => Carrier::OneStream,
             PeerAddress::Sctp { .. } | PeerAddress::Sim(_) => Carrier::Streams,
         }
     }
