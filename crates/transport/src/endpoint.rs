@@ -1,6 +1,7 @@
 //! One SCTP endpoint over whichever stack there is.
 
 mod config;
+mod staggered;
 
 use std::fmt;
 use std::io;
@@ -68,26 +69,26 @@ impl Endpoint {
         endpoint.connect(peer).await
     }
 
-    /// Sets up an association with a peer that has several addresses. Userland SCTP has one path: it tries
-    /// the addresses in turn, and the error is that of the last one.
+    /// Sets up an association with a peer that has several addresses. Userland SCTP has one path: it tries the
+    /// addresses in turn, 250 ms apart and without waiting for the end of those before, takes the first one
+    /// that is up and says at INFO which (RFC 8305 section 5). Addresses it has no local address for are left
+    /// out. The error is that of the last address that failed. Cancel safe like [`Endpoint::connect`].
     pub async fn connect_any(&self, peers: &[PeerAddress]) -> Result<Association, ConnectError> {
-        let mut failure = None;
-        for (tried, peer) in peers.iter().enumerate() {
-            match self.connect(*peer).await {
-                Ok(association) => {
-                    if peers.len() > 1 {
-                        let (addresses, tried) = (peers.len(), tried + 1);
-                        tracing::info!(%peer, addresses, tried, "userland SCTP has one path: this one");
-                    }
-                    return Ok(association);
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "address of the peer not reached");
-                    failure = Some(error);
-                }
-            }
+        let BackEnd::Userland(endpoints) = &self.back_end;
+        let attempts: Vec<_> = peers
+            .iter()
+            .filter_map(|&peer| {
+                let endpoint = facing(endpoints, peer.ip()?)?.clone();
+                Some(async move { endpoint.connect(peer).await })
+            })
+            .collect();
+        let first = peers.first().ok_or(ConnectError::NoAddress)?;
+        let outcome = staggered::first_up(attempts).await.unwrap_or(Err(ConnectError::Address(*first)));
+        if let (Ok(association), true) = (&outcome, peers.len() > 1) {
+            let (peer, addresses) = (association.peer(), peers.len());
+            tracing::info!(%peer, addresses, "userland SCTP has one path: this one");
         }
-        Err(failure.unwrap_or(ConnectError::NoAddress))
+        outcome
     }
 
     /// Aborts every association and stops; the addresses are free again soon after.
