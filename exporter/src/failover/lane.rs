@@ -11,7 +11,7 @@ use transport::{Outcome, Reliability, Token};
 use super::books::Abandonment;
 use crate::export::{ClassIndex, Kind};
 
-/// How long the templates of a class may be unacknowledged before its messages may get lost all the same.
+/// How long flow records wait for the acknowledgement of their class's announcement.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// How the messages of a transport session travel.
@@ -71,15 +71,16 @@ pub(super) struct Lane {
     not_sent: u64,
 }
 
-/// How far the templates and the class record of a class that may lose records have come: data must not overtake them.
+/// How far the templates and the class record of a class that may lose records have come.
 #[derive(Clone, Copy, Debug)]
 enum Announcement {
-    /// So many messages of it are not known to have arrived.
-    OnItsWay {
-        messages: u32,
-        since: Instant,
-    },
     Unsent,
+    OnItsWay {
+        /// Messages of it that are not known to have arrived.
+        messages: u32,
+        /// Flow records wait for them until then at most.
+        held_until: Option<Instant>,
+    },
     Arrived,
 }
 
@@ -131,26 +132,34 @@ impl Lane {
         self.unfinished && (at_once || self.waiting_since.is_some_and(|since| since + self.linger <= now))
     }
 
-    /// Returns when the message being filled is due.
+    /// Returns when the message being filled is due, or when waiting for an acknowledgement ends.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.waiting_since.filter(|_| self.unfinished).map(|since| since + self.linger)
+        let held = match self.announcement {
+            Announcement::OnItsWay { held_until, .. } => held_until,
+            Announcement::Unsent | Announcement::Arrived => None,
+        };
+        let flush = self.waiting_since.filter(|_| self.unfinished).map(|since| since + self.linger);
+        [held, flush].into_iter().flatten().min()
     }
 
-    /// Returns how a message handed over at `now` is delivered, and whether it may overtake others.
+    /// Tells whether flow records wait for the acknowledgement of the class's announcement: data must not overtake its
+    /// templates and class record, and goes out of order.
+    pub(super) fn is_held(&mut self, now: Instant) -> bool {
+        let Announcement::OnItsWay { held_until, .. } = &mut self.announcement else { return false };
+        *held_until = held_until.filter(|until| now < *until);
+        held_until.is_some()
+    }
+
+    /// Returns how a message is delivered, and whether it may overtake others.
     ///
-    /// Data must not overtake its templates and class record: until these are acknowledged it goes in order,
-    /// and reliably for a moment. From then on it goes out of order, as RFC 7011 section 10.2.6 allows: a lost message
-    /// keeps none behind it waiting, and a receiver that skips it skips nothing else.
-    pub(super) fn delivery(&self, now: Instant, content: Content, flows: u32) -> (Reliability, bool) {
+    /// Flow records go out of order, as RFC 7011 section 10.2.6 allows: a lost message keeps none behind it waiting, and
+    /// a receiver that skips it skips nothing else. They go in order where the class's announcement is not
+    /// acknowledged in time.
+    pub(super) fn delivery(&self, content: Content, flows: u32) -> (Reliability, bool) {
         if !self.kind.is_lossy() || flows == 0 || self.carrier == Carrier::OneStream {
             return (Reliability::Full, false);
         }
-        let reliability = self.kind.reliability(content);
-        match self.announcement {
-            Announcement::Arrived => (reliability, true),
-            Announcement::OnItsWay { since, .. } if now < since + GRACE => (Reliability::Full, false),
-            Announcement::OnItsWay { .. } | Announcement::Unsent => (reliability, false),
-        }
+        (self.kind.reliability(content), matches!(self.announcement, Announcement::Arrived))
     }
 
     /// A message with these flow records is handed over. Returns a token where its fate is of interest.
@@ -164,14 +173,12 @@ impl Lane {
         let lossy = self.kind.is_lossy();
         let announces = lossy && flows == 0;
         if announces {
-            self.announcement = match self.announcement {
-                Announcement::OnItsWay { messages, since } => {
-                    Announcement::OnItsWay { messages: messages + 1, since }
-                }
-                Announcement::Unsent | Announcement::Arrived => {
-                    Announcement::OnItsWay { messages: 1, since: now }
-                }
+            let before = match self.announcement {
+                Announcement::OnItsWay { messages, .. } => messages,
+                Announcement::Unsent | Announcement::Arrived => 0,
             };
+            let held_until = Some(now + GRACE).filter(|_| self.carrier == Carrier::Streams);
+            self.announcement = Announcement::OnItsWay { messages: before + 1, held_until };
         }
         let position = self.sent;
         self.sent += u64::from(flows);
@@ -198,11 +205,11 @@ impl Lane {
         if sent.abandonment(outcome).is_some() {
             self.abandoned += sent.lossy_records;
         } else if sent.announces
-            && let Announcement::OnItsWay { messages, since } = self.announcement
+            && let Announcement::OnItsWay { messages, held_until } = self.announcement
         {
             self.announcement = match messages - 1 {
                 0 => Announcement::Arrived,
-                messages => Announcement::OnItsWay { messages, since },
+                messages => Announcement::OnItsWay { messages, held_until },
             };
         }
         Some(sent)

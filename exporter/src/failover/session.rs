@@ -224,6 +224,9 @@ impl Session {
             self.announce(lane, moment);
             return self.flush(lane, moment, None);
         }
+        if self.lanes[lane].is_held(moment.now) {
+            return;
+        }
         let mut record = std::mem::take(&mut self.record);
         while self.ready.is_empty() {
             match buffer.pop(self.lanes[lane].class, &mut record) {
@@ -303,7 +306,7 @@ impl Session {
     fn hand_over(&mut self, ready: Ready, now: Instant) -> Packed {
         let Ready { lane, content, octets, records, mark } = ready;
         let lane = &mut self.lanes[lane];
-        let (reliability, unordered) = lane.delivery(now, content, records);
+        let (reliability, unordered) = lane.delivery(content, records);
         let token = lane.hand_over(now, records, mark, reliability);
         match lane.kind.is_lossy() {
             true if self.carrier == Carrier::Streams => self.statistics.note(now),
