@@ -172,7 +172,8 @@ impl Driver {
     async fn next(&mut self, shutdown: &Shutdown, pool: &mut watch::Receiver<PoolUserState>) -> Wake {
         let has_room = self.failover.has_room(self.gives_way) || !self.source_waits;
         let wants_records = self.source_ended.is_none() && has_room;
-        let due = [self.failover.poll_timeout(), self.deadline].into_iter().flatten().min();
+        let can_send = matches!(&self.link, Link::Up(collector) if collector.has_room());
+        let due = [self.failover.poll_timeout(can_send), self.deadline].into_iter().flatten().min();
         tokio::select! {
             () = shutdown.requested(), if !self.stopping => Wake::Shutdown,
             event = self.link.next() => Wake::Link(event),
@@ -296,7 +297,15 @@ impl Driver {
 
     /// Leaves the collector: what it does not have on disk goes to the next one.
     fn leave(&mut self, sign: Sign, detail: &str) {
-        let Some(collector) = self.take_collector() else { return };
+        let Some(mut collector) = self.take_collector() else { return };
+        if !sign.is_gone() {
+            // Losing them costs the collector some figures.
+            self.failover
+                .farewell(export_time())
+                .into_iter()
+                .try_for_each(|message| collector.send(message))
+                .ok();
+        }
         self.failover.handle_lost(Instant::now());
         let pe = collector.element.pe;
         warn!(%pe, %sign, detail, unacknowledged = self.failover.books().waiting, "collector lost, failing over");
