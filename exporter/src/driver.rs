@@ -5,7 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
 mod collector;
-mod setup;
+pub(crate) mod setup;
 mod summary;
 
 use std::path::PathBuf;
@@ -21,12 +21,11 @@ use tracing::{debug, info, warn};
 use transport::{Endpoint, Event, Ppid};
 
 use crate::capture::CaptureError;
-use crate::config::Config;
-use crate::export::Class;
-use crate::failover::{Failover, Sign};
+use crate::config::{Config, Pool};
+use crate::failover::{Carrier, Failover, Sign};
 use crate::metering::Meter;
 use crate::metrics::{COLLECTOR_INFO, Exported, Observed};
-use crate::observe::{Observation, Observer};
+use crate::observe::{Encoded, Observation, Observer};
 use crate::state;
 
 use collector::{Collector, Link, LinkEvent};
@@ -39,31 +38,33 @@ const EVENTS_AT_ONCE: usize = 64;
 ///
 /// Fails when files, keys or sockets cannot be used, when the capture is damaged (what is before
 /// the damage is exported), and when collectors did not acknowledge everything in time.
-pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure> {
+pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Result<(), Failure> {
     let [registrar, collector] = context.health.conditions(["registrar", "collector"]);
-    let class = config.class.class().unwrap_or(Class::Reliable);
-    let keys = setup::read_keys(&config.pool.key_file)?;
+    let (classes, classifier) = config.classes().or_exit(Exit::Configuration)?;
+    let keys = setup::read_keys(&pool.key_file)?;
     let incarnation = match &config.state.directory {
         Some(directory) => state::open(directory).or_exit(Exit::Io)?,
         None => state::ephemeral()?,
     };
-    let failover = Failover::new(setup::failover_config(&config, class, keys), incarnation, random()?);
+    let metrics = Exported::new(&classes, config.retention.memory.as_usize());
+    let has_reliable = classes.has_reliable();
+    let names: Vec<String> = classes.iter().map(|(_, class)| class.name.clone()).collect();
+    let failover = Failover::new(setup::failover_config(config, classes, keys), incarnation, random()?);
     let source = setup::open(&config.source, since_epoch())?;
     let meter = Meter::new(config.metering.metering(), random()?);
-    let endpoint = setup::bind(&config)?;
-    let pool = Arc::new(PoolUser::spawn(setup::pool_user(&config)?, Some(endpoint.clone())));
-    let observer = Observer::start(source, meter, config.source.speed, Observed::new("pcap"))?;
-    info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, class = %class, "exporting");
-    let metrics = Exported::new(class, config.retention.memory.as_usize());
+    let endpoint = setup::bind(pool)?;
+    let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool)?, Some(endpoint.clone())));
+    let observer = Observer::start(source, meter, classifier, config.source.speed, Observed::new("pcap"))?;
+    info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
         failover,
         observer,
         link: Link::wait(&pool),
         pool,
         endpoint,
-        capture: config.source.pcap,
-        // A replay at a pace goes on like what it replays; where nothing may be lost, it waits.
-        source_waits: class == Class::Reliable || config.source.speed.is_unpaced(),
+        capture: config.source.pcap.clone(),
+        gives_way: !config.source.speed.is_unpaced(),
+        source_waits: has_reliable || config.source.speed.is_unpaced(),
         source_ended: None,
         stopping: false,
         deadline: None,
@@ -77,17 +78,17 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     driver.run(context.shutdown).await
 }
 
-fn random() -> Result<u64, Failure> {
+pub(crate) fn random() -> Result<u64, Failure> {
     Ok(getrandom::u64()
         .map_err(|error| anyhow::anyhow!("no randomness from the operating system: {error}"))?)
 }
 
-fn since_epoch() -> Duration {
+pub(crate) fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Returns the time for message headers, in seconds since the Unix epoch.
-fn export_time() -> u32 {
+pub(crate) fn export_time() -> u32 {
     u32::try_from(since_epoch().as_secs()).unwrap_or(u32::MAX)
 }
 
@@ -103,7 +104,9 @@ struct Driver {
     endpoint: Endpoint,
     link: Link,
     capture: PathBuf,
-    /// Whether the source waits while there is no room, instead of old records being dropped.
+    /// A replay at a pace goes on like what it replays: records that may be lost make room.
+    gives_way: bool,
+    /// Whether the source waits while there is no room: where nothing may be lost, or no pace is kept.
     source_waits: bool,
     source_ended: Option<Result<(), CaptureError>>,
     /// The end was asked for.
@@ -163,7 +166,7 @@ impl Driver {
     /// Waits for what happens next. Nothing is lost with the branches not taken: a channel keeps its message, an
     /// association its event, a message without room is still [`Collector`]'s.
     async fn next(&mut self, shutdown: &Shutdown, pool: &mut watch::Receiver<PoolUserState>) -> Wake {
-        let has_room = self.failover.has_room() || !self.source_waits;
+        let has_room = self.failover.has_room(self.gives_way) || !self.source_waits;
         let wants_records = self.source_ended.is_none() && has_room;
         let due = [self.failover.poll_timeout(), self.deadline].into_iter().flatten().min();
         tokio::select! {
@@ -194,8 +197,8 @@ impl Driver {
     fn observed(&mut self, observation: Option<Observation>) {
         match observation {
             Some(Observation::Flows(batch)) => {
-                for (template, record) in batch.iter() {
-                    if let Err(error) = self.failover.push(template, record) {
+                for Encoded { template, class, octets } in batch.iter() {
+                    if let Err(error) = self.failover.push(class, template, octets) {
                         // `has_room` leaves room for a batch; it is counted.
                         debug!(%error, "flow record dropped");
                     }
@@ -237,7 +240,10 @@ impl Driver {
 
     fn connected(&mut self, collector: Collector) {
         let (pe, peer) = (collector.element.pe, collector.association.peer());
-        self.failover.handle_connected(collector.acknowledges());
+        self.failover.handle_connected(collector.carrier(), collector.acknowledges());
+        if collector.carrier() == Carrier::OneStream && self.failover.classes().iter().len() > 1 {
+            warn!(%pe, %peer, "one stream for all classes: every record is delivered reliably");
+        }
         info!(%pe, %peer, "collector connected");
         collector.describe(&self.shown);
         self.link = Link::Up(Box::new(collector));
@@ -346,6 +352,11 @@ impl Driver {
         Summary {
             packets: self.observer.packets(),
             books,
+            classes: self
+                .failover
+                .classes()
+                .iter()
+                .map(|(index, class)| (&*class.name, self.failover.class_books(index))),
             incarnation: self.failover.incarnation(),
             domain: self.domain,
             failovers: self.failovers,
@@ -366,7 +377,7 @@ impl Driver {
 }
 
 /// Waits until `due`; for ever if nothing is.
-async fn until(due: Option<Instant>) {
+pub(crate) async fn until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,

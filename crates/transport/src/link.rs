@@ -5,7 +5,7 @@
 //! them; a back end with no room left stops reading, which closes the peer's window.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -77,7 +77,8 @@ pub(crate) struct Figures {
 
 pub(crate) struct Link {
     local: PeerAddress,
-    peer: Mutex<PeerAddress>,
+    /// At least one: the peer as reached at present, and then its other addresses.
+    peers: Mutex<Vec<PeerAddress>>,
     limits: QueueLimits,
     /// Octets 2 and 3 of every message must be its length.
     framed: bool,
@@ -86,6 +87,7 @@ pub(crate) struct Link {
     figures: Mutex<Figures>,
     /// Outgoing streams agreed on; 0 where any number does.
     streams: AtomicU16,
+    multipath: AtomicBool,
     space: Notify,
     ready: Notify,
     ended: Notify,
@@ -115,13 +117,14 @@ impl Link {
     ) -> Arc<Link> {
         Arc::new(Link {
             local,
-            peer: Mutex::new(peer),
+            peers: Mutex::new(vec![peer]),
             limits,
             framed,
             outbound: Mutex::default(),
             inbound: Mutex::default(),
             figures: Mutex::default(),
             streams: AtomicU16::new(0),
+            multipath: AtomicBool::new(false),
             space: Notify::new(),
             ready: Notify::new(),
             ended: Notify::new(),
@@ -242,7 +245,11 @@ impl Link {
     }
 
     pub(crate) fn peer(&self) -> PeerAddress {
-        *lock(&self.peer)
+        lock(&self.peers)[0]
+    }
+
+    pub(crate) fn peers(&self) -> Vec<PeerAddress> {
+        lock(&self.peers).clone()
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -366,9 +373,24 @@ impl Link {
         self.space.notify_waiters();
     }
 
+    /// Replaces the peer's addresses; the first one is that in use.
+    pub(crate) fn set_peers(&self, in_use: PeerAddress, others: impl IntoIterator<Item = PeerAddress>) {
+        *lock(&self.peers) = std::iter::once(in_use).chain(others).collect();
+    }
+
+    /// The peer of a back end with one path has moved.
     pub(crate) fn move_peer(&self, peer: PeerAddress) {
-        *lock(&self.peer) = peer;
+        self.set_peers(peer, []);
         self.push(Event::PathUp(peer));
+    }
+
+    /// Both sides speak MPTCP.
+    pub(crate) fn agree_multipath(&self) {
+        self.multipath.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_multipath(&self) -> bool {
+        self.multipath.load(Ordering::Relaxed)
     }
 
     pub(crate) fn agree_streams(&self, streams: u16) {

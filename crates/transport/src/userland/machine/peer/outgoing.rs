@@ -23,11 +23,12 @@ impl Peer {
             let id = self.next_lifecycle;
             self.next_lifecycle += 1;
             let (max_retransmissions, lifetime) = match message.reliability {
-                Reliability::Full => (None, None),
+                // Its turn to give way is over once dcsctp has it.
+                Reliability::Full | Reliability::Priority(_) => (None, None),
                 Reliability::MaxRetransmits(n) => (Some(n), None),
                 Reliability::Lifetime(lifetime) => (None, Some(lifetime)),
             };
-            let reliable = message.reliability == Reliability::Full;
+            let reliable = matches!(message.reliability, Reliability::Full | Reliability::Priority(_));
             self.reliable += usize::from(reliable);
             let (octets, token) = (message.data.len(), message.token);
             let outcome = Outcome::Unknown;
