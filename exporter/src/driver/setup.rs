@@ -63,6 +63,7 @@ pub(super) fn bind(pool: &Pool, timers: Timers) -> Result<Endpoint, Failure> {
     endpoint.more_addresses = others.to_vec();
     endpoint.encapsulation = pool.encapsulation_port;
     endpoint.profile = timers.transport();
+    endpoint.stack = pool.stack;
     Endpoint::bind(endpoint).context("pool.addresses").or_exit(Exit::Io)
 }
 
