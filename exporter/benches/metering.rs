@@ -7,7 +7,7 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use exporter::capture::{PacketSource, PcapFile};
-use exporter::export::{Class, FlowEncoder, FlowTemplate};
+use exporter::export::{Classes, FlowEncoder, FlowTemplate};
 use exporter::metering::{FlowEndReason, FlowRecord, Meter, MeteringConfig};
 use exporter::packet::PacketView;
 use ipfix::{ExportingConfig, ExportingSession};
@@ -120,7 +120,7 @@ fn metered(mut take: impl FnMut(&FlowRecord)) {
 
 /// Meters the trace and packs its flows into messages; returns the records in these.
 fn encoded() -> u64 {
-    const STREAM: u16 = Class::RELIABLE_STREAM;
+    const STREAM: u16 = Classes::RELIABLE_STREAM;
     let encoder = FlowEncoder::new();
     let mut session = ExportingSession::new(ExportingConfig { domain: 1, max_message: 8 << 10 });
     for template in FlowTemplate::ALL {

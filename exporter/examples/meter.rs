@@ -2,7 +2,7 @@
 //! `cargo run --release --example meter -- FILE [IDLE SECONDS] [ACTIVE SECONDS] [MAX FLOWS]`.
 
 use exporter::capture::{PacketSource, PcapFile};
-use exporter::export::{Class, FlowEncoder, FlowTemplate};
+use exporter::export::{Classes, FlowEncoder, FlowTemplate};
 use exporter::metering::{FlowEndReason, FlowRecord, Meter, MeteringConfig};
 use exporter::packet::Unparsed;
 use ipfix::{ExportingConfig, ExportingSession};
@@ -82,7 +82,7 @@ struct Export {
     message_records: u64,
 }
 
-const STREAM: u16 = Class::RELIABLE_STREAM;
+const STREAM: u16 = Classes::RELIABLE_STREAM;
 
 impl Export {
     fn new() -> Result<Self, ipfix::DefineError> {

@@ -4,6 +4,7 @@ mod class;
 mod export;
 mod metering;
 mod pool;
+mod rule;
 mod source;
 
 use std::path::PathBuf;
@@ -11,10 +12,13 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use service::config::{Http, Invalid};
 
-pub use class::{Classes, Limited, Reliable, Timed, Unreliable};
+use crate::export::{Classes, Classifier};
+
+pub use class::{ClassTable, ClassTables, Word};
 pub use export::{Export, RetentionConfig};
 pub use metering::Metering;
 pub use pool::Pool;
+pub use rule::{Conditions, RuleTable, TemplateName, Templates};
 pub use source::{Source, Speed, Start, parse_utc};
 
 /// The whole file; every key but `source.pcap` and `pool.key-file` has a default.
@@ -28,9 +32,12 @@ pub struct Config {
     pub metering: Metering,
     /// Where flows go.
     pub pool: Pool,
-    /// How hard the transport tries to deliver them.
+    /// How hard the transport tries to deliver them: classes in this order, the last loses first.
     #[serde(default)]
-    pub class: Classes,
+    pub class: ClassTables,
+    /// Which class a flow goes with: the first rule that matches tells. The class no rule names takes the rest.
+    #[serde(default)]
+    pub rule: Vec<RuleTable>,
     /// How they are packed.
     #[serde(default)]
     pub export: Export,
@@ -58,9 +65,18 @@ pub struct State {
     pub directory: Option<PathBuf>,
 }
 
+impl Config {
+    /// Returns the classes and what sorts flow records into them.
+    ///
+    /// Fails where they contradict each other; never for a configuration that was checked.
+    pub fn classes(&self) -> Result<(Classes, Classifier), Invalid> {
+        rule::compile(&self.class, &self.rule)
+    }
+}
+
 /// Refuses what is good key by key and wrong together.
 pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
-    config.class.validate()?;
+    config.classes()?;
     config.export.validate()?;
     config.retention.validate()?;
     config.metering.validate()?;
@@ -68,13 +84,4 @@ pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn two_classes_are_refused_by_name() {
-        let text = "[source]\npcap = \"a\"\n[pool]\nkey-file = \"k\"\n[class.reliable]\n[class.timed]\n";
-        let error = service::config::parse::<Config>("exporter.toml", text, validate).unwrap_err();
-        assert!(error.to_string().contains("reliable, timed"), "{error}");
-    }
-}
+mod tests;

@@ -22,11 +22,10 @@ use transport::{Endpoint, Event, Ppid};
 
 use crate::capture::CaptureError;
 use crate::config::Config;
-use crate::export::Class;
-use crate::failover::{Failover, Sign};
+use crate::failover::{Carrier, Failover, Sign};
 use crate::metering::Meter;
 use crate::metrics::{COLLECTOR_INFO, Exported, Observed};
-use crate::observe::{Observation, Observer};
+use crate::observe::{Encoded, Observation, Observer};
 use crate::state;
 
 use collector::{Collector, Link, LinkEvent};
@@ -41,20 +40,22 @@ const EVENTS_AT_ONCE: usize = 64;
 /// the damage is exported), and when collectors did not acknowledge everything in time.
 pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure> {
     let [registrar, collector] = context.health.conditions(["registrar", "collector"]);
-    let class = config.class.class().unwrap_or(Class::Reliable);
+    let (classes, classifier) = config.classes().or_exit(Exit::Configuration)?;
     let keys = setup::read_keys(&config.pool.key_file)?;
     let incarnation = match &config.state.directory {
         Some(directory) => state::open(directory).or_exit(Exit::Io)?,
         None => state::ephemeral()?,
     };
-    let failover = Failover::new(setup::failover_config(&config, class, keys), incarnation, random()?);
+    let metrics = Exported::new(&classes, config.retention.memory.as_usize());
+    let has_reliable = classes.has_reliable();
+    let names: Vec<String> = classes.iter().map(|(_, class)| class.name.clone()).collect();
+    let failover = Failover::new(setup::failover_config(&config, classes, keys), incarnation, random()?);
     let source = setup::open(&config.source, since_epoch())?;
     let meter = Meter::new(config.metering.metering(), random()?);
     let endpoint = setup::bind(&config)?;
     let pool = Arc::new(PoolUser::spawn(setup::pool_user(&config)?, Some(endpoint.clone())));
-    let observer = Observer::start(source, meter, config.source.speed, Observed::new("pcap"))?;
-    info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, class = %class, "exporting");
-    let metrics = Exported::new(class, config.retention.memory.as_usize());
+    let observer = Observer::start(source, meter, classifier, config.source.speed, Observed::new("pcap"))?;
+    info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
         failover,
         observer,
@@ -62,8 +63,8 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
         pool,
         endpoint,
         capture: config.source.pcap,
-        // A replay at a pace goes on like what it replays; where nothing may be lost, it waits.
-        source_waits: class == Class::Reliable || config.source.speed.is_unpaced(),
+        gives_way: !config.source.speed.is_unpaced(),
+        source_waits: has_reliable || config.source.speed.is_unpaced(),
         source_ended: None,
         stopping: false,
         deadline: None,
@@ -103,7 +104,9 @@ struct Driver {
     endpoint: Endpoint,
     link: Link,
     capture: PathBuf,
-    /// Whether the source waits while there is no room, instead of old records being dropped.
+    /// A replay at a pace goes on like what it replays: records that may be lost make room.
+    gives_way: bool,
+    /// Whether the source waits while there is no room: where nothing may be lost, or no pace is kept.
     source_waits: bool,
     source_ended: Option<Result<(), CaptureError>>,
     /// The end was asked for.
@@ -163,7 +166,7 @@ impl Driver {
     /// Waits for what happens next. Nothing is lost with the branches not taken: a channel keeps its message, an
     /// association its event, a message without room is still [`Collector`]'s.
     async fn next(&mut self, shutdown: &Shutdown, pool: &mut watch::Receiver<PoolUserState>) -> Wake {
-        let has_room = self.failover.has_room() || !self.source_waits;
+        let has_room = self.failover.has_room(self.gives_way) || !self.source_waits;
         let wants_records = self.source_ended.is_none() && has_room;
         let due = [self.failover.poll_timeout(), self.deadline].into_iter().flatten().min();
         tokio::select! {
@@ -194,8 +197,8 @@ impl Driver {
     fn observed(&mut self, observation: Option<Observation>) {
         match observation {
             Some(Observation::Flows(batch)) => {
-                for (template, record) in batch.iter() {
-                    if let Err(error) = self.failover.push(template, record) {
+                for Encoded { template, class, octets } in batch.iter() {
+                    if let Err(error) = self.failover.push(class, template, octets) {
                         // `has_room` leaves room for a batch; it is counted.
                         debug!(%error, "flow record dropped");
                     }
@@ -237,7 +240,10 @@ impl Driver {
 
     fn connected(&mut self, collector: Collector) {
         let (pe, peer) = (collector.element.pe, collector.association.peer());
-        self.failover.handle_connected(collector.acknowledges());
+        self.failover.handle_connected(collector.carrier(), collector.acknowledges());
+        if collector.carrier() == Carrier::OneStream && self.failover.classes().iter().len() > 1 {
+            warn!(%pe, %peer, "one stream for all classes: every record is delivered reliably");
+        }
         info!(%pe, %peer, "collector connected");
         collector.describe(&self.shown);
         self.link = Link::Up(Box::new(collector));
@@ -346,6 +352,11 @@ impl Driver {
         Summary {
             packets: self.observer.packets(),
             books,
+            classes: self
+                .failover
+                .classes()
+                .iter()
+                .map(|(index, class)| (&*class.name, self.failover.class_books(index))),
             incarnation: self.failover.incarnation(),
             domain: self.domain,
             failovers: self.failovers,

@@ -7,8 +7,8 @@ use metrics::{
     histogram,
 };
 
-use crate::export::Class;
-use crate::failover::Failover;
+use crate::export::{ClassIndex, Classes};
+use crate::failover::{Abandonment, Books, DropReason, Failover};
 use crate::metering::{FlowEndReason, Meter};
 use crate::packet::Unparsed;
 
@@ -65,18 +65,54 @@ impl Observed {
     }
 }
 
-/// What the driver counts. The books balance: metered = covered + delivered (classes that may lose) + abandoned +
-/// dropped + buffered.
-pub struct Exported {
+/// What the driver counts of one class.
+struct ClassMetrics {
+    class: ClassIndex,
     metered: Counter,
     exported: Counter,
-    resent: Counter,
-    covered: Counter,
     delivered: Counter,
-    abandoned: Counter,
-    dropped: Counter,
+    abandoned: [Counter; Abandonment::ALL.len()],
+    dropped: [Counter; DropReason::ALL.len()],
     buffered_records: Gauge,
     buffered_bytes: Gauge,
+}
+
+impl ClassMetrics {
+    fn new(class: ClassIndex, name: &str) -> Self {
+        let name = name.to_owned();
+        let counter = |metric: &'static str| counter!(metric, "class" => name.clone());
+        let reason = |metric: &'static str, reason: &'static str| counter!(metric, "class" => name.clone(), "reason" => reason);
+        Self {
+            class,
+            metered: counter("ipfix_exporter_records_metered_total"),
+            exported: counter("ipfix_exporter_records_exported_total"),
+            delivered: counter("ipfix_exporter_records_delivered_total"),
+            abandoned: Abandonment::ALL
+                .map(|why| reason("ipfix_exporter_records_abandoned_total", why.label())),
+            dropped: DropReason::ALL.map(|why| reason("ipfix_exporter_records_dropped_total", why.label())),
+            buffered_records: gauge!("ipfix_exporter_buffered_records", "class" => name.clone()),
+            buffered_bytes: gauge!("ipfix_exporter_buffered_bytes", "class" => name.clone()),
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    fn update(&self, books: &Books) {
+        self.metered.absolute(books.metered);
+        self.exported.absolute(books.exported);
+        self.delivered.absolute(books.delivered);
+        self.abandoned.iter().zip(books.abandoned).for_each(|(counter, records)| counter.absolute(records));
+        self.dropped.iter().zip(books.dropped).for_each(|(counter, records)| counter.absolute(records));
+        self.buffered_records.set(books.waiting as f64);
+        self.buffered_bytes.set(books.waiting_octets as f64);
+    }
+}
+
+/// What the driver counts. The books of each class balance: metered = covered + delivered (classes that may lose) +
+/// abandoned + dropped + buffered.
+pub struct Exported {
+    classes: Vec<ClassMetrics>,
+    resent: Counter,
+    covered: Counter,
     window_bytes: Gauge,
     collector_connected: Gauge,
     registrar_connected: Gauge,
@@ -85,22 +121,15 @@ pub struct Exported {
 }
 
 impl Exported {
-    /// Returns the handles of an exporter whose records go with `class`, and which keeps `capacity` octets of them.
-    pub fn new(class: Class, capacity: usize) -> Self {
+    /// Returns the handles of an exporter with these classes of records, which keeps `capacity` octets of them.
+    pub fn new(classes: &Classes, capacity: usize) -> Self {
         describe();
-        let class = class.name();
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         gauge!("ipfix_exporter_buffer_capacity_bytes").set(capacity as f64);
         Self {
-            metered: counter!("ipfix_exporter_records_metered_total", "class" => class),
-            exported: counter!("ipfix_exporter_records_exported_total", "class" => class),
+            classes: classes.iter().map(|(index, class)| ClassMetrics::new(index, &class.name)).collect(),
             resent: counter!("ipfix_exporter_resent_records_total"),
             covered: counter!("ipfix_exporter_records_covered_total"),
-            delivered: counter!("ipfix_exporter_records_delivered_total", "class" => class),
-            abandoned: counter!("ipfix_exporter_records_abandoned_total", "class" => class, "reason" => "transport"),
-            dropped: counter!("ipfix_exporter_records_dropped_total", "class" => class, "reason" => "buffer_full"),
-            buffered_records: gauge!("ipfix_exporter_buffered_records"),
-            buffered_bytes: gauge!("ipfix_exporter_buffered_bytes"),
             window_bytes: gauge!("ipfix_exporter_window_bytes"),
             collector_connected: gauge!("ipfix_exporter_collector_connected"),
             registrar_connected: gauge!("ipfix_exporter_registrar_connected"),
@@ -113,16 +142,13 @@ impl Exported {
     /// Takes over the machine's books and the state of the links.
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     pub fn update(&self, failover: &Failover, collector: bool, registrar: bool) {
+        for metrics in &self.classes {
+            let books = failover.class_books(metrics.class);
+            metrics.update(&books);
+        }
         let books = failover.books();
-        self.metered.absolute(books.metered);
-        self.exported.absolute(books.exported);
-        self.resent.absolute(books.resent);
         self.covered.absolute(books.covered);
-        self.delivered.absolute(books.delivered);
-        self.abandoned.absolute(books.abandoned);
-        self.dropped.absolute(books.dropped);
-        self.buffered_records.set(books.waiting as f64);
-        self.buffered_bytes.set(books.waiting_octets as f64);
+        self.resent.absolute(books.resent);
         let window = failover.window();
         self.window_bytes.set(if window == u64::MAX { 0.0 } else { window as f64 });
         self.collector_connected.set(f64::from(u8::from(collector)));

@@ -1,6 +1,6 @@
 //! The observation point's thread: packets to batches of encoded flow records.
 //!
-//! It owns source, meter and encoder, and shares nothing with the rest but the channel its batches
+//! It owns source, meter, encoder and the rules of the classes, and shares nothing with the rest but the channel its batches
 //! go through. A capture file is not read on while the channel is full; nothing is dropped then.
 #![expect(clippy::disallowed_methods, reason = "driver: paces a replay by the clock")]
 
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::capture::{CaptureError, PacketSource};
 use crate::config::Speed;
-use crate::export::{FlowEncoder, FlowTemplate};
+use crate::export::{ClassIndex, Classifier, FlowEncoder, FlowTemplate};
 use crate::metering::{FlowEndReason, FlowRecord, Meter};
 use crate::metrics::Observed;
 
@@ -33,23 +33,43 @@ const SILENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Batch {
     octets: Vec<u8>,
-    records: Vec<(FlowTemplate, usize)>,
+    records: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    template: FlowTemplate,
+    class: ClassIndex,
+    end: usize,
+}
+
+/// An encoded flow record of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoded<'a> {
+    /// What it is encoded by.
+    pub template: FlowTemplate,
+    /// Where the rules sort it.
+    pub class: ClassIndex,
+    /// The data record.
+    pub octets: &'a [u8],
 }
 
 impl Batch {
-    /// Encodes `flow` at the end.
-    pub fn push(&mut self, encoder: &FlowEncoder, flow: &FlowRecord) {
+    /// Encodes `flow` at the end and sorts it into its class.
+    pub fn push(&mut self, encoder: &FlowEncoder, classifier: &Classifier, flow: &FlowRecord) {
+        let begin = self.octets.len();
         let template = encoder.encode(flow, &mut self.octets);
-        self.records.push((template, self.octets.len()));
+        let class = classifier.classify(template, &self.octets[begin..]);
+        self.records.push(Entry { template, class, end: self.octets.len() });
     }
 
-    /// Returns the records with their templates.
-    pub fn iter(&self) -> impl Iterator<Item = (FlowTemplate, &[u8])> {
+    /// Returns the records.
+    pub fn iter(&self) -> impl Iterator<Item = Encoded<'_>> {
         let mut begin = 0;
-        self.records.iter().map(move |&(template, end)| {
-            let record = &self.octets[begin..end];
+        self.records.iter().map(move |&Entry { template, class, end }| {
+            let octets = &self.octets[begin..end];
             begin = end;
-            (template, record)
+            Encoded { template, class, octets }
         })
     }
 
@@ -94,6 +114,7 @@ impl Observer {
     pub fn start(
         source: impl PacketSource + Send + 'static,
         meter: Meter,
+        classifier: Classifier,
         speed: Speed,
         metrics: Observed,
     ) -> std::io::Result<Self> {
@@ -103,6 +124,7 @@ impl Observer {
         let point = ObservationPoint {
             meter,
             encoder: FlowEncoder::new(),
+            classifier,
             flows: Vec::new(),
             batch: Batch::default(),
             sender,
@@ -138,6 +160,7 @@ impl Drop for Observer {
 struct ObservationPoint {
     meter: Meter,
     encoder: FlowEncoder,
+    classifier: Classifier,
     flows: Vec<FlowRecord>,
     batch: Batch,
     sender: mpsc::Sender<Observation>,
@@ -194,7 +217,7 @@ impl ObservationPoint {
     fn encode(&mut self) -> Result<(), Abandoned> {
         let mut flows = std::mem::take(&mut self.flows);
         for flow in flows.drain(..) {
-            self.batch.push(&self.encoder, &flow);
+            self.batch.push(&self.encoder, &self.classifier, &flow);
             if self.batch.is_full() {
                 self.deliver()?;
             }

@@ -141,6 +141,11 @@ impl Retention {
         }
     }
 
+    /// Returns the octets that a record of this length takes of the limit.
+    pub const fn cost(length: usize) -> usize {
+        length + chunk::ENTRY_OCTETS
+    }
+
     /// Takes an encoded record of a domain; returns its number. The template id is whatever the caller wants back.
     pub fn push(&mut self, domain: u32, template: u16, octets: &[u8]) -> Result<u64, PushError> {
         let index = self.series_index(self.epoch, domain);
@@ -172,7 +177,7 @@ impl Retention {
         if octets.len() > MAX_RECORD {
             return Err(PushError::TooLong { length: octets.len() });
         }
-        let cost = octets.len() + chunk::ENTRY_OCTETS;
+        let cost = Self::cost(octets.len());
         if self.held_octets + cost > self.limit {
             return Err(PushError::Full { held: self.held_octets, limit: self.limit });
         }

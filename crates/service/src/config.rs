@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 pub use report::ConfigError;
+pub use toml::Spanned;
 pub use units::{Period, Size, UnitError};
 
 /// The section `[http]`.
@@ -39,15 +40,44 @@ impl Http {
 pub struct Invalid {
     key: String,
     message: String,
+    /// What stands beside the caret.
+    label: String,
+    notes: Vec<String>,
 }
 
 impl Invalid {
     /// Blames the key at `path`, its parts separated by dots and array elements numbered from 0
     /// (`pool.0.handle`). Where the file does not have the key, its innermost table that exists is shown.
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { key: path.into(), message: message.into() }
+        Self { key: path.into(), message: message.into(), label: String::new(), notes: Vec::new() }
+    }
+
+    /// Blames the value at `path`: it names a `kind` (`class`) that is none of `known`. Suggests the nearest.
+    pub fn unknown<'a>(
+        path: impl Into<String>,
+        kind: &str,
+        word: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let known: Vec<&str> = known.into_iter().collect();
+        let nearest = suggest::nearest(word, known.iter().copied());
+        let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+        Self {
+            key: path.into(),
+            message: format!("there is no {kind} `{word}`"),
+            label: nearest.map(|nearest| format!("did you mean `{nearest}`?")).unwrap_or_default(),
+            notes: vec![format!("there is {}", names.join(", "))],
+        }
     }
 }
+
+impl std::fmt::Display for Invalid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}`: {}", self.key, self.message)
+    }
+}
+
+impl std::error::Error for Invalid {}
 
 /// Reads and parses the file at `path`; `validate` sees what serde has accepted.
 pub fn load<C: DeserializeOwned>(
@@ -70,7 +100,7 @@ pub fn parse<C: DeserializeOwned>(
     let config = toml::from_str(text).map_err(|error| ConfigError::from_toml(name, text, &error))?;
     match validate(&config) {
         Ok(()) => Ok(config),
-        Err(Invalid { key, message }) => Err(ConfigError::at_key(name, text, &key, &message)),
+        Err(invalid) => Err(ConfigError::invalid(name, text, invalid)),
     }
 }
 

@@ -72,6 +72,13 @@ impl Association {
         self.link.peer()
     }
 
+    /// Every address of the peer that this association knows: that of [`Association::peer`], and on a back
+    /// end with several paths the others it was told in the handshake (RFC 9260 section 5.1.2). Not told
+    /// here is which of them are reached: see [`Event::PathUp`] and [`Event::PathDown`].
+    pub fn peer_addresses(&self) -> Vec<PeerAddress> {
+        self.link.peers()
+    }
+
     /// This side.
     pub fn local(&self) -> PeerAddress {
         self.link.local()

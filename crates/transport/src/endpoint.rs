@@ -1,6 +1,7 @@
 //! One SCTP endpoint over whichever stack there is.
 
 mod config;
+mod staggered;
 
 use std::fmt;
 use std::io;
@@ -75,14 +76,17 @@ impl Endpoint {
         }
     }
 
-    /// Sets up an association with a peer that has several addresses. Kernel SCTP uses all of them for one
-    /// association (multihoming). Userland SCTP has one path: it tries the addresses in turn, and the error
-    /// is that of the last one.
+    /// Sets up an association with a peer that has several addresses.
+    ///
+    /// Kernel SCTP uses all of them for one association (multihoming). Userland SCTP has one path: it tries the
+    /// addresses in turn, 250 ms apart and without waiting for the end of those before, takes the first one
+    /// that is up and says at INFO which (RFC 8305 section 5). Addresses it has no local address for are left
+    /// out. The error is that of the last address that failed. Cancel safe like [`Endpoint::connect`].
     pub async fn connect_any(&self, peers: &[PeerAddress]) -> Result<Association, ConnectError> {
         match &self.back_end {
             #[cfg(feature = "kernel-sctp")]
             BackEnd::Kernel(endpoint) => endpoint.connect(peers).await,
-            BackEnd::Userland(endpoints) => connect_in_turn(endpoints, peers).await,
+            BackEnd::Userland(endpoints) => connect_staggered(endpoints, peers).await,
         }
     }
 
@@ -187,27 +191,24 @@ async fn connect(endpoints: &[userland::Endpoint], peer: PeerAddress) -> Result<
     facing(endpoints, ip).ok_or(ConnectError::Address(peer))?.connect(peer).await
 }
 
-async fn connect_in_turn(
+async fn connect_staggered(
     endpoints: &[userland::Endpoint],
     peers: &[PeerAddress],
 ) -> Result<Association, ConnectError> {
-    let mut failure = None;
-    for (tried, peer) in peers.iter().enumerate() {
-        match connect(endpoints, *peer).await {
-            Ok(association) => {
-                if peers.len() > 1 {
-                    let (addresses, tried) = (peers.len(), tried + 1);
-                    tracing::info!(%peer, addresses, tried, "userland SCTP has one path: this one");
-                }
-                return Ok(association);
-            }
-            Err(error) => {
-                tracing::debug!(%error, "address of the peer not reached");
-                failure = Some(error);
-            }
-        }
+    let attempts: Vec<_> = peers
+        .iter()
+        .filter_map(|&peer| {
+            let endpoint = facing(endpoints, peer.ip()?)?.clone();
+            Some(async move { endpoint.connect(peer).await })
+        })
+        .collect();
+    let first = peers.first().ok_or(ConnectError::NoAddress)?;
+    let outcome = staggered::first_up(attempts).await.unwrap_or(Err(ConnectError::Address(*first)));
+    if let (Ok(association), true) = (&outcome, peers.len() > 1) {
+        let (peer, addresses) = (association.peer(), peers.len());
+        tracing::info!(%peer, addresses, "userland SCTP has one path: this one");
     }
-    Err(failure.unwrap_or(ConnectError::NoAddress))
+    outcome
 }
 
 /// The endpoint at the local address this host would use towards `peer`; any of the family else.

@@ -38,4 +38,4 @@ pub use listener::Listener;
 pub use message::{Event, MAX_MESSAGE, Message, MsgOut, Outcome, Ppid, Reliability, Token};
 pub use profile::Profile;
 pub use status::{State, Status};
-pub use userland::Counters;
+pub use userland::{Counters, machine};

@@ -77,7 +77,8 @@ pub(crate) struct Figures {
 
 pub(crate) struct Link {
     local: PeerAddress,
-    peer: Mutex<PeerAddress>,
+    /// At least one: the peer as reached at present, and then its other addresses.
+    peers: Mutex<Vec<PeerAddress>>,
     limits: QueueLimits,
     /// Octets 2 and 3 of every message must be its length.
     framed: bool,
@@ -115,7 +116,7 @@ impl Link {
     ) -> Arc<Link> {
         Arc::new(Link {
             local,
-            peer: Mutex::new(peer),
+            peers: Mutex::new(vec![peer]),
             limits,
             framed,
             outbound: Mutex::default(),
@@ -242,7 +243,11 @@ impl Link {
     }
 
     pub(crate) fn peer(&self) -> PeerAddress {
-        *lock(&self.peer)
+        lock(&self.peers)[0]
+    }
+
+    pub(crate) fn peers(&self) -> Vec<PeerAddress> {
+        lock(&self.peers).clone()
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -366,8 +371,14 @@ impl Link {
         self.space.notify_waiters();
     }
 
+    /// Replaces the peer's addresses; the first one is that in use.
+    pub(crate) fn set_peers(&self, in_use: PeerAddress, others: impl IntoIterator<Item = PeerAddress>) {
+        *lock(&self.peers) = std::iter::once(in_use).chain(others).collect();
+    }
+
+    /// The peer of a back end with one path has moved.
     pub(crate) fn move_peer(&self, peer: PeerAddress) {
-        *lock(&self.peer) = peer;
+        self.set_peers(peer, []);
         self.push(Event::PathUp(peer));
     }
 

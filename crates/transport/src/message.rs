@@ -42,6 +42,9 @@ pub enum Reliability {
     MaxRetransmits(u16),
     /// Given up when this time has passed since it was queued.
     Lifetime(Duration),
+    /// Retransmitted like `Full`, but given up, before it was transmitted, where a message of a higher
+    /// priority finds the send queue full (RFC 7496 section 3.2). 0 is the highest; `Full` is higher still.
+    Priority(u32),
 }
 
 /// Names a message in [`Event::Sent`]. The sender chooses it; it need not be unique.

@@ -1,8 +1,8 @@
 //! An endpoint with several addresses, on a stack with one path.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use transport::{Endpoint, EndpointConfig, Event, MsgOut, PeerAddress, Ppid, Stack};
+use transport::{ConnectError, Endpoint, EndpointConfig, Event, MsgOut, PeerAddress, Ppid, Stack};
 
 fn addresses() -> [IpAddr; 3] {
     let [a, b, ..] = getrandom::u32().unwrap().to_be_bytes();
@@ -46,4 +46,17 @@ async fn of_a_peer_with_several_addresses_the_first_that_answers_is_taken() {
     a.send(MsgOut::new(Ppid::IPFIX, vec![0; 20])).await.unwrap();
     assert!(matches!(b.recv().await, Event::Message(_)));
     assert!(client.connect_any(&[]).await.is_err());
+}
+
+#[tokio::test]
+async fn addresses_of_a_family_without_a_local_address_are_left_out() {
+    let [_, living, client] = addresses();
+    let server = Endpoint::bind(config(living)).unwrap();
+    let _listener = server.listen(4739).await.unwrap();
+    let client = Endpoint::bind(config(client)).unwrap();
+    let v6 = PeerAddress::sctp(Ipv6Addr::LOCALHOST.into(), 4739);
+    let a = client.connect_any(&[v6, PeerAddress::sctp(living, 4739)]).await.unwrap();
+    assert_eq!(a.peer_addresses(), [PeerAddress::sctp(living, 4739)]);
+    let error = client.connect_any(&[v6]).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Address(peer) if peer == v6), "{error}");
 }

@@ -1,84 +1,116 @@
-//! `[class.NAME]`: how hard the transport tries to deliver flow records.
+//! `[class.NAME]`: how hard the transport tries to deliver the records of a class.
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use service::config::{Invalid, Period};
+use service::config::{Invalid, Period, Spanned};
 
-use crate::export::Class;
+use crate::export::{Class, Classes, Kind};
 
-/// `[class.NAME]`: the class all flow records go with; one of them.
+/// Longest name: it is a metric label.
+const MAX_NAME: usize = 32;
+
+/// All tables `[class.NAME]`.
 #[derive(Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub struct ClassTables(BTreeMap<String, Spanned<ClassTable>>);
+
+/// `[class.NAME]`. Its key tells what kind of class it is; a class named after a kind needs none.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Classes {
-    /// Retained until a collector has them on disk.
-    pub reliable: Option<Reliable>,
+pub struct ClassTable {
+    /// The kind, where no other key tells.
+    pub reliability: Option<Word>,
+    /// `limited`: retransmissions of a message at most.
+    pub max_retransmissions: Option<u16>,
+    /// `timed`: age of a message at most.
+    pub lifetime: Option<Period>,
+    /// `priority`: 0 is the highest; a message gives way to those of higher classes where the send queue is full.
+    pub priority: Option<u32>,
+}
+
+/// A kind of class.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Word {
+    /// Retained until a collector has it on disk.
+    Reliable,
+    /// Retransmitted while there is room.
+    Priority,
     /// Given up after some retransmissions.
-    pub limited: Option<Limited>,
+    Limited,
     /// Given up after some time.
-    pub timed: Option<Timed>,
+    Timed,
     /// Never retransmitted.
-    pub unreliable: Option<Unreliable>,
+    Unreliable,
 }
 
-/// `[class.reliable]`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Reliable {}
+impl Word {
+    const ALL: [Self; 5] = [Self::Reliable, Self::Priority, Self::Limited, Self::Timed, Self::Unreliable];
 
-/// `[class.limited]`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Limited {
-    /// Retransmissions of a message at most.
-    pub max_retransmissions: u16,
-}
-
-impl Default for Limited {
-    fn default() -> Self {
-        Self { max_retransmissions: 1 }
-    }
-}
-
-/// `[class.timed]`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Timed {
-    /// Age of a message at most.
-    pub lifetime: Period,
-}
-
-impl Default for Timed {
-    fn default() -> Self {
-        Self { lifetime: Period::milliseconds(500) }
-    }
-}
-
-/// `[class.unreliable]`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Unreliable {}
-
-impl Classes {
-    /// Returns the configured class, `reliable` without any; `Err` has the names where there are several.
-    pub fn class(&self) -> Result<Class, Vec<&'static str>> {
-        let classes = [
-            self.reliable.as_ref().map(|_| Class::Reliable),
-            self.limited
-                .as_ref()
-                .map(|limited| Class::Limited { max_retransmissions: limited.max_retransmissions }),
-            self.timed.as_ref().map(|timed| Class::Timed { lifetime: timed.lifetime.0 }),
-            self.unreliable.as_ref().map(|_| Class::Unreliable),
-        ];
-        let configured: Vec<Class> = classes.into_iter().flatten().collect();
-        match configured[..] {
-            [] => Ok(Class::Reliable),
-            [class] => Ok(class),
-            _ => Err(configured.iter().map(|class| class.name()).collect()),
+    /// Returns the kind with the settings of a table, or their defaults.
+    fn kind(self, table: ClassTable) -> Kind {
+        match self {
+            Self::Reliable => Kind::Reliable,
+            Self::Priority => Kind::Priority { priority: table.priority.unwrap_or(0) },
+            Self::Limited => Kind::Limited { max_retransmissions: table.max_retransmissions.unwrap_or(1) },
+            Self::Timed => Kind::Timed { lifetime: table.lifetime.unwrap_or(Period::milliseconds(500)).0 },
+            Self::Unreliable => Kind::Unreliable,
         }
     }
+}
 
-    pub(super) fn validate(&self) -> Result<(), Invalid> {
-        let Err(names) = self.class() else { return Ok(()) };
-        let names = names.join(", ");
-        Err(Invalid::new("class", format!("all records go with one class, and there are {names}")))
+impl ClassTable {
+    /// Returns the kind of the class called `name`; `Err` has what is wrong.
+    fn kind(self, name: &str) -> Result<Kind, String> {
+        let keys = [
+            self.max_retransmissions.map(|_| ("max-retransmissions", Word::Limited)),
+            self.lifetime.map(|_| ("lifetime", Word::Timed)),
+            self.priority.map(|_| ("priority", Word::Priority)),
+        ];
+        let keys: Vec<_> = keys.into_iter().flatten().collect();
+        let named = Word::ALL.into_iter().find(|word| word.kind(Self::default()).name() == name);
+        let said = self.reliability.or(named);
+        match (&keys[..], said) {
+            ([], Some(word)) => Ok(word.kind(self)),
+            ([(_, word)], None) => Ok(word.kind(self)),
+            ([(_, word)], Some(said)) if *word == said => Ok(word.kind(self)),
+            ([(key, _)], Some(said)) => {
+                let said = said.kind(Self::default());
+                Err(format!(
+                    "`{key}` does not go with a class that is {said}: give the class another name or kind"
+                ))
+            }
+            ([], None) => Err("says nothing of its reliability: give it `max-retransmissions`, `lifetime`, \
+                 `priority`, or `reliability = \"reliable\"`"
+                .to_owned()),
+            ([(a, _), (b, _), ..], _) => Err(format!("`{a}` and `{b}` exclude each other")),
+        }
+    }
+}
+
+impl ClassTables {
+    /// Returns the classes, in the order of the file; class `reliable` alone where the file has none.
+    pub(super) fn classes(&self) -> Result<Classes, Invalid> {
+        let mut tables: Vec<_> = self.0.iter().collect();
+        tables.sort_by_key(|(_, table)| table.span().start);
+        let mut classes = Vec::new();
+        for (name, table) in tables {
+            let at = |message: String| Invalid::new(format!("class.{name}"), message);
+            let plain = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_');
+            if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(plain) {
+                return Err(at(format!("a class is named by 1 to {MAX_NAME} letters, digits, `-` and `_`")));
+            }
+            classes.push(Class { name: name.clone(), kind: table.get_ref().kind(name).map_err(at)? });
+        }
+        if classes.is_empty() {
+            return Ok(Classes::single(Kind::Reliable));
+        }
+        Classes::new(classes).map_err(|reason| Invalid::new("class", reason))
+    }
+
+    /// Forgets all classes; returns how many there were.
+    pub fn clear(&mut self) -> usize {
+        std::mem::take(&mut self.0).len()
     }
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tracing::debug;
 use transport::{Association, ConnectError, Endpoint, Event, MsgOut, PeerAddress, TrySendError, tcp};
 
-use crate::failover::{Sign, Transmit};
+use crate::failover::{Carrier, Sign, Transmit};
 use crate::metrics::COLLECTOR_INFO;
 
 /// Lets the last messages pass before the association is aborted.
@@ -145,6 +145,14 @@ impl Collector {
         self.element.transport.transport_use == TransportUse::DATA_PLUS_CONTROL
     }
 
+    /// Returns whether classes of records have streams of their own.
+    pub(super) fn carrier(&self) -> Carrier {
+        match self.association.peer() {
+            PeerAddress::Tcp(_) | PeerAddress::Tls(_) | PeerAddress::Udp(_) => Carrier::OneStream,
+            PeerAddress::Sctp { .. } | PeerAddress::Sim(_) => Carrier::Streams,
+        }
+    }
+
     async fn next(&mut self) -> LinkEvent {
         let sender = self.association.sender();
         let blocked = self.blocked.clone();
@@ -177,7 +185,7 @@ impl Collector {
         let out = MsgOut {
             stream: message.stream,
             ppid: message.ppid,
-            unordered: false,
+            unordered: message.unordered,
             reliability: message.reliability,
             token: message.token,
             data: Bytes::from(message.octets),

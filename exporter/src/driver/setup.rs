@@ -12,18 +12,15 @@ use transport::{Endpoint, EndpointConfig};
 
 use crate::capture::{CaptureError, Looped};
 use crate::config::{Config, Source};
-use crate::export::Class;
+use crate::export::Classes;
 use crate::failover::FailoverConfig;
 
-pub(super) fn failover_config(config: &Config, class: Class, keys: KeyRing) -> FailoverConfig {
-    let max_message = match class {
-        Class::Reliable => config.export.max_message,
-        Class::Limited { .. } | Class::Timed { .. } | Class::Unreliable => config.export.max_lossy_message,
-    };
+pub(super) fn failover_config(config: &Config, classes: Classes, keys: KeyRing) -> FailoverConfig {
     FailoverConfig {
         domain: config.metering.observation_domain,
-        class,
-        max_message: max_message.as_usize(),
+        classes,
+        max_message: config.export.max_message.as_usize(),
+        max_lossy_message: config.export.max_lossy_message.as_usize(),
         linger: config.export.linger.0,
         memory: config.retention.memory.as_usize(),
         keys,

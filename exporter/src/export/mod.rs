@@ -1,7 +1,9 @@
-//! Flow records to IPFIX: templates, classes of reliability, batches for the driver.
+//! Flow records to IPFIX: templates, and the classes of reliability that rules sort records into.
 
-pub mod reliability;
+pub mod class;
+pub mod rules;
 pub mod templates;
 
-pub use reliability::Class;
+pub use class::{Class, ClassIndex, Classes, Kind};
+pub use rules::Classifier;
 pub use templates::{FlowEncoder, FlowTemplate};

@@ -66,6 +66,45 @@ impl FlowTemplate {
     }
 }
 
+/// Where a field is in the encoded records of a template, in octets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FieldPlace {
+    /// From the record's start.
+    pub offset: usize,
+    /// Of the field.
+    pub length: usize,
+}
+
+impl FlowTemplate {
+    /// Returns its name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv4Icmp => "ipv4-icmp",
+            Self::Ipv6 => "ipv6",
+            Self::Ipv6Icmp => "ipv6-icmp",
+        }
+    }
+
+    /// Returns where records of this template have an IANA element, if they have it.
+    pub fn place_of(self, element: u16) -> Option<FieldPlace> {
+        let mut offset = 0;
+        for field in FIELDS.iter().filter(|field| field.place.holds(self)) {
+            let length = usize::from(field.length);
+            if field.id == element {
+                return Some(FieldPlace { offset, length });
+            }
+            offset += length;
+        }
+        None
+    }
+}
+
+/// Returns the IANA elements that flow records can have, with their lengths in octets.
+pub fn elements() -> impl Iterator<Item = (&'static ipfix::ie::InformationElement, u16)> {
+    FIELDS.iter().filter_map(|field| Some((ipfix::ie::lookup(0, field.id)?, field.length)))
+}
+
 /// Appends one field of a flow.
 type Write = fn(&FlowRecord, &mut Vec<u8>);
 

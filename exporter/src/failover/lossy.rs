@@ -1,4 +1,4 @@
-//! What waits to be sent in a class that may lose records: a ring of octets; when it is full, the oldest go.
+//! What waits to be sent in a class that may lose records: a ring of octets.
 
 use std::collections::VecDeque;
 
@@ -6,37 +6,41 @@ use std::collections::VecDeque;
 const FRAME: usize = 4;
 
 /// Encoded records in the order in which they came.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct LossyQueue {
     octets: VecDeque<u8>,
-    limit: usize,
     records: u64,
     dropped: u64,
 }
 
 impl LossyQueue {
-    /// Returns an empty queue of at most `limit` octets.
-    pub(super) fn new(limit: usize) -> Self {
-        Self { octets: VecDeque::new(), limit, records: 0, dropped: 0 }
+    /// Returns the octets that a record of this length takes.
+    pub(super) const fn cost(length: usize) -> usize {
+        FRAME + length
     }
 
-    /// Takes a record, and drops the oldest ones if it does not fit otherwise.
-    pub(super) fn push(&mut self, template: u16, record: &[u8]) {
-        let Ok(length) = u16::try_from(record.len()) else {
-            self.dropped += 1;
-            return;
-        };
-        while self.octets.len() + FRAME + record.len() > self.limit {
-            if self.skip().is_none() {
-                self.dropped += 1;
-                return;
-            }
-            self.dropped += 1;
-        }
+    /// Takes a record; not one that no message can carry.
+    pub(super) fn push(&mut self, template: u16, record: &[u8]) -> bool {
+        let Ok(length) = u16::try_from(record.len()) else { return false };
         self.octets.extend(template.to_be_bytes());
         self.octets.extend(length.to_be_bytes());
         self.octets.extend(record);
         self.records += 1;
+        true
+    }
+
+    /// Drops the oldest record; returns the octets it took.
+    pub(super) fn drop_oldest(&mut self) -> Option<usize> {
+        let (_, length) = self.frame()?;
+        self.octets.drain(..length);
+        self.records -= 1;
+        self.dropped += 1;
+        Some(Self::cost(length))
+    }
+
+    /// Counts a record that found no room.
+    pub(super) const fn count_dropped(&mut self) {
+        self.dropped += 1;
     }
 
     /// Takes out the oldest record into `record`; returns its template.
@@ -46,13 +50,6 @@ impl LossyQueue {
         record.extend(self.octets.drain(..length));
         self.records -= 1;
         Some(template)
-    }
-
-    fn skip(&mut self) -> Option<()> {
-        let (_, length) = self.frame()?;
-        self.octets.drain(..length);
-        self.records -= 1;
-        Some(())
     }
 
     fn frame(&mut self) -> Option<(u16, usize)> {
@@ -89,21 +86,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_records_make_room_for_the_newest_and_are_counted() {
-        let mut queue = LossyQueue::new(3 * (FRAME + 2));
+    fn records_come_out_in_order_and_dropped_ones_are_counted() {
+        let mut queue = LossyQueue::default();
         for record in 0..5_u8 {
-            queue.push(300 + u16::from(record), &[record, record]);
+            assert!(queue.push(300 + u16::from(record), &[record, record]));
         }
-        assert_eq!((queue.records(), queue.dropped()), (3, 2));
+        assert_eq!((queue.drop_oldest(), queue.drop_oldest()), (Some(6), Some(6)));
+        assert_eq!((queue.records(), queue.dropped(), queue.octets()), (3, 2, 18));
         let mut record = Vec::new();
         assert_eq!(queue.pop(&mut record), Some(302));
         assert_eq!(record, [2, 2]);
     }
 
     #[test]
-    fn a_record_longer_than_the_queue_is_dropped_alone() {
-        let mut queue = LossyQueue::new(8);
-        queue.push(300, &[0; 5]);
-        assert_eq!((queue.records(), queue.dropped(), queue.is_empty()), (0, 1, true));
+    fn a_record_no_message_can_carry_is_not_taken() {
+        let mut queue = LossyQueue::default();
+        assert!(!queue.push(300, &[0; 65_536]));
+        assert_eq!((queue.records(), queue.drop_oldest()), (0, None));
     }
 }

@@ -5,16 +5,20 @@
 //! send. A session begins with the last cookie of the collector before, for one that sends cookies itself
 //! (ASAP_COOKIE_ECHO, RFC 5352 section 2.2.12), then its session record and templates. Then class `reliable` sends everything no
 //! collector is known to have on disk, the oldest first, so that replay needs nothing of its own; the octets sent
-//! and not covered are bounded by the window. The classes that may lose records are sent once.
+//! and not covered are bounded by the window. The classes that may lose records are sent once, the highest first, each on its
+//! own stream.
 //!
 //! Timers: those of [`AckWatch`], and the time a record waits for its message to fill.
 
+mod books;
+mod buffer;
+mod lane;
 mod lossy;
 mod session;
+mod sign;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use delivery::ack_watch::{self, Expectation};
@@ -25,20 +29,26 @@ use rserpool::wire::Message as Asap;
 use rserpool::wire::asap::cookie::CookieEcho;
 use transport::{Outcome, Ppid, Reliability, Token};
 
-use crate::export::{Class, FlowTemplate};
+use crate::export::{ClassIndex, Classes, FlowTemplate};
 
-use lossy::LossyQueue;
-use session::Session;
+pub use books::{Abandonment, Books, DropReason};
+pub use lane::Carrier;
+pub use sign::{CookieRefused, Sign};
+
+use buffer::Buffer;
+use session::{Moment, Session};
 
 /// What does not change while the exporter runs.
 #[derive(Debug)]
 pub struct FailoverConfig {
     /// Observation Domain ID.
     pub domain: u32,
-    /// The class all flow records go with.
-    pub class: Class,
-    /// Octets of a message at most.
+    /// The classes of flow records.
+    pub classes: Classes,
+    /// Octets of a message at most, in class `reliable`.
     pub max_message: usize,
+    /// Octets of a message at most, in the classes that may lose records.
+    pub max_lossy_message: usize,
     /// How long a record waits for its message to fill.
     pub linger: Duration,
     /// Octets of records kept.
@@ -54,6 +64,8 @@ pub struct Transmit {
     pub stream: u16,
     /// What the message is.
     pub ppid: Ppid,
+    /// Whether it may overtake others of its stream.
+    pub unordered: bool,
     /// How hard the transport tries.
     pub reliability: Reliability,
     /// Tells the driver's `Sent` event apart; none where nobody needs to know.
@@ -62,100 +74,12 @@ pub struct Transmit {
     pub octets: Vec<u8>,
 }
 
-/// Why a collector is left.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Sign {
-    /// The association is lost.
-    Lost,
-    /// The collector closed the association.
-    Shutdown,
-    /// No cookie for too long although records are uncovered.
-    Frozen,
-    /// Cookies, but no progress for too long.
-    Slow,
-    /// The collector asks its exporters to move.
-    Draining,
-    /// The association cannot carry what is to be sent, for instance for want of streams.
-    Unusable,
-}
-
-impl Sign {
-    /// Returns the sign as a metric label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Lost => "comm_lost",
-            Self::Shutdown => "shutdown",
-            Self::Frozen => "frozen",
-            Self::Slow => "slow",
-            Self::Draining => "draining",
-            Self::Unusable => "unusable",
-        }
-    }
-
-    /// Tells whether the collector, by all signs, is gone and not just unwilling.
-    pub const fn is_gone(self) -> bool {
-        match self {
-            Self::Lost | Self::Frozen | Self::Unusable => true,
-            Self::Shutdown | Self::Slow | Self::Draining => false,
-        }
-    }
-}
-
-impl fmt::Display for Sign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Lost => "association lost",
-            Self::Shutdown => "collector closed the association",
-            Self::Frozen => "no acknowledgement, collector frozen",
-            Self::Slow => "no progress, collector too slow",
-            Self::Draining => "collector is draining",
-            Self::Unusable => "association cannot be used",
-        })
-    }
-}
-
-/// Why a message on the control channel was not believed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CookieRefused {
-    /// It breaks a rule, or is not signed by the pool.
-    #[error(transparent)]
-    Invalid(#[from] delivery::cookie::CookieError),
-    /// There is no session.
-    #[error("no session")]
-    NoSession,
-}
-
-/// The books, since the start: `metered = covered + delivered + abandoned + dropped + waiting`.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Books {
-    /// Flow records taken.
-    pub metered: u64,
-    /// Class `reliable`: flow records a collector has on disk.
-    pub covered: u64,
-    /// The other classes: flow records in messages that the collector's transport has acknowledged.
-    pub delivered: u64,
-    /// The other classes: flow records the transport gave up, or an association took with it.
-    pub abandoned: u64,
-    /// Flow records that had to make room, or found none.
-    pub dropped: u64,
-    /// Flow records here, and those of the other classes on their way.
-    pub waiting: u64,
-    /// Their octets.
-    pub waiting_octets: u64,
-    /// Flow records in messages, repeats included.
-    pub exported: u64,
-    /// Flow records in messages that an earlier session had carried.
-    pub resent: u64,
-}
-
 /// Everything between metered records and one collector at a time.
 #[derive(Debug)]
 pub struct Failover {
     config: FailoverConfig,
     incarnation: ExporterState,
-    retention: Retention,
-    queue: LossyQueue,
+    buffer: Buffer,
     session: Option<Session>,
     /// The latest cookie of any collector, unread.
     last_cookie: Option<Vec<u8>>,
@@ -166,27 +90,19 @@ pub struct Failover {
     /// How long the exporter was without a collector, to be told once.
     gap: Option<Duration>,
     finishing: bool,
-    tallies: Tallies,
+    /// What is settled, by class; what the buffer and the session count is not in it.
+    settled: Vec<Books>,
     seed: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Tallies {
-    metered: u64,
-    exported: u64,
-    delivered: u64,
-    abandoned: u64,
-    /// Records of class `reliable` that retention did not take.
-    refused: u64,
 }
 
 impl Failover {
     /// Returns the machine without a collector. `seed` decides its jitter.
     pub fn new(config: FailoverConfig, incarnation: ExporterState, seed: u64) -> Self {
         let ExporterState { ledger, epoch } = incarnation;
+        let classes = config.classes.iter().len();
         Self {
-            retention: Retention::new(ledger, epoch, config.memory),
-            queue: LossyQueue::new(config.memory),
+            buffer: Buffer::new(Retention::new(ledger, epoch, config.memory), classes),
+            settled: vec![Books::default(); classes],
             config,
             incarnation,
             session: None,
@@ -195,7 +111,6 @@ impl Failover {
             lost_at: None,
             gap: None,
             finishing: false,
-            tallies: Tallies::default(),
             seed,
         }
     }
@@ -205,27 +120,38 @@ impl Failover {
         self.incarnation
     }
 
-    /// Tells whether a batch of records can be taken without dropping any.
-    pub fn has_room(&self) -> bool {
-        // A batch with its book-keeping is below a sixteenth of the smallest memory, 64 KiB.
-        let held = self.retention.held_octets() + self.queue.octets();
-        held < self.config.memory - self.config.memory / 16
+    /// Returns the classes of flow records.
+    pub const fn classes(&self) -> &Classes {
+        &self.config.classes
     }
 
-    /// Takes an encoded flow record. Without room, the classes that may lose records drop their oldest ones.
+    /// Tells whether a batch of records can be taken without dropping any, or, with `give_way`, without dropping any but
+    /// of classes that may lose some.
+    pub fn has_room(&self, give_way: bool) -> bool {
+        self.buffer.has_room(give_way)
+    }
+
+    /// Takes an encoded flow record of a class. Without room, the lowest class that may lose records drops its oldest
+    /// ones, if it is not above this one.
     ///
     /// Fails, with class `reliable`, when there is no room or no message can carry the record; it is counted as
     /// dropped then.
-    pub fn push(&mut self, template: FlowTemplate, record: &[u8]) -> Result<(), PushError> {
-        let id = template.id(self.config.class.stream());
-        self.tallies.metered += 1;
-        if self.config.class != Class::Reliable {
-            self.queue.push(id, record);
+    pub fn push(
+        &mut self,
+        class: ClassIndex,
+        template: FlowTemplate,
+        record: &[u8],
+    ) -> Result<(), PushError> {
+        let id = template.id(self.config.classes.stream(class));
+        let books = &mut self.settled[usize::from(class.0)];
+        books.metered += 1;
+        if self.config.classes.get(class).kind.is_lossy() {
+            self.buffer.push_lossy(class, id, record);
             return Ok(());
         }
-        let pushed = self.retention.push(self.config.domain, id, record);
-        self.tallies.refused += u64::from(pushed.is_err());
-        pushed.map(drop)
+        let pushed = self.buffer.push_reliable(self.config.domain, id, record);
+        books.drop(DropReason::BufferFull, u64::from(pushed.is_err()));
+        pushed
     }
 
     /// No more records come: what is there is sent without waiting for a message to fill.
@@ -237,16 +163,17 @@ impl Failover {
     /// have arrived or to be lost.
     pub fn is_done(&self) -> bool {
         let unsent = self.session.as_ref().is_some_and(Session::has_unsent);
-        self.finishing && self.retention.counts().retained == 0 && self.queue.is_empty() && !unsent
+        self.finishing && self.buffer.is_empty() && !unsent
     }
 
     /// A collector is connected: a new session begins. `acknowledges`: it sends cookies (full service).
-    pub fn handle_connected(&mut self, acknowledges: bool) {
+    pub fn handle_connected(&mut self, carrier: Carrier, acknowledges: bool) {
         self.end_session();
         self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let expectation = if acknowledges { Expectation::Cookies } else { Expectation::Unknown };
         let watch = AckWatch::new(ack_watch::Config::default(), expectation, self.seed);
-        self.session = Some(Session::new(&self.config, self.retention.open_session(), watch));
+        let id = self.buffer.retention.open_session();
+        self.session = Some(Session::new(&self.config, id, watch, carrier));
         self.echo = self.last_cookie.as_deref().filter(|_| acknowledges).and_then(cookie_echo);
     }
 
@@ -260,9 +187,11 @@ impl Failover {
 
     fn end_session(&mut self) {
         self.echo = None;
-        if let Some(session) = self.session.take() {
-            self.retention.close_session(session.id);
-            self.tallies.abandoned += session.unsettled() + session.unfinished();
+        let Some(session) = self.session.take() else { return };
+        self.buffer.retention.close_session(session.id);
+        for ((class, _), books) in self.config.classes.iter().zip(&mut self.settled) {
+            books.abandon(Abandonment::Association, session.on_their_way(class));
+            books.drop(DropReason::Association, session.packed(class));
         }
     }
 
@@ -279,23 +208,24 @@ impl Failover {
             self.last_cookie = Some(octets.to_vec());
         }
         let cookie = Cookie::decode(octets, &self.config.keys)?;
-        let covered = self.retention.cover(session.id, &cookie.entries);
-        session.watch.handle_cookie(now, covered.records > 0, self.retention.in_flight(session.id));
+        let covered = self.buffer.cover(session.id, &cookie.entries);
+        session.watch.handle_cookie(now, covered > 0, self.buffer.retention.in_flight(session.id));
         Ok(cookie.state)
     }
 
     /// The transport tells what became of a message with a token.
     pub fn handle_sent(&mut self, now: Instant, token: Token, outcome: Outcome) {
         let Some(session) = self.session.as_mut() else { return };
-        let Some(sent) = session.settle(now, token) else { return };
-        match outcome {
-            Outcome::Delivered => {
-                self.tallies.delivered += sent.lossy_records;
+        let Some((class, sent)) = session.settle(now, token, outcome) else { return };
+        let books = &mut self.settled[usize::from(class.0)];
+        match sent.abandonment(outcome) {
+            Some(reason) => books.abandon(reason, sent.lossy_records),
+            None => {
+                books.delivered += sent.lossy_records;
                 if let Some(mark) = sent.mark {
-                    self.retention.handle_transport_acknowledged(session.id, mark, now);
+                    self.buffer.acknowledge(session.id, mark, now);
                 }
             }
-            Outcome::Abandoned | Outcome::Unknown => self.tallies.abandoned += sent.lossy_records,
         }
     }
 
@@ -306,16 +236,13 @@ impl Failover {
         if let Some(echo) = self.echo.take() {
             return Some(echo);
         }
-        let transmit = match self.config.class {
-            Class::Reliable => session.next_reliable(now, export_time, &mut self.retention, self.finishing),
-            _ => session.next_lossy(now, export_time, &mut self.queue, self.finishing),
-        };
-        let transmit = transmit?;
-        self.tallies.exported += u64::from(transmit.records);
-        if transmit.records > 0 {
+        let moment = Moment { now, export_time, finishing: self.finishing };
+        let packed = session.next(moment, &mut self.buffer)?;
+        self.settled[usize::from(packed.class.0)].exported += u64::from(packed.records);
+        if packed.records > 0 {
             self.gap = self.lost_at.take().map(|at| now.saturating_duration_since(at)).or(self.gap);
         }
-        Some(transmit.message)
+        Some(packed.message)
     }
 
     /// Returns when to call [`Failover::handle_timeout`].
@@ -327,7 +254,7 @@ impl Failover {
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Sign> {
         let session = self.session.as_mut()?;
         if !session.watch.sends_cookies() {
-            session.release(now, &mut self.retention, self.finishing);
+            session.release(now, &mut self.buffer.retention, self.finishing);
             return None;
         }
         session.watch.handle_timeout(now);
@@ -347,29 +274,39 @@ impl Failover {
         self.session.as_ref().map_or(0, |session| session.watch.window())
     }
 
-    /// Returns the books.
+    /// Returns the books of all classes.
     pub fn books(&self) -> Books {
-        let Counts { covered, retained, retained_octets, replayed, .. } = self.retention.counts();
-        let in_session =
-            self.session.as_ref().map_or(0, |session| session.unsettled() + session.unfinished());
-        Books {
-            metered: self.tallies.metered,
-            covered,
-            delivered: self.tallies.delivered,
-            abandoned: self.tallies.abandoned,
-            dropped: self.queue.dropped() + self.tallies.refused,
-            waiting: retained + self.queue.records() + in_session,
-            waiting_octets: retained_octets + self.queue.octets() as u64,
-            exported: self.tallies.exported,
-            resent: replayed,
+        self.config.classes.iter().map(|(class, _)| self.class_books(class)).sum()
+    }
+
+    /// Returns the books of one class.
+    pub fn class_books(&self, class: ClassIndex) -> Books {
+        let mut books = self.settled[usize::from(class.0)];
+        if !self.config.classes.get(class).kind.is_lossy() {
+            let Counts { covered, retained, retained_octets, replayed, .. } = self.buffer.retention.counts();
+            return Books {
+                covered,
+                waiting: retained,
+                waiting_octets: retained_octets,
+                resent: replayed,
+                ..books
+            };
         }
+        let queue = self.buffer.queue(class);
+        let in_session =
+            self.session.as_ref().map_or(0, |session| session.on_their_way(class) + session.packed(class));
+        books.drop(DropReason::BufferFull, queue.dropped());
+        books.waiting = queue.records() + in_session;
+        books.waiting_octets = queue.octets() as u64;
+        books
     }
 }
 
 /// Returns the message that gives the cookie of one collector to the next.
 fn cookie_echo(cookie: &[u8]) -> Option<Transmit> {
     let echo = Asap::CookieEcho(CookieEcho { cookie: cookie.to_vec(), unknown: Vec::new() });
-    let (ppid, reliability) = (Ppid::ASAP, Reliability::Full);
     // What came in a message fits in one.
-    echo.to_octets().ok().map(|octets| Transmit { stream: 0, ppid, reliability, token: None, octets })
+    let octets = echo.to_octets().ok()?;
+    let (ppid, reliability) = (Ppid::ASAP, Reliability::Full);
+    Some(Transmit { stream: 0, ppid, unordered: false, reliability, token: None, octets })
 }

@@ -1,4 +1,4 @@
-//! One transport session with one collector: what was packed, what waits for the transport's word.
+//! One transport session with one collector: a lane for each class, packed in order of their rank.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -6,109 +6,143 @@ use std::time::{Duration, Instant};
 use delivery::retention::{HoldBack, Mark, Outgoing, SessionId};
 use delivery::{AckWatch, Retention, session_record};
 use ipfix::{Content, ExportingConfig, ExportingSession, FieldSpecifier, TemplateRecord};
-use transport::{Ppid, Token};
+use transport::{Outcome, Ppid, Token};
 
-use super::lossy::LossyQueue;
+use super::buffer::Buffer;
+use super::lane::{Carrier, Lane, Unsettled};
 use super::{FailoverConfig, Transmit};
 use crate::export::templates::session_record_id;
-use crate::export::{Class, FlowTemplate};
+use crate::export::{ClassIndex, Classes, FlowTemplate};
 
 /// How often hold-back is looked at, for collectors without cookies.
 const RELEASE: Duration = Duration::from_millis(250);
 
-/// A message and the number of flow records in it.
+/// A message for the collector, and the flow records in it.
 #[derive(Debug)]
 pub(super) struct Packed {
     pub(super) message: Transmit,
+    pub(super) class: ClassIndex,
     pub(super) records: u32,
-    /// What to remember once it is handed over.
-    fate: Option<Unsettled>,
 }
 
-/// A message whose fate the transport tells.
+/// A finished message.
+#[derive(Debug)]
+struct Ready {
+    lane: usize,
+    content: Content,
+    octets: Vec<u8>,
+    records: u32,
+    mark: Option<Mark>,
+}
+
+/// What stays the same while messages are filled.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Unsettled {
-    token: Token,
-    /// Flow records of a class that may lose.
-    pub(super) lossy_records: u64,
-    /// How far class `reliable` was sent with it, for collectors without cookies.
-    pub(super) mark: Option<Mark>,
+pub(super) struct Moment {
+    pub(super) now: Instant,
+    /// Seconds since the Unix epoch.
+    pub(super) export_time: u32,
+    /// Nothing waits for its message to fill.
+    pub(super) finishing: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) watch: AckWatch,
-    class: Class,
-    linger: Duration,
-    exporting: ExportingSession,
+    carrier: Carrier,
+    domain: u32,
+    /// One for each lane, or one for all where they share a stream.
+    exporting: Vec<ExportingSession>,
+    /// By class.
+    lanes: Vec<Lane>,
+    /// The lane whose records the one stream carries at present.
+    open: Option<usize>,
+    /// Flow templates of class `reliable` follow its first session record.
     flow_templates_defined: bool,
-    ready: VecDeque<Packed>,
-    /// Flow records and session records that wait for their message to fill.
-    unfinished_flows: u32,
-    unfinished: bool,
-    waiting_since: Option<Instant>,
-    unsettled: VecDeque<Unsettled>,
-    next_token: u64,
+    /// Finished messages in the order to be sent.
+    ready: VecDeque<Ready>,
     release_at: Option<Instant>,
     record: Vec<u8>,
 }
 
 impl Session {
-    pub(super) fn new(config: &FailoverConfig, id: SessionId, watch: AckWatch) -> Self {
-        let exporting = ExportingConfig { domain: config.domain, max_message: config.max_message };
+    pub(super) fn new(config: &FailoverConfig, id: SessionId, watch: AckWatch, carrier: Carrier) -> Self {
+        let exporting =
+            |max_message| ExportingSession::new(ExportingConfig { domain: config.domain, max_message });
+        let lanes = config.classes.iter().map(|(index, class)| {
+            Lane::new(index, class.kind, config.classes.stream(index), carrier, config.linger)
+        });
+        let lanes: Vec<Lane> = lanes.collect();
+        let exporting = match carrier {
+            Carrier::OneStream => vec![exporting(config.max_message)],
+            Carrier::Streams => {
+                let sizes = lanes.iter().map(|lane| {
+                    if lane.kind.is_lossy() { config.max_lossy_message } else { config.max_message }
+                });
+                sizes.map(exporting).collect()
+            }
+        };
         let mut session = Self {
             id,
             watch,
-            class: config.class,
-            linger: config.linger,
-            exporting: ExportingSession::new(exporting),
+            carrier,
+            domain: config.domain,
+            exporting,
+            lanes,
+            open: None,
             flow_templates_defined: false,
             ready: VecDeque::new(),
-            unfinished_flows: 0,
-            unfinished: false,
-            waiting_since: None,
-            unsettled: VecDeque::new(),
-            next_token: 0,
             release_at: None,
             record: Vec::new(),
         };
-        match config.class {
-            Class::Reliable => session.define(session_record_template(Class::RELIABLE_STREAM)),
-            Class::Limited { .. } | Class::Timed { .. } | Class::Unreliable => {
-                session.define_flow_templates();
+        for lane in 0..session.lanes.len() {
+            if session.lanes[lane].kind.is_lossy() {
+                session.define_flow_templates(lane);
+            } else {
+                session.define(lane, session_record_template(session.lanes[lane].stream));
             }
         }
         session
     }
 
-    fn define(&mut self, template: TemplateRecord) {
-        let defined = self.exporting.define(self.class.stream(), template);
+    /// Returns the lane's place in `exporting`, and its stream there.
+    fn place(&self, lane: usize) -> (usize, u16) {
+        match self.carrier {
+            Carrier::Streams => (lane, self.lanes[lane].stream),
+            Carrier::OneStream => (0, Classes::RELIABLE_STREAM),
+        }
+    }
+
+    fn define(&mut self, lane: usize, template: TemplateRecord) {
+        let (at, stream) = self.place(lane);
+        let defined = self.exporting[at].define(stream, template);
         defined.expect("flowpool's templates are valid and have different ids");
     }
 
-    fn define_flow_templates(&mut self) {
+    fn define_flow_templates(&mut self, lane: usize) {
         for template in FlowTemplate::ALL {
-            self.define(template.record(self.class.stream()));
+            self.define(lane, template.record(self.lanes[lane].stream));
         }
-        self.flow_templates_defined = true;
     }
 
-    /// Packs records of class `reliable`, as far as the window allows.
-    pub(super) fn next_reliable(
-        &mut self,
-        now: Instant,
-        export_time: u32,
-        retention: &mut Retention,
-        finishing: bool,
-    ) -> Option<Packed> {
-        loop {
-            if let Some(packed) = self.hand_over() {
-                if packed.records > 0 {
-                    self.watch.handle_sent(now);
-                }
-                return Some(packed);
+    /// Returns the next message: of the highest class that has one.
+    pub(super) fn next(&mut self, moment: Moment, buffer: &mut Buffer) -> Option<Packed> {
+        for lane in 0..self.lanes.len() {
+            if !self.ready.is_empty() {
+                break;
             }
+            if self.lanes[lane].kind.is_lossy() {
+                self.fill_lossy(lane, moment, buffer);
+            } else {
+                self.fill_reliable(lane, moment, &mut buffer.retention);
+            }
+        }
+        self.ready.pop_front().map(|ready| self.hand_over(ready, moment.now))
+    }
+
+    /// Packs records of class `reliable`, as far as the window allows, until a message is finished.
+    fn fill_reliable(&mut self, lane: usize, moment: Moment, retention: &mut Retention) {
+        while self.ready.is_empty() {
             let room = self.watch.may_send(retention.in_flight(self.id));
             // Up to here the records are in messages that this step may finish.
             let mark = retention.mark(self.id);
@@ -117,102 +151,111 @@ impl Session {
                     let mut octets = std::mem::take(&mut self.record);
                     octets.clear();
                     record.encode(&mut octets);
-                    self.append(now, session_record_id(self.class.stream()), &octets, export_time, mark);
+                    let id = session_record_id(self.lanes[lane].stream);
+                    self.append(lane, moment, id, &octets, 0, mark);
                     self.record = octets;
-                    if !self.flow_templates_defined {
-                        self.define_flow_templates();
+                    if !std::mem::replace(&mut self.flow_templates_defined, true) {
+                        self.define_flow_templates(lane);
                     }
                 }
                 Some(Outgoing::Record { template, octets, .. }) => {
-                    self.append(now, template, octets, export_time, mark);
-                    self.unfinished_flows += 1;
+                    self.append(lane, moment, template, octets, 1, mark);
                 }
-                None if self.is_flush_due(now, finishing || !room) => self.flush(export_time, mark),
-                None => return None,
+                None if self.lanes[lane].is_flush_due(moment.now, moment.finishing || !room) => {
+                    self.flush(lane, moment, mark);
+                }
+                None => return,
             }
         }
     }
 
-    /// Packs records of a class that may lose some.
-    pub(super) fn next_lossy(
+    /// Packs records of a class that may lose some, until a message is finished.
+    fn fill_lossy(&mut self, lane: usize, moment: Moment, buffer: &mut Buffer) {
+        let mut record = std::mem::take(&mut self.record);
+        while self.ready.is_empty() {
+            match buffer.pop(self.lanes[lane].class, &mut record) {
+                Some(template) => {
+                    self.append(lane, moment, template, &record, 1, None);
+                    if self.carrier == Carrier::OneStream {
+                        // Another record follows those of class `reliable`: they go on with a new session record.
+                        buffer.retention.end_run(self.id, self.domain);
+                    }
+                }
+                None if self.lanes[lane].is_flush_due(moment.now, moment.finishing) => {
+                    self.flush(lane, moment, None);
+                }
+                None => break,
+            }
+        }
+        self.record = record;
+    }
+
+    fn append(
         &mut self,
-        now: Instant,
-        export_time: u32,
-        queue: &mut LossyQueue,
-        finishing: bool,
-    ) -> Option<Packed> {
-        loop {
-            if let Some(packed) = self.hand_over() {
-                return Some(packed);
-            }
-            let mut record = std::mem::take(&mut self.record);
-            let template = queue.pop(&mut record);
-            if let Some(template) = template {
-                self.append(now, template, &record, export_time, None);
-                self.unfinished_flows += 1;
-            }
-            self.record = record;
-            match template {
-                Some(_) => {}
-                None if self.is_flush_due(now, finishing) => self.flush(export_time, None),
-                None => return None,
-            }
+        lane: usize,
+        moment: Moment,
+        template: u16,
+        record: &[u8],
+        flows: u32,
+        mark: Option<Mark>,
+    ) {
+        if self.carrier == Carrier::OneStream
+            && let Some(before) = self.open.replace(lane)
+            && before != lane
+        {
+            // A message holds records of one class.
+            self.flush(before, moment, mark);
         }
-    }
-
-    fn hand_over(&mut self) -> Option<Packed> {
-        let packed = self.ready.pop_front()?;
-        self.unsettled.extend(packed.fate);
-        Some(packed)
-    }
-
-    fn append(&mut self, now: Instant, template: u16, record: &[u8], export_time: u32, mark: Option<Mark>) {
-        let taken = self.exporting.record(self.class.stream(), template, record, export_time);
+        let (at, stream) = self.place(lane);
+        let taken = self.exporting[at].record(stream, template, record, moment.export_time);
         taken.expect("records are encoded by the templates defined");
-        self.collect(mark);
-        self.unfinished = true;
-        self.waiting_since.get_or_insert(now);
+        self.collect(lane, mark);
+        self.lanes[lane].appended(moment.now, flows);
     }
 
-    fn is_flush_due(&self, now: Instant, at_once: bool) -> bool {
-        self.unfinished && (at_once || self.waiting_since.is_some_and(|since| since + self.linger <= now))
-    }
-
-    fn flush(&mut self, export_time: u32, mark: Option<Mark>) {
-        self.exporting.flush(self.class.stream(), export_time);
-        self.collect(mark);
-        self.unfinished = false;
+    fn flush(&mut self, lane: usize, moment: Moment, mark: Option<Mark>) {
+        let (at, stream) = self.place(lane);
+        self.exporting[at].flush(stream, moment.export_time);
+        self.collect(lane, mark);
+        self.lanes[lane].unfinished = false;
     }
 
     /// Takes over finished messages. They hold every record before the one appended last.
-    fn collect(&mut self, mark: Option<Mark>) {
-        while let Some(out) = self.exporting.poll_message() {
-            let records = match out.content {
-                Content::Templates => 0,
-                Content::DataOnly => std::mem::take(&mut self.unfinished_flows),
-            };
-            let lossy = self.class != Class::Reliable;
-            let told = out.content == Content::DataOnly && (lossy || !self.watch.sends_cookies());
-            let fate = told.then(|| {
-                let token = Token(self.next_token);
-                self.next_token += 1;
-                let lossy_records = if lossy { records.into() } else { 0 };
-                Unsettled { token, lossy_records, mark }
-            });
-            let reliability = self.class.reliability(out.content);
-            let token = fate.map(|fate| fate.token);
-            let (stream, ppid) = (out.stream, Ppid::IPFIX);
-            let message = Transmit { stream, ppid, reliability, token, octets: out.octets };
-            self.ready.push_back(Packed { message, records, fate });
-            self.waiting_since = None;
+    fn collect(&mut self, lane: usize, mark: Option<Mark>) {
+        let (at, _) = self.place(lane);
+        let tells_marks = !self.lanes[lane].kind.is_lossy() && !self.watch.sends_cookies();
+        while let Some(out) = self.exporting[at].poll_message() {
+            let records = self.lanes[lane].finished(out.content);
+            let mark = mark.filter(|_| tells_marks && out.content == Content::DataOnly);
+            let ready = Ready { lane, content: out.content, octets: out.octets, records, mark };
+            self.ready.push_back(ready);
         }
     }
 
-    /// The transport has told the fate of the message with `token`.
-    pub(super) fn settle(&mut self, now: Instant, token: Token) -> Option<Unsettled> {
-        let at = self.unsettled.iter().position(|sent| sent.token == token)?;
+    fn hand_over(&mut self, ready: Ready, now: Instant) -> Packed {
+        let Ready { lane, content, octets, records, mark } = ready;
+        let lane = &mut self.lanes[lane];
+        let (reliability, unordered) = lane.delivery(now, content);
+        let token = lane.hand_over(now, content, records, mark, reliability);
+        if records > 0 && !lane.kind.is_lossy() {
+            self.watch.handle_sent(now);
+        }
+        let (stream, ppid) = (lane.stream, Ppid::IPFIX);
+        let message = Transmit { stream, ppid, unordered, reliability, token, octets };
+        Packed { message, class: lane.class, records }
+    }
+
+    /// The transport has told the fate of the message with `token`; returns it and its class.
+    pub(super) fn settle(
+        &mut self,
+        now: Instant,
+        token: Token,
+        outcome: Outcome,
+    ) -> Option<(ClassIndex, Unsettled)> {
+        let lane = self.lanes.get_mut(Lane::class_of(token))?;
+        let sent = lane.settle(token, outcome)?;
         self.release_at.get_or_insert(now + RELEASE);
-        self.unsettled.remove(at)
+        Some((lane.class, sent))
     }
 
     /// Takes out of retention what a collector without cookies has by all likelihood; at the end, that is
@@ -231,27 +274,28 @@ impl Session {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let acknowledgement =
             if self.watch.sends_cookies() { self.watch.poll_timeout() } else { self.release_at };
-        let flush = self.waiting_since.filter(|_| self.unfinished).map(|since| since + self.linger);
+        let flush = self.lanes.iter().filter_map(Lane::deadline).min();
         [acknowledgement, flush].into_iter().flatten().min()
     }
 
-    /// Returns flow records of classes that may lose that were handed over and whose fate is not known.
-    pub(super) fn unsettled(&self) -> u64 {
-        self.unsettled.iter().map(|sent| sent.lossy_records).sum()
+    /// Returns a class's flow records that were handed over and whose fate is not known; none of class `reliable`.
+    pub(super) fn on_their_way(&self, class: ClassIndex) -> u64 {
+        self.lanes[usize::from(class.0)].on_their_way()
     }
 
-    /// Returns flow records of classes that may lose that are packed, or being packed, and not handed over.
-    pub(super) fn unfinished(&self) -> u64 {
-        if self.class == Class::Reliable {
+    /// Returns a class's flow records that are packed, or being packed, and not handed over; none of class `reliable`.
+    pub(super) fn packed(&self, class: ClassIndex) -> u64 {
+        let lane = &self.lanes[usize::from(class.0)];
+        if !lane.kind.is_lossy() {
             return 0;
         }
-        let ready: u64 = self.ready.iter().map(|packed| u64::from(packed.records)).sum();
-        ready + u64::from(self.unfinished_flows)
+        let ready = self.ready.iter().filter(|ready| ready.lane == usize::from(class.0));
+        u64::from(ready.map(|ready| ready.records).sum::<u32>() + lane.unfinished_flows)
     }
 
     /// Tells whether something is packed, or being packed, or (without cookies) its fate is not known.
     pub(super) fn has_unsent(&self) -> bool {
-        self.unfinished || !self.ready.is_empty() || !self.unsettled.is_empty()
+        !self.ready.is_empty() || self.lanes.iter().any(Lane::is_busy)
     }
 }
 

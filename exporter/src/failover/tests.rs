@@ -6,7 +6,7 @@ use ipfix::{CollectingConfig, CollectingSession, Record, Template, Visitor};
 use transport::{Outcome, Reliability};
 
 use super::*;
-use crate::export::FlowEncoder;
+use crate::export::{FlowEncoder, Kind};
 use crate::metering::{Direction, FlowEndReason, FlowRecord};
 
 const KEY: &str = "1 000102030405060708090a0b0c0d0e0f";
@@ -18,11 +18,16 @@ fn start() -> Instant {
     Instant::now()
 }
 
-fn failover(class: Class) -> Failover {
+fn failover(kind: Kind) -> Failover {
+    with_classes(Classes::single(kind))
+}
+
+fn with_classes(classes: Classes) -> Failover {
     let config = FailoverConfig {
         domain: SERIES.domain,
-        class,
+        classes,
         max_message: 1_000,
+        max_lossy_message: 1_000,
         linger: Duration::from_millis(50),
         memory: 1 << 20,
         keys: KeyRing::parse(KEY).unwrap(),
@@ -31,12 +36,20 @@ fn failover(class: Class) -> Failover {
 }
 
 fn meter(failover: &mut Failover, flows: u16) {
+    meter_class(failover, ClassIndex::default(), 0..flows);
+}
+
+fn meter_class(failover: &mut Failover, class: ClassIndex, ports: std::ops::Range<u16>) {
     let encoder = FlowEncoder::new();
-    for port in 0..flows {
+    for port in ports {
         let mut record = Vec::new();
         let template = encoder.encode(&flow(port), &mut record);
-        failover.push(template, &record).unwrap();
+        failover.push(class, template, &record).unwrap();
     }
+}
+
+fn connect(failover: &mut Failover, acknowledges: bool) {
+    failover.handle_connected(Carrier::Streams, acknowledges);
 }
 
 fn flow(source_port: u16) -> FlowRecord {
@@ -103,6 +116,11 @@ fn collect(failover: &mut Failover, now: Instant) -> (Vec<Transmit>, Vec<String>
     (messages, seen.0)
 }
 
+/// Takes all messages of a session whose templates were taken before.
+fn collect_more(failover: &mut Failover, now: Instant) -> Vec<Transmit> {
+    std::iter::from_fn(|| failover.poll_transmit(now, EXPORT_TIME)).collect()
+}
+
 fn cookie(numbers: std::ops::Range<u64>) -> Vec<u8> {
     let entries = vec![Entry { series: SERIES, numbers }];
     Cookie { incarnation: 1, state: State::Ok, entries }.encode(&KeyRing::parse(KEY).unwrap())
@@ -110,16 +128,19 @@ fn cookie(numbers: std::ops::Range<u64>) -> Vec<u8> {
 
 #[track_caller]
 fn assert_balanced(failover: &Failover) {
-    let Books { metered, covered, delivered, abandoned, dropped, waiting, .. } = failover.books();
-    assert_eq!(metered, covered + delivered + abandoned + dropped + waiting, "{:?}", failover.books());
+    for (class, _) in failover.classes().iter() {
+        let books = failover.class_books(class);
+        let Books { metered, covered, delivered, waiting, .. } = books;
+        assert_eq!(metered, covered + delivered + books.abandoned() + books.dropped() + waiting, "{books:?}");
+    }
 }
 
 #[test]
 fn a_session_begins_with_its_session_record_and_templates() {
-    let (mut failover, now) = (failover(Class::Reliable), start());
+    let (mut failover, now) = (failover(Kind::Reliable), start());
     meter(&mut failover, 3);
     failover.finish();
-    failover.handle_connected(true);
+    connect(&mut failover, true);
     let (messages, seen) = collect(&mut failover, now);
     assert_eq!(seen, ["templates", "session 0<0", "templates", "0", "1", "2"]);
     assert!(messages.iter().all(|message| message.stream == 1 && message.reliability == Reliability::Full));
@@ -127,15 +148,15 @@ fn a_session_begins_with_its_session_record_and_templates() {
 
 #[test]
 fn what_no_cookie_covered_is_sent_again_to_the_next_collector_before_new_records() {
-    let (mut failover, now) = (failover(Class::Reliable), start());
+    let (mut failover, now) = (failover(Kind::Reliable), start());
     meter(&mut failover, 4);
     failover.finish();
-    failover.handle_connected(true);
+    connect(&mut failover, true);
     collect(&mut failover, now);
     assert_eq!(failover.handle_cookie(now, &cookie(0..2)), Ok(State::Ok));
     failover.handle_lost(now);
     meter(&mut failover, 1);
-    failover.handle_connected(true);
+    connect(&mut failover, true);
     let later = now + Duration::from_millis(300);
     let (_, seen) = collect(&mut failover, later);
     assert_eq!(seen, ["echo 0..2", "templates", "session 2<4", "templates", "2", "3", "0"]);
@@ -149,10 +170,10 @@ fn what_no_cookie_covered_is_sent_again_to_the_next_collector_before_new_records
 
 #[test]
 fn a_cookie_that_the_pool_has_not_signed_covers_nothing() {
-    let (mut failover, now) = (failover(Class::Reliable), start());
+    let (mut failover, now) = (failover(Kind::Reliable), start());
     meter(&mut failover, 1);
     failover.finish();
-    failover.handle_connected(true);
+    connect(&mut failover, true);
     collect(&mut failover, now);
     let mut forged = cookie(0..1);
     *forged.last_mut().unwrap() ^= 1;
@@ -162,19 +183,19 @@ fn a_cookie_that_the_pool_has_not_signed_covers_nothing() {
 
 #[test]
 fn a_cookie_for_records_not_sent_in_this_session_covers_nothing() {
-    let (mut failover, now) = (failover(Class::Reliable), start());
+    let (mut failover, now) = (failover(Kind::Reliable), start());
     meter(&mut failover, 2);
-    failover.handle_connected(true);
+    connect(&mut failover, true);
     failover.handle_cookie(now, &cookie(0..2)).unwrap();
     assert_eq!(failover.books().covered, 0);
 }
 
 #[test]
 fn a_collector_without_cookies_for_three_seconds_is_frozen() {
-    let (mut failover, now) = (failover(Class::Reliable), start());
+    let (mut failover, now) = (failover(Kind::Reliable), start());
     meter(&mut failover, 1);
     failover.finish();
-    failover.handle_connected(true);
+    connect(&mut failover, true);
     collect(&mut failover, now);
     let mut sign = None;
     while sign.is_none() {
@@ -187,12 +208,12 @@ fn a_collector_without_cookies_for_three_seconds_is_frozen() {
 
 #[test]
 fn the_window_bounds_what_is_sent_and_not_on_disk() {
-    let (mut failover, now) = (failover(Class::Reliable), start());
+    let (mut failover, now) = (failover(Kind::Reliable), start());
     // The window is 1 MiB at first and memory is 1 MiB, so records are pushed as they are covered.
-    failover.handle_connected(true);
+    connect(&mut failover, true);
     let mut sent = 0;
     for _ in 0..3 {
-        while failover.has_room() {
+        while failover.has_room(false) {
             meter(&mut failover, 1);
         }
         let (messages, _) = (std::iter::from_fn(|| failover.poll_transmit(now, EXPORT_TIME)).count(), ());
@@ -207,9 +228,9 @@ fn the_window_bounds_what_is_sent_and_not_on_disk() {
 
 #[test]
 fn a_record_waits_a_moment_for_its_message_to_fill() {
-    let (mut failover, now) = (failover(Class::Reliable), start());
+    let (mut failover, now) = (failover(Kind::Reliable), start());
     meter(&mut failover, 1);
-    failover.handle_connected(true);
+    connect(&mut failover, true);
     let (_, seen) = collect(&mut failover, now);
     assert!(!seen.contains(&"0".to_owned()));
     let due = failover.poll_timeout().unwrap();
@@ -221,78 +242,130 @@ fn a_record_waits_a_moment_for_its_message_to_fill() {
     assert_eq!(messages.len(), 1);
 }
 
+/// The transport acknowledges the messages of templates.
+fn acknowledge_templates(failover: &mut Failover, now: Instant, messages: &[Transmit]) {
+    let templates = messages.iter().filter(|message| message.octets[16..18] == [0, 2]);
+    for token in templates.filter_map(|message| message.token) {
+        failover.handle_sent(now, token, Outcome::Delivered);
+    }
+}
+
 #[test]
-fn only_messages_of_nothing_but_data_may_get_lost() {
-    let (mut failover, now) = (failover(Class::Limited { max_retransmissions: 1 }), start());
-    meter(&mut failover, 2);
+fn only_messages_of_nothing_but_data_may_get_lost_and_only_after_their_templates_have_arrived() {
+    let (mut failover, now) = (failover(Kind::Limited { max_retransmissions: 1 }), start());
+    meter(&mut failover, 1);
     failover.finish();
-    failover.handle_connected(true);
-    let (messages, seen) = collect(&mut failover, now);
-    assert_eq!(seen, ["templates", "0", "1"]);
-    let reliabilities: Vec<Reliability> = messages.iter().map(|message| message.reliability).collect();
-    assert_eq!(reliabilities, [Reliability::Full, Reliability::MaxRetransmits(1)]);
-    assert!(messages.iter().all(|message| message.stream == 2));
+    connect(&mut failover, true);
+    let (first, seen) = collect(&mut failover, now);
+    assert_eq!(seen, ["templates", "0"]);
+    let in_order = |message: &Transmit| message.reliability == Reliability::Full && !message.unordered;
+    assert!(first.iter().all(in_order), "data waits for its templates and does not overtake them");
+    acknowledge_templates(&mut failover, now, &first);
+    meter(&mut failover, 1);
+    let message = failover.poll_transmit(now, EXPORT_TIME).unwrap();
+    assert_eq!((message.reliability, message.unordered), (Reliability::MaxRetransmits(1), true));
+    assert!(first.iter().all(|message| message.stream == 2));
     assert_balanced(&failover);
+}
+
+#[test]
+fn templates_that_are_not_acknowledged_keep_data_reliable_for_a_second_only() {
+    let (mut failover, now) = (failover(Kind::Unreliable), start());
+    meter(&mut failover, 1);
+    failover.finish();
+    connect(&mut failover, true);
+    collect(&mut failover, now);
+    meter(&mut failover, 1);
+    let message = failover.poll_transmit(now + Duration::from_secs(1), EXPORT_TIME).unwrap();
+    assert_eq!((message.reliability, message.unordered), (Reliability::MaxRetransmits(0), false));
 }
 
 #[test]
 fn what_an_association_takes_with_it_is_counted() {
-    let (mut failover, now) = (failover(Class::Unreliable), start());
+    let (mut failover, now) = (failover(Kind::Unreliable), start());
     meter(&mut failover, 40);
-    failover.handle_connected(true);
+    connect(&mut failover, true);
     let (messages, _) = collect(&mut failover, now);
     let tokens: Vec<_> = messages.iter().filter_map(|message| message.token).collect();
-    failover.handle_sent(now, tokens[0], Outcome::Delivered);
+    failover.handle_sent(now, tokens[1], Outcome::Delivered);
     failover.handle_lost(now);
     let books = failover.books();
-    assert!(books.abandoned > 0 && books.delivered > 0, "{books:?}");
-    assert_eq!(books.waiting, 0);
+    assert!(books.abandoned[Abandonment::Association as usize] > 0 && books.delivered > 0, "{books:?}");
+    assert!(
+        books.dropped[DropReason::Association as usize] > 0,
+        "those of the message that was not full: {books:?}"
+    );
+    assert_eq!((books.waiting, books.exported), (0, books.delivered + books.abandoned()));
     assert_balanced(&failover);
+}
+
+#[test]
+fn the_reason_of_a_loss_is_that_of_its_class() {
+    for (kind, reason) in [
+        (Kind::Limited { max_retransmissions: 2 }, Abandonment::Retransmissions),
+        (Kind::Unreliable, Abandonment::Retransmissions),
+        (Kind::Timed { lifetime: Duration::from_millis(500) }, Abandonment::Lifetime),
+        (Kind::Priority { priority: 7 }, Abandonment::Priority),
+    ] {
+        let (mut failover, now) = (failover(kind), start());
+        meter(&mut failover, 1);
+        failover.finish();
+        connect(&mut failover, true);
+        let (messages, _) = collect(&mut failover, now);
+        acknowledge_templates(&mut failover, now, &messages);
+        meter(&mut failover, 1);
+        let messages = collect_more(&mut failover, now);
+        failover.handle_sent(now, messages[0].token.unwrap(), Outcome::Abandoned);
+        assert_eq!(failover.books().abandoned[reason as usize], 1, "{kind}");
+        assert_balanced(&failover);
+    }
 }
 
 #[test]
 fn records_on_their_way_are_waiting_until_the_transport_has_told_their_fate() {
-    let (mut failover, now) = (failover(Class::Timed { lifetime: Duration::from_millis(500) }), start());
+    let (mut failover, now) = (failover(Kind::Timed { lifetime: Duration::from_millis(500) }), start());
     meter(&mut failover, 3);
     failover.finish();
-    failover.handle_connected(true);
+    connect(&mut failover, true);
     let (messages, _) = collect(&mut failover, now);
     assert_eq!((failover.books().waiting, failover.is_done()), (3, false));
-    let token = messages.iter().find_map(|message| message.token).unwrap();
+    acknowledge_templates(&mut failover, now, &messages);
+    assert!(!failover.is_done());
+    let token = messages.last().unwrap().token.unwrap();
     failover.handle_sent(now, token, Outcome::Abandoned);
-    assert_eq!((failover.books().abandoned, failover.is_done()), (3, true));
+    assert_eq!((failover.books().abandoned(), failover.is_done()), (3, true));
     assert_balanced(&failover);
 }
 
 #[test]
-fn a_record_being_packed_for_a_lost_association_is_abandoned_and_the_rest_waits() {
-    let (mut failover, now) = (failover(Class::Unreliable), start());
+fn a_record_being_packed_for_a_lost_association_is_dropped_and_the_rest_waits() {
+    let (mut failover, now) = (failover(Kind::Unreliable), start());
     meter(&mut failover, 2);
     failover.finish();
-    failover.handle_connected(true);
+    connect(&mut failover, true);
     // The templates; the transport has no room for what is behind them.
     assert_eq!(failover.poll_transmit(now, EXPORT_TIME).unwrap().reliability, Reliability::Full);
     failover.handle_lost(now);
-    let Books { abandoned, waiting, .. } = failover.books();
-    assert_eq!((abandoned, waiting), (1, 1));
+    let books = failover.books();
+    assert_eq!((books.dropped[DropReason::Association as usize], books.waiting), (1, 1));
     assert_balanced(&failover);
 }
 
 #[test]
 fn the_last_cookie_is_echoed_first_and_only_to_collectors_that_send_cookies() {
-    let (mut failover, now) = (failover(Class::Reliable), start());
+    let (mut failover, now) = (failover(Kind::Reliable), start());
     meter(&mut failover, 3);
     failover.finish();
-    failover.handle_connected(true);
+    connect(&mut failover, true);
     let (_, seen) = collect(&mut failover, now);
     assert_eq!(seen[0], "templates", "there is none yet");
     failover.handle_cookie(now, &cookie(0..1)).unwrap();
     failover.handle_cookie(now, &cookie(0..2)).unwrap();
     failover.handle_lost(now);
-    failover.handle_connected(false);
+    connect(&mut failover, false);
     assert_eq!(collect(&mut failover, now).1[0], "templates");
     failover.handle_lost(now);
-    failover.handle_connected(true);
+    connect(&mut failover, true);
     let echo = failover.poll_transmit(now, EXPORT_TIME).unwrap();
     assert_eq!((echo.stream, echo.ppid, echo.reliability), (0, Ppid::ASAP, Reliability::Full));
     assert_eq!(collect(&mut failover, now).1[0], "templates", "once");
@@ -300,20 +373,20 @@ fn the_last_cookie_is_echoed_first_and_only_to_collectors_that_send_cookies() {
 
 #[test]
 fn a_record_that_finds_no_room_is_counted() {
-    let mut failover = failover(Class::Reliable);
+    let mut failover = failover(Kind::Reliable);
     let mut record = Vec::new();
     let template = FlowEncoder::new().encode(&flow(1), &mut record);
-    while failover.push(template, &record).is_ok() {}
-    assert_eq!(failover.books().dropped, 1);
+    while failover.push(ClassIndex::default(), template, &record).is_ok() {}
+    assert_eq!(failover.books().dropped(), 1);
     assert_balanced(&failover);
 }
 
 #[test]
 fn a_collector_without_cookies_is_done_when_its_transport_has_everything() {
-    let (mut failover, now) = (failover(Class::Reliable), start());
+    let (mut failover, now) = (failover(Kind::Reliable), start());
     meter(&mut failover, 20);
     failover.finish();
-    failover.handle_connected(false);
+    connect(&mut failover, false);
     let (messages, _) = collect(&mut failover, now);
     for token in messages.iter().filter_map(|message| message.token) {
         assert!(!failover.is_done());
@@ -327,15 +400,100 @@ fn a_collector_without_cookies_is_done_when_its_transport_has_everything() {
 
 #[test]
 fn a_collector_without_cookies_leaves_its_last_records_to_its_successor() {
-    let (mut failover, now) = (failover(Class::Reliable), start());
+    let (mut failover, now) = (failover(Kind::Reliable), start());
     meter(&mut failover, 20);
-    failover.handle_connected(false);
+    connect(&mut failover, false);
     let later = now + Duration::from_millis(50);
     collect(&mut failover, now);
     failover.handle_lost(later);
     failover.finish();
-    failover.handle_connected(true);
+    connect(&mut failover, true);
     let (_, seen) = collect(&mut failover, later);
     assert_eq!(seen[..3], ["templates", "session 0<20", "templates"]);
     assert_eq!(seen.len(), 23);
+}
+
+const RELIABLE: ClassIndex = ClassIndex(0);
+const DNS: ClassIndex = ClassIndex(1);
+const REST: ClassIndex = ClassIndex(2);
+
+fn three_classes() -> Failover {
+    let class = |name: &str, kind| crate::export::Class { name: name.to_owned(), kind };
+    let classes = vec![
+        class("reliable", Kind::Reliable),
+        class("dns", Kind::Limited { max_retransmissions: 1 }),
+        class("rest", Kind::Timed { lifetime: Duration::from_millis(500) }),
+    ];
+    with_classes(Classes::new(classes).unwrap())
+}
+
+#[test]
+fn every_class_goes_on_its_own_stream_with_its_own_templates_the_highest_first() {
+    let (mut failover, now) = (three_classes(), start());
+    meter_class(&mut failover, REST, 20..22);
+    meter_class(&mut failover, DNS, 10..11);
+    meter_class(&mut failover, RELIABLE, 0..3);
+    failover.finish();
+    connect(&mut failover, true);
+    let (messages, seen) = collect(&mut failover, now);
+    let streams: Vec<u16> = messages.iter().map(|message| message.stream).collect();
+    assert_eq!(streams, [1, 1, 1, 1, 2, 2, 3, 3]);
+    assert_eq!(
+        seen,
+        ["templates", "session 0<0", "templates", "0", "1", "2", "templates", "10", "templates", "20", "21"]
+    );
+    for (class, metered) in [(RELIABLE, 3), (DNS, 1), (REST, 2)] {
+        let books = failover.class_books(class);
+        assert_eq!((books.metered, books.exported, books.waiting), (metered, metered, metered));
+    }
+    assert_balanced(&failover);
+}
+
+#[test]
+fn where_room_is_short_the_lowest_class_loses_its_oldest_records_first() {
+    let mut failover = three_classes();
+    let mut record = Vec::new();
+    let template = FlowEncoder::new().encode(&flow(1), &mut record);
+    let fits = u64::try_from((1 << 20) / (record.len() + 4)).unwrap();
+    let dropped =
+        |failover: &Failover| [RELIABLE, DNS, REST].map(|class| failover.class_books(class).dropped());
+    for _ in 0..fits {
+        failover.push(REST, template, &record).unwrap();
+    }
+    assert_eq!(dropped(&failover), [0, 0, 0]);
+    failover.push(REST, template, &record).unwrap();
+    failover.push(DNS, template, &record).unwrap();
+    failover.push(RELIABLE, template, &record).unwrap();
+    assert_eq!((dropped(&failover)[0], dropped(&failover)[1]), (0, 0));
+    assert!((3..=4).contains(&dropped(&failover)[2]));
+    for _ in 0..2 * fits {
+        failover.push(DNS, template, &record).unwrap();
+    }
+    assert_eq!(failover.class_books(REST).waiting, 0, "the lowest class is gone");
+    failover.push(REST, template, &record).unwrap();
+    assert_eq!(failover.class_books(REST).waiting, 0, "and does not push out a higher one");
+    assert_eq!(failover.class_books(RELIABLE).dropped(), 0);
+    assert_balanced(&failover);
+    while failover.push(RELIABLE, template, &record).is_ok() {}
+    assert_eq!((failover.class_books(DNS).waiting, failover.class_books(RELIABLE).dropped()), (0, 1));
+    assert!(!failover.has_room(true), "now the source waits");
+    assert_balanced(&failover);
+}
+
+#[test]
+fn a_failover_replays_class_reliable_and_counts_what_the_others_had_on_their_way() {
+    let (mut failover, now) = (three_classes(), start());
+    meter_class(&mut failover, RELIABLE, 0..3);
+    meter_class(&mut failover, DNS, 10..12);
+    failover.finish();
+    connect(&mut failover, true);
+    collect(&mut failover, now);
+    failover.handle_lost(now);
+    meter_class(&mut failover, DNS, 12..13);
+    connect(&mut failover, true);
+    let (_, seen) = collect(&mut failover, now);
+    assert_eq!(seen, ["templates", "session 0<3", "templates", "0", "1", "2", "templates", "12"]);
+    let dns = failover.class_books(DNS);
+    assert_eq!((dns.abandoned[Abandonment::Association as usize], dns.waiting), (2, 1));
+    assert_balanced(&failover);
 }

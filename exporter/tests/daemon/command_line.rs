@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Output};
 
 use exporter::config::{Config, Start};
-use exporter::export::Class;
+use exporter::export::{Classes, Kind};
 use service::Daemon as _;
 
 use crate::world::World;
@@ -51,13 +51,6 @@ fn errors_in_the_configuration_are_shown_where_they_are() {
 }
 
 #[test]
-fn two_classes_are_refused_at_their_place() {
-    let shown = refusal(&format!("{MINIMAL}[class.reliable]\n[class.timed]\n"));
-    assert!(shown.contains("all records go with one class, and there are reliable, timed"), "{shown}");
-    assert!(shown.contains("/exporter.toml:5:") && shown.contains('^'), "{shown}");
-}
-
-#[test]
 fn values_that_cannot_work_are_refused_by_their_key() {
     for (text, told) in [
         ("[export]\nmax-message = \"100B\"", "must be from 512B to 65535B"),
@@ -86,8 +79,8 @@ fn the_sample_is_the_defaults() {
         |text| service::config::parse::<Config>("exporter.toml", text, exporter::Daemon::validate).unwrap();
     let mut sample = parse(exporter::Daemon::SAMPLE);
     assert_eq!(sample.state.directory.take().unwrap().to_str(), Some("/var/lib/flowpool"));
-    assert!(sample.class.reliable.take().is_some());
-    assert_eq!(sample.class.class(), Ok(Class::Reliable));
+    assert_eq!(sample.classes().unwrap().0, Classes::single(Kind::Reliable));
+    assert_eq!(sample.class.clear(), 1);
     assert_eq!(format!("{sample:#?}"), format!("{:#?}", parse(MINIMAL)));
     assert_eq!(sample.source.start, Start::File);
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
+use super::Invalid;
 use super::suggest::nearest;
 
 /// A configuration file that was refused. `Display` is the whole report, several lines without a last line break.
@@ -71,13 +72,14 @@ impl ConfigError {
         report
     }
 
-    pub(super) fn at_key(file: &str, text: &str, key: &str, message: &str) -> Self {
+    pub(super) fn invalid(file: &str, text: &str, invalid: Invalid) -> Self {
+        let Invalid { key, message, label, notes } = invalid;
         Self {
             file: file.to_owned(),
             message: format!("`{key}`: {message}"),
-            place: span_of(text, key).map(|span| Box::new(Place::new(text, &span))),
-            label: String::new(),
-            notes: Vec::new(),
+            place: span_of(text, &key).map(|span| Box::new(Place::new(text, &span))),
+            label,
+            notes,
         }
     }
 }

@@ -17,7 +17,9 @@ use super::paths::Paths;
 use super::reader::{Read, Reader};
 use super::socket::Socket;
 use super::sys::{self, SendInfo};
-use super::{Admission, SCTP_PR_SCTP_NONE, SCTP_PR_SCTP_RTX, SCTP_PR_SCTP_TTL, Shared, options};
+use super::{
+    Admission, SCTP_PR_SCTP_NONE, SCTP_PR_SCTP_PRIO, SCTP_PR_SCTP_RTX, SCTP_PR_SCTP_TTL, Shared, options,
+};
 use crate::link::{Figures, Link, Request, Wake};
 use crate::{Association, Event, LossReason, MAX_MESSAGE, MsgOut, Outcome, PeerAddress, Reliability};
 
@@ -472,6 +474,7 @@ fn send_info(message: &MsgOut, left: Option<Duration>, ledger: &Ledger, last: bo
     let (policy, value) = match (message.reliability, left) {
         (Reliability::Full, _) | (Reliability::Lifetime(_), None) => (SCTP_PR_SCTP_NONE, 0),
         (Reliability::MaxRetransmits(count), _) => (SCTP_PR_SCTP_RTX, count.into()),
+        (Reliability::Priority(priority), _) => (SCTP_PR_SCTP_PRIO, priority),
         (Reliability::Lifetime(_), Some(left)) => {
             (SCTP_PR_SCTP_TTL, u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1))
         }

@@ -36,6 +36,7 @@ use socket::Socket;
 const SCTP_PR_SCTP_NONE: u16 = 0;
 const SCTP_PR_SCTP_TTL: u16 = 0x10;
 const SCTP_PR_SCTP_RTX: u16 = 0x20;
+const SCTP_PR_SCTP_PRIO: u16 = 0x30;
 
 /// What the handles and the tasks share.
 struct Shared {

@@ -162,11 +162,14 @@ impl Path {
         let mut queue = std::mem::take(&mut self.halves[side].queue);
         self.halves[side].request = self.halves[side].link.take(&mut queue);
         for message in queue.drain(..) {
-            let limited = message.reliability != Reliability::Full;
+            let limited = match message.reliability {
+                Reliability::Full | Reliability::Priority(_) => false,
+                Reliability::MaxRetransmits(_) | Reliability::Lifetime(_) => true,
+            };
             let lost = limited && self.chance() < self.options.loss;
             let expires = match message.reliability {
                 Reliability::Lifetime(lifetime) => Some(now + lifetime),
-                Reliability::Full | Reliability::MaxRetransmits(_) => None,
+                Reliability::Full | Reliability::Priority(_) | Reliability::MaxRetransmits(_) => None,
             };
             let due = now + self.options.delay;
             self.halves[side].flights.push_back(Flight { due, expires, lost, message });

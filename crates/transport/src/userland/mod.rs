@@ -2,16 +2,13 @@
 //!
 //! One [`Endpoint`] is one UDP socket on one specific address, owned by one thread together with the
 //! protocol machines (they are not `Send`) and their timers. Many SCTP ports share it, incoming and
-//! outgoing. `driver` demultiplexes, `peer` drives one association, `cookie` keeps the handshake
-//! stateless, `packet` reads what the driver must know of a packet, `sys` holds the system calls.
+//! outgoing. [`machine`] decides everything, without socket or clock; `driver` is the thread around it,
+//! `sys` holds the system calls.
 
 mod config;
-mod cookie;
 mod counters;
-mod crc32c;
 mod driver;
-mod packet;
-mod peer;
+pub mod machine;
 mod sys;
 
 use std::fmt;
@@ -41,8 +38,6 @@ enum Command {
 #[derive(Default)]
 struct Inbox {
     commands: Vec<Command>,
-    /// Associations whose handle wants something.
-    dirty: Vec<u64>,
     stopped: bool,
 }
 
@@ -52,18 +47,18 @@ struct Shared {
     local: SocketAddr,
     inbox: Mutex<Inbox>,
     event: EventFd,
-    counters: Cells,
+    counters: Arc<Cells>,
     handles: AtomicUsize,
 }
 
 impl Shared {
-    fn post(&self, change: impl FnOnce(&mut Inbox)) {
+    fn post(&self, command: Command) {
         let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
         if inbox.stopped {
             return;
         }
-        let asleep = inbox.commands.is_empty() && inbox.dirty.is_empty();
-        change(&mut inbox);
+        let asleep = inbox.commands.is_empty();
+        inbox.commands.push(command);
         drop(inbox);
         if asleep {
             self.event.signal();
@@ -96,7 +91,7 @@ impl Endpoint {
             local,
             inbox: Mutex::default(),
             event,
-            counters: Cells::default(),
+            counters: Arc::default(),
             handles: AtomicUsize::new(1),
         });
         driver::start(socket, Arc::clone(&shared))?;
@@ -106,25 +101,25 @@ impl Endpoint {
     /// Accepts associations at an SCTP port into `incoming`. Fails if the port is taken.
     pub(crate) async fn listen(&self, port: u16, incoming: mpsc::Sender<Association>) -> io::Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.shared.post(|inbox| inbox.commands.push(Command::Listen { port, incoming, reply }));
+        self.shared.post(Command::Listen { port, incoming, reply });
         answer.await.map_err(|_| io::Error::new(io::ErrorKind::NotConnected, "the endpoint is closed"))?
     }
 
     /// Accepts no more associations at an SCTP port.
     pub(crate) fn unlisten(&self, port: u16) {
-        self.shared.post(|inbox| inbox.commands.push(Command::Unlisten(port)));
+        self.shared.post(Command::Unlisten(port));
     }
 
     /// Sets up an association; returns once it is up. Cancel safe: a connect that is dropped is aborted.
     pub(crate) async fn connect(&self, peer: PeerAddress) -> Result<Association, ConnectError> {
         let (reply, answer) = oneshot::channel();
-        self.shared.post(|inbox| inbox.commands.push(Command::Connect { peer, reply }));
+        self.shared.post(Command::Connect { peer, reply });
         answer.await.map_err(|_| ConnectError::EndpointClosed)?
     }
 
     /// Aborts every association and stops; the address is free again soon after.
     pub(crate) fn close(&self) {
-        self.shared.post(|inbox| inbox.commands.push(Command::Close));
+        self.shared.post(Command::Close);
     }
 
     /// The UDP address, with the port in use where 0 was asked for.

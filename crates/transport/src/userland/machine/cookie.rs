@@ -39,13 +39,15 @@ pub(crate) enum Rejected {
     Stale(Duration),
 }
 
-pub(crate) struct CookieKey([u8; 32]);
+pub(in crate::userland) struct CookieKey([u8; 32]);
 
 impl CookieKey {
-    pub(crate) fn random() -> Result<CookieKey, getrandom::Error> {
+    pub(crate) fn new(random: [u64; 4]) -> CookieKey {
         let mut key = [0; 32];
-        getrandom::fill(&mut key)?;
-        Ok(CookieKey(key))
+        for (octets, random) in key.as_chunks_mut().0.iter_mut().zip(random) {
+            *octets = random.to_ne_bytes();
+        }
+        CookieKey(key)
     }
 
     fn mac(&self, time: &[u8], peer: SocketAddr, ports: (u16, u16), cookie: &[u8]) -> Hmac<Sha256> {

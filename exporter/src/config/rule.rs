@@ -1,0 +1,114 @@
+//! `[[rule]]`: which class a record goes with.
+
+mod condition;
+
+use serde::Deserialize;
+use service::config::Invalid;
+
+use super::class::ClassTables;
+use crate::export::rules::Rule;
+use crate::export::{ClassIndex, Classes, Classifier, FlowTemplate};
+
+pub use condition::Conditions;
+
+/// `[[rule]]`: the first that matches a record tells its class.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RuleTable {
+    /// Values of information elements, all of which a record must have. Without any, every record matches.
+    #[serde(default, rename = "match")]
+    pub conditions: Conditions,
+    /// Templates of records that match; all without it.
+    #[serde(default)]
+    pub template: Option<Templates>,
+    /// Name of the class.
+    pub class: String,
+}
+
+/// One template or several.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Templates {
+    /// One.
+    One(TemplateName),
+    /// Several.
+    Many(Vec<TemplateName>),
+}
+
+/// The name of a template.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TemplateName {
+    /// IPv4 with ports.
+    Ipv4,
+    /// IPv4 and ICMP.
+    Ipv4Icmp,
+    /// IPv6 with ports.
+    Ipv6,
+    /// IPv6 and ICMPv6.
+    Ipv6Icmp,
+}
+
+impl TemplateName {
+    const fn template(self) -> FlowTemplate {
+        match self {
+            Self::Ipv4 => FlowTemplate::Ipv4,
+            Self::Ipv4Icmp => FlowTemplate::Ipv4Icmp,
+            Self::Ipv6 => FlowTemplate::Ipv6,
+            Self::Ipv6Icmp => FlowTemplate::Ipv6Icmp,
+        }
+    }
+}
+
+impl RuleTable {
+    fn templates(&self) -> Vec<FlowTemplate> {
+        match &self.template {
+            None => FlowTemplate::ALL.to_vec(),
+            Some(Templates::One(name)) => vec![name.template()],
+            Some(Templates::Many(names)) => names.iter().map(|name| name.template()).collect(),
+        }
+    }
+}
+
+/// Returns the classes and what sorts records into them.
+///
+/// Fails where a rule names a class that there is not, a rule or a class can be reached by no record, or a record by no
+/// class.
+pub(super) fn compile(tables: &ClassTables, rules: &[RuleTable]) -> Result<(Classes, Classifier), Invalid> {
+    let classes = tables.classes()?;
+    let mut compiled = Vec::new();
+    for (at, rule) in rules.iter().enumerate() {
+        let class = classes.find(&rule.class).ok_or_else(|| {
+            let names = classes.iter().map(|(_, class)| &*class.name);
+            Invalid::unknown(format!("rule.{at}.class"), "class", &rule.class, names)
+        })?;
+        compiled.push(Rule { templates: rule.templates(), conditions: rule.conditions.0.clone(), class });
+    }
+    let unnamed = classes.iter().filter(|(index, _)| compiled.iter().all(|rule| rule.class != *index));
+    let unnamed: Vec<ClassIndex> = unnamed.map(|(index, _)| index).collect();
+    let rest = unnamed.first().copied();
+    let classifier = Classifier::new(&compiled, rest.unwrap_or_default())
+        .map_err(|error| Invalid::new(format!("rule.{}", error.rule()), error.to_string()))?;
+    let name = |index: ClassIndex| &*classes.get(index).name;
+    match unnamed[..] {
+        [] if classifier.has_rest() => Err(Invalid::new(
+            "rule",
+            "records that match no rule have no class: add a last `[[rule]]` with only a `class`, or leave one class to \
+             them that no rule names",
+        )),
+        [only] if !classifier.has_rest() => Err(Invalid::new(
+            format!("class.{}", name(only)),
+            "no record comes here: the rules take them all",
+        )),
+        [] | [_] => Ok((classes, classifier)),
+        [first, second, ..] => Err(Invalid::new(
+            format!("class.{}", name(second)),
+            format!(
+                "no record comes here: add a `[[rule]]` with `class = \"{}\"` (what matches no rule can go with one class \
+                 only, and `{}` is not named by a rule either)",
+                name(second),
+                name(first)
+            ),
+        )),
+    }
+}

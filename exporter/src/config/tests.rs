@@ -1,0 +1,156 @@
+use service::config::parse;
+
+use super::*;
+use crate::export::Kind;
+
+const MINIMAL: &str = "[source]\npcap = \"a\"\n[pool]\nkey-file = \"k\"\n";
+
+fn config(text: &str) -> Result<Config, String> {
+    parse("exporter.toml", &format!("{MINIMAL}{text}"), validate).map_err(|error| error.to_string())
+}
+
+/// Asserts that the text is refused with all of `told`.
+#[track_caller]
+fn assert_refused(text: &str, told: &[&str]) {
+    let error = config(text).err().unwrap_or_else(|| panic!("accepted: {text}"));
+    assert!(told.iter().all(|part| error.contains(part)), "{error}\nexpected {told:?}");
+}
+
+fn kinds(text: &str) -> Vec<(String, Kind)> {
+    let (classes, _) = config(text).unwrap().classes().unwrap();
+    classes.iter().map(|(_, class)| (class.name.clone(), class.kind)).collect()
+}
+
+#[test]
+fn the_key_of_a_class_tells_its_kind_and_their_order_is_that_of_the_file() {
+    let text = "
+        [class.rest]
+        lifetime = \"250ms\"
+        [class.alarms]
+        priority = 2
+        [class.books]
+        reliability = \"reliable\"
+        [class.dns]
+        max-retransmissions = 3
+        [class.unreliable]
+        [[rule]]
+        match = { destinationTransportPort = 53 }
+        class = \"dns\"
+        [[rule]]
+        match = { destinationTransportPort = 54 }
+        class = \"books\"
+        [[rule]]
+        match = { destinationTransportPort = 55 }
+        class = \"alarms\"
+        [[rule]]
+        match = { destinationTransportPort = 56 }
+        class = \"unreliable\"
+    ";
+    let lifetime = std::time::Duration::from_millis(250);
+    let expected = [
+        ("books", Kind::Reliable),
+        ("rest", Kind::Timed { lifetime }),
+        ("alarms", Kind::Priority { priority: 2 }),
+        ("dns", Kind::Limited { max_retransmissions: 3 }),
+        ("unreliable", Kind::Unreliable),
+    ];
+    assert_eq!(kinds(text), expected.map(|(name, kind)| (name.to_owned(), kind)));
+}
+
+#[test]
+fn a_class_named_after_a_kind_needs_no_key_and_none_is_reliable() {
+    assert_eq!(kinds(""), [("reliable".to_owned(), Kind::Reliable)]);
+    assert_eq!(kinds("[class.limited]"), [("limited".to_owned(), Kind::Limited { max_retransmissions: 1 })]);
+    let half_a_second = std::time::Duration::from_millis(500);
+    assert_eq!(kinds("[class.timed]"), [("timed".to_owned(), Kind::Timed { lifetime: half_a_second })]);
+}
+
+#[test]
+fn a_class_that_contradicts_itself_is_refused() {
+    for (text, told) in [
+        ("[class.dns]", "`class.dns`: says nothing of its reliability"),
+        ("[class.reliable]\nlifetime = \"1s\"", "`lifetime` does not go with a class that is reliable"),
+        ("[class.a]\nlifetime = \"1s\"\npriority = 1", "`lifetime` and `priority` exclude each other"),
+        ("[class.\"a b\"]\npriority = 1", "a class is named by 1 to 32 letters"),
+        ("[class.a]\nreliability = \"reliable\"\n[class.reliable]", "`a` and `reliable` are both reliable"),
+    ] {
+        assert_refused(text, &[told, "exporter.toml:5:"]);
+    }
+    assert_refused("[class.a]\nlivetime = \"1s\"", &["exporter.toml:6:1", "did you mean `lifetime`?"]);
+}
+
+const TWO: &str = "[class.reliable]\n[class.dns]\nmax-retransmissions = 1\n";
+
+fn rule(text: &str) -> String {
+    format!("{TWO}[[rule]]\nclass = \"dns\"\n{text}\n")
+}
+
+#[test]
+fn values_are_numbers_ranges_addresses_prefixes_and_lists() {
+    for values in [
+        "destinationTransportPort = 53",
+        "destinationTransportPort = [53, { min = 8000, max = 8999 }]",
+        "octetDeltaCount = { min = 10000 }, protocolIdentifier = 6",
+        "sourceIPv4Address = \"192.0.2.1\"",
+        "sourceIPv4Address = [\"192.0.2.0/24\", \"198.51.100.0/24\"]",
+        "sourceIPv6Address = \"2001:db8::/32\"",
+    ] {
+        config(&rule(&format!("match = {{ {values} }}"))).unwrap();
+    }
+}
+
+#[test]
+fn a_misspelt_element_is_shown_where_it_is_with_the_nearest_one() {
+    let text = rule("match = { protocolIdentifier = 6, octetDeltaCont = 1 }");
+    assert_refused(&text, &["exporter.toml:10:35", "`octetDeltaCont`", "did you mean `octetDeltaCount`?"]);
+    // An element that is good in itself and that no flow record has.
+    assert_refused(&rule("match = { exporterIPv4Address = \"192.0.2.1\" }"), &["unknown key", "valid keys"]);
+}
+
+#[test]
+fn values_that_do_not_go_with_their_element_are_refused() {
+    for (values, told) in [
+        ("destinationTransportPort = 65536", "`destinationTransportPort` is at most 65535"),
+        ("destinationTransportPort = -1", "invalid value"),
+        (
+            "destinationTransportPort = \"192.0.2.1\"",
+            "expected values of `destinationTransportPort` such as 6,",
+        ),
+        ("destinationTransportPort = { min = 9, max = 8 }", "no number is from 9 to 8"),
+        ("destinationTransportPort = { from = 9 }", "unknown key `from`"),
+        ("destinationTransportPort = []", "an empty list matches no record"),
+        ("destinationTransportPort = [[1]]", "invalid type"),
+        ("sourceIPv4Address = 6", "is an address"),
+        ("sourceIPv4Address = \"192.0.2.0/33\"", "\"192.0.2.0/24\""),
+        ("sourceIPv4Address = \"2001:db8::\"", "\"192.0.2.0/24\""),
+        ("sourceIPv6Address = \"192.0.2.1\"", "\"2001:db8::/32\""),
+    ] {
+        assert_refused(&rule(&format!("match = {{ {values} }}")), &[told, "exporter.toml:10:"]);
+    }
+}
+
+#[test]
+fn a_class_nothing_reaches_or_nobody_defined_is_refused() {
+    assert_refused(&rule("").replace("class = \"dns\"", "class = \"dsn\""), &["did you mean `dns`?", ":9:"]);
+    // The rule takes everything, so nothing is left to the class that no rule names.
+    assert_refused(&rule(""), &["`class.reliable`: no record comes here", "exporter.toml:5:"]);
+    assert_refused(
+        TWO,
+        &["`class.dns`: no record comes here", "exporter.toml:6:", "`reliable` is not named"],
+    );
+    let both = rule("match = { protocolIdentifier = 6 }") + "[[rule]]\nclass = \"reliable\"\n";
+    config(&both).unwrap();
+    let late = both.clone() + "[[rule]]\nmatch = { protocolIdentifier = 17 }\nclass = \"dns\"\n";
+    assert_refused(&late, &["`rule.2`: matches no record: rule 2 takes them all before it"]);
+    let no_rest = both + "match = { protocolIdentifier = 17 }\n";
+    assert_refused(&no_rest, &["records that match no rule have no class"]);
+    let nothing = rule("match = { sourceIPv4Address = \"192.0.2.1\", sourceIPv6Address = \"::1\" }");
+    assert_refused(&nothing, &["`rule.0`: matches no record: no template has all these elements"]);
+}
+
+#[test]
+fn a_rule_may_be_for_templates() {
+    config(&rule("template = \"ipv6\"")).unwrap();
+    config(&rule("template = [\"ipv4-icmp\", \"ipv6-icmp\"]")).unwrap();
+    assert!(config(&rule("template = \"ipv5\"")).is_err());
+}
