@@ -1,8 +1,8 @@
 //! Tests against other programs. A test file `tests/interop_PEER.rs` of any package belongs to the peer of that
 //! name below; its tests are `#[ignore]`d, so that `cargo test` needs no peer, and run here where it is installed.
-//! The peer `kernel` is Linux's SCTP, in a virtual machine.
+//! The peer `kernel` is Linux's SCTP, in a virtual machine; test files `tests/kernel….rs` are for that machine too.
 
-mod kernel;
+pub(crate) mod kernel;
 mod tables;
 
 use std::env;
