@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::tables::{self, Table};
+use super::{entries, packages};
 use crate::steps::{Outcome, Unpassed, capture};
 use crate::vm;
 
@@ -69,10 +70,10 @@ pub(crate) fn buildable() -> Outcome {
     Err(Unpassed::Skipped("not installed (Debian packages): libsctp-dev".to_owned()))
 }
 
-/// The test programs of all packages that have the feature; packages lie one or two folders deep.
+/// The test programs of all packages that have the feature.
 fn runs(root: &Path) -> Vec<Run> {
     let mut runs = Vec::new();
-    for folder in entries(root).into_iter().chain(entries(&root.join("crates"))) {
+    for folder in packages(root) {
         let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
         let Some(package) = package_with_feature(&manifest) else { continue };
         let targets = entries(&folder.join("tests"));
@@ -93,14 +94,6 @@ fn package_with_feature(manifest: &str) -> Option<&str> {
     manifest.lines().find(|line| line.starts_with(FEATURE))?;
     let name = manifest.lines().find_map(|line| line.strip_prefix("name = "))?;
     Some(name.trim_matches('"'))
-}
-
-/// The files and folders of a folder, by name.
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let mut entries: Vec<_> =
-        fs::read_dir(folder).map(|entries| entries.flatten().map(|e| e.path()).collect()).unwrap_or_default();
-    entries.sort();
-    entries
 }
 
 /// Builds a test program with optimisation, which emulation needs, and returns where it is.
