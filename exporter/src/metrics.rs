@@ -171,7 +171,7 @@ impl Exported {
     }
 }
 
-fn describe() {
+pub(crate) fn describe() {
     describe_counter!("ipfix_exporter_records_metered_total", "Flow records given to the exporting process");
     describe_counter!(
         "ipfix_exporter_records_exported_total",
