@@ -116,6 +116,7 @@ async fn listen(
             None => {
                 let mut settings = EndpointConfig::new(address.ip());
                 settings.encapsulation = config.listen.encapsulation_port;
+                settings.stack = config.listen.stack;
                 settings.profile = profile.clone();
                 let endpoint = Endpoint::bind(settings)?;
                 endpoints.push((address.ip(), endpoint.clone()));

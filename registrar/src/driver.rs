@@ -72,6 +72,7 @@ async fn listen(config: &Config, accepted: &mpsc::Sender<Association>) -> Result
     for (address, ports) in config.listen.sctp() {
         let mut settings = EndpointConfig::new(address);
         settings.encapsulation = config.listen.encapsulation_port;
+        settings.stack = config.listen.stack;
         settings.max_associations = config.limits.connections;
         settings.max_per_address = config.limits.connections_per_address;
         (settings.queues, settings.window) = (QUEUES, WINDOW);

@@ -59,6 +59,7 @@ pub(super) fn bind(pool: &Pool) -> Result<Endpoint, Failure> {
     };
     let mut endpoint = EndpointConfig::new(address);
     endpoint.encapsulation = pool.encapsulation_port;
+    endpoint.stack = pool.stack;
     Endpoint::bind(endpoint).context("pool.address").or_exit(Exit::Io)
 }
 
