@@ -18,9 +18,10 @@ use transport::{Association, Endpoint, EndpointConfig, Listener, PeerAddress, tc
 
 use crate::config::{Config, Timers};
 use crate::metrics::SessionMetrics;
-use crate::output::{Outputs, Stopped, Writers};
+use crate::output::{Outputs, Writers};
 use crate::registration::Registrations;
 use crate::session::{self, Shared, Signer};
+use crate::udp::Receivers;
 
 /// How often the outputs' condition is looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -38,6 +39,7 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     let shared = Shared { outputs, metrics, signer, shutdown: sessions_end.clone() };
     let (accepted, mut associations) = mpsc::channel(64);
     let (endpoint, mut accepting) = listen(&config, &accepted).await.or_exit(Exit::Io)?;
+    let mut receivers = Receivers::start(&config, &shared).or_exit(Exit::Io)?;
     listening.met();
     let records = Arc::clone(&shared.metrics.records);
     let mut registrations =
@@ -52,13 +54,15 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
             }
             Some(_) = sessions.join_next() => {}
             _ = look.tick() => tell_writable(&writable, &writers),
-            stopped = writers.failure() => break Some(stopped),
+            stopped = writers.failure() => break Some(anyhow::Error::new(stopped)),
+            ended = receivers.failure() => break Some(anyhow::Error::new(ended)),
             () = registrations.measure() => {}
             () = context.shutdown.requested() => break None,
         }
     };
     registrations.deregister().await;
     accepting.shutdown().await;
+    receivers.shutdown().await;
     sessions_end.request();
     while sessions.join_next().await.is_some() {}
     drop(shared);
@@ -66,7 +70,7 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     finish(failure, writers).await
 }
 
-async fn finish(failure: Option<Stopped>, writers: Writers) -> Result<(), Failure> {
+async fn finish(failure: Option<anyhow::Error>, writers: Writers) -> Result<(), Failure> {
     if let Some(stopped) = failure {
         return Err(stopped).or_exit(Exit::Io);
     }

@@ -200,7 +200,7 @@ impl PathMetrics {
     }
 }
 
-fn describe() {
+pub(crate) fn describe() {
     describe_counter!("ipfix_exporter_records_metered_total", "Flow records given to the exporting process");
     describe_counter!(
         "ipfix_exporter_records_exported_total",

@@ -88,6 +88,15 @@ impl Collector {
         collector
     }
 
+    /// As `start`, at UDP too, and waits until it is ready. `more` joins no pool.
+    pub(crate) fn start_udp(directory: &Directory, more: &str) -> Self {
+        let address = address();
+        let udp = format!("ipfix-udp = [\"{address}:4739\"]\n");
+        let collector = Self::start_with(directory, address, &udp, more);
+        collector.wait_until_ready();
+        collector
+    }
+
     fn spawn(directory: &Directory, addresses: &[Ipv4Addr], listen: &str, more: &str) -> Self {
         let config = directory.path("collector.toml");
         let state = directory.0.display();
@@ -156,6 +165,13 @@ impl Collector {
         let text = self.http("/metrics");
         let value = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok());
         value.unwrap_or_else(|| panic!("no {sample} in\n{text}"))
+    }
+
+    /// Asks again and again until a metric has a value.
+    pub(crate) fn wait_for_metric(&self, sample: &str, value: f64) {
+        // Each question takes a round trip; there is nothing else to wait for.
+        let reached = (0..20_000).any(|_| self.metric(sample) == value);
+        assert!(reached, "{sample} is {} and not {value}", self.metric(sample));
     }
 
     /// SIGKILL: no chance to write anything more.

@@ -68,6 +68,9 @@ pub enum ConnectError {
     /// The peer answered nonsense.
     #[error("{0}: protocol error: {1}")]
     Protocol(PeerAddress, String),
+    /// The TLS handshake failed: this side refuses the peer, or the peer this side.
+    #[error("{0}: TLS: {1}")]
+    Tls(PeerAddress, #[source] crate::tls::Refused),
     /// The socket failed.
     #[error("{0}: {1}")]
     Io(PeerAddress, #[source] io::Error),

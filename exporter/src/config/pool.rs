@@ -87,7 +87,7 @@ mod tests {
         let text = format!("[source]\npcap = \"a\"\n[pool]\nkey-file = \"k\"\n{line}\n");
         let config = service::config::parse::<Config>("exporter.toml", &text, validate);
         let config = config.map_err(|error| error.to_string())?;
-        Ok(config.pool.addresses.iter().map(ToString::to_string).collect())
+        Ok(config.pool.unwrap().addresses.iter().map(ToString::to_string).collect())
     }
 
     #[test]

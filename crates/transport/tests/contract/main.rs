@@ -1,4 +1,4 @@
-//! What every back end promises: one suite, run on userland SCTP, kernel SCTP, TCP and the simulation.
+//! What every back end promises: one suite, run on userland SCTP, kernel SCTP, TCP, TLS and the simulation.
 
 mod suite;
 mod support;
@@ -47,4 +47,5 @@ contract!(kernel, tokio::test, support::kernel);
 #[cfg(feature = "kernel-sctp")]
 contract!(kernel_v6, tokio::test, support::kernel_v6);
 contract!(tcp, tokio::test, support::tcp);
+contract!(tls, tokio::test, support::tls);
 contract!(sim, tokio::test(start_paused = true), support::sim);

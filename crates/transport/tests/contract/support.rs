@@ -4,7 +4,8 @@ use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
-use transport::{Association, Endpoint, EndpointConfig, PeerAddress, Stack, sim, tcp};
+use test_pki::{Authority, Issued, Validity};
+use transport::{Association, Endpoint, EndpointConfig, PeerAddress, Stack, sim, tcp, tls};
 
 /// Two ends, and whether the back end has streams.
 pub(crate) struct Pair {
@@ -81,6 +82,19 @@ pub(crate) async fn tcp() -> (Pair, Guard) {
     let mut listener = tcp::listen(address, tcp::Options::default()).await.unwrap();
     let PeerAddress::Tcp(address) = listener.local() else { panic!("not TCP") };
     let a = tcp::connect(address, tcp::Options::default()).await.unwrap();
+    let b = listener.accept().await.unwrap();
+    (Pair { a, b, streams: false }, Box::new(listener))
+}
+
+/// TLS on loopback.
+pub(crate) async fn tls() -> (Pair, Guard) {
+    let authority = Authority::new();
+    let Issued { certificate, key, ca } = authority.issue("both", &["127.0.0.1"], Validity::Current);
+    let identity = tls::Identity::read(tls::Files { certificate, key, ca }).unwrap();
+    let (address, names) = (SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), tls::Names::default());
+    let mut listener = tls::listen(address, tcp::Options::default(), &identity, &names).await.unwrap();
+    let PeerAddress::Tls(address) = listener.local() else { panic!("not TLS") };
+    let a = tls::connect(address, tcp::Options::default(), &identity, &names).await.unwrap();
     let b = listener.accept().await.unwrap();
     (Pair { a, b, streams: false }, Box::new(listener))
 }
