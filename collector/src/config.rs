@@ -60,6 +60,8 @@ pub struct Listen {
     pub ipfix_udp: Vec<SocketAddr>,
     /// UDP port that carries SCTP.
     pub encapsulation_port: u16,
+    /// Whose SCTP: the kernel's or our own.
+    pub stack: transport::Stack,
     /// Associations at a time; one more is aborted.
     pub max_associations: usize,
 }
@@ -71,6 +73,7 @@ impl Default for Listen {
             ipfix_tcp: Vec::new(),
             ipfix_udp: Vec::new(),
             encapsulation_port: transport::SCTP_ENCAPSULATION_PORT,
+            stack: transport::Stack::Auto,
             max_associations: 4096,
         }
     }

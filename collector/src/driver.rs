@@ -111,6 +111,7 @@ async fn listen(
         let mut settings = EndpointConfig::new(first.ip());
         settings.more_addresses = others.iter().map(SocketAddr::ip).collect();
         settings.encapsulation = config.listen.encapsulation_port;
+        settings.stack = config.listen.stack;
         settings.profile = profile.clone();
         let endpoint = Endpoint::bind(settings)?;
         let listener = endpoint.listen(first.port()).await?;

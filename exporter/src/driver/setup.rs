@@ -62,6 +62,7 @@ pub(super) fn bind(pool: &Pool) -> Result<Endpoint, Failure> {
     let mut endpoint = EndpointConfig::new(*first);
     endpoint.more_addresses = others.to_vec();
     endpoint.encapsulation = pool.encapsulation_port;
+    endpoint.stack = pool.stack;
     Endpoint::bind(endpoint).context("pool.addresses").or_exit(Exit::Io)
 }
 
