@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn another_port_is_refused_at_its_place() {
-        let Invalid { key, message } = error(&["192.0.2.1:4739", "198.51.100.1:4740"]).unwrap();
+        let Invalid { key, message, .. } = error(&["192.0.2.1:4739", "198.51.100.1:4740"]).unwrap();
         assert_eq!(key, "listen.ipfix.1");
         assert!(message.contains("has port 4740, but 192.0.2.1:4739 has port 4739"), "{message}");
     }
