@@ -79,6 +79,7 @@ pub(super) fn start(socket: Socket, admission: Admission) -> io::Result<Associat
             }),
         }
     });
+    connection.publish_peers();
     let link = Arc::clone(&connection.link);
     tokio::spawn(async move {
         let _admission = admission;
@@ -237,6 +238,7 @@ impl Connection {
             }
             Notification::Restarted { streams } => self.restarted(streams, reader),
             Notification::PathUp(address) => {
+                self.publish_peers();
                 self.state().paths.up(&self.link, address);
             }
             Notification::PathDown(address) => {
@@ -444,6 +446,13 @@ impl Connection {
             state.ledger.sent(Entry { octets, token, lane });
         }
         Ok(false)
+    }
+
+    /// Tells the peer's addresses: those of the handshake, and what was added since (RFC 5061).
+    fn publish_peers(&self) {
+        let Ok(peers) = options::peer_addresses(&self.socket) else { return };
+        let state = self.state();
+        self.link.set_peers(peers.into_iter().map(|peer| state.paths.address(peer)));
     }
 
     /// Publishes figures and ends an association whose peer is silent. The kernel's own limit on
