@@ -36,6 +36,18 @@ impl PoolUser {
         true
     }
 
+    /// Does not offer an element for `pause`: it must not be connected to yet (RFC 7011 section 10.4.4). It has not
+    /// failed, and its next failure is quarantined as if this had not been.
+    ///
+    /// Returns `false` and does nothing when the element was not selected since.
+    pub fn put_off(&mut self, now: Instant, pe: PeId, pause: Duration) -> bool {
+        let selected = self.handed_out.remove(&pe);
+        if selected {
+            self.hold_back(now, pe, pause);
+        }
+        selected
+    }
+
     pub(super) fn send_reports(&mut self, home: Home) {
         for pe in std::mem::take(&mut self.to_report) {
             let message = EndpointUnreachable { pool: self.config.pool.clone(), pe, unknown: vec![] };
