@@ -79,12 +79,13 @@ impl Collector {
         collector
     }
 
-    /// As `start`, at UDP too, and waits until it is ready. `more` joins no pool.
+    /// As `start`, at UDP too.
     pub(crate) fn start_udp(directory: &Directory, more: &str) -> Self {
         let address = address();
         let udp = format!("ipfix-udp = [\"{address}:4739\"]\n");
-        let collector = Self::start_with(directory, address, &udp, more);
-        collector.wait_until_ready();
+        let mut collector = Self::spawn(directory, address, &udp, more);
+        // The last it does before it is ready.
+        (0..3).for_each(|_| drop(collector.wait_for("listening for IPFIX")));
         collector
     }
 
@@ -161,6 +162,10 @@ impl Collector {
         // Each question takes a round trip; there is nothing else to wait for.
         let reached = (0..20_000).any(|_| self.metric(sample) == value);
         assert!(reached, "{sample} is {} and not {value}", self.metric(sample));
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL: no chance to write anything more.
