@@ -2,7 +2,8 @@
 //!
 //! There is no connection: a session begins with the first message that has an IPFIX header and ends by silence. A
 //! template lives as long as it is repeated. Three malformed messages in a row put their source into the penalty box:
-//! what it sends is discarded unread for a minute. What was decoded is gathered from all sources of a socket.
+//! what it sends is discarded unread for a minute. Addresses can be forged, so this protects the collector and not its
+//! exporters: use it on networks that check them. What was decoded is gathered from all sources of a socket.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

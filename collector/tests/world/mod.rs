@@ -83,7 +83,7 @@ impl Collector {
     pub(crate) fn start_udp(directory: &Directory, more: &str) -> Self {
         let address = address();
         let udp = format!("ipfix-udp = [\"{address}:4739\"]\n");
-        let mut collector = Self::spawn(directory, address, &udp, more);
+        let mut collector = Self::spawn(directory, &[address], &udp, more);
         // The last it does before it is ready.
         (0..3).for_each(|_| drop(collector.wait_for("listening for IPFIX")));
         collector
