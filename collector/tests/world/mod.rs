@@ -174,6 +174,10 @@ impl Collector {
         assert!(reached, "{sample} is {} and not {value}", self.metric(sample));
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL: no chance to write anything more.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
