@@ -54,8 +54,9 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let failover = Failover::new(setup::failover_config(config, classes, keys), incarnation, random()?);
     let source = setup::open(&config.source, since_epoch())?;
     let meter = Meter::new(config.metering.metering(), random()?);
-    let endpoint = setup::bind(pool)?;
-    let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool)?, Some(endpoint.clone())));
+    let timers = config.profile.timers;
+    let endpoint = setup::bind(pool, timers)?;
+    let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers)?, Some(endpoint.clone())));
     let observer = Observer::start(source, meter, classifier, config.source.speed, Observed::new("pcap"))?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
@@ -172,7 +173,8 @@ impl Driver {
     async fn next(&mut self, shutdown: &Shutdown, pool: &mut watch::Receiver<PoolUserState>) -> Wake {
         let has_room = self.failover.has_room(self.gives_way) || !self.source_waits;
         let wants_records = self.source_ended.is_none() && has_room;
-        let due = [self.failover.poll_timeout(), self.deadline].into_iter().flatten().min();
+        let can_send = matches!(&self.link, Link::Up(collector) if collector.has_room());
+        let due = [self.failover.poll_timeout(can_send), self.deadline].into_iter().flatten().min();
         tokio::select! {
             () = shutdown.requested(), if !self.stopping => Wake::Shutdown,
             event = self.link.next() => Wake::Link(event),
@@ -296,7 +298,15 @@ impl Driver {
 
     /// Leaves the collector: what it does not have on disk goes to the next one.
     fn leave(&mut self, sign: Sign, detail: &str) {
-        let Some(collector) = self.take_collector() else { return };
+        let Some(mut collector) = self.take_collector() else { return };
+        if !sign.is_gone() {
+            // Losing them costs the collector some figures.
+            self.failover
+                .farewell(export_time())
+                .into_iter()
+                .try_for_each(|message| collector.send(message))
+                .ok();
+        }
         self.failover.handle_lost(Instant::now());
         let pe = collector.element.pe;
         warn!(%pe, %sign, detail, unacknowledged = self.failover.books().waiting, "collector lost, failing over");

@@ -65,6 +65,15 @@ pub enum ProfileName {
 }
 
 impl ProfileName {
+    /// Returns the timers of associations.
+    pub const fn transport(self) -> transport::Profile {
+        match self {
+            ProfileName::Fast => transport::Profile::fast(),
+            ProfileName::Rfc => transport::Profile::rfc(),
+            ProfileName::Rsplib => transport::Profile::rsplib(),
+        }
+    }
+
     /// Returns the timers.
     pub const fn profile(self) -> Profile {
         match self {
@@ -196,6 +205,14 @@ mod tests {
     fn an_empty_file_is_the_annotated_sample() {
         let (empty, sample) = (parse("").unwrap(), parse(crate::SAMPLE).unwrap());
         assert_eq!(format!("{empty:?}"), format!("{sample:?}"));
+    }
+
+    #[test]
+    fn the_timers_are_chosen_by_name() {
+        for name in ["fast", "rfc", "rsplib"] {
+            let timers = parse(&format!("[profile]\ntimers = \"{name}\"")).unwrap().profile.timers;
+            assert_eq!((timers.transport().name, timers.profile().name), (name, name));
+        }
     }
 
     #[test]

@@ -77,6 +77,7 @@ async fn listen(config: &Config, accepted: &mpsc::Sender<Association>) -> Result
         settings.max_associations = config.limits.connections;
         settings.max_per_address = config.limits.connections_per_address;
         (settings.queues, settings.window) = (QUEUES, WINDOW);
+        settings.profile = config.profile.timers.transport();
         let endpoint = Endpoint::bind(settings).map_err(cannot_listen)?;
         let listener = endpoint.listen(first.port()).await.map_err(cannot_listen)?;
         tokio::spawn(accept(listener, endpoint.peer_addresses(first.port()), accepted.clone()));

@@ -73,6 +73,17 @@ fn datagrams_of_every_size_arrive_whole() {
 }
 
 #[test]
+fn datagrams_over_ipv6_arrive_with_their_source() {
+    let options = ReceiverOptions { receive_buffer: 1 << 20, sockets: 2 };
+    // A host without IPv6 has no such address.
+    let Ok(mut receivers) = Receiver::bind("[::1]:0".parse().unwrap(), &options) else { return };
+    let source = UdpSocket::bind("[::1]:0").unwrap();
+    source.send_to(b"x", receivers[0].local()).unwrap();
+    let arrived: Vec<_> = receivers.iter_mut().flat_map(drain).collect();
+    assert_eq!(arrived, [(source.local_addr().unwrap(), b"x".to_vec())]);
+}
+
+#[test]
 fn sockets_share_a_port_and_a_source_stays_with_one_of_them() {
     let mut receivers = receivers(1 << 20, 4);
     let local = receivers[0].local();

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use delivery::cookie::{Entry, State};
-use delivery::{Cookie, KeyRing, RangeSet, Series, SessionRecord};
+use delivery::{ClassRecord, Cookie, KeyRing, RangeSet, Series, SessionRecord, StatisticsRecord};
 use exporter::capture::{LoopOptions, Looped, PacketSource as _};
 use exporter::metering::{FlowEndReason, Meter, MeteringConfig};
 use ipfix::{CollectingConfig, CollectingSession, Record, Visitor};
@@ -319,6 +319,10 @@ pub(crate) struct Seen {
     offset: Option<u64>,
     /// By arrival: number, if there is one, and octets.
     pub(crate) records: Vec<(Option<u64>, Vec<u8>)>,
+    /// Streams with their classes.
+    pub(crate) classes: Vec<(u16, String)>,
+    /// Statistics records.
+    pub(crate) told: Vec<StatisticsRecord>,
     pub(crate) packets: u64,
     pub(crate) forced_ends: u64,
     pub(crate) lost: u64,
@@ -337,7 +341,16 @@ impl Seen {
 impl Visitor for Seen {
     fn record(&mut self, record: &Record<'_>) {
         if record.template.is_options() {
-            let session = SessionRecord::decode(record.domain, record.octets).unwrap();
+            let fields = || record.fields().map(|field| (field.pen(), field.id(), field.octets()));
+            if let Ok(class) = ClassRecord::from_fields(record.domain, fields()) {
+                self.classes.push((record.stream, class.name));
+                return;
+            }
+            if let Ok(told) = StatisticsRecord::from_fields(record.domain, fields()) {
+                self.told.push(told);
+                return;
+            }
+            let session = SessionRecord::from_fields(record.domain, fields()).unwrap();
             self.series = Some(session.series);
             self.session_records.push((session.first_number, session.possible_duplicate_until));
             self.offset = Some(session.first_number.wrapping_sub(u64::from(record.sequence) + 1));

@@ -71,6 +71,7 @@ pub(super) fn start(socket: Socket, admission: Admission) -> io::Result<Associat
             }),
         }
     });
+    connection.publish_peers();
     let link = Arc::clone(&connection.link);
     tokio::spawn(async move {
         let _admission = admission;
@@ -210,6 +211,7 @@ impl Connection {
             }
             Notification::Restarted { streams } => self.restarted(streams, reader),
             Notification::PathUp(address) => {
+                self.publish_peers();
                 self.state().paths.up(&self.link, address);
             }
             Notification::PathDown(address) => {

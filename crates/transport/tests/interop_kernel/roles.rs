@@ -20,6 +20,9 @@ const PORT: u16 = 4739;
 /// A shutdown takes no longer: what is queued crosses even a lossy link in that time.
 const DEADLINE: Duration = Duration::from_secs(90);
 
+/// A transfer that takes long tells how it stands this often, for whoever must find out why.
+const STATUS: Duration = Duration::from_secs(10);
+
 /// Does what the environment says; nothing without it.
 pub(crate) fn run() {
     let Ok(role) = env::var(ROLE) else { return };
@@ -128,7 +131,12 @@ async fn source(endpoint: &Endpoint) {
     let mut tallies = [Tally::default(); STREAMS.len()];
     let start = Instant::now();
     let sending = tokio::spawn(send_all(association.sender()));
+    let mut told = start;
     while !sending.is_finished() {
+        if told.elapsed() > STATUS {
+            told = Instant::now();
+            tell(&format!("sending, {:?}", association.status()));
+        }
         // The sender ends between two events, at the latest with the last message's own.
         let event = tokio::time::timeout(Duration::from_millis(100), association.recv()).await;
         if let Ok(event) = event {
@@ -139,7 +147,16 @@ async fn source(endpoint: &Endpoint) {
     for message in sending.await.unwrap() {
         tallies[usize::from(message)].sent += 1;
     }
-    let shutdown = association.shutdown(DEADLINE).await;
+    let shutdown = {
+        let sender = association.sender();
+        let mut shutdown = std::pin::pin!(association.shutdown(DEADLINE));
+        loop {
+            match tokio::time::timeout(STATUS, shutdown.as_mut()).await {
+                Ok(ended) => break ended,
+                Err(_) => tell(&format!("shutting down, {:?}", sender.status())),
+            }
+        }
+    };
     tell(&format!("time {}", start.elapsed().as_millis()));
     loop {
         let event = association.recv().await;

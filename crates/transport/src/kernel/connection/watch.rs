@@ -34,6 +34,13 @@ impl Hints {
 }
 
 impl Connection {
+    /// Tells the peer's addresses: those of the handshake, and what was added since (RFC 5061).
+    pub(super) fn publish_peers(&self) {
+        let Ok(peers) = options::peer_addresses(&self.socket) else { return };
+        let state = self.state();
+        self.link.set_peers(peers.into_iter().map(|peer| state.paths.address(peer)));
+    }
+
     /// Publishes figures and ends an association whose peer is silent. The kernel's own limit on
     /// retransmissions is set so high that it does not end one whose reader only stalls.
     pub(super) async fn watch(&self) -> LossReason {
