@@ -80,22 +80,21 @@ impl Collector {
         collector
     }
 
-    /// As `start`, at UDP too.
-    pub(crate) fn start_udp(directory: &Directory, more: &str) -> Self {
-        let address = address();
-        let udp = format!("ipfix-udp = [\"{address}:4739\"]\n");
-        let mut collector = Self::spawn(directory, &[address], &udp, more);
-        // The last it does before it is ready.
-        (0..3).for_each(|_| drop(collector.wait_for("listening for IPFIX")));
-        collector
-    }
-
     /// As `start`, with several SCTP addresses; the first one has TCP and HTTP too.
     pub(crate) fn start_at(directory: &Directory, addresses: &[Ipv4Addr], more: &str) -> Self {
         let mut collector = Self::spawn(directory, addresses, "", more);
         for _ in 0..=addresses.len() {
             collector.wait_for("listening for IPFIX");
         }
+        collector
+    }
+
+    /// As `start`, at UDP too, and waits until it is ready. `more` joins no pool.
+    pub(crate) fn start_udp(directory: &Directory, more: &str) -> Self {
+        let address = address();
+        let udp = format!("ipfix-udp = [\"{address}:4739\"]\n");
+        let collector = Self::start_with(directory, address, &udp, more);
+        collector.wait_until_ready();
         collector
     }
 
