@@ -53,7 +53,8 @@ impl Drop for Directory {
 /// Returns an address of 127.0.0.0/8 that no other test is likely to have.
 pub(crate) fn address() -> Ipv4Addr {
     let [a, b, c, ..] = getrandom::u64().unwrap().to_be_bytes();
-    Ipv4Addr::new(127, a.max(1), b, c.clamp(1, 254))
+    // softflowd reads its octets backwards when it looks for multicast: no last octet above 223.
+    Ipv4Addr::new(127, a.max(1), b, c % 223 + 1)
 }
 
 /// A running `ipfix-collector`.
