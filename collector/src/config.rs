@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rserpool::{ASAP_PORT, RegistrarAddress};
 use serde::Deserialize;
-use service::config::{Http, Invalid, Period, Size};
+use service::config::{Http, Invalid, Period, Size, check_endpoint};
 
 /// Port of IPFIX over SCTP, TCP and UDP (RFC 7011 section 10).
 const IPFIX_PORT: u16 = 4739;
@@ -52,7 +52,7 @@ impl Default for Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Listen {
-    /// SCTP addresses, carried in UDP (RFC 6951). Specific addresses, never the wildcard.
+    /// The addresses of the SCTP endpoint, carried in UDP (RFC 6951), all with one port; never the wildcard.
     pub ipfix: Vec<SocketAddr>,
     /// TCP addresses.
     pub ipfix_tcp: Vec<SocketAddr>,
@@ -328,8 +328,9 @@ impl Config {
         self.udp.validate()?;
         let wildcard =
             |addresses: &[SocketAddr]| addresses.iter().any(|address| address.ip().is_unspecified());
-        if wildcard(&self.listen.ipfix) {
-            return Err(Invalid::new("listen.ipfix", "takes specific addresses, not the wildcard"));
+        check_endpoint("listen.ipfix", &self.listen.ipfix)?;
+        if self.listen.encapsulation_port == 0 && !self.pool.is_empty() {
+            return Err(Invalid::new("listen.encapsulation-port", "exporters have to know it: 0 is none"));
         }
         if self.output.is_empty() {
             return Err(Invalid::new("output", "needs at least one output"));
@@ -415,6 +416,8 @@ mod tests {
     fn contradictions_are_refused() {
         let error = |text: &str| parse(text).unwrap_err();
         assert!(error("[listen]\nipfix = [\"0.0.0.0:4739\"]").contains("not the wildcard"));
+        let ports = error("[listen]\nipfix = [\"192.0.2.1:4739\",\n\"198.51.100.1:4740\"]");
+        assert!(ports.contains("collector.toml:3:1") && ports.contains("one port"), "{ports}");
         assert!(error("[listen]\nipfix = []").contains("needs an address"));
         let policies = "[[pool]]\nhandle = \"x\"\npolicy.round-robin = {}\npolicy.least-used = {}";
         assert!(error(policies).contains("is one policy"));

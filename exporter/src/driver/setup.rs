@@ -53,21 +53,37 @@ pub(super) fn pool_user(pool: &Pool, timers: Timers) -> Result<PoolUserConfig, F
 }
 
 pub(super) fn bind(pool: &Pool, timers: Timers) -> Result<Endpoint, Failure> {
-    let address = match pool.address {
-        Some(address) => address,
-        None => source_address(&pool.registrars).or_exit(Exit::Io)?,
+    let configured = pool.addresses.clone();
+    let addresses = match configured[..] {
+        [] => source_addresses(&pool.registrars).or_exit(Exit::Io)?,
+        _ => configured,
     };
-    let mut endpoint = EndpointConfig::new(address);
+    let (first, others) = addresses.split_first().context("pool.addresses").or_exit(Exit::Configuration)?;
+    let mut endpoint = EndpointConfig::new(*first);
+    endpoint.more_addresses = others.to_vec();
     endpoint.encapsulation = pool.encapsulation_port;
     endpoint.profile = timers.transport();
-    Endpoint::bind(endpoint).context("pool.address").or_exit(Exit::Io)
+    Endpoint::bind(endpoint).context("pool.addresses").or_exit(Exit::Io)
 }
 
-/// Returns the address this host uses towards the first registrar. Nothing is sent.
-fn source_address(registrars: &[RegistrarAddress]) -> anyhow::Result<IpAddr> {
-    let peer = registrars.first().and_then(|registrar| registrar.peer().ip()).context("no registrar")?;
+/// Returns the addresses this host uses towards the registrars, at least one; a registrar it has no way to
+/// counts for nothing. Nothing is sent.
+fn source_addresses(registrars: &[RegistrarAddress]) -> anyhow::Result<Vec<IpAddr>> {
+    let mut addresses = Vec::new();
+    let mut failure = anyhow::anyhow!("no registrar");
+    for peer in registrars.iter().filter_map(|registrar| registrar.peer().ip()) {
+        match source_address(peer) {
+            Ok(address) if addresses.contains(&address) => {}
+            Ok(address) => addresses.push(address),
+            Err(error) => failure = error,
+        }
+    }
+    if addresses.is_empty() { Err(failure) } else { Ok(addresses) }
+}
+
+fn source_address(peer: IpAddr) -> anyhow::Result<IpAddr> {
     let any: IpAddr = if peer.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
     let socket = UdpSocket::bind((any, 0))?;
-    socket.connect((peer, 9)).with_context(|| format!("no route to registrar {peer}; set pool.address"))?;
+    socket.connect((peer, 9)).with_context(|| format!("no route to registrar {peer}; set pool.addresses"))?;
     Ok(socket.local_addr()?.ip())
 }
