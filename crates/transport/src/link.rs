@@ -7,7 +7,7 @@
 mod outbound;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -80,6 +80,8 @@ pub(crate) struct Link {
     /// Outgoing streams agreed on; 0 where any number does.
     streams: AtomicU16,
     multipath: AtomicBool,
+    /// The longest message that fits one packet, in octets; 0 where that means nothing.
+    max_payload: AtomicUsize,
     space: Notify,
     ready: Notify,
     ended: Notify,
@@ -117,6 +119,7 @@ impl Link {
             figures: Mutex::default(),
             streams: AtomicU16::new(0),
             multipath: AtomicBool::new(false),
+            max_payload: AtomicUsize::new(0),
             space: Notify::new(),
             ready: Notify::new(),
             ended: Notify::new(),
@@ -275,6 +278,7 @@ impl Link {
             congestion_window: figures.congestion_window,
             peer_window: figures.peer_window,
             retransmissions: figures.retransmissions,
+            max_payload: Some(self.max_payload.load(Ordering::Relaxed)).filter(|octets| *octets > 0),
         }
     }
 
@@ -406,6 +410,10 @@ impl Link {
 
     pub(crate) fn is_multipath(&self) -> bool {
         self.multipath.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_max_payload(&self, octets: usize) {
+        self.max_payload.store(octets, Ordering::Relaxed);
     }
 
     pub(crate) fn agree_streams(&self, streams: u16) {

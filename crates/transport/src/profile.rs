@@ -23,10 +23,10 @@ pub struct Profile {
     pub probe: Duration,
     /// Path.Max.Retrans. Kernel only.
     pub path_max_retrans: u16,
-    /// Association.Max.Retrans. Kernel only, and there a last resort of at least 20: `silence` decides.
+    /// Association.Max.Retrans. Kernel only, and a last resort: `silence` decides before.
     pub association_max_retrans: u16,
     /// The association is lost when no packet with the right verification tag came for so long and two
-    /// round trips. TCP: when nothing was acknowledged for so long. Not in the kernel's SCTP.
+    /// round trips. TCP: when nothing was acknowledged for so long.
     pub silence: Duration,
     /// The association is lost when ICMP says so for so long and no valid packet came between.
     pub unreachable: Duration,
@@ -56,7 +56,7 @@ impl Profile {
             heartbeat: millis(500),
             probe: millis(150),
             path_max_retrans: 2,
-            association_max_retrans: 4,
+            association_max_retrans: 20,
             silence: millis(2_000),
             unreachable: millis(100),
             connect: millis(3_000),

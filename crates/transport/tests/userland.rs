@@ -396,3 +396,25 @@ async fn an_association_aborted_right_after_accept_is_lost_or_refused_never_sile
         }
     }
 }
+
+#[tokio::test]
+async fn a_message_as_long_as_the_path_takes_in_one_packet_is_told_and_fits() {
+    for (mtu, expected) in [(Some(1_452), 1_452 - 28), (None, 16_384 - 28)] {
+        let mut config = config();
+        config.mtu = mtu;
+        let (server, client) = (endpoint(), Endpoint::bind(config).unwrap());
+        let mut listener = server.listen(4739).await.unwrap();
+        let mut a = client.connect(server.peer_address(4739)).await.unwrap();
+        let _b = listener.accept().await.unwrap();
+        // Loopback takes 65,536; the rest of what an endpoint would take costs socket buffers.
+        assert_eq!(a.status().max_payload, Some(expected));
+        for (octets, packets) in [(expected, 1), (expected + 4, 2)] {
+            let before = client.counters().octets_out;
+            a.send(MsgOut::new(Ppid::IPFIX, vec![1; octets])).await.unwrap();
+            assert_eq!(next(&mut a).await, Event::SenderDry);
+            let sent = usize::try_from(client.counters().octets_out - before).unwrap();
+            // A header of 12 for each packet and one of 16 for each chunk; a HEARTBEAT may have come between.
+            assert!(sent >= octets + 28 * packets && sent < octets + 28 * packets + 100, "{sent} octets");
+        }
+    }
+}

@@ -12,10 +12,6 @@ use super::sys::Descriptor;
 use super::{options, sys};
 use crate::EndpointConfig;
 
-/// Association.Max.Retrans, at least: only a last resort, since silence decides (`connection/watch.rs`). The
-/// kernel's own count cannot tell a reader that stalls from a peer that is gone.
-const ASSOCIATION_MAX_RETRANS: u16 = 20;
-
 pub(super) struct Socket(AsyncFd<Descriptor>);
 
 impl AsFd for Socket {
@@ -62,10 +58,7 @@ pub(super) fn bound(
 fn set_options(socket: &Descriptor, config: &EndpointConfig) -> io::Result<()> {
     let profile = &config.profile;
     options::set_rto(socket, profile.rto_initial, profile.rto_min, profile.rto_max)?;
-    options::set_association_max_retrans(
-        socket,
-        profile.association_max_retrans.max(ASSOCIATION_MAX_RETRANS),
-    )?;
+    options::set_association_max_retrans(socket, profile.association_max_retrans)?;
     // As many INITs as fit into the time `connect` may take; the peer may be slow to answer one.
     let attempts = profile.connect.as_millis() / profile.rto_initial.as_millis().max(1) + 1;
     let attempts = u16::try_from(attempts).unwrap_or(u16::MAX).min(64);

@@ -6,6 +6,9 @@ use super::crc32c;
 /// Length of the common header.
 pub(crate) const HEADER: usize = 12;
 
+/// Length of a DATA chunk's header (RFC 9260 section 3.3.1).
+pub(crate) const DATA_HEADER: usize = 16;
+
 pub(crate) mod chunk {
     //! Chunk types (RFC 9260 section 3.2).
     pub(crate) const DATA: u8 = 0;
