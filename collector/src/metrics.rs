@@ -39,6 +39,7 @@ pub(crate) struct ClassMetrics {
 pub(crate) struct SessionMetrics {
     pub(crate) sctp: TransportMetrics,
     pub(crate) tcp: TransportMetrics,
+    pub(crate) udp: TransportMetrics,
     pub(crate) data: Counter,
     pub(crate) options: Counter,
     pub(crate) templates_received: Counter,
@@ -47,8 +48,11 @@ pub(crate) struct SessionMetrics {
     pub(crate) no_template: Counter,
     pub(crate) malformed: Counter,
     pub(crate) limit: Counter,
+    /// No output had room, and the sender could not be held back.
+    pub(crate) output: Counter,
     pub(crate) malformed_messages: Counter,
     pub(crate) lost: Counter,
+    pub(crate) late: Counter,
     /// By [`Reliability`].
     pub(crate) classes: [ClassMetrics; Reliability::ALL.len()],
     pub(crate) templates: Gauge,
@@ -59,6 +63,47 @@ pub(crate) struct SessionMetrics {
     pub(crate) asap_ignored: Counter,
     /// Data records received, for the load.
     pub(crate) records: Arc<AtomicU64>,
+}
+
+/// What is counted of UDP alone.
+#[derive(Clone, Debug)]
+pub(crate) struct UdpMetrics {
+    pub(crate) sessions: Gauge,
+    pub(crate) penalized: Gauge,
+    pub(crate) kernel_drops: Counter,
+    /// Datagrams of sources in the penalty box.
+    pub(crate) penalty: Counter,
+    /// Datagrams of new sources while there were too many.
+    pub(crate) too_many: Counter,
+    /// Datagrams that had come before.
+    pub(crate) duplicates: Counter,
+}
+
+impl UdpMetrics {
+    pub(crate) fn new() -> Self {
+        describe_gauge!("ipfix_collector_udp_sessions", "Sources of IPFIX over UDP");
+        describe_gauge!(
+            "ipfix_collector_udp_penalized_sources",
+            "Sources not listened to for the malformed messages they sent"
+        );
+        describe_counter!(
+            "ipfix_collector_udp_kernel_drops_total",
+            "Datagrams the kernel dropped because the receive buffer was full"
+        );
+        describe_counter!(
+            "ipfix_collector_udp_datagrams_discarded_total",
+            "Datagrams discarded unread: of a source in the penalty box, of a source beyond max-sessions, or come twice"
+        );
+        let discarded = |reason: &'static str| counter!("ipfix_collector_udp_datagrams_discarded_total", "reason" => reason);
+        Self {
+            sessions: gauge!("ipfix_collector_udp_sessions"),
+            penalized: gauge!("ipfix_collector_udp_penalized_sources"),
+            kernel_drops: counter!("ipfix_collector_udp_kernel_drops_total"),
+            penalty: discarded("penalty"),
+            too_many: discarded("sessions"),
+            duplicates: discarded("duplicate"),
+        }
+    }
 }
 
 /// How the collector stands in one pool.
@@ -74,6 +119,7 @@ pub(crate) struct PoolMetrics {
 pub(crate) struct OutputMetrics {
     pub(crate) written: Counter,
     pub(crate) duplicates: Counter,
+    pub(crate) dropped: Counter,
     pub(crate) duplicates_suppressed: Counter,
     pub(crate) failures: Counter,
     pub(crate) write_duration: Histogram,
@@ -94,6 +140,7 @@ impl SessionMetrics {
         Self {
             sctp: transport("sctp"),
             tcp: transport("tcp"),
+            udp: transport("udp"),
             data: received("data"),
             options: received("options"),
             templates_received: received("template"),
@@ -102,8 +149,10 @@ impl SessionMetrics {
             no_template: dropped("no_template"),
             malformed: dropped("malformed"),
             limit: dropped("limit"),
+            output: dropped("output"),
             malformed_messages: counter!("ipfix_collector_messages_malformed_total"),
             lost: counter!("ipfix_collector_records_lost_total"),
+            late: counter!("ipfix_collector_records_late_total"),
             classes: Reliability::ALL.map(|class| ClassMetrics::new(class.name())),
             templates: gauge!("ipfix_collector_templates"),
             associations: gauge!("ipfix_collector_associations", "state" => "up"),
@@ -158,6 +207,7 @@ impl OutputMetrics {
         Self {
             written: result("written"),
             duplicates: result("duplicate"),
+            dropped: result("dropped"),
             duplicates_suppressed: if counts_duplicates {
                 counter!("ipfix_collector_duplicates_suppressed_total")
             } else {
@@ -184,6 +234,10 @@ fn describe_sessions() {
         "IPFIX messages discarded whole as malformed"
     );
     describe_counter!("ipfix_collector_records_lost_total", "Records that sequence numbers show missing");
+    describe_counter!(
+        "ipfix_collector_records_late_total",
+        "Records that were counted as missing and came after all"
+    );
     describe_classes();
     describe_gauge!("ipfix_collector_templates", "Templates known, of all sessions");
     describe_gauge!("ipfix_collector_associations", "Associations with exporters");

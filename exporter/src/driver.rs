@@ -5,7 +5,8 @@
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
 mod collector;
-mod setup;
+mod paths;
+pub(crate) mod setup;
 mod summary;
 
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use tracing::{debug, info, warn};
 use transport::{Endpoint, Event, Ppid};
 
 use crate::capture::CaptureError;
-use crate::config::Config;
+use crate::config::{Config, Pool};
 use crate::failover::{Carrier, Failover, Sign};
 use crate::metering::Meter;
 use crate::metrics::{COLLECTOR_INFO, Exported, Observed};
@@ -29,6 +30,7 @@ use crate::observe::{Encoded, Observation, Observer};
 use crate::state;
 
 use collector::{Collector, Link, LinkEvent};
+use paths::Paths;
 use summary::Summary;
 
 /// Events of a collector taken in before it is blamed for silence, at most.
@@ -38,10 +40,10 @@ const EVENTS_AT_ONCE: usize = 64;
 ///
 /// Fails when files, keys or sockets cannot be used, when the capture is damaged (what is before
 /// the damage is exported), and when collectors did not acknowledge everything in time.
-pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure> {
+pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Result<(), Failure> {
     let [registrar, collector] = context.health.conditions(["registrar", "collector"]);
     let (classes, classifier) = config.classes().or_exit(Exit::Configuration)?;
-    let keys = setup::read_keys(&config.pool.key_file)?;
+    let keys = setup::read_keys(&pool.key_file)?;
     let incarnation = match &config.state.directory {
         Some(directory) => state::open(directory).or_exit(Exit::Io)?,
         None => state::ephemeral()?,
@@ -49,11 +51,11 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     let metrics = Exported::new(&classes, config.retention.memory.as_usize());
     let has_reliable = classes.has_reliable();
     let names: Vec<String> = classes.iter().map(|(_, class)| class.name.clone()).collect();
-    let failover = Failover::new(setup::failover_config(&config, classes, keys), incarnation, random()?);
+    let failover = Failover::new(setup::failover_config(config, classes, keys), incarnation, random()?);
     let source = setup::open(&config.source, since_epoch())?;
     let meter = Meter::new(config.metering.metering(), random()?);
-    let endpoint = setup::bind(&config)?;
-    let pool = Arc::new(PoolUser::spawn(setup::pool_user(&config)?, Some(endpoint.clone())));
+    let endpoint = setup::bind(pool)?;
+    let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool)?, Some(endpoint.clone())));
     let observer = Observer::start(source, meter, classifier, config.source.speed, Observed::new("pcap"))?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
@@ -62,7 +64,7 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
         link: Link::wait(&pool),
         pool,
         endpoint,
-        capture: config.source.pcap,
+        capture: config.source.pcap.clone(),
         gives_way: !config.source.speed.is_unpaced(),
         source_waits: has_reliable || config.source.speed.is_unpaced(),
         source_ended: None,
@@ -71,6 +73,7 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
         drain_timeout: config.retention.drain_timeout.0,
         health: Conditions { registrar, collector },
         metrics,
+        paths: Paths::new(),
         shown: context.metrics,
         failovers: 0,
         domain: config.metering.observation_domain,
@@ -78,17 +81,17 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     driver.run(context.shutdown).await
 }
 
-fn random() -> Result<u64, Failure> {
+pub(crate) fn random() -> Result<u64, Failure> {
     Ok(getrandom::u64()
         .map_err(|error| anyhow::anyhow!("no randomness from the operating system: {error}"))?)
 }
 
-fn since_epoch() -> Duration {
+pub(crate) fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Returns the time for message headers, in seconds since the Unix epoch.
-fn export_time() -> u32 {
+pub(crate) fn export_time() -> u32 {
     u32::try_from(since_epoch().as_secs()).unwrap_or(u32::MAX)
 }
 
@@ -116,6 +119,7 @@ struct Driver {
     drain_timeout: Duration,
     health: Conditions,
     metrics: Exported,
+    paths: Paths,
     shown: Metrics,
     failovers: u64,
     domain: u32,
@@ -247,6 +251,7 @@ impl Driver {
         }
         info!(%pe, %peer, "collector connected");
         collector.describe(&self.shown);
+        self.paths.begin(&collector.association);
         self.link = Link::Up(Box::new(collector));
     }
 
@@ -260,6 +265,15 @@ impl Driver {
             Event::Restarted => self.leave(Sign::Lost, "restarted"),
             Event::PeerShutdown => self.leave(Sign::Shutdown, "shutdown"),
             Event::Lost(reason) => self.leave(Sign::Lost, &reason.to_string()),
+            event => self.path_event(event),
+        }
+    }
+
+    fn path_event(&mut self, event: Event) {
+        let Link::Up(collector) = &self.link else { return };
+        match event {
+            Event::PathUp(path) => self.paths.up(path, &collector.association),
+            Event::PathDown(path) => self.paths.down(path, &collector.association),
             _ => {}
         }
     }
@@ -309,7 +323,10 @@ impl Driver {
     /// Returns the collector in use and looks for the next one.
     fn take_collector(&mut self) -> Option<Box<Collector>> {
         match std::mem::replace(&mut self.link, Link::wait(&self.pool)) {
-            Link::Up(collector) => Some(collector),
+            Link::Up(collector) => {
+                self.paths.end();
+                Some(collector)
+            }
             other => {
                 self.link = other;
                 None
@@ -386,7 +403,7 @@ impl Driver {
 }
 
 /// Waits until `due`; for ever if nothing is.
-async fn until(due: Option<Instant>) {
+pub(crate) async fn until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use delivery::class_record::Reliability;
 use delivery::{Numberings, Series};
-use ipfix::{CollectingConfig, CollectingSession, DecodeError, Summary};
+use ipfix::{CollectingConfig, CollectingSession, DecodeError, Summary, Transport};
 use tracing::debug;
 
 use self::visit::{Prefix, Visit, letter};
@@ -21,8 +21,9 @@ use crate::json::text;
 use crate::metrics::SessionMetrics;
 use crate::output::{Run, RunKind};
 
-/// After so many malformed messages in a row on one stream the association is ended.
-const MAX_MALFORMED: u32 = 3;
+/// After so many malformed messages in a row on one stream the association is ended, and a source of datagrams not
+/// listened to for a while.
+pub(crate) const MAX_MALFORMED: u32 = 3;
 
 /// What was decoded and is not yet given to the outputs.
 #[derive(Debug, Default)]
@@ -37,6 +38,17 @@ pub(crate) struct Decoded {
 }
 
 impl Decoded {
+    /// Takes what is there, leaving as much room for text as was needed.
+    pub(crate) fn take(&mut self) -> Self {
+        let room = self.text.len();
+        std::mem::replace(self, Self { text: Vec::with_capacity(room), ..Self::default() })
+    }
+
+    /// Octets of lines.
+    pub(crate) fn waiting(&self) -> usize {
+        self.text.len() + self.letters.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.runs.is_empty() && self.refused.is_empty() && self.letters.is_empty()
     }
@@ -78,6 +90,10 @@ pub(crate) struct Decoder {
     decoded: Decoded,
     /// Whether a session record has come: the request for cookies.
     asked: bool,
+    /// Whether session records have an effect.
+    has_identities: bool,
+    /// When the last datagram came.
+    received: u32,
     templates: usize,
     metrics: SessionMetrics,
 }
@@ -92,8 +108,19 @@ pub(crate) struct Hopeless {
 
 impl Decoder {
     pub(crate) fn new(metrics: SessionMetrics) -> Self {
+        Self::with(CollectingConfig::default(), true, metrics)
+    }
+
+    /// The decoder of a source of datagrams. Records have no identity: a session record that was lost would give
+    /// those behind it the numbers of others (docs/wire.md section 3).
+    pub(crate) fn udp(metrics: SessionMetrics) -> Self {
+        let config = CollectingConfig { transport: Transport::Udp, ..CollectingConfig::default() };
+        Self::with(config, false, metrics)
+    }
+
+    fn with(config: CollectingConfig, has_identities: bool, metrics: SessionMetrics) -> Self {
         Self {
-            collecting: CollectingSession::new(CollectingConfig::default()),
+            collecting: CollectingSession::new(config),
             numberings: Numberings::new(),
             classes: Classes::new(metrics.classes.clone()),
             malformed: HashMap::new(),
@@ -101,14 +128,41 @@ impl Decoder {
             prefix: Prefix::default(),
             decoded: Decoded::default(),
             asked: false,
+            has_identities,
+            received: 0,
             templates: 0,
             metrics,
         }
     }
 
+    /// Decodes one datagram like [`Self::message`], into `decoded`. `received` is in seconds of any clock: templates
+    /// that were not repeated for `lifetime` of these seconds are forgotten (RFC 7011 section 8.4). Returns whether it was
+    /// well-formed.
+    pub(crate) fn datagram(
+        &mut self,
+        decoded: &mut Decoded,
+        octets: &[u8],
+        now: u64,
+        received: u32,
+        lifetime: u32,
+    ) -> Result<bool, Hopeless> {
+        if received != self.received {
+            self.received = received;
+            self.collecting.set_received(received);
+            if self.collecting.expire_templates(received.saturating_sub(lifetime)) > 0 {
+                self.tell_templates();
+            }
+        }
+        std::mem::swap(&mut self.decoded, decoded);
+        let outcome = self.message(0, octets, now);
+        std::mem::swap(&mut self.decoded, decoded);
+        outcome.map(|()| self.malformed.is_empty())
+    }
+
     /// Decodes one message; `now` is in milliseconds since the Unix epoch. Fails when the association must be ended.
     pub(crate) fn message(&mut self, stream: u16, octets: &[u8], now: u64) -> Result<(), Hopeless> {
         let mut visit = Visit {
+            has_identities: self.has_identities,
             stream,
             now,
             numberings: &mut self.numberings,
@@ -137,6 +191,11 @@ impl Decoder {
         }
     }
 
+    /// Forgets that messages were malformed.
+    pub(crate) fn pardon(&mut self) {
+        self.malformed.clear();
+    }
+
     /// Whether a session record has come: the request for cookies.
     pub(crate) fn is_asked_for_cookies(&self) -> bool {
         self.asked
@@ -144,13 +203,12 @@ impl Decoder {
 
     /// Octets of lines that wait to be taken.
     pub(crate) fn waiting(&self) -> usize {
-        self.decoded.text.len() + self.decoded.letters.len()
+        self.decoded.waiting()
     }
 
     /// Takes what was decoded since the last call.
     pub(crate) fn take(&mut self) -> Decoded {
-        let room = self.decoded.text.len();
-        std::mem::replace(&mut self.decoded, Decoded { text: Vec::with_capacity(room), ..Decoded::default() })
+        self.decoded.take()
     }
 
     /// Forgets templates and numbers, as after an association restart (RFC 7011 section 8.1).
@@ -174,6 +232,7 @@ impl Decoder {
         metrics.records.fetch_add(summary.records.into(), Ordering::Relaxed);
         metrics.options.increment(summary.options_records.into());
         metrics.lost.increment(summary.lost.into());
+        metrics.late.increment(summary.late.into());
         if summary.no_template_sets > 0 {
             metrics.no_template.increment(summary.no_template_sets.into());
         }
@@ -196,15 +255,8 @@ impl Decoder {
     }
 
     fn refuse(&mut self, stream: u16, octets: &[u8], now: u64, error: DecodeError) -> Result<(), Hopeless> {
-        debug!(stream, offset = error.offset(), %error, "malformed message discarded");
-        self.metrics.malformed.increment(1);
-        self.metrics.malformed_messages.increment(1);
         self.numberings.refuse_stream(stream);
-        let out = &mut self.decoded.letters;
-        letter(out, now, "malformed", stream, octets, |out| {
-            out.extend_from_slice(b",\"error\":");
-            text::string(out, error.to_string().as_bytes());
-        });
+        discard(&self.metrics, &mut self.decoded, stream, octets, now, error);
         let count = self.malformed.entry(stream).or_default();
         *count += 1;
         if *count >= MAX_MALFORMED { Err(Hopeless { stream, error }) } else { Ok(()) }
@@ -218,6 +270,24 @@ impl Drop for Decoder {
         self.collecting.restart();
         self.tell_templates();
     }
+}
+
+/// Counts a malformed message and keeps it for the dead-letter file.
+pub(crate) fn discard(
+    metrics: &SessionMetrics,
+    decoded: &mut Decoded,
+    stream: u16,
+    octets: &[u8],
+    now: u64,
+    error: DecodeError,
+) {
+    debug!(stream, offset = error.offset(), %error, "malformed message discarded");
+    metrics.malformed.increment(1);
+    metrics.malformed_messages.increment(1);
+    letter(&mut decoded.letters, now, "malformed", stream, octets, |out| {
+        out.extend_from_slice(b",\"error\":");
+        text::string(out, error.to_string().as_bytes());
+    });
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 mod acks;
 mod classes;
-mod decoder;
+pub(crate) mod decoder;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -26,7 +26,7 @@ use crate::metrics::{SessionMetrics, TransportMetrics};
 use crate::output::{Batch, Closed, Letter, Outputs};
 
 /// Octets of lines gathered while more messages are at hand.
-const BATCH_OCTETS: usize = 64 << 10;
+pub(crate) const BATCH_OCTETS: usize = 64 << 10;
 /// A queue that is full for longer makes cookies say "slow".
 const SLOW: Duration = Duration::from_secs(1);
 /// At the collector's end, how long a session waits for its last sync, and for its shutdown.
@@ -274,7 +274,7 @@ async fn turn(acks: &Acks) {
 }
 
 /// Milliseconds since the Unix epoch.
-fn wall_clock() -> u64 {
+pub(crate) fn wall_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -42,24 +42,41 @@ pub struct RegistrarAddress {
     pub port: u16,
     /// UDP port of an encapsulated SCTP endpoint; without meaning for TCP.
     pub encapsulation: u16,
+    /// Whether ASAP is in TLS; TCP only.
+    pub secured: bool,
 }
 
 impl RegistrarAddress {
     /// Returns the address of an SCTP endpoint at the usual encapsulation port.
     pub const fn sctp(ip: IpAddr, port: u16) -> RegistrarAddress {
-        RegistrarAddress { protocol: Protocol::Sctp, ip, port, encapsulation: ENCAPSULATION_PORT }
+        RegistrarAddress {
+            protocol: Protocol::Sctp,
+            ip,
+            port,
+            encapsulation: ENCAPSULATION_PORT,
+            secured: false,
+        }
     }
 
     /// Returns the address of a TCP endpoint.
     pub const fn tcp(ip: IpAddr, port: u16) -> RegistrarAddress {
-        RegistrarAddress { protocol: Protocol::Tcp, ip, port, encapsulation: 0 }
+        RegistrarAddress { protocol: Protocol::Tcp, ip, port, encapsulation: 0, secured: false }
+    }
+
+    /// Returns the address of a TLS endpoint.
+    pub const fn tls(ip: IpAddr, port: u16) -> RegistrarAddress {
+        RegistrarAddress { secured: true, ..RegistrarAddress::tcp(ip, port) }
     }
 }
 
 impl fmt::Display for RegistrarAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { protocol, ip, port, encapsulation } = self;
-        write!(f, "{protocol}:{}", std::net::SocketAddr::new(*ip, *port))?;
+        let Self { protocol, ip, port, encapsulation, secured } = self;
+        let socket = std::net::SocketAddr::new(*ip, *port);
+        if *secured {
+            return write!(f, "tls:{socket}");
+        }
+        write!(f, "{protocol}:{socket}")?;
         match (protocol, *encapsulation) {
             (Protocol::Tcp | Protocol::Udp, _) | (Protocol::Sctp, ENCAPSULATION_PORT) => Ok(()),
             (Protocol::Sctp, udp) => write!(f, "/udp:{udp}"),
@@ -165,5 +182,6 @@ mod tests {
             "sctp:127.0.0.1:3863/udp:9900"
         );
         assert_eq!(RegistrarAddress::tcp(sctp.ip, 3863).to_string(), "tcp:127.0.0.1:3863");
+        assert_eq!(RegistrarAddress::tls(sctp.ip, 3864).to_string(), "tls:127.0.0.1:3864");
     }
 }

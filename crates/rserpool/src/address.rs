@@ -1,7 +1,8 @@
 //! Where a registrar listens, as written in a configuration file.
 //!
 //! `192.0.2.1:3863` is SCTP in UDP with encapsulation port 9899; `192.0.2.1` alone takes ASAP's port 3863.
-//! `192.0.2.1:3863?encapsulation=9898` names another encapsulation port, `tcp://192.0.2.1:3863` is TCP.
+//! `192.0.2.1:3863?encapsulation=9898` names another encapsulation port, `tcp://192.0.2.1:3863` is TCP,
+//! `tls://192.0.2.1:3864` is TLS over TCP.
 //! IPv6 addresses with a port stand in brackets.
 
 use std::fmt;
@@ -14,6 +15,9 @@ use transport::PeerAddress;
 
 /// The port registrars listen on for ASAP, on SCTP and TCP alike (RFC 5352 section 9.3).
 pub const ASAP_PORT: u16 = 3863;
+
+/// The port registrars listen on for ASAP over TLS (RFC 5352 section 9.3).
+pub const ASAP_TLS_PORT: u16 = 3864;
 
 /// Where a registrar listens for ASAP.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -32,8 +36,8 @@ pub enum InvalidRegistrarAddress {
     /// A port nobody can be reached at.
     #[error("\"{0}\" has port 0")]
     PortZero(String),
-    /// A scheme other than `sctp` and `tcp`.
-    #[error("\"{0}\" is neither sctp:// nor tcp://")]
+    /// A scheme other than `sctp`, `tcp` and `tls`.
+    #[error("\"{0}\" is none of sctp://, tcp:// and tls://")]
     Scheme(String),
     /// Something else than `?encapsulation=PORT` at the end, or that on TCP.
     #[error("\"?{0}\" is not ?encapsulation=PORT of an SCTP address")]
@@ -54,9 +58,10 @@ impl RegistrarAddress {
 
 /// Returns the machines' form of an address in the transport's form.
 pub(crate) fn peer(address: &rserpool_proto::RegistrarAddress) -> PeerAddress {
-    let rserpool_proto::RegistrarAddress { protocol, ip, port, encapsulation } = *address;
+    let rserpool_proto::RegistrarAddress { protocol, ip, port, encapsulation, secured } = *address;
     match protocol {
         Protocol::Sctp => PeerAddress::Sctp { ip, port, encapsulation: Some(encapsulation) },
+        Protocol::Tcp if secured => PeerAddress::Tls(SocketAddr::new(ip, port)),
         // A registrar is never reached over UDP (RFC 5352 section 2.1).
         Protocol::Tcp | Protocol::Udp => PeerAddress::Tcp(SocketAddr::new(ip, port)),
     }
@@ -83,7 +88,8 @@ impl FromStr for RegistrarAddress {
             Some((address, option)) => (address, Some(option)),
             None => (rest, None),
         };
-        let address = socket_address(address)?;
+        let well_known = if scheme == "tls" { ASAP_TLS_PORT } else { ASAP_PORT };
+        let address = socket_address(address, well_known)?;
         match (scheme, option) {
             ("sctp", option) => {
                 let encapsulation = option.map_or(Ok(ENCAPSULATION_PORT), encapsulation_port)?;
@@ -93,16 +99,19 @@ impl FromStr for RegistrarAddress {
             ("tcp", None) => {
                 Ok(RegistrarAddress(rserpool_proto::RegistrarAddress::tcp(address.ip(), address.port())))
             }
-            ("tcp", Some(option)) => Err(InvalidRegistrarAddress::Option(option.to_owned())),
+            ("tls", None) => {
+                Ok(RegistrarAddress(rserpool_proto::RegistrarAddress::tls(address.ip(), address.port())))
+            }
+            ("tcp" | "tls", Some(option)) => Err(InvalidRegistrarAddress::Option(option.to_owned())),
             _ => Err(InvalidRegistrarAddress::Scheme(text.to_owned())),
         }
     }
 }
 
-fn socket_address(text: &str) -> Result<SocketAddr, InvalidRegistrarAddress> {
+fn socket_address(text: &str, well_known: u16) -> Result<SocketAddr, InvalidRegistrarAddress> {
     let address = match (text.parse::<SocketAddr>(), text.parse::<IpAddr>()) {
         (Ok(address), _) => address,
-        (_, Ok(ip)) => SocketAddr::new(ip, ASAP_PORT),
+        (_, Ok(ip)) => SocketAddr::new(ip, well_known),
         _ => return Err(InvalidRegistrarAddress::Address(text.to_owned())),
     };
     if address.port() == 0 {
@@ -132,6 +141,7 @@ impl fmt::Display for RegistrarAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let socket = SocketAddr::new(self.0.ip, self.0.port);
         match (self.0.protocol, self.0.encapsulation) {
+            _ if self.0.secured => write!(f, "tls://{socket}"),
             (Protocol::Sctp, ENCAPSULATION_PORT) => socket.fmt(f),
             (Protocol::Sctp, encapsulation) => write!(f, "{socket}?encapsulation={encapsulation}"),
             (Protocol::Tcp | Protocol::Udp, _) => write!(f, "tcp://{socket}"),
@@ -169,8 +179,14 @@ mod tests {
     }
 
     #[test]
+    fn tls_is_told_by_its_scheme_and_has_a_port_of_its_own() {
+        assert_eq!(peer("tls://127.0.0.1"), PeerAddress::Tls(SocketAddr::from(([127, 0, 0, 1], 3864))));
+        assert_eq!(peer("tls://[::1]:7"), PeerAddress::Tls("[::1]:7".parse().unwrap()));
+    }
+
+    #[test]
     fn what_is_printed_is_read_back() {
-        for text in ["127.0.0.1:3863", "[::1]:1?encapsulation=2", "tcp://[::1]:3863"] {
+        for text in ["127.0.0.1:3863", "[::1]:1?encapsulation=2", "tcp://[::1]:3863", "tls://[::1]:3864"] {
             assert_eq!(text.parse::<RegistrarAddress>().unwrap().to_string(), text);
         }
     }
@@ -180,7 +196,7 @@ mod tests {
         let error = |text: &str| text.parse::<RegistrarAddress>().unwrap_err().to_string();
         assert!(error("registrar:3863").contains("\"registrar:3863\" is not an IP address"));
         assert!(error("127.0.0.1:0").contains("port 0"));
-        assert!(error("udp://127.0.0.1:3863").contains("neither sctp:// nor tcp://"));
+        assert!(error("udp://127.0.0.1:3863").contains("none of sctp://, tcp:// and tls://"));
         assert!(error("127.0.0.1:3863?port=1").contains("\"?port=1\""));
         assert!(error("tcp://127.0.0.1:3863?encapsulation=9899").contains("\"?encapsulation=9899\""));
         assert!(error("127.0.0.1:3863?encapsulation=0").contains("\"?encapsulation=0\""));

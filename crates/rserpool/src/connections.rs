@@ -12,8 +12,7 @@ use bytes::Bytes;
 use rserpool_proto::ConnectionId;
 use tokio::sync::{mpsc, oneshot};
 use transport::{
-    Association, ConnectError, Endpoint, Event, LossReason, MsgOut, PeerAddress, Ppid, Sender, TrySendError,
-    tcp,
+    Association, ConnectError, Connector, Event, LossReason, MsgOut, PeerAddress, Ppid, Sender, TrySendError,
 };
 
 /// How many events wait for the driver.
@@ -51,7 +50,7 @@ pub enum ConnectionEvent {
 /// The associations of one machine.
 #[derive(Debug)]
 pub struct Connections {
-    endpoint: Option<Endpoint>,
+    connector: Connector,
     open: HashMap<ConnectionId, Open>,
     /// Kept so that the queue never ends; every task has a clone.
     sink: mpsc::Sender<(ConnectionId, Inner)>,
@@ -88,10 +87,10 @@ pub enum NotSent {
 }
 
 impl Connections {
-    /// No connections yet. `endpoint` is where SCTP goes out; without one only TCP does.
-    pub fn new(endpoint: Option<Endpoint>) -> Connections {
+    /// No connections yet. `connector` is how they go out: an endpoint alone reaches SCTP and TCP.
+    pub fn new(connector: impl Into<Connector>) -> Connections {
         let (sink, queue) = mpsc::channel(QUEUE);
-        Connections { endpoint, open: HashMap::new(), sink, queue }
+        Connections { connector: connector.into(), open: HashMap::new(), sink, queue }
     }
 
     /// Returns how many connections there are, those being set up included.
@@ -106,20 +105,13 @@ impl Connections {
 
     /// Sets up a connection; [`ConnectionEvent::Up`] or [`ConnectionEvent::Failed`] tells the end.
     pub fn connect(&mut self, id: ConnectionId, peer: PeerAddress) {
-        let (endpoint, sink) = (self.endpoint.clone(), self.sink.clone());
+        let (connector, sink) = (self.connector.clone(), self.sink.clone());
         let closing = self.open(id, None);
         tokio::spawn(async move {
-            let connecting = async {
-                match (peer, endpoint) {
-                    (PeerAddress::Tcp(address), _) => tcp::connect(address, tcp::Options::default()).await,
-                    (_, Some(endpoint)) => endpoint.connect(peer).await,
-                    (_, None) => Err(ConnectError::Address(peer)),
-                }
-            };
             let mut closing = closing;
             let connected = tokio::select! {
                 _ = &mut closing => return,
-                connected = connecting => connected,
+                connected = connector.connect(peer) => connected,
             };
             match connected {
                 Ok(association) => {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rserpool_proto::{ConnectionId, Output};
 use tracing::{debug, info, warn};
-use transport::{ConnectError, Endpoint, Ppid};
+use transport::{Connector, Ppid};
 
 use crate::RegistrarAddress;
 use crate::address::peer;
@@ -75,17 +75,17 @@ pub(crate) struct Driver<M: Machine> {
     pub(crate) machine: M,
     connections: Connections,
     events: VecDeque<M::Event>,
-    /// Why the last attempt to reach a registrar failed.
-    failure: Option<ConnectError>,
+    /// Why the last attempt to reach a registrar failed, or the last association with one was lost.
+    failure: Option<String>,
     /// The operator knows that no registrar is reachable: one log line per change.
     told: bool,
 }
 
 impl<M: Machine> Driver<M> {
-    pub(crate) fn new(machine: M, endpoint: Option<Endpoint>) -> Driver<M> {
+    pub(crate) fn new(machine: M, connector: Connector) -> Driver<M> {
         Driver {
             machine,
-            connections: Connections::new(endpoint),
+            connections: Connections::new(connector),
             events: VecDeque::new(),
             failure: None,
             told: false,
@@ -150,7 +150,7 @@ impl<M: Machine> Driver<M> {
             ConnectionEvent::Up { .. } => self.machine.handle_connected(now, connection),
             ConnectionEvent::Failed(error) => {
                 debug!(%error, "registrar not reached");
-                self.failure = Some(error);
+                self.failure = Some(error.to_string());
                 self.machine.handle_connect_failed(now, connection);
             }
             ConnectionEvent::Message { ppid: Ppid::ASAP, data } => {
@@ -165,6 +165,7 @@ impl<M: Machine> Driver<M> {
             }
             ConnectionEvent::Lost(reason) => {
                 debug!(%reason, "association with the registrar ended");
+                self.failure = Some(reason.to_string());
                 self.machine.handle_lost(now, connection);
             }
         }

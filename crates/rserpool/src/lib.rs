@@ -1,8 +1,8 @@
 //! Tokio drivers of the RSerPool machines: [`PoolElement`] keeps a server registered in a pool, [`PoolUser`] finds
 //! the servers of a pool.
 //!
-//! Each runs in a task of its own and talks ASAP with registrars over userland SCTP, through the
-//! [`transport::Endpoint`] the daemon shares, or over TCP. Associations between pool users and pool elements
+//! Each runs in a task of its own and talks ASAP with registrars over SCTP, through the
+//! [`transport::Endpoint`] the daemon shares, over TCP, or over TLS. Associations between pool users and pool elements
 //! are the daemons' own: nothing here ends one, whatever happens to a registrar.
 //! [`Connections`] carries the associations of any such machine, the registrar's too.
 
@@ -12,7 +12,7 @@ mod driver;
 mod pool_element;
 mod pool_user;
 
-pub use address::{ASAP_PORT, InvalidRegistrarAddress, RegistrarAddress};
+pub use address::{ASAP_PORT, ASAP_TLS_PORT, InvalidRegistrarAddress, RegistrarAddress};
 pub use connections::{ConnectionEvent, Connections, NotSent};
 pub use pool_element::{
     Causes, DeregisterError, PoolElement, PoolElementConfig, PoolElementEvent, PoolElementState,

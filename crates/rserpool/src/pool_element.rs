@@ -4,11 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use rserpool_proto::pe::{self, ConfigError, Event};
-use rserpool_proto::wire::{ErrorCause, Load, Policy};
+use rserpool_proto::wire::{CauseCode, ErrorCause, Load, Policy};
 use rserpool_proto::{LostReason, PeId, PoolHandle, Profile, UserTransport};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{Instrument as _, debug, info, info_span, warn};
-use transport::Endpoint;
+use transport::Connector;
 
 use crate::RegistrarAddress;
 use crate::driver::{Driver, machine};
@@ -111,10 +111,13 @@ pub struct PoolElement {
 }
 
 impl PoolElement {
-    /// Registers the element and keeps it registered. `endpoint` is where SCTP associations with registrars
-    /// go out: it must be bound to the address the element serves at (RFC 5352 section 3.1, R1). Without one, only
-    /// TCP registrars are reached. Must run within a tokio runtime.
-    pub fn spawn(config: PoolElementConfig, endpoint: Option<Endpoint>) -> Result<PoolElement, ConfigError> {
+    /// Registers the element and keeps it registered. `connector` is how registrars are reached, its
+    /// endpoint alone for SCTP and TCP: it must be bound to the address the element serves at (RFC 5352 section
+    /// 3.1, R1). Must run within a tokio runtime.
+    pub fn spawn(
+        config: PoolElementConfig,
+        connector: impl Into<Connector>,
+    ) -> Result<PoolElement, ConfigError> {
         let span = info_span!("pool_element", pool = %config.pool);
         let machine = pe::PoolElement::new(
             pe::PoolElementConfig {
@@ -131,7 +134,7 @@ impl PoolElement {
         let (states, state) = watch::channel(PoolElementState::Searching);
         let (event_sink, events) = mpsc::channel(EVENTS);
         let mut task = Task {
-            driver: Driver::new(machine, endpoint),
+            driver: Driver::new(machine, connector.into()),
             states,
             events: event_sink,
             registrar: None,
@@ -252,7 +255,12 @@ impl Task {
         // Only a connected registrar can answer.
         let Some(registrar) = self.registrar else { return };
         info!(%pe, %registrar, "registered");
-        if !warnings.is_empty() {
+        if warnings.iter().any(|cause| cause.code == CauseCode::INVALID_VALUES) {
+            warn!(
+                "the registrar left out addresses that it does not see this element connected from: only its \
+                 `[registration] networks` can allow them"
+            );
+        } else if !warnings.is_empty() {
             warn!(warnings = %Causes(warnings), "the registrar changed the registration");
         }
         self.told = None;

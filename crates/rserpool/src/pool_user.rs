@@ -1,10 +1,12 @@
 //! The driver of a pool user: resolution and selection.
 
+use std::time::Duration;
+
 use rserpool_proto::pu::{self, Event};
 use rserpool_proto::{PeId, PoolHandle, Profile};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{Instrument as _, debug, info, info_span, warn};
-use transport::Endpoint;
+use transport::Connector;
 
 use crate::RegistrarAddress;
 use crate::driver::{Driver, machine};
@@ -49,6 +51,7 @@ enum Command {
     NextElement(oneshot::Sender<Option<Selected>>),
     ReportUnreachable(PeId),
     SetAside(PeId),
+    PutOff(PeId, Duration),
 }
 
 /// Knows the elements of one pool, in a task of its own. Dropping it ends the task.
@@ -59,9 +62,9 @@ pub struct PoolUser {
 }
 
 impl PoolUser {
-    /// Looks for a registrar and resolves the pool. `endpoint` is where SCTP associations with registrars go
-    /// out; without one, only TCP registrars are reached. Must run within a tokio runtime.
-    pub fn spawn(config: PoolUserConfig, endpoint: Option<Endpoint>) -> PoolUser {
+    /// Looks for a registrar and resolves the pool. `connector` is how registrars are reached, its
+    /// endpoint alone for SCTP and TCP. Must run within a tokio runtime.
+    pub fn spawn(config: PoolUserConfig, connector: impl Into<Connector>) -> PoolUser {
         let span = info_span!("pool_user", pool = %config.pool);
         let machine = pu::PoolUser::new(
             pu::PoolUserConfig {
@@ -75,7 +78,7 @@ impl PoolUser {
         );
         let (commands, command_queue) = mpsc::unbounded_channel();
         let (states, state) = watch::channel(PoolUserState::default());
-        let mut task = Task { driver: Driver::new(machine, endpoint), states };
+        let mut task = Task { driver: Driver::new(machine, connector.into()), states };
         tokio::spawn(async move { task.run(command_queue).await }.instrument(span));
         PoolUser { commands, state }
     }
@@ -119,6 +122,11 @@ impl PoolUser {
         let _ = self.commands.send(Command::SetAside(pe));
     }
 
+    /// Does not offer an element for `pause`, which says nothing about it.
+    pub fn put_off(&self, pe: PeId, pause: Duration) {
+        let _ = self.commands.send(Command::PutOff(pe, pause));
+    }
+
     /// Reports an element that failed, once for each time it was selected, and puts it in quarantine.
     pub fn report_unreachable(&self, pe: PeId) {
         let _ = self.commands.send(Command::ReportUnreachable(pe));
@@ -152,6 +160,9 @@ impl Task {
             }
             Command::SetAside(pe) => {
                 self.driver.command(|machine, now| machine.set_aside(now, pe));
+            }
+            Command::PutOff(pe, pause) => {
+                self.driver.command(|machine, now| machine.put_off(now, pe, pause));
             }
             Command::ReportUnreachable(pe) => {
                 let reported = self.driver.command(|machine, now| machine.report_unreachable(now, pe));

@@ -6,7 +6,7 @@ use rserpool::{ConnectionEvent, Connections, NotSent};
 use rserpool_proto::ConnectionId;
 use tokio::time::timeout;
 use transport::sim::{self, Options};
-use transport::{Association, Event, LossReason, MsgOut, Ppid};
+use transport::{Association, Connector, Event, LossReason, MsgOut, Ppid};
 
 const FIRST: ConnectionId = ConnectionId::accepted(1);
 const SECOND: ConnectionId = ConnectionId::accepted(2);
@@ -41,7 +41,7 @@ async fn end(association: &mut Association) -> LossReason {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_sent_before_a_close_arrives() {
-    let mut connections = Connections::new(None);
+    let mut connections = Connections::new(Connector::default());
     let mut peer = accept(&mut connections, FIRST);
     connections.send(FIRST, vec![4, 0, 0, 4]).unwrap();
     connections.close(FIRST);
@@ -52,7 +52,7 @@ async fn what_was_sent_before_a_close_arrives() {
 
 #[tokio::test(start_paused = true)]
 async fn a_closed_connection_has_no_more_events() {
-    let mut connections = Connections::new(None);
+    let mut connections = Connections::new(Connector::default());
     let first = accept(&mut connections, FIRST);
     let second = accept(&mut connections, SECOND);
     first.send(MsgOut::new(Ppid::ASAP, vec![1])).await.unwrap();
@@ -67,7 +67,7 @@ async fn a_closed_connection_has_no_more_events() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_read_is_aborted_and_costs_the_others_nothing() {
-    let mut connections = Connections::new(None);
+    let mut connections = Connections::new(Connector::default());
     let mut stuck = accept(&mut connections, FIRST);
     let mut reading = accept(&mut connections, SECOND);
     let mut sent = 0;
@@ -86,7 +86,7 @@ async fn a_peer_that_does_not_read_is_aborted_and_costs_the_others_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_floods_does_not_keep_the_others_from_being_heard() {
-    let mut connections = Connections::new(None);
+    let mut connections = Connections::new(Connector::default());
     let flooding = accept(&mut connections, FIRST);
     let quiet = accept(&mut connections, SECOND);
     while flooding.try_send(MsgOut::new(Ppid::ASAP, vec![0; 1_000])).is_ok() {}
@@ -102,7 +102,7 @@ async fn a_peer_that_floods_does_not_keep_the_others_from_being_heard() {
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_an_association_is_told_once_and_a_shutdown_waits_for_all() {
-    let mut connections = Connections::new(None);
+    let mut connections = Connections::new(Connector::default());
     let first = accept(&mut connections, FIRST);
     let mut second = accept(&mut connections, SECOND);
     first.abort();

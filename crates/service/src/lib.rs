@@ -14,6 +14,7 @@ pub mod config;
 
 mod cli;
 mod exit;
+mod hangup;
 mod health;
 mod http;
 mod log;
@@ -30,6 +31,7 @@ use serde::de::DeserializeOwned;
 
 pub use cli::NoCommand;
 pub use exit::{Exit, Failure, OrExit};
+pub use hangup::on_hangup;
 pub use health::{Condition, Health, PULSE_LIMIT, Pulse};
 pub use http::HttpServer;
 pub use metrics::{DEFAULT_BUCKETS, Metrics};

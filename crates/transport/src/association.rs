@@ -84,6 +84,11 @@ impl Association {
         self.link.local()
     }
 
+    /// Whether both sides speak MPTCP on this connection (RFC 8684).
+    pub fn is_multipath(&self) -> bool {
+        self.link.is_multipath()
+    }
+
     /// A sending half for another task.
     pub fn sender(&self) -> Sender {
         Sender { link: Arc::clone(&self.link) }

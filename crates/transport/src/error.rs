@@ -48,6 +48,17 @@ pub enum ConnectError {
     /// No host, or no SCTP in UDP, there (ICMP).
     #[error("{0}: unreachable")]
     Unreachable(PeerAddress),
+    /// The peer's host does not speak native SCTP (ICMP protocol unreachable).
+    #[error(
+        "{peer}: no native SCTP there (ICMP protocol unreachable): load the module sctp on that host, \
+         or reach it through UDP{}", if *udp_here { "" } else { " (here: sysctl -w net.sctp.udp_port=9899)" }
+    )]
+    NoSctp {
+        /// The peer.
+        peer: PeerAddress,
+        /// Whether this host could reach it through UDP.
+        udp_here: bool,
+    },
     /// No answer in time.
     #[error("{0}: no answer")]
     TimedOut(PeerAddress),
@@ -57,6 +68,9 @@ pub enum ConnectError {
     /// The peer answered nonsense.
     #[error("{0}: protocol error: {1}")]
     Protocol(PeerAddress, String),
+    /// The TLS handshake failed: this side refuses the peer, or the peer this side.
+    #[error("{0}: TLS: {1}")]
+    Tls(PeerAddress, #[source] crate::tls::Refused),
     /// The socket failed.
     #[error("{0}: {1}")]
     Io(PeerAddress, #[source] io::Error),

@@ -7,7 +7,7 @@
 mod outbound;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -80,6 +80,7 @@ pub(crate) struct Link {
     figures: Mutex<Figures>,
     /// Outgoing streams agreed on; 0 where any number does.
     streams: AtomicU16,
+    multipath: AtomicBool,
     space: Notify,
     ready: Notify,
     ended: Notify,
@@ -116,6 +117,7 @@ impl Link {
             inbound: Mutex::default(),
             figures: Mutex::default(),
             streams: AtomicU16::new(0),
+            multipath: AtomicBool::new(false),
             space: Notify::new(),
             ready: Notify::new(),
             ended: Notify::new(),
@@ -400,6 +402,15 @@ impl Link {
     pub(crate) fn move_peer(&self, peer: PeerAddress) {
         self.set_peers(peer, []);
         self.push(Event::PathUp(peer));
+    }
+
+    /// Both sides speak MPTCP.
+    pub(crate) fn agree_multipath(&self) {
+        self.multipath.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_multipath(&self) -> bool {
+        self.multipath.load(Ordering::Relaxed)
     }
 
     pub(crate) fn agree_streams(&self, streams: u16) {

@@ -11,7 +11,7 @@ use service::{Exit, Failure, OrExit as _};
 use transport::{Endpoint, EndpointConfig};
 
 use crate::capture::{CaptureError, Looped};
-use crate::config::{Config, Source};
+use crate::config::{Config, Pool, Source};
 use crate::export::Classes;
 use crate::failover::FailoverConfig;
 
@@ -29,7 +29,7 @@ pub(super) fn failover_config(config: &Config, classes: Classes, keys: KeyRing) 
 
 /// Opens the capture; `now` is the wall clock, since the Unix epoch. A file that is no capture is a failure like a
 /// damaged one.
-pub(super) fn open(source: &Source, now: Duration) -> Result<Looped, Failure> {
+pub(crate) fn open(source: &Source, now: Duration) -> Result<Looped, Failure> {
     let opened = Looped::open(&source.pcap, source.loop_options(now));
     let exit = match &opened {
         Err(CaptureError::Io { .. }) => Exit::Io,
@@ -45,28 +45,44 @@ pub(super) fn read_keys(path: &Path) -> Result<KeyRing, Failure> {
     KeyRing::parse(&text).with_context(|| path.display().to_string()).or_exit(Exit::Configuration)
 }
 
-pub(super) fn pool_user(config: &Config) -> Result<PoolUserConfig, Failure> {
-    let pool =
-        PoolHandle::new(config.pool.handle.as_bytes()).context("pool.handle").or_exit(Exit::Configuration)?;
+pub(super) fn pool_user(pool: &Pool) -> Result<PoolUserConfig, Failure> {
+    let handle =
+        PoolHandle::new(pool.handle.as_bytes()).context("pool.handle").or_exit(Exit::Configuration)?;
     let profile = Profile::FAST;
-    Ok(PoolUserConfig { pool, registrars: config.pool.registrars.clone(), profile })
+    Ok(PoolUserConfig { pool: handle, registrars: pool.registrars.clone(), profile })
 }
 
-pub(super) fn bind(config: &Config) -> Result<Endpoint, Failure> {
-    let address = match config.pool.address {
-        Some(address) => address,
-        None => source_address(&config.pool.registrars).or_exit(Exit::Io)?,
+pub(super) fn bind(pool: &Pool) -> Result<Endpoint, Failure> {
+    let configured = pool.addresses.clone();
+    let addresses = match configured[..] {
+        [] => source_addresses(&pool.registrars).or_exit(Exit::Io)?,
+        _ => configured,
     };
-    let mut endpoint = EndpointConfig::new(address);
-    endpoint.encapsulation = config.pool.encapsulation_port;
-    Endpoint::bind(endpoint).context("pool.address").or_exit(Exit::Io)
+    let (first, others) = addresses.split_first().context("pool.addresses").or_exit(Exit::Configuration)?;
+    let mut endpoint = EndpointConfig::new(*first);
+    endpoint.more_addresses = others.to_vec();
+    endpoint.encapsulation = pool.encapsulation_port;
+    Endpoint::bind(endpoint).context("pool.addresses").or_exit(Exit::Io)
 }
 
-/// Returns the address this host uses towards the first registrar. Nothing is sent.
-fn source_address(registrars: &[RegistrarAddress]) -> anyhow::Result<IpAddr> {
-    let peer = registrars.first().and_then(|registrar| registrar.peer().ip()).context("no registrar")?;
+/// Returns the addresses this host uses towards the registrars, at least one; a registrar it has no way to
+/// counts for nothing. Nothing is sent.
+fn source_addresses(registrars: &[RegistrarAddress]) -> anyhow::Result<Vec<IpAddr>> {
+    let mut addresses = Vec::new();
+    let mut failure = anyhow::anyhow!("no registrar");
+    for peer in registrars.iter().filter_map(|registrar| registrar.peer().ip()) {
+        match source_address(peer) {
+            Ok(address) if addresses.contains(&address) => {}
+            Ok(address) => addresses.push(address),
+            Err(error) => failure = error,
+        }
+    }
+    if addresses.is_empty() { Err(failure) } else { Ok(addresses) }
+}
+
+fn source_address(peer: IpAddr) -> anyhow::Result<IpAddr> {
     let any: IpAddr = if peer.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
     let socket = UdpSocket::bind((any, 0))?;
-    socket.connect((peer, 9)).with_context(|| format!("no route to registrar {peer}; set pool.address"))?;
+    socket.connect((peer, 9)).with_context(|| format!("no route to registrar {peer}; set pool.addresses"))?;
     Ok(socket.local_addr()?.ip())
 }

@@ -60,7 +60,7 @@ async fn the_same_works_over_tcp() {
     let tcp = format!("tcp://{}", net.registrar());
     // The connection comes from whatever address the host chooses; loopback may register any of loopback.
     let config = PoolElementConfig { registrars: vec![tcp.parse().unwrap()], ..net.element_config(2) };
-    let mut element = PoolElement::spawn(config, None).unwrap();
+    let mut element = PoolElement::spawn(config, transport::Connector::default()).unwrap();
     registered(&mut element).await;
     let user = net.user_over(&tcp, None);
     assert_eq!(timeout(SOON, user.wait_element()).await.unwrap().pe, PE);
@@ -123,7 +123,10 @@ async fn an_element_whose_addresses_cannot_be_registered_is_refused_before_it_st
     let net = Net::random();
     let mut config = net.element_config(2);
     config.transport.addresses.clear();
-    assert_eq!(PoolElement::spawn(config, None).unwrap_err(), ConfigError::NoAddress);
+    assert_eq!(
+        PoolElement::spawn(config, transport::Connector::default()).unwrap_err(),
+        ConfigError::NoAddress
+    );
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ impl Prefix {
 
 /// One message on its way into the lines.
 pub(super) struct Visit<'a> {
+    /// Whether session records and class records have an effect.
+    pub(super) has_identities: bool,
     pub(super) stream: u16,
     pub(super) now: u64,
     pub(super) numberings: &'a mut Numberings,
@@ -44,6 +46,9 @@ pub(super) struct Visit<'a> {
 impl Visit<'_> {
     /// Takes in a session record: consumed, not written.
     fn session_record(&mut self, record: &Record<'_>) {
+        if !self.has_identities {
+            return;
+        }
         let fields = record.fields().map(|field| (field.pen(), field.id(), field.octets()));
         match SessionRecord::from_fields(record.domain, fields) {
             Ok(session_record) => {
@@ -64,6 +69,9 @@ impl Visit<'_> {
 
     /// Takes in a record about a class: consumed, not written.
     fn class_or_statistics(&mut self, record: &Record<'_>, is_class: bool) {
+        if !self.has_identities {
+            return;
+        }
         let fields = record.fields().map(|field| (field.pen(), field.id(), field.octets()));
         let taken = if is_class {
             ClassRecord::from_fields(record.domain, fields).map(|class| {

@@ -37,13 +37,28 @@ impl PoolUser {
         let duration = (profile.quarantine * 2u32.saturating_pow(times.min(16))).min(profile.quarantine_max);
         let known = self.cache.as_ref().and_then(|cache| cache.pool.element(pe));
         let transport = known.map(|element| (element.user_transport.clone(), element.encapsulation));
-        let until = now + duration;
-        self.quarantine.insert(pe, Quarantined { until, times: times + 1, transport, unlisted: false });
+        self.hold(
+            now,
+            pe,
+            Quarantined { until: now + duration, times: times + 1, transport, unlisted: false },
+        );
+    }
+
+    /// As a quarantine of `pause` that says nothing of the element.
+    pub(super) fn hold_back(&mut self, now: Instant, pe: PeId, pause: Duration) {
+        let times = self.quarantine.get(&pe).map_or(0, |entry| entry.times);
+        let until = now + pause;
+        self.hold(now, pe, Quarantined { until, times, transport: None, unlisted: false });
+    }
+
+    fn hold(&mut self, now: Instant, pe: PeId, entry: Quarantined) {
+        let until = entry.until;
+        self.quarantine.insert(pe, entry);
         self.timers.set(Timer::Quarantine(pe), until);
         if self.quarantine.len() > MAX_REMEMBERED {
             self.forget_one();
         }
-        self.event(Event::Quarantined { pe, duration });
+        self.event(Event::Quarantined { pe, duration: until.saturating_duration_since(now) });
     }
 
     fn forget_one(&mut self) {

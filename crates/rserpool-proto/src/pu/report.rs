@@ -1,7 +1,7 @@
 //! Reports of unreachable elements (RFC 5352 section 3.5): once each time, and only of elements that
 //! were handed out.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Event, Home, PoolUser};
 use crate::PeId;
@@ -34,6 +34,18 @@ impl PoolUser {
         self.pursue(now);
         self.resolve(now);
         true
+    }
+
+    /// Does not offer an element for `pause`: it must not be connected to yet (RFC 7011 section 10.4.4). It has not
+    /// failed, and its next failure is quarantined as if this had not been.
+    ///
+    /// Returns `false` and does nothing when the element was not selected since.
+    pub fn put_off(&mut self, now: Instant, pe: PeId, pause: Duration) -> bool {
+        let selected = self.handed_out.remove(&pe);
+        if selected {
+            self.hold_back(now, pe, pause);
+        }
+        selected
     }
 
     pub(super) fn send_reports(&mut self, home: Home) {

@@ -1,4 +1,4 @@
-//! One TCP connection: a task that reads, frames and writes.
+//! One connection: a task that reads, frames and writes, on TCP or on TLS over it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,9 +13,11 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::socket::is_multipath;
+use super::stream::Stream;
 use super::{Options, framer, sys};
 use crate::link::{Link, Request, Wake};
-use crate::{Association, Event, LossReason, MsgOut, Outcome, PeerAddress, Profile};
+use crate::{Association, Event, LossReason, MsgOut, Outcome, PeerAddress, Ppid, Profile};
 
 /// Octets read or written at once.
 const CHUNK: usize = 64 << 10;
@@ -34,19 +36,29 @@ impl Wake for Arc<Signals> {
     }
 }
 
-pub(super) fn start(stream: TcpStream, options: &Options) -> io::Result<Association> {
-    set_options(&stream, &options.profile)?;
-    let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
+/// Starts the task of a connection that is up; `address` makes `PeerAddress` of its two ends.
+pub(crate) fn start<S: Stream>(
+    stream: S,
+    options: &Options,
+    address: fn(std::net::SocketAddr) -> PeerAddress,
+) -> io::Result<Association> {
+    let socket = stream.socket();
+    set_options(socket, &options.profile)?;
+    let (local, peer) = (socket.local_addr()?, socket.peer_addr()?);
     let signals = Arc::new(Signals::default());
     let wake = Box::new(Arc::clone(&signals));
-    let profile = options.profile.clone();
-    let link = Link::new(PeerAddress::Tcp(local), PeerAddress::Tcp(peer), options.queues, true, wake);
+    let (profile, control) = (options.profile.clone(), options.control);
+    let link = Link::new(address(local), address(peer), options.queues, true, wake);
+    if is_multipath(socket) {
+        link.agree_multipath();
+    }
     let association = Association::new(Arc::clone(&link));
     tokio::spawn(async move {
-        let reason =
-            Connection { link: &link, signals: &signals, profile, peer_closed: AtomicBool::new(false) }
-                .run(stream)
-                .await;
+        let peer_closed = AtomicBool::new(false);
+        let connection = Connection { link: &link, signals: &signals, profile, control, peer_closed };
+        let reason = connection.run(&stream).await;
+        // The socket is closed before anybody hears of the end.
+        drop(stream);
         link.end(reason);
     });
     Ok(association)
@@ -67,30 +79,32 @@ struct Connection<'a> {
     link: &'a Link,
     signals: &'a Signals,
     profile: Profile,
-    /// The peer's FIN came.
+    /// What messages are that are not IPFIX.
+    control: Ppid,
+    /// The peer's orderly end came.
     peer_closed: AtomicBool,
 }
 
 impl Connection<'_> {
-    async fn run(&self, stream: TcpStream) -> LossReason {
+    async fn run<S: Stream>(&self, stream: &S) -> LossReason {
         let reason = tokio::select! {
-            reason = self.read(&stream) => reason,
-            reason = self.write(&stream) => reason,
-            reason = self.watch(&stream) => reason,
+            reason = self.read(stream) => reason,
+            reason = self.write(stream) => reason,
+            reason = self.watch(stream.socket()) => reason,
         };
         if !matches!(reason, LossReason::Closed | LossReason::PeerClosed) {
             // Tells the peer by a reset.
-            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            let _ = SockRef::from(stream.socket()).set_linger(Some(Duration::ZERO));
         }
         reason
     }
 
-    /// Reads until something breaks; after the peer's FIN the writing side decides.
-    async fn read(&self, stream: &TcpStream) -> LossReason {
+    /// Reads until something breaks; after the peer's orderly end the writing side decides.
+    async fn read<S: Stream>(&self, stream: &S) -> LossReason {
         let mut buffer = BytesMut::new();
         loop {
             let mut broken = None;
-            let room = self.link.fill(|| match framer::next(&mut buffer) {
+            let room = self.link.fill(|| match framer::next(&mut buffer, self.control) {
                 Ok(message) => message.map(Event::Message),
                 Err(error) => {
                     broken = Some(error);
@@ -104,14 +118,21 @@ impl Connection<'_> {
                 self.signals.read.notified().await;
                 continue;
             }
+            // Reading without end would leave the writing side no turn.
+            tokio::task::consume_budget().await;
             buffer.reserve(CHUNK);
-            if let Err(error) = stream.readable().await {
-                return lost(&error);
+            let read = stream.try_read(&mut buffer);
+            if stream.wants_flush() {
+                self.signals.write.notify_one();
             }
-            match stream.try_read_buf(&mut buffer) {
+            match read {
                 Ok(0) => break,
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if let Err(error) = stream.socket().readable().await {
+                        return lost(&error);
+                    }
+                }
                 Err(error) => return lost(&error),
             }
         }
@@ -127,7 +148,7 @@ impl Connection<'_> {
         std::future::pending().await
     }
 
-    async fn write(&self, stream: &TcpStream) -> LossReason {
+    async fn write<S: Stream>(&self, stream: &S) -> LossReason {
         let (mut queue, mut octets) = (VecDeque::new(), Vec::new());
         let mut finished = false;
         loop {
@@ -144,8 +165,15 @@ impl Connection<'_> {
                 continue;
             }
             let peer_closed = self.peer_closed.load(Ordering::Acquire);
-            if !finished && (peer_closed || request == Request::Shutdown) {
-                if let Err(error) = SockRef::from(stream).shutdown(Shutdown::Write) {
+            let finish = !finished && (peer_closed || request == Request::Shutdown);
+            if finish {
+                stream.finish();
+            }
+            if let Err(reason) = self.write_octets(stream, &[]).await {
+                return reason;
+            }
+            if finish {
+                if let Err(error) = SockRef::from(stream.socket()).shutdown(Shutdown::Write) {
                     return lost(&error);
                 }
                 finished = true;
@@ -159,13 +187,14 @@ impl Connection<'_> {
     }
 
     /// Writes what is queued, some messages at once.
-    async fn write_all(
+    async fn write_all<S: Stream>(
         &self,
-        stream: &TcpStream,
+        stream: &S,
         queue: &mut VecDeque<MsgOut>,
         octets: &mut Vec<u8>,
     ) -> Result<(), LossReason> {
         while !queue.is_empty() {
+            tokio::task::consume_budget().await;
             octets.clear();
             let mut messages = 0;
             for message in queue.iter() {
@@ -175,20 +204,7 @@ impl Connection<'_> {
                 octets.extend_from_slice(&message.data);
                 messages += 1;
             }
-            let mut rest = &octets[..];
-            while !rest.is_empty() {
-                tokio::select! {
-                    writable = stream.writable() => match writable.and_then(|()| stream.try_write(rest)) {
-                        Ok(n) => rest = &rest[n..],
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        Err(error) => return Err(lost(&error)),
-                    },
-                    // A peer that does not read must not keep this side from aborting.
-                    () = self.signals.write.notified() => if self.link.requested() == Request::Abort {
-                        return Err(LossReason::Aborted);
-                    },
-                }
-            }
+            self.write_octets(stream, octets).await?;
             for message in queue.drain(..messages) {
                 self.link.finished(message.data.len(), message.token, Outcome::Delivered);
             }
@@ -196,12 +212,34 @@ impl Connection<'_> {
         Ok(())
     }
 
+    /// Hands `rest`, and what the stream still holds, to the kernel.
+    async fn write_octets<S: Stream>(&self, stream: &S, mut rest: &[u8]) -> Result<(), LossReason> {
+        while !rest.is_empty() || stream.wants_flush() {
+            let written = match rest {
+                [] => stream.try_flush().map(|()| 0),
+                _ => stream.try_write(rest),
+            };
+            match written {
+                Ok(n) => rest = &rest[n..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::select! {
+                    writable = stream.socket().writable() => writable.map_err(|error| lost(&error))?,
+                    // A peer that does not read must not keep this side from aborting.
+                    () = self.signals.write.notified() => if self.link.requested() == Request::Abort {
+                        return Err(LossReason::Aborted);
+                    },
+                },
+                Err(error) => return Err(lost(&error)),
+            }
+        }
+        Ok(())
+    }
+
     /// Ends a connection whose path is dead: something waits for an answer, and for too long nothing
     /// was acknowledged. A peer that does not read acknowledges window probes.
-    async fn watch(&self, stream: &TcpStream) -> LossReason {
+    async fn watch(&self, socket: &TcpStream) -> LossReason {
         loop {
             tokio::time::sleep(self.profile.heartbeat).await;
-            let Ok(info) = sys::info(stream.as_fd()) else { continue };
+            let Ok(info) = sys::info(socket.as_fd()) else { continue };
             self.link.publish(info.figures());
             if info.unanswered >= 2 && info.silence >= self.profile.silence {
                 return LossReason::Silent(info.silence);
@@ -221,6 +259,9 @@ fn lost(error: &io::Error) -> LossReason {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
             LossReason::PeerAborted("connection reset".to_owned())
         }
+        // What TLS says of the peer; TCP has no such errors.
+        io::ErrorKind::ConnectionAborted => LossReason::PeerAborted(error.to_string()),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => LossReason::Protocol(error.to_string()),
         _ => LossReason::Io(error.to_string()),
     }
 }

@@ -1,4 +1,4 @@
-//! The framer IPFIX and ASAP share: both carry their length in octets 2 and 3.
+//! The framer IPFIX, ASAP and ENRP share: all carry their length in octets 2 and 3.
 
 use bytes::{Buf, BytesMut};
 
@@ -7,14 +7,14 @@ use crate::{Message, Ppid};
 /// An IPFIX Message header (RFC 7011 section 3.1).
 const IPFIX_HEADER: usize = 16;
 const IPFIX_VERSION: u16 = 0x000a;
-/// An ASAP message header (RFC 5354 section 2).
-const ASAP_HEADER: usize = 4;
+/// An ASAP or ENRP message header (RFC 5354 section 2).
+const CONTROL_HEADER: usize = 4;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum FrameError {
     #[error("message length {length} is below {minimum}")]
     Length { length: usize, minimum: usize },
-    #[error("neither IPFIX nor ASAP: version {version:#06x}")]
+    #[error("no IPFIX message: version {version:#06x}")]
     Version { version: u16 },
     #[error("connection closed within a message, {octets} octets after its start")]
     Truncated { octets: usize },
@@ -25,15 +25,16 @@ pub(crate) fn framed_length(octets: &[u8]) -> Option<usize> {
     Some(usize::from(u16::from_be_bytes(octets.get(2..4)?.try_into().ok()?)))
 }
 
-/// Takes the next whole message off the buffer; none while it is incomplete.
-pub(crate) fn next(buffer: &mut BytesMut) -> Result<Option<Message>, FrameError> {
+/// Takes the next whole message off the buffer; none while it is incomplete. Message types of ASAP and
+/// ENRP begin at 1: a first octet of 0 is IPFIX, any other makes it `control`.
+pub(crate) fn next(buffer: &mut BytesMut, control: Ppid) -> Result<Option<Message>, FrameError> {
     let Some(length) = framed_length(buffer) else { return Ok(None) };
     let (ppid, minimum) = match (buffer[0], buffer[1]) {
         (0, low) if u16::from(low) != IPFIX_VERSION => {
             return Err(FrameError::Version { version: u16::from(low) });
         }
         (0, _) => (Ppid::IPFIX, IPFIX_HEADER),
-        _ => (Ppid::ASAP, ASAP_HEADER),
+        _ => (control, CONTROL_HEADER),
     };
     if length < minimum {
         return Err(FrameError::Length { length, minimum });
@@ -69,7 +70,7 @@ mod tests {
         let mut messages = Vec::new();
         for octet in octets {
             buffer.extend([octet]);
-            messages.extend(next(&mut buffer).unwrap());
+            messages.extend(next(&mut buffer, Ppid::ASAP).unwrap());
         }
         let seen: Vec<_> = messages.iter().map(|m| (m.ppid, m.data.len())).collect();
         assert_eq!(seen, [(Ppid::IPFIX, 20), (Ppid::ASAP, 8)]);
@@ -79,21 +80,21 @@ mod tests {
     #[test]
     fn a_length_below_the_header_is_an_error() {
         let mut buffer = BytesMut::from(&[0, 10, 0, 15][..]);
-        assert_eq!(next(&mut buffer), Err(FrameError::Length { length: 15, minimum: 16 }));
+        assert_eq!(next(&mut buffer, Ppid::ASAP), Err(FrameError::Length { length: 15, minimum: 16 }));
         let mut buffer = BytesMut::from(&[1, 0, 0, 3][..]);
-        assert_eq!(next(&mut buffer), Err(FrameError::Length { length: 3, minimum: 4 }));
+        assert_eq!(next(&mut buffer, Ppid::ASAP), Err(FrameError::Length { length: 3, minimum: 4 }));
     }
 
     #[test]
     fn another_version_than_10_after_a_zero_octet_is_an_error() {
         let mut buffer = BytesMut::from(&[0, 9, 0, 20][..]);
-        assert_eq!(next(&mut buffer), Err(FrameError::Version { version: 9 }));
+        assert_eq!(next(&mut buffer, Ppid::ASAP), Err(FrameError::Version { version: 9 }));
     }
 
     #[test]
     fn an_end_within_a_message_is_an_error() {
         let mut buffer = BytesMut::from(&[0, 10, 0, 20, 1][..]);
-        assert_eq!(next(&mut buffer), Ok(None));
+        assert_eq!(next(&mut buffer, Ppid::ASAP), Ok(None));
         assert_eq!(finish(&buffer), Err(FrameError::Truncated { octets: 5 }));
     }
 }

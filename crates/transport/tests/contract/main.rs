@@ -1,4 +1,4 @@
-//! What every back end promises: one suite, run on userland SCTP, TCP and the simulation.
+//! What every back end promises: one suite, run on userland SCTP, kernel SCTP, TCP, TLS and the simulation.
 
 mod suite;
 mod support;
@@ -34,7 +34,7 @@ macro_rules! contract {
         $(
             #[$test]
             async fn $name() {
-                let (pair, _guard) = $make().await;
+                let Some((pair, _guard)) = support::available($make().await) else { return };
                 suite::$name(pair).await;
             }
         )*
@@ -43,5 +43,10 @@ macro_rules! contract {
 
 contract!(userland, tokio::test, support::userland);
 contract!(userland_small_packets, tokio::test, support::userland_small_packets);
+#[cfg(feature = "kernel-sctp")]
+contract!(kernel, tokio::test, support::kernel);
+#[cfg(feature = "kernel-sctp")]
+contract!(kernel_v6, tokio::test, support::kernel_v6);
 contract!(tcp, tokio::test, support::tcp);
+contract!(tls, tokio::test, support::tls);
 contract!(sim, tokio::test(start_paused = true), support::sim);

@@ -1,0 +1,36 @@
+//! Reaches peers over whichever transport their address names.
+
+use crate::{Association, ConnectError, Endpoint, PeerAddress, tcp, tls};
+
+/// How this process reaches peers. A peer is reached by the transport its address names or not at all:
+/// never over TCP where TLS is asked for (RFC 5355 threat 9).
+#[derive(Clone, Debug, Default)]
+pub struct Connector {
+    /// Where SCTP goes out. Without one, SCTP peers are not reached.
+    pub endpoint: Option<Endpoint>,
+    /// How TCP goes out, and TLS over it.
+    pub tcp: tcp::Options,
+    /// Who this process is to TLS servers, and who they may be. Without it, they are not reached.
+    pub tls: Option<tls::Client>,
+}
+
+impl Connector {
+    /// Sets up an association. Fails with [`ConnectError::Address`] where there is nothing to reach such an
+    /// address with. Cancel safe: a connect that is dropped is given up.
+    pub async fn connect(&self, peer: PeerAddress) -> Result<Association, ConnectError> {
+        match (peer, &self.endpoint, &self.tls) {
+            (PeerAddress::Sctp { .. }, Some(endpoint), _) => endpoint.connect(peer).await,
+            (PeerAddress::Tcp(address), ..) => tcp::connect(address, self.tcp.clone()).await,
+            (PeerAddress::Tls(address), _, Some(client)) => {
+                tls::connect(address, self.tcp.clone(), &client.identity, &client.names).await
+            }
+            _ => Err(ConnectError::Address(peer)),
+        }
+    }
+}
+
+impl From<Option<Endpoint>> for Connector {
+    fn from(endpoint: Option<Endpoint>) -> Connector {
+        Connector { endpoint, ..Connector::default() }
+    }
+}
