@@ -1,4 +1,4 @@
-//! The class record: how reliable the flow records after it are (docs/wire.md section 4).
+//! The class record: how reliable the flow records after it are (docs/wire.md section 9).
 //!
 //! An options record with scope observationDomainId and private elements, first on every stream whose records may get
 //! lost. This crate knows values, octets and the field list; templates are the business of whoever builds messages.

@@ -1,4 +1,4 @@
-//! The collector's books of one stream whose records may get lost: what came, and what is missing.
+//! The collector's books of one stream whose records may get lost: what came, and what is missing (docs/wire.md section 11).
 //!
 //! Records are told apart by their sequence numbers, counted from the class record on, and may come in any order. What is
 //! missing is lost once the exporter is known to have nothing of it on its way any more: its statistics records say so

@@ -1,4 +1,4 @@
-//! The statistics record: what was sent on a stream whose records may get lost (docs/wire.md section 5).
+//! The statistics record: what was sent on a stream whose records may get lost (docs/wire.md section 10).
 //!
 //! An options record on stream 0, at intervals and at the end, with scopes observationDomainId and the private
 //! element `stream`. With it the collector's books close: what was sent and has not come is a gap, at the end too.

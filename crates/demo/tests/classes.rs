@@ -96,6 +96,8 @@ async fn the_books_of_every_class_close_at_five_percent_loss() {
         };
         let sent = number("exported");
         assert_eq!((sent, sent), (number("flows"), number("delivered") + number("abandoned")), "{name}");
+        let (lost, spurious) = (told("lost"), told("spurious"));
+        println!("{name} ({kind}): sent {sent}, received {received}, lost {lost}, spurious {spurious}");
         assert_eq!(told("received"), received, "{name}: the metric says what is in the file");
         assert_eq!(sent, received + told("lost"), "{name}: sent = received + gap");
         assert_eq!(told("abandoned"), number("abandoned"), "{name}");

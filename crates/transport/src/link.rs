@@ -9,6 +9,7 @@ mod outbound;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -284,17 +285,30 @@ impl Link {
 
     // The back end's side.
 
-    /// Takes everything that was queued.
+    /// Takes everything that was queued, however long it has waited.
     pub(crate) fn take(&self, into: &mut VecDeque<MsgOut>) -> Request {
-        self.take_some(into, usize::MAX).0
+        let mut outbound = lock(&self.outbound);
+        into.extend(outbound.drain());
+        outbound.request
     }
 
-    /// Takes queued messages until they hold `octets` or more; whatever is left may still give way to others. Once
-    /// the association closes, it takes all. Returns whether some are left.
-    pub(crate) fn take_some(&self, into: &mut VecDeque<MsgOut>, octets: usize) -> (Request, bool) {
+    /// Takes queued messages until they hold `octets` or more; whatever is left may still give way to others, and
+    /// is given up when its lifetime is over. Once the association closes, it takes all. Returns whether some are left.
+    pub(crate) fn take_some(
+        &self,
+        into: &mut VecDeque<MsgOut>,
+        octets: usize,
+        now: Instant,
+    ) -> (Request, bool) {
+        let mut expired = Vec::new();
         let mut outbound = lock(&self.outbound);
-        let left = outbound.take(into, octets);
-        (outbound.request, left)
+        let left = outbound.take(into, &mut expired, octets, now);
+        let request = outbound.request;
+        drop(outbound);
+        for message in expired {
+            self.finished(message.data.len(), message.token, Outcome::Abandoned);
+        }
+        (request, left)
     }
 
     pub(crate) fn requested(&self) -> Request {
@@ -369,7 +383,7 @@ impl Link {
     pub(crate) fn end(&self, reason: LossReason) {
         let mut outbound = lock(&self.outbound);
         outbound.closing = true;
-        let unsent = outbound.drain();
+        let unsent: Vec<MsgOut> = outbound.drain().collect();
         drop(outbound);
         for message in unsent {
             self.finished(message.data.len(), message.token, Outcome::Unknown);

@@ -40,7 +40,8 @@ pub enum Reliability {
     Full,
     /// Given up after this many retransmissions.
     MaxRetransmits(u16),
-    /// Given up when this time has passed since it was queued.
+    /// Given up when this time has passed since it was queued. Userland SCTP gives a message that was sent as many
+    /// retransmissions as fit into this time.
     Lifetime(Duration),
     /// Retransmitted like `Full`, but given up, before it was transmitted, where a message of a higher
     /// priority finds the send queue full (RFC 7496 section 3.2). 0 is the highest; `Full` is higher still.

@@ -220,10 +220,11 @@ impl Lane {
         !matches!(self.announcement, Announcement::Unsent)
     }
 
-    /// Returns what to tell of the lane: none of class `reliable`, and none before its class was announced. With `leaving`,
+    /// Returns what to tell of the lane: none of class `reliable`, and none before its announcement has arrived. With `leaving`,
     /// what is on its way counts as given up. `dropped` are the flow records dropped in the buffer.
     pub(super) fn statistics(&self, domain: u32, dropped: u64, leaving: bool) -> Option<StatisticsRecord> {
-        if !self.kind.is_lossy() || !self.is_announced() {
+        // They must not overtake the class record either.
+        if !self.kind.is_lossy() || !matches!(self.announcement, Announcement::Arrived) {
             return None;
         }
         let first = self.unsettled.iter().find(|sent| sent.lossy_records > 0);

@@ -1,5 +1,5 @@
-//! What the exporter tells of the streams whose records may get lost: statistics records on stream 0 (docs/wire.md,
-//! "Statistics record"), at intervals while there is news, and at the end.
+//! What the exporter tells of the streams whose records may get lost: statistics records on stream 0 (docs/wire.md
+//! section 10), at intervals while there is news, and at the end.
 
 use std::time::{Duration, Instant};
 

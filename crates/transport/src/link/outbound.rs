@@ -2,13 +2,16 @@
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::{OVERHEAD, Request};
 use crate::{MsgOut, Reliability};
 
 #[derive(Default)]
 pub(super) struct Outbound {
-    queue: VecDeque<MsgOut>,
+    queue: VecDeque<Queued>,
+    /// Messages at the front of the queue that the back end has seen waiting.
+    seen: usize,
     /// Messages in the queue that may give way to others.
     yielding: usize,
     /// Octets and overhead of everything whose end is not known.
@@ -17,6 +20,12 @@ pub(super) struct Outbound {
     pub(super) live: usize,
     pub(super) closing: bool,
     pub(super) request: Request,
+}
+
+struct Queued {
+    message: MsgOut,
+    /// When its lifetime is over; told once the back end has seen it waiting.
+    expires: Option<Instant>,
 }
 
 /// Whether a queued message gives way to a new one. Messages limited by retransmissions or time have no priority:
@@ -42,7 +51,7 @@ impl Outbound {
         self.charged += message.data.len() + OVERHEAD;
         self.live += 1;
         self.yielding += usize::from(matches!(message.reliability, Reliability::Priority(_)));
-        self.queue.push_back(message);
+        self.queue.push_back(Queued { message, expires: None });
         first
     }
 
@@ -54,8 +63,9 @@ impl Outbound {
         }
         let mut candidates: Vec<(Reverse<u32>, usize)> = Vec::new();
         for (at, queued) in self.queue.iter().enumerate() {
-            if let Reliability::Priority(priority) = queued.reliability
-                && gives_way(queued.reliability, new)
+            let reliability = queued.message.reliability;
+            if let Reliability::Priority(priority) = reliability
+                && gives_way(reliability, new)
             {
                 candidates.push((Reverse(priority), at));
             }
@@ -63,7 +73,7 @@ impl Outbound {
         candidates.sort_unstable();
         let mut free = 0;
         let enough = candidates.iter().position(|&(_, at)| {
-            free += released(&self.queue[at]);
+            free += released(&self.queue[at].message);
             free >= octets
         })?;
         let mut leaving: Vec<usize> = candidates[..=enough].iter().map(|&(_, at)| at).collect();
@@ -71,7 +81,8 @@ impl Outbound {
         let mut given_up = Vec::with_capacity(leaving.len());
         // From the back, so that the places before stay what they are.
         for at in leaving.into_iter().rev() {
-            given_up.extend(self.queue.remove(at));
+            given_up.extend(self.queue.remove(at).map(|queued| queued.message));
+            self.seen -= usize::from(at < self.seen);
         }
         given_up.reverse();
         self.yielding -= given_up.len();
@@ -81,33 +92,48 @@ impl Outbound {
     }
 
     /// Moves messages out, the oldest first, until they hold `octets` or more; all of them once the association closes.
-    /// Returns whether some are left.
-    pub(super) fn take(&mut self, into: &mut VecDeque<MsgOut>, octets: usize) -> bool {
-        if self.closing || octets == usize::MAX {
-            self.yielding = 0;
-            into.append(&mut self.queue);
-            return false;
+    /// Messages that have waited for longer than they live go to `expired`. Returns whether some are left.
+    pub(super) fn take(
+        &mut self,
+        into: &mut VecDeque<MsgOut>,
+        expired: &mut Vec<MsgOut>,
+        octets: usize,
+        now: Instant,
+    ) -> bool {
+        for queued in self.queue.range_mut(self.seen..) {
+            if let Reliability::Lifetime(lifetime) = queued.message.reliability {
+                queued.expires = now.checked_add(lifetime);
+            }
         }
+        let octets = if self.closing { usize::MAX } else { octets };
         let mut taken = 0;
         while taken < octets
-            && let Some(message) = self.queue.pop_front()
+            && let Some(Queued { message, expires }) = self.queue.pop_front()
         {
-            taken += message.data.len();
             self.yielding -= usize::from(matches!(message.reliability, Reliability::Priority(_)));
-            into.push_back(message);
+            if expires.is_some_and(|expires| expires < now) {
+                expired.push(message);
+            } else {
+                taken += message.data.len();
+                into.push_back(message);
+            }
         }
+        self.seen = self.queue.len();
         !self.queue.is_empty()
     }
 
     /// Takes out everything that waits.
-    pub(super) fn drain(&mut self) -> VecDeque<MsgOut> {
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = MsgOut> {
         self.yielding = 0;
-        std::mem::take(&mut self.queue)
+        self.seen = 0;
+        std::mem::take(&mut self.queue).into_iter().map(|queued| queued.message)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
 
     use super::*;
@@ -176,14 +202,33 @@ mod tests {
         assert_eq!(queue.charged, OVERHEAD);
     }
 
+    #[expect(clippy::disallowed_methods, reason = "tests need some instant to count from")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
     #[test]
     fn a_back_end_takes_as_much_as_it_asks_for_and_all_at_the_end() {
         let mut queue = outbound(&[(0, LOW), (1, LOW), (2, LOW), (3, LOW)]);
-        let mut taken = VecDeque::new();
-        assert!(queue.take(&mut taken, 1_500));
+        let (mut taken, mut expired) = (VecDeque::new(), Vec::new());
+        assert!(queue.take(&mut taken, &mut expired, 1_500, start()));
         assert_eq!((taken.len(), queue.yielding), (2, 2));
         queue.closing = true;
-        assert!(!queue.take(&mut taken, 1));
-        assert_eq!((taken.len(), queue.yielding), (4, 0));
+        assert!(!queue.take(&mut taken, &mut expired, 1, start()));
+        assert_eq!((taken.len(), queue.yielding, expired.len()), (4, 0, 0));
+    }
+
+    #[test]
+    fn a_message_that_waits_for_longer_than_it_lives_is_given_up() {
+        let second = Duration::from_secs(1);
+        let mut queue = outbound(&[(0, Reliability::Full), (1, Reliability::Lifetime(second)), (2, LOW)]);
+        let (mut taken, mut expired, now) = (VecDeque::new(), Vec::new(), start());
+        assert!(queue.take(&mut taken, &mut expired, 1, now));
+        queue.push(message(3, Reliability::Lifetime(second)));
+        // The one that gives way is not the one that has been waiting.
+        assert_eq!(names(queue.make_room(1, Reliability::Full)), Some(vec![2]));
+        assert!(!queue.take(&mut taken, &mut expired, usize::MAX, now + second + Duration::from_millis(1)));
+        assert_eq!(names(Some(expired)), Some(vec![1]), "it has been waiting for longer than a second");
+        assert_eq!(names(Some(taken.into())), Some(vec![0, 3]));
     }
 }

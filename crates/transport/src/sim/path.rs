@@ -177,7 +177,7 @@ impl Path {
         let mut queue = std::mem::take(&mut self.halves[side].queue);
         let half = &mut self.halves[side];
         let room = IN_FLIGHT.saturating_sub(half.in_flight);
-        (half.request, half.left) = half.link.take_some(&mut queue, room);
+        (half.request, half.left) = half.link.take_some(&mut queue, room, now.into_std());
         for message in queue.drain(..) {
             let limited = match message.reliability {
                 Reliability::Full | Reliability::Priority(_) => false,

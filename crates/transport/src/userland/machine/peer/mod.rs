@@ -196,11 +196,11 @@ impl Peer {
     pub(crate) fn pump(&mut self, now: Instant, profile: &Profile, out: &mut Outbox) {
         self.advance(now);
         self.check_liveness(now, profile, out);
-        let (mut request, mut left) = self.take_messages();
+        let (mut request, mut left) = self.take_messages(now, profile);
         self.poll(now, out);
         // What was sent made room.
         while left && self.unsent < UNSENT {
-            (request, left) = self.take_messages();
+            (request, left) = self.take_messages(now, profile);
             self.poll(now, out);
         }
         if self.end.is_some() {

@@ -1,10 +1,12 @@
 //! What the handle sends: into dcsctp, and out of the books once its end is known.
 
+use std::time::{Duration, Instant};
+
 use dcsctp::api::{DcSctpSocket, LifecycleId, Message as RawMessage, PpId, SendOptions, StreamId};
 
 use super::Peer;
 use crate::link::Request;
-use crate::{Outcome, Reliability, Token};
+use crate::{Outcome, Profile, Reliability, Token};
 
 /// A message whose end is not known.
 pub(super) struct Live {
@@ -22,17 +24,17 @@ pub(super) const UNSENT: usize = 256 << 10;
 
 impl Peer {
     /// Gives dcsctp what it has room for. Returns whether more waits although there is room.
-    pub(super) fn take_messages(&mut self) -> (Request, bool) {
+    pub(super) fn take_messages(&mut self, now: Instant, profile: &Profile) -> (Request, bool) {
         let room = UNSENT.saturating_sub(self.unsent);
-        let (request, left) = self.link.take_some(&mut self.taken, room);
+        let (request, left) = self.link.take_some(&mut self.taken, room, now);
         while let Some(message) = self.taken.pop_front() {
             let id = self.next_lifecycle;
             self.next_lifecycle += 1;
-            let (max_retransmissions, lifetime) = match message.reliability {
+            let max_retransmissions = match message.reliability {
                 // Its turn to give way is over once dcsctp has it.
-                Reliability::Full | Reliability::Priority(_) => (None, None),
-                Reliability::MaxRetransmits(n) => (Some(n), None),
-                Reliability::Lifetime(lifetime) => (None, Some(lifetime)),
+                Reliability::Full | Reliability::Priority(_) => None,
+                Reliability::MaxRetransmits(n) => Some(n),
+                Reliability::Lifetime(lifetime) => Some(retransmissions_within(lifetime, profile)),
             };
             let reliable = matches!(message.reliability, Reliability::Full | Reliability::Priority(_));
             self.reliable += usize::from(reliable);
@@ -42,7 +44,7 @@ impl Peer {
             self.live.insert(id, Live { octets, token, reliable, outcome, sent: false });
             let options = SendOptions {
                 unordered: message.unordered,
-                lifetime,
+                lifetime: None,
                 max_retransmissions,
                 lifecycle_id: LifecycleId::new(id),
             };
@@ -74,5 +76,33 @@ impl Peer {
             self.reliable -= usize::from(live.reliable);
             self.link.finished(live.octets, live.token, live.outcome);
         }
+    }
+}
+
+/// Returns how often a message can be retransmitted until `lifetime` is over, at the shortest time-outs of the profile.
+///
+/// dcsctp 0.1.16 has lifetimes of its own, but a message that expires when part of it was sent later takes a TSN between
+/// the fragments of another message, which is never put together again: its stream stands still, be it reliable.
+fn retransmissions_within(lifetime: Duration, profile: &Profile) -> u16 {
+    let (mut count, mut rto, mut passed) = (0, profile.rto_min, profile.rto_min);
+    while passed <= lifetime && count < u16::MAX - 1 {
+        count += 1;
+        rto = (rto * 2).min(profile.rto_max).max(Duration::from_millis(1));
+        passed += rto;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_has_room_for_some_retransmissions() {
+        // Time-outs of 250, 500, 700, 700 ms …
+        let within =
+            |milliseconds| retransmissions_within(Duration::from_millis(milliseconds), &Profile::fast());
+        assert_eq!([1, 250, 500, 750, 1_449, 1_450].map(within), [0, 1, 1, 2, 2, 3]);
+        assert_eq!(retransmissions_within(Duration::MAX / 2, &Profile::fast()), u16::MAX - 1);
     }
 }
