@@ -67,6 +67,7 @@ impl Peer {
         for message in std::mem::take(&mut self.taken) {
             self.link.finished(message.data.len(), message.token, Outcome::Unknown);
         }
+        self.forget_waiting();
         let mut live: Vec<u64> = self.live.keys().copied().collect();
         live.sort_unstable();
         for id in live {

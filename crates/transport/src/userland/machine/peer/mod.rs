@@ -5,7 +5,7 @@ mod incoming;
 mod liveness;
 mod outgoing;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -21,7 +21,7 @@ use crate::userland::sctp_in_udp;
 use crate::{Association, ConnectError, Event, LossReason, MsgOut, Outcome, PeerAddress, Profile};
 use end::End;
 use liveness::Liveness;
-use outgoing::Live;
+use outgoing::{Live, Waiting};
 
 /// How old the figures of `status` may be.
 const FIGURES: Duration = Duration::from_millis(100);
@@ -48,6 +48,8 @@ pub(crate) struct Peer {
     next_lifecycle: u64,
     reliable: usize,
     taken: VecDeque<MsgOut>,
+    /// By stream: messages with a lifetime that dcsctp has not got yet, and what follows them.
+    waiting: BTreeMap<u16, VecDeque<Waiting>>,
     liveness: Liveness,
     /// The last packet with DATA that came while the reader stalled.
     stalled_packet: Option<Vec<u8>>,
@@ -85,6 +87,7 @@ impl Peer {
             next_lifecycle: 1,
             reliable: 0,
             taken: VecDeque::new(),
+            waiting: BTreeMap::new(),
             liveness: Liveness::new(now),
             stalled_packet: None,
             stalled: false,
@@ -187,21 +190,20 @@ impl Peer {
     pub(crate) fn pump(&mut self, now: Instant, profile: &Profile, out: &mut Outbox) {
         self.advance(now);
         self.check_liveness(now, profile, out);
-        let request = self.take_messages();
+        let request = self.take_messages(now, profile);
         self.poll(now, out);
         if self.end.is_some() {
             return;
         }
-        if self.reliable == 0
-            && let Some(packet) = self.held_shutdown.take()
-        {
+        let done = self.reliable == 0 && self.waiting.is_empty();
+        if done && let Some(packet) = self.held_shutdown.take() {
             self.socket.handle_input(&packet);
         }
         match request {
             Request::None => {}
             // RFC 9260 section 9.2, but only after every reliable message reached its end: dcsctp's
             // SHUTDOWN could overtake a retransmission.
-            Request::Shutdown if self.reliable == 0 => self.socket.shutdown(),
+            Request::Shutdown if done => self.socket.shutdown(),
             Request::Shutdown => {}
             Request::Abort => {
                 self.deliver_all();

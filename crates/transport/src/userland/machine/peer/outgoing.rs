@@ -1,10 +1,18 @@
 //! What the handle sends: into dcsctp, and out of the books once its end is known.
 
+use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
+use std::time::Instant;
+
 use dcsctp::api::{DcSctpSocket, LifecycleId, Message as RawMessage, PpId, SendOptions, StreamId};
 
 use super::Peer;
 use crate::link::Request;
-use crate::{Outcome, Reliability, Token};
+use crate::{MsgOut, Outcome, Profile, Reliability, Token};
+
+/// Messages with a lifetime are given to dcsctp while fewer octets of their stream wait there: enough for the
+/// packets that one acknowledgement lets go, few enough to leave soon.
+const AHEAD: usize = 16 << 10;
 
 /// A message whose end is not known.
 pub(super) struct Live {
@@ -16,36 +24,92 @@ pub(super) struct Live {
     pub(super) sent: bool,
 }
 
+/// A message, and when its lifetime ends.
+pub(super) type Waiting = (MsgOut, Option<Instant>);
+
 impl Peer {
-    pub(super) fn take_messages(&mut self) -> Request {
+    pub(super) fn take_messages(&mut self, now: Instant, profile: &Profile) -> Request {
         let request = self.link.take(&mut self.taken);
         while let Some(message) = self.taken.pop_front() {
-            let id = self.next_lifecycle;
-            self.next_lifecycle += 1;
-            let (max_retransmissions, lifetime) = match message.reliability {
-                // Its turn to give way is over once dcsctp has it.
-                Reliability::Full | Reliability::Priority(_) => (None, None),
-                Reliability::MaxRetransmits(n) => (Some(n), None),
-                Reliability::Lifetime(lifetime) => (None, Some(lifetime)),
+            let deadline = match message.reliability {
+                Reliability::Lifetime(lifetime) => Some(now + lifetime),
+                Reliability::Full | Reliability::Priority(_) | Reliability::MaxRetransmits(_) => None,
             };
-            let reliable = matches!(message.reliability, Reliability::Full | Reliability::Priority(_));
-            self.reliable += usize::from(reliable);
-            let (octets, token) = (message.data.len(), message.token);
-            let outcome = Outcome::Unknown;
-            self.live.insert(id, Live { octets, token, reliable, outcome, sent: false });
-            let options = SendOptions {
-                unordered: message.unordered,
-                lifetime,
-                max_retransmissions,
-                lifecycle_id: LifecycleId::new(id),
-            };
-            let raw =
-                RawMessage::new(StreamId(message.stream), PpId(message.ppid.0), Vec::from(message.data));
-            if let Err(error) = self.socket.send(raw, &options) {
-                tracing::debug!(%error, peer = %self.address(), "message refused by the association");
+            // What follows a message that waits keeps its place behind it.
+            match self.waiting.entry(message.stream) {
+                Entry::Occupied(mut stream) => stream.get_mut().push_back((message, deadline)),
+                Entry::Vacant(stream) if deadline.is_some() => {
+                    stream.insert(VecDeque::from([(message, deadline)]));
+                }
+                Entry::Vacant(_) => self.hand_over(message, None),
             }
         }
+        self.take_waiting(now, profile);
         request
+    }
+
+    /// Gives dcsctp as many messages with a lifetime as it will send soon, and drops those whose time is over.
+    ///
+    /// Its own lifetimes are not used: a message that expires when a piece of it was sent is dropped without
+    /// telling the peer, which then waits for the rest for ever and delivers nothing more of that stream. So the
+    /// lifetime ends here, or becomes the number of retransmissions that fit into what is left of it.
+    fn take_waiting(&mut self, now: Instant, profile: &Profile) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.retain(|stream, messages| {
+            while let Some((_, deadline)) = messages.front() {
+                let left = deadline.map(|deadline| deadline.checked_duration_since(now));
+                let ahead = self.socket.buffered_amount(StreamId(*stream));
+                if matches!(left, Some(Some(_))) && ahead >= AHEAD {
+                    break;
+                }
+                let Some((message, _)) = messages.pop_front() else { break };
+                match left {
+                    Some(None) => {
+                        self.link.finished(message.data.len(), message.token, Outcome::Abandoned);
+                    }
+                    Some(Some(left)) => {
+                        let fit = left.as_millis().div_ceil(profile.rto_min.as_millis().max(1));
+                        self.hand_over(message, Some(u16::try_from(fit).unwrap_or(u16::MAX)));
+                    }
+                    None => self.hand_over(message, None),
+                }
+            }
+            !messages.is_empty()
+        });
+        self.waiting = waiting;
+    }
+
+    /// Drops what dcsctp has not got.
+    pub(super) fn forget_waiting(&mut self) {
+        for (message, _) in std::mem::take(&mut self.waiting).into_values().flatten() {
+            self.link.finished(message.data.len(), message.token, Outcome::Unknown);
+        }
+    }
+
+    /// `fit`: how many retransmissions fit into the message's lifetime, if it has one.
+    fn hand_over(&mut self, message: MsgOut, fit: Option<u16>) {
+        let max_retransmissions = match message.reliability {
+            // Its turn to give way is over once dcsctp has it.
+            Reliability::Full | Reliability::Priority(_) => None,
+            Reliability::MaxRetransmits(n) => Some(n),
+            Reliability::Lifetime(_) => fit,
+        };
+        let id = self.next_lifecycle;
+        self.next_lifecycle += 1;
+        let reliable = max_retransmissions.is_none();
+        self.reliable += usize::from(reliable);
+        let (octets, token) = (message.data.len(), message.token);
+        self.live.insert(id, Live { octets, token, reliable, outcome: Outcome::Unknown, sent: false });
+        let options = SendOptions {
+            unordered: message.unordered,
+            lifetime: None,
+            max_retransmissions,
+            lifecycle_id: LifecycleId::new(id),
+        };
+        let raw = RawMessage::new(StreamId(message.stream), PpId(message.ppid.0), Vec::from(message.data));
+        if let Err(error) = self.socket.send(raw, &options) {
+            tracing::debug!(%error, peer = %self.address(), "message refused by the association");
+        }
     }
 
     pub(super) fn outcome(&mut self, id: LifecycleId, outcome: Outcome) {
