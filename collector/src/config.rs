@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rserpool::{ASAP_PORT, RegistrarAddress};
 use serde::Deserialize;
-use service::config::{Http, Invalid, Period, Size};
+use service::config::{Http, Invalid, Period, Size, check_endpoint};
 
 /// Port of IPFIX over SCTP, TCP and UDP (RFC 7011 section 10).
 const IPFIX_PORT: u16 = 4739;
@@ -52,7 +52,7 @@ impl Default for Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Listen {
-    /// SCTP addresses, carried in UDP (RFC 6951). Specific addresses, never the wildcard.
+    /// The addresses of the SCTP endpoint, carried in UDP (RFC 6951), all with one port; never the wildcard.
     pub ipfix: Vec<SocketAddr>,
     /// TCP addresses.
     pub ipfix_tcp: Vec<SocketAddr>,
@@ -257,8 +257,30 @@ pub enum Timers {
     /// Notices a dead peer within about two seconds.
     #[default]
     Fast,
-    /// The values of RFC 9260 section 16.
+    /// The values of RFC 9260 section 16 and RFC 5352 section 7.
     Rfc,
+    /// The reference implementation's.
+    Rsplib,
+}
+
+impl Timers {
+    /// Returns the timers of associations.
+    pub const fn transport(self) -> transport::Profile {
+        match self {
+            Timers::Fast => transport::Profile::fast(),
+            Timers::Rfc => transport::Profile::rfc(),
+            Timers::Rsplib => transport::Profile::rsplib(),
+        }
+    }
+
+    /// Returns the timers towards registrars.
+    pub const fn rserpool(self) -> rserpool::Profile {
+        match self {
+            Timers::Fast => rserpool::Profile::FAST,
+            Timers::Rfc => rserpool::Profile::RFC,
+            Timers::Rsplib => rserpool::Profile::RSPLIB,
+        }
+    }
 }
 
 /// What this collector keeps beside its outputs.
@@ -309,8 +331,9 @@ impl Config {
         self.udp.validate()?;
         let wildcard =
             |addresses: &[SocketAddr]| addresses.iter().any(|address| address.ip().is_unspecified());
-        if wildcard(&self.listen.ipfix) {
-            return Err(Invalid::new("listen.ipfix", "takes specific addresses, not the wildcard"));
+        check_endpoint("listen.ipfix", &self.listen.ipfix)?;
+        if self.listen.encapsulation_port == 0 && !self.pool.is_empty() {
+            return Err(Invalid::new("listen.encapsulation-port", "exporters have to know it: 0 is none"));
         }
         if self.output.is_empty() {
             return Err(Invalid::new("output", "needs at least one output"));
@@ -368,6 +391,14 @@ mod tests {
     }
 
     #[test]
+    fn the_timers_are_chosen_by_name() {
+        for name in ["fast", "rfc", "rsplib"] {
+            let timers = parse(&format!("[profile]\ntimers = \"{name}\"")).unwrap().profile.timers;
+            assert_eq!((timers.transport().name, timers.rserpool().name), (name, name));
+        }
+    }
+
+    #[test]
     fn the_first_file_is_durable_unless_an_output_says_otherwise() {
         let durable = |text: &str| parse(text).unwrap().durable_outputs();
         assert_eq!(durable(""), ["flows"]);
@@ -388,6 +419,8 @@ mod tests {
     fn contradictions_are_refused() {
         let error = |text: &str| parse(text).unwrap_err();
         assert!(error("[listen]\nipfix = [\"0.0.0.0:4739\"]").contains("not the wildcard"));
+        let ports = error("[listen]\nipfix = [\"192.0.2.1:4739\",\n\"198.51.100.1:4740\"]");
+        assert!(ports.contains("collector.toml:3:1") && ports.contains("one port"), "{ports}");
         assert!(error("[listen]\nipfix = []").contains("needs an address"));
         let policies = "[[pool]]\nhandle = \"x\"\npolicy.round-robin = {}\npolicy.least-used = {}";
         assert!(error(policies).contains("is one policy"));

@@ -4,7 +4,7 @@
 //! closes → outputs end → exit 0.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use service::{Condition, Context, Exit, Failure, OrExit as _, Shutdown};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
-use transport::{Association, Endpoint, EndpointConfig, Listener, tcp};
+use transport::{Association, Endpoint, EndpointConfig, Listener, PeerAddress, tcp};
 
-use crate::config::{Config, Timers};
+use crate::config::Config;
 use crate::metrics::SessionMetrics;
 use crate::output::{Outputs, Writers};
 use crate::registration::Registrations;
@@ -38,12 +38,12 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     let sessions_end = Shutdown::new();
     let shared = Shared { outputs, metrics, signer, shutdown: sessions_end.clone() };
     let (accepted, mut associations) = mpsc::channel(64);
-    let (endpoints, mut accepting) = listen(&config, &accepted).await.or_exit(Exit::Io)?;
+    let (endpoint, mut accepting) = listen(&config, &accepted).await.or_exit(Exit::Io)?;
     let mut receivers = Receivers::start(&config, &shared).or_exit(Exit::Io)?;
     listening.met();
     let records = Arc::clone(&shared.metrics.records);
     let mut registrations =
-        Registrations::start(&config, endpoints.first(), records, registered).or_exit(Exit::Configuration)?;
+        Registrations::start(&config, endpoint.as_ref(), records, registered).or_exit(Exit::Configuration)?;
 
     let mut sessions = JoinSet::new();
     let mut look = tokio::time::interval(LOOK);
@@ -66,7 +66,7 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     sessions_end.request();
     while sessions.join_next().await.is_some() {}
     drop(shared);
-    drop(endpoints);
+    drop(endpoint);
     finish(failure, writers).await
 }
 
@@ -96,46 +96,40 @@ fn signer(config: &Config) -> Result<Option<Arc<Signer>>, Failure> {
     Ok(Some(Arc::new(Signer { keys, incarnation })))
 }
 
-/// Binds every address and accepts there. The endpoints must live as long as their associations.
+/// Binds every address and accepts there. The SCTP endpoint must live as long as its associations.
 async fn listen(
     config: &Config,
     accepted: &mpsc::Sender<Association>,
-) -> std::io::Result<(Vec<Endpoint>, JoinSet<()>)> {
-    let profile = match config.profile.timers {
-        Timers::Fast => transport::Profile::fast(),
-        Timers::Rfc => transport::Profile::rfc(),
-    };
-    let mut endpoints: Vec<(IpAddr, Endpoint)> = Vec::new();
+) -> std::io::Result<(Option<Endpoint>, JoinSet<()>)> {
+    let profile = config.profile.timers.transport();
     let mut accepting = JoinSet::new();
-    for address in &config.listen.ipfix {
-        // One UDP socket serves all SCTP ports of an address.
-        let known =
-            endpoints.iter().find(|(ip, _)| *ip == address.ip()).map(|(_, endpoint)| endpoint.clone());
-        let endpoint = match known {
-            Some(endpoint) => endpoint,
-            None => {
-                let mut settings = EndpointConfig::new(address.ip());
-                settings.encapsulation = config.listen.encapsulation_port;
-                settings.stack = config.listen.stack;
-                settings.profile = profile.clone();
-                let endpoint = Endpoint::bind(settings)?;
-                endpoints.push((address.ip(), endpoint.clone()));
-                endpoint
-            }
-        };
-        accepting.spawn(accept(endpoint.listen(address.port()).await?, accepted.clone()));
+    let mut sctp = None;
+    if let Some((first, others)) = config.listen.ipfix.split_first() {
+        let mut settings = EndpointConfig::new(first.ip());
+        settings.more_addresses = others.iter().map(SocketAddr::ip).collect();
+        settings.encapsulation = config.listen.encapsulation_port;
+        settings.stack = config.listen.stack;
+        settings.profile = profile.clone();
+        let endpoint = Endpoint::bind(settings)?;
+        let listener = endpoint.listen(first.port()).await?;
+        accepting.spawn(accept(listener, endpoint.peer_addresses(first.port()), accepted.clone()));
+        sctp = Some(endpoint);
     }
     for address in &config.listen.ipfix_tcp {
         let mut options = tcp::Options::default();
         options.profile = profile.clone();
-        accepting.spawn(accept(tcp::listen(*address, options).await?, accepted.clone()));
+        let listener = tcp::listen(*address, options).await?;
+        let local = vec![listener.local()];
+        accepting.spawn(accept(listener, local, accepted.clone()));
     }
-    Ok((endpoints.into_iter().map(|(_, endpoint)| endpoint).collect(), accepting))
+    Ok((sctp, accepting))
 }
 
 /// Passes on what is accepted until the listener's end.
-async fn accept(mut listener: Listener, accepted: mpsc::Sender<Association>) {
-    info!(address = %listener.local(), "listening for IPFIX");
+async fn accept(mut listener: Listener, local: Vec<PeerAddress>, accepted: mpsc::Sender<Association>) {
+    for address in local {
+        info!(%address, "listening for IPFIX");
+    }
     while let Ok(association) = listener.accept().await {
         if accepted.send(association).await.is_err() {
             return;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use delivery::class_record::Reliability;
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
@@ -19,6 +20,18 @@ pub(crate) const BUCKETS: &[(&str, &[f64])] = &[(
 pub(crate) struct TransportMetrics {
     pub(crate) messages: Counter,
     pub(crate) octets: Counter,
+}
+
+/// What all sessions count of one class of records, as their exporters call it.
+#[derive(Clone, Debug)]
+pub(crate) struct ClassMetrics {
+    pub(crate) received: Counter,
+    pub(crate) lost: Counter,
+    /// The same counter in all classes.
+    pub(crate) lost_of_all: Counter,
+    pub(crate) late: Counter,
+    pub(crate) abandoned: Counter,
+    pub(crate) spurious: Counter,
 }
 
 /// What all sessions count.
@@ -40,6 +53,8 @@ pub(crate) struct SessionMetrics {
     pub(crate) malformed_messages: Counter,
     pub(crate) lost: Counter,
     pub(crate) late: Counter,
+    /// By [`Reliability`].
+    pub(crate) classes: [ClassMetrics; Reliability::ALL.len()],
     pub(crate) templates: Gauge,
     pub(crate) associations: Gauge,
     pub(crate) associations_refused: Counter,
@@ -138,6 +153,7 @@ impl SessionMetrics {
             malformed_messages: counter!("ipfix_collector_messages_malformed_total"),
             lost: counter!("ipfix_collector_records_lost_total"),
             late: counter!("ipfix_collector_records_late_total"),
+            classes: Reliability::ALL.map(|class| ClassMetrics::new(class.name())),
             templates: gauge!("ipfix_collector_templates"),
             associations: gauge!("ipfix_collector_associations", "state" => "up"),
             associations_refused: counter!("ipfix_collector_associations_refused_total"),
@@ -145,6 +161,20 @@ impl SessionMetrics {
             cookie_echoes: counter!("ipfix_collector_cookie_echoes_received_total"),
             asap_ignored: counter!("ipfix_collector_asap_messages_ignored_total"),
             records: Arc::default(),
+        }
+    }
+}
+
+impl ClassMetrics {
+    fn new(class: &'static str) -> Self {
+        let counter = |metric: &'static str| counter!(metric, "class" => class);
+        Self {
+            received: counter("ipfix_collector_class_records_received_total"),
+            lost: counter("ipfix_collector_class_records_lost_total"),
+            lost_of_all: counter!("ipfix_collector_records_lost_total"),
+            late: counter("ipfix_collector_class_records_late_total"),
+            abandoned: counter("ipfix_collector_class_records_abandoned_total"),
+            spurious: counter("ipfix_collector_class_records_spurious_total"),
         }
     }
 }
@@ -208,6 +238,7 @@ fn describe_sessions() {
         "ipfix_collector_records_late_total",
         "Records that were counted as missing and came after all"
     );
+    describe_classes();
     describe_gauge!("ipfix_collector_templates", "Templates known, of all sessions");
     describe_gauge!("ipfix_collector_associations", "Associations with exporters");
     describe_counter!(
@@ -222,6 +253,30 @@ fn describe_sessions() {
     describe_counter!(
         "ipfix_collector_asap_messages_ignored_total",
         "Other ASAP messages received on data associations"
+    );
+}
+
+fn describe_classes() {
+    describe_counter!(
+        "ipfix_collector_class_records_received_total",
+        "Flow records received in classes that exporters have told"
+    );
+    describe_counter!(
+        "ipfix_collector_class_records_lost_total",
+        "Flow records of classes that may lose some, sent and not received: told by the exporter's statistics, the \
+         newest at the end of its session"
+    );
+    describe_counter!(
+        "ipfix_collector_class_records_late_total",
+        "Flow records received after they were counted as lost"
+    );
+    describe_counter!(
+        "ipfix_collector_class_records_abandoned_total",
+        "Flow records that exporters told to have given up on their way"
+    );
+    describe_counter!(
+        "ipfix_collector_class_records_spurious_total",
+        "Flow records received although their exporter had given them up, told at the end of its session"
     );
 }
 

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
 mod collector;
+mod paths;
 pub(crate) mod setup;
 mod summary;
 
@@ -29,6 +30,7 @@ use crate::observe::{Encoded, Observation, Observer};
 use crate::state;
 
 use collector::{Collector, Link, LinkEvent};
+use paths::Paths;
 use summary::Summary;
 
 /// Events of a collector taken in before it is blamed for silence, at most.
@@ -52,8 +54,9 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let failover = Failover::new(setup::failover_config(config, classes, keys), incarnation, random()?);
     let source = setup::open(&config.source, since_epoch())?;
     let meter = Meter::new(config.metering.metering(), random()?);
-    let endpoint = setup::bind(pool)?;
-    let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool)?, Some(endpoint.clone())));
+    let timers = config.profile.timers;
+    let endpoint = setup::bind(pool, timers)?;
+    let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers)?, Some(endpoint.clone())));
     let observer = Observer::start(source, meter, classifier, config.source.speed, Observed::new("pcap"))?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
@@ -71,6 +74,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         drain_timeout: config.retention.drain_timeout.0,
         health: Conditions { registrar, collector },
         metrics,
+        paths: Paths::new(),
         shown: context.metrics,
         failovers: 0,
         domain: config.metering.observation_domain,
@@ -116,6 +120,7 @@ struct Driver {
     drain_timeout: Duration,
     health: Conditions,
     metrics: Exported,
+    paths: Paths,
     shown: Metrics,
     failovers: u64,
     domain: u32,
@@ -168,7 +173,8 @@ impl Driver {
     async fn next(&mut self, shutdown: &Shutdown, pool: &mut watch::Receiver<PoolUserState>) -> Wake {
         let has_room = self.failover.has_room(self.gives_way) || !self.source_waits;
         let wants_records = self.source_ended.is_none() && has_room;
-        let due = [self.failover.poll_timeout(), self.deadline].into_iter().flatten().min();
+        let can_send = matches!(&self.link, Link::Up(collector) if collector.has_room());
+        let due = [self.failover.poll_timeout(can_send), self.deadline].into_iter().flatten().min();
         tokio::select! {
             () = shutdown.requested(), if !self.stopping => Wake::Shutdown,
             event = self.link.next() => Wake::Link(event),
@@ -246,6 +252,7 @@ impl Driver {
         }
         info!(%pe, %peer, "collector connected");
         collector.describe(&self.shown);
+        self.paths.begin(&collector.association);
         self.link = Link::Up(Box::new(collector));
     }
 
@@ -259,6 +266,15 @@ impl Driver {
             Event::Restarted => self.leave(Sign::Lost, "restarted"),
             Event::PeerShutdown => self.leave(Sign::Shutdown, "shutdown"),
             Event::Lost(reason) => self.leave(Sign::Lost, &reason.to_string()),
+            event => self.path_event(event),
+        }
+    }
+
+    fn path_event(&mut self, event: Event) {
+        let Link::Up(collector) = &self.link else { return };
+        match event {
+            Event::PathUp(path) => self.paths.up(path, &collector.association),
+            Event::PathDown(path) => self.paths.down(path, &collector.association),
             _ => {}
         }
     }
@@ -282,7 +298,15 @@ impl Driver {
 
     /// Leaves the collector: what it does not have on disk goes to the next one.
     fn leave(&mut self, sign: Sign, detail: &str) {
-        let Some(collector) = self.take_collector() else { return };
+        let Some(mut collector) = self.take_collector() else { return };
+        if !sign.is_gone() {
+            // Losing them costs the collector some figures.
+            self.failover
+                .farewell(export_time())
+                .into_iter()
+                .try_for_each(|message| collector.send(message))
+                .ok();
+        }
         self.failover.handle_lost(Instant::now());
         let pe = collector.element.pe;
         warn!(%pe, %sign, detail, unacknowledged = self.failover.books().waiting, "collector lost, failing over");
@@ -300,7 +324,10 @@ impl Driver {
     /// Returns the collector in use and looks for the next one.
     fn take_collector(&mut self) -> Option<Box<Collector>> {
         match std::mem::replace(&mut self.link, Link::wait(&self.pool)) {
-            Link::Up(collector) => Some(collector),
+            Link::Up(collector) => {
+                self.paths.end();
+                Some(collector)
+            }
             other => {
                 self.link = other;
                 None

@@ -3,20 +3,21 @@
 //! Templates and the numbering of records ([`delivery::numbering`]) belong to the session and are
 //! forgotten with it (RFC 7011 section 8). A malformed message is discarded whole (section 9.1).
 
+mod visit;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use delivery::numbering::Numbered;
-use delivery::{Numberings, Series, SessionRecord};
-use ipfix::{
-    CollectingConfig, CollectingSession, DecodeError, Header, Record, Summary, Template, Transport, Visitor,
-    Withdrawal,
-};
+use delivery::class_record::Reliability;
+use delivery::{Numberings, Series};
+use ipfix::{CollectingConfig, CollectingSession, DecodeError, Summary, Transport};
 use tracing::debug;
 
-use crate::json::text::{self, Fraction};
-use crate::json::{Identity, Lines, identity_prefix};
+use self::visit::{Prefix, Visit, letter};
+use super::classes::{Classes, Closed};
+use crate::json::Lines;
+use crate::json::text;
 use crate::metrics::SessionMetrics;
 use crate::output::{Run, RunKind};
 
@@ -81,6 +82,7 @@ impl Decoded {
 pub(crate) struct Decoder {
     collecting: CollectingSession,
     numberings: Numberings,
+    classes: Classes,
     /// Malformed messages in a row, by stream.
     malformed: HashMap<u16, u32>,
     lines: Lines,
@@ -120,6 +122,7 @@ impl Decoder {
         Self {
             collecting: CollectingSession::new(config),
             numberings: Numberings::new(),
+            classes: Classes::new(metrics.classes.clone()),
             malformed: HashMap::new(),
             lines: Lines::default(),
             prefix: Prefix::default(),
@@ -163,6 +166,8 @@ impl Decoder {
             stream,
             now,
             numberings: &mut self.numberings,
+            classes: &mut self.classes,
+            counted_elsewhere: None,
             lines: &mut self.lines,
             prefix: &mut self.prefix,
             decoded: &mut self.decoded,
@@ -170,8 +175,12 @@ impl Decoder {
             metrics: &self.metrics,
         };
         let outcome = self.collecting.decode(stream, octets, &mut visit);
+        if let Some(domain) = visit.counted_elsewhere {
+            self.collecting.ignore_sequence(stream, domain);
+        }
         match outcome {
             Ok(summary) => {
+                self.classes.receive(stream, &summary);
                 if !self.malformed.is_empty() {
                     self.malformed.remove(&stream);
                 }
@@ -205,10 +214,16 @@ impl Decoder {
     /// Forgets templates and numbers, as after an association restart (RFC 7011 section 8.1).
     pub(crate) fn restart(&mut self) {
         self.collecting.restart();
+        self.classes.close();
         self.numberings = Numberings::new();
         self.malformed.clear();
         self.asked = false;
         self.tell_templates();
+    }
+
+    /// The session is over. Returns the books of the classes whose records may get lost.
+    pub(crate) fn close(&mut self) -> Vec<(Reliability, Closed)> {
+        self.classes.close()
     }
 
     fn count(&mut self, summary: &Summary) {
@@ -251,122 +266,10 @@ impl Decoder {
 impl Drop for Decoder {
     fn drop(&mut self) {
         self.metrics.lost.increment(self.collecting.settle());
+        self.classes.close();
         self.collecting.restart();
         self.tell_templates();
     }
-}
-
-/// How lines with an identity start, for the series of the last one.
-#[derive(Debug, Default)]
-struct Prefix(Option<(Series, Vec<u8>)>);
-
-impl Prefix {
-    fn of(&mut self, series: Series) -> &[u8] {
-        if self.0.as_ref().is_none_or(|(last, _)| *last != series) {
-            let prefix = identity_prefix(series.ledger.0, series.epoch.0, series.domain);
-            self.0 = Some((series, prefix));
-        }
-        self.0.as_ref().map_or(&[], |(_, prefix)| prefix)
-    }
-}
-
-/// One message on its way into the lines.
-struct Visit<'a> {
-    has_identities: bool,
-    stream: u16,
-    now: u64,
-    numberings: &'a mut Numberings,
-    lines: &'a mut Lines,
-    prefix: &'a mut Prefix,
-    decoded: &'a mut Decoded,
-    asked: &'a mut bool,
-    metrics: &'a SessionMetrics,
-}
-
-impl Visit<'_> {
-    /// Takes in a session record: consumed, not written.
-    fn session_record(&mut self, record: &Record<'_>) {
-        if !self.has_identities {
-            return;
-        }
-        let fields = record.fields().map(|field| (field.pen(), field.id(), field.octets()));
-        match SessionRecord::from_fields(record.domain, fields) {
-            Ok(session_record) => {
-                *self.asked = true;
-                if let Err(error) = self.numberings.session_record(record.sequence, &session_record) {
-                    debug!(stream = self.stream, %error, "session record has no effect");
-                    self.metrics.limit.increment(1);
-                }
-            }
-            Err(error) => {
-                debug!(stream = self.stream, %error, "session record refused");
-                self.metrics.malformed.increment(1);
-                self.numberings.end();
-            }
-        }
-    }
-
-    fn flow_record(&mut self, record: &Record<'_>) {
-        let Decoded { text, refused, .. } = &mut *self.decoded;
-        let numbered = if record.sequence_certain { self.numberings.record(record.sequence) } else { None };
-        let kind = match numbered {
-            Some(numbered) => {
-                let Numbered { series, number, .. } = numbered;
-                refused.extend(numbered.refused.map(|range| (series, range)));
-                self.lines.record(text, record, Some(Identity { prefix: self.prefix.of(series), number }));
-                RunKind::Identified { series, first: number }
-            }
-            None => {
-                self.lines.record(text, record, None);
-                RunKind::Plain
-            }
-        };
-        self.decoded.count(kind);
-    }
-}
-
-impl Visitor for Visit<'_> {
-    fn message(&mut self, header: &Header) {
-        self.numberings.select(self.stream, header.domain);
-    }
-
-    fn withdrawal(&mut self, _domain: u32, withdrawal: Withdrawal) {
-        if matches!(withdrawal, Withdrawal::All { .. }) {
-            self.numberings.end();
-        }
-    }
-
-    #[inline]
-    fn record(&mut self, record: &Record<'_>) {
-        if !record.template.is_options() {
-            self.flow_record(record);
-        } else if announces_sessions(record.template) {
-            self.session_record(record);
-        } else {
-            // Only flow records follow a session record (docs/wire.md section 3).
-            self.numberings.end();
-            self.lines.record(&mut self.decoded.text, record, None);
-            self.decoded.count(RunKind::Options);
-        }
-    }
-
-    fn no_template(&mut self, domain: u32, set_id: u16, octets: &[u8]) {
-        self.numberings.refuse();
-        let out = &mut self.decoded.letters;
-        letter(out, self.now, "no_template", self.stream, octets, |out| {
-            out.extend_from_slice(b",\"domain\":");
-            text::unsigned(out, domain.into());
-            out.extend_from_slice(b",\"set\":");
-            text::unsigned(out, set_id.into());
-        });
-    }
-}
-
-fn announces_sessions(template: &Template) -> bool {
-    SessionRecord::is_announced_by(template.fields().iter().map(|field| {
-        let specifier = field.specifier();
-        (specifier.pen, specifier.id)
-    }))
 }
 
 /// Counts a malformed message and keeps it for the dead-letter file.
@@ -385,28 +288,6 @@ pub(crate) fn discard(
         out.extend_from_slice(b",\"error\":");
         text::string(out, error.to_string().as_bytes());
     });
-}
-
-/// Appends a line of the dead-letter file.
-fn letter(
-    out: &mut Vec<u8>,
-    now: u64,
-    reason: &str,
-    stream: u16,
-    octets: &[u8],
-    more: impl FnOnce(&mut Vec<u8>),
-) {
-    out.extend_from_slice(b"{\"time\":");
-    let nanos = u32::try_from(now % 1000).unwrap_or(0) * 1_000_000;
-    text::time(out, now / 1000, nanos, Fraction::Milli);
-    out.extend_from_slice(b",\"reason\":");
-    text::string(out, reason.as_bytes());
-    out.extend_from_slice(b",\"stream\":");
-    text::unsigned(out, stream.into());
-    more(out);
-    out.extend_from_slice(b",\"octets\":");
-    text::hex(out, octets);
-    out.extend_from_slice(b"}\n");
 }
 
 #[cfg(test)]

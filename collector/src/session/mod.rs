@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
 mod acks;
+mod classes;
 pub(crate) mod decoder;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use transport::{Association, Event, LossReason, Message, MsgOut, PeerAddress, Pp
 
 use self::acks::Acks;
 pub(crate) use self::acks::Signer;
+use self::classes::Closed as ClassBooks;
 pub(crate) use self::decoder::Decoder;
 use crate::metrics::{SessionMetrics, TransportMetrics};
 use crate::output::{Batch, Closed, Letter, Outputs};
@@ -80,6 +82,9 @@ pub(crate) async fn serve(association: Association, shared: Shared) {
         Ok(End::Lost(_) | End::Aborted) => {}
     }
     session.metrics.associations.decrement(1);
+    for (class, ClassBooks { sent, received, lost, abandoned, spurious }) in session.decoder.close() {
+        info!(%peer, %class, sent, received, lost, abandoned, spurious, "class of records closed");
+    }
     drop(session);
     if let Ok(End::Lost(reason)) = end {
         info!(%peer, %reason, "exporter gone");

@@ -73,9 +73,18 @@ impl Collector {
 
     /// As `start`; `listen` is appended to the section `[listen]`.
     pub(crate) fn start_with(directory: &Directory, address: Ipv4Addr, listen: &str, more: &str) -> Self {
-        let mut collector = Self::spawn(directory, address, listen, more);
+        let mut collector = Self::spawn(directory, &[address], listen, more);
         collector.wait_for("listening for IPFIX");
         collector.wait_for("listening for IPFIX");
+        collector
+    }
+
+    /// As `start`, with several SCTP addresses; the first one has TCP and HTTP too.
+    pub(crate) fn start_at(directory: &Directory, addresses: &[Ipv4Addr], more: &str) -> Self {
+        let mut collector = Self::spawn(directory, addresses, "", more);
+        for _ in 0..=addresses.len() {
+            collector.wait_for("listening for IPFIX");
+        }
         collector
     }
 
@@ -88,11 +97,13 @@ impl Collector {
         collector
     }
 
-    fn spawn(directory: &Directory, address: Ipv4Addr, listen: &str, more: &str) -> Self {
+    fn spawn(directory: &Directory, addresses: &[Ipv4Addr], listen: &str, more: &str) -> Self {
         let config = directory.path("collector.toml");
         let state = directory.0.display();
+        let address = addresses[0];
+        let sctp: Vec<String> = addresses.iter().map(|address| format!("{address}:4739")).collect();
         let text = format!(
-            "[listen]\nipfix = [\"{address}:4739\"]\nipfix-tcp = [\"{address}:4739\"]\n{listen}\
+            "[listen]\nipfix = {sctp:?}\nipfix-tcp = [\"{address}:4739\"]\n{listen}\
              [state]\ndirectory = \"{state}\"\n[http]\nlisten = \"{address}:9381\"\n{more}"
         );
         fs::write(&config, text).unwrap();

@@ -45,10 +45,7 @@ impl Endpoint {
         let back_end = match stack {
             #[cfg(feature = "kernel-sctp")]
             Stack::Kernel => BackEnd::Kernel(kernel::Endpoint::bind(config)?),
-            _ => {
-                let bind = |address| userland::Endpoint::bind(EndpointConfig { address, ..config.clone() });
-                BackEnd::Userland(config.addresses().map(bind).collect::<io::Result<_>>()?)
-            }
+            _ => BackEnd::Userland(bind_userland(&config)?),
         };
         let endpoint = Endpoint { back_end, backlog };
         let udp_port = match endpoint.local_address().port() {
@@ -175,6 +172,17 @@ fn kernel_sctp() -> io::Result<()> {
 fn kernel_sctp() -> io::Result<()> {
     let error = "this build has no kernel SCTP (cargo feature kernel-sctp)";
     Err(io::Error::new(io::ErrorKind::Unsupported, error))
+}
+
+fn bind_userland(config: &EndpointConfig) -> io::Result<Arc<[userland::Endpoint]>> {
+    // A free UDP port is that of the first address at the others too: peers are told one.
+    let mut encapsulation = config.encapsulation;
+    let bind = |address| {
+        let endpoint = userland::Endpoint::bind(EndpointConfig { address, encapsulation, ..config.clone() })?;
+        encapsulation = endpoint.local_address().port();
+        Ok(endpoint)
+    };
+    config.addresses().map(bind).collect()
 }
 
 async fn listen(endpoints: &Arc<[userland::Endpoint]>, port: u16, backlog: usize) -> io::Result<Listener> {

@@ -46,23 +46,15 @@ impl Link {
         Self::Waiting(Box::pin(async move { pool.wait_element().await }))
     }
 
-    /// Connects to `element`, at its addresses in turn.
+    /// Connects to `element`, at whichever of its addresses answers.
     pub(super) fn connect(endpoint: &Endpoint, element: Selected) -> Self {
         let (endpoint, addresses) = (endpoint.clone(), addresses(&element));
-        let pe = element.pe;
         let task = tokio::spawn(async move {
-            let mut outcome = Err(ConnectError::EndpointClosed);
-            for address in addresses {
-                outcome = match address {
-                    PeerAddress::Tcp(address) => tcp::connect(address, tcp::Options::default()).await,
-                    _ => endpoint.connect(address).await,
-                };
-                match &outcome {
-                    Ok(_) => break,
-                    Err(error) => debug!(%pe, %error, "address of a collector not reached"),
-                }
+            match addresses[..] {
+                // RFC 5354 section 3.5: TCP has one address.
+                [PeerAddress::Tcp(address), ..] => tcp::connect(address, tcp::Options::default()).await,
+                _ => endpoint.connect_any(&addresses).await,
             }
-            outcome
         });
         Self::Connecting(Connecting { element: Some(element), task })
     }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use delivery::KeyRing;
-use rserpool::{PoolHandle, PoolUserConfig, Profile, RegistrarAddress};
+use rserpool::{PoolHandle, PoolUserConfig, RegistrarAddress};
 use service::{Exit, Failure, OrExit as _};
 use transport::{Endpoint, EndpointConfig};
 
 use crate::capture::{CaptureError, Looped};
-use crate::config::{Config, Pool, Source};
+use crate::config::{Config, Pool, Source, Timers};
 use crate::export::Classes;
 use crate::failover::FailoverConfig;
 
@@ -45,29 +45,46 @@ pub(super) fn read_keys(path: &Path) -> Result<KeyRing, Failure> {
     KeyRing::parse(&text).with_context(|| path.display().to_string()).or_exit(Exit::Configuration)
 }
 
-pub(super) fn pool_user(pool: &Pool) -> Result<PoolUserConfig, Failure> {
+pub(super) fn pool_user(pool: &Pool, timers: Timers) -> Result<PoolUserConfig, Failure> {
     let handle =
         PoolHandle::new(pool.handle.as_bytes()).context("pool.handle").or_exit(Exit::Configuration)?;
-    let profile = Profile::FAST;
+    let profile = timers.rserpool();
     Ok(PoolUserConfig { pool: handle, registrars: pool.registrars.clone(), profile })
 }
 
-pub(super) fn bind(pool: &Pool) -> Result<Endpoint, Failure> {
-    let address = match pool.address {
-        Some(address) => address,
-        None => source_address(&pool.registrars).or_exit(Exit::Io)?,
+pub(super) fn bind(pool: &Pool, timers: Timers) -> Result<Endpoint, Failure> {
+    let configured = pool.addresses.clone();
+    let addresses = match configured[..] {
+        [] => source_addresses(&pool.registrars).or_exit(Exit::Io)?,
+        _ => configured,
     };
-    let mut endpoint = EndpointConfig::new(address);
+    let (first, others) = addresses.split_first().context("pool.addresses").or_exit(Exit::Configuration)?;
+    let mut endpoint = EndpointConfig::new(*first);
+    endpoint.more_addresses = others.to_vec();
     endpoint.encapsulation = pool.encapsulation_port;
+    endpoint.profile = timers.transport();
     endpoint.stack = pool.stack;
-    Endpoint::bind(endpoint).context("pool.address").or_exit(Exit::Io)
+    Endpoint::bind(endpoint).context("pool.addresses").or_exit(Exit::Io)
 }
 
-/// Returns the address this host uses towards the first registrar. Nothing is sent.
-fn source_address(registrars: &[RegistrarAddress]) -> anyhow::Result<IpAddr> {
-    let peer = registrars.first().and_then(|registrar| registrar.peer().ip()).context("no registrar")?;
+/// Returns the addresses this host uses towards the registrars, at least one; a registrar it has no way to
+/// counts for nothing. Nothing is sent.
+fn source_addresses(registrars: &[RegistrarAddress]) -> anyhow::Result<Vec<IpAddr>> {
+    let mut addresses = Vec::new();
+    let mut failure = anyhow::anyhow!("no registrar");
+    for peer in registrars.iter().filter_map(|registrar| registrar.peer().ip()) {
+        match source_address(peer) {
+            Ok(address) if addresses.contains(&address) => {}
+            Ok(address) => addresses.push(address),
+            Err(error) => failure = error,
+        }
+    }
+    if addresses.is_empty() { Err(failure) } else { Ok(addresses) }
+}
+
+fn source_address(peer: IpAddr) -> anyhow::Result<IpAddr> {
     let any: IpAddr = if peer.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
     let socket = UdpSocket::bind((any, 0))?;
-    socket.connect((peer, 9)).with_context(|| format!("no route to registrar {peer}; set pool.address"))?;
+    socket.connect((peer, 9)).with_context(|| format!("no route to registrar {peer}; set pool.addresses"))?;
     Ok(socket.local_addr()?.ip())
 }

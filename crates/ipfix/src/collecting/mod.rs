@@ -160,6 +160,11 @@ impl CollectingSession {
         self.sequences.clear();
     }
 
+    /// Ignores sequence numbers of this stream and observation domain from here on: somebody else follows them.
+    pub fn ignore_sequence(&mut self, stream: u16, domain: u32) {
+        self.sequences.ignore(stream, domain);
+    }
+
     /// Returns the records missing before messages whose forward jump no further message has confirmed.
     /// Meant for the end of the session; believes the jumps, so that they are told once.
     pub fn settle(&mut self) -> u64 {

@@ -29,6 +29,8 @@ const SCTP_SACK_IMMEDIATELY: u16 = 8;
 /// With so many octets unacknowledged, the last message queued asks for a SACK at once: then nothing waits
 /// for the peer's delayed one.
 const HURRY: usize = 64 << 10;
+/// How often, at most, acknowledgements are looked for.
+const BREATH: Duration = Duration::from_millis(1);
 /// How often a socket that is closing is looked at.
 const CLOSING: Duration = Duration::from_millis(10);
 
@@ -77,6 +79,7 @@ pub(super) fn start(socket: Socket, admission: Admission) -> io::Result<Associat
             }),
         }
     });
+    connection.publish_peers();
     let link = Arc::clone(&connection.link);
     tokio::spawn(async move {
         let _admission = admission;
@@ -93,9 +96,9 @@ enum Settling {
     No,
     /// Perhaps: look once there is nothing to read.
     Look,
-    /// The send queue was empty; if there is still nothing to read, it was not emptied by a restart or a
-    /// loss that is yet to be read.
-    Confirm,
+    /// Nothing before this context waits any more; if there is still nothing to read, that is not because of
+    /// a restart or a loss that is yet to be read.
+    Confirm(u32),
 }
 
 /// Hints that something was lost since the last settlement.
@@ -199,7 +202,7 @@ impl Connection {
                     self.settle();
                     tokio::time::sleep(CLOSING).await;
                 }
-                Ok(Read::End) => return self.ended(None),
+                Ok(Read::End) => return self.ended(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if self.settle() {
                         continue;
@@ -212,7 +215,7 @@ impl Connection {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return self.ended(Some(&error)),
+                Err(error) => return self.lost(&error),
             }
             tokio::task::coop::consume_budget().await;
         }
@@ -223,8 +226,11 @@ impl Connection {
         match notification {
             Notification::Up { streams } => self.link.agree_streams(streams),
             Notification::Lost { peer: Some(text), .. } => return Some(LossReason::PeerAborted(text)),
-            Notification::Lost { peer: None, .. } | Notification::CannotStart { .. } => {
-                return Some(self.ended(None));
+            Notification::Lost { peer: None, error } | Notification::CannotStart { error } => {
+                return Some(match self.socket.take_error() {
+                    Some(error) => self.lost(&error),
+                    None => LossReason::Protocol(format!("association lost, error cause {error}")),
+                });
             }
             Notification::Closed => {
                 let ours = self.link.requested() == Request::Shutdown;
@@ -232,6 +238,7 @@ impl Connection {
             }
             Notification::Restarted { streams } => self.restarted(streams, reader),
             Notification::PathUp(address) => {
+                self.publish_peers();
                 self.state().paths.up(&self.link, address);
             }
             Notification::PathDown(address) => {
@@ -293,12 +300,14 @@ impl Connection {
         match state.settling {
             Settling::No => false,
             Settling::Look => {
-                let empty = options::send_queue(&self.socket).is_ok_and(|octets| octets == 0);
-                let alive = empty && options::status(&self.socket).is_ok();
-                state.settling = if alive { Settling::Confirm } else { Settling::No };
-                alive
+                let memory = options::send_queue(&self.socket).ok();
+                let waiting = memory.map(|memory| state.ledger.waiting_from(memory as usize));
+                let alive = options::status(&self.socket).is_ok();
+                let settled = waiting.filter(|&waiting| alive && state.ledger.settles(waiting));
+                state.settling = settled.map_or(Settling::No, Settling::Confirm);
+                settled.is_some()
             }
-            Settling::Confirm => {
+            Settling::Confirm(context) => {
                 state.settling = Settling::No;
                 let (mut outcomes, socket) = (Vec::new(), &self.socket);
                 match options::statistics(socket) {
@@ -310,6 +319,7 @@ impl Connection {
                     state.hints.rto = status.rto;
                 }
                 state.ledger.settle(
+                    context,
                     lossless,
                     |(stream, policy)| options::abandoned(socket, stream, policy).ok(),
                     |entry, outcome| outcomes.push((entry, outcome)),
@@ -325,14 +335,15 @@ impl Connection {
     }
 
     /// Why nothing comes any more.
-    fn ended(&self, error: Option<&io::Error>) -> LossReason {
-        let pending = self.socket.take_error();
-        let Some(error) = error.or(pending.as_ref()) else {
-            return match self.link.requested() {
-                Request::Shutdown => LossReason::Closed,
-                _ => LossReason::PeerClosed,
-            };
-        };
+    fn ended(&self) -> LossReason {
+        match (self.socket.take_error(), self.link.requested()) {
+            (Some(error), _) => self.lost(&error),
+            (None, Request::Shutdown) => LossReason::Closed,
+            (None, Request::None | Request::Abort) => LossReason::PeerClosed,
+        }
+    }
+
+    fn lost(&self, error: &io::Error) -> LossReason {
         match error.kind() {
             io::ErrorKind::TimedOut => {
                 self.shared.counters.lost_silent.one();
@@ -360,11 +371,22 @@ impl Connection {
                     tracing::debug!(%error, "shutdown refused; the association is over");
                 }
             }
-            let full = self.state().full;
+            let (full, pressed) = {
+                let state = self.state();
+                (state.full, state.ledger.octets() >= HURRY)
+            };
             tokio::select! {
-                ready = self.socket.writable(), if full => if let Err(error) = ready {
-                    return LossReason::Io(error.to_string());
-                },
+                // Each acknowledgement makes the socket writable anew.
+                ready = self.socket.writable(), if full || pressed => {
+                    if let Err(error) = ready {
+                        return LossReason::Io(error.to_string());
+                    }
+                    self.look();
+                    self.read.notify_one();
+                    if !full {
+                        tokio::time::sleep(BREATH).await;
+                    }
+                }
                 () = self.write.notified() => {}
             }
         }
@@ -424,6 +446,13 @@ impl Connection {
             state.ledger.sent(Entry { octets, token, lane });
         }
         Ok(false)
+    }
+
+    /// Tells the peer's addresses: those of the handshake, and what was added since (RFC 5061).
+    fn publish_peers(&self) {
+        let Ok(peers) = options::peer_addresses(&self.socket) else { return };
+        let state = self.state();
+        self.link.set_peers(peers.into_iter().map(|peer| state.paths.address(peer)));
     }
 
     /// Publishes figures and ends an association whose peer is silent. The kernel's own limit on

@@ -14,6 +14,7 @@ macro_rules! contract {
                 a_message_without_octets_or_too_long_is_refused,
                 each_stream_keeps_its_order_over_5_000_messages,
                 a_full_queue_says_full_and_send_waits,
+                where_the_send_queue_is_full_lower_priorities_give_way,
                 a_send_that_waits_ends_when_the_association_does,
                 a_reader_stalled_for_5_s_loses_nothing,
                 both_readers_stalled_for_5_s_lose_nothing,

@@ -12,6 +12,7 @@ use transport::{
 
 use crate::end::{self, LOCAL, MARK, PEER, PROFILE, ROLE, STACK};
 use crate::handshake::handshake;
+use crate::multihoming;
 use crate::traffic::{self, Receiver, STREAMS, Tally};
 
 /// The SCTP port of the end that listens.
@@ -33,12 +34,16 @@ pub(crate) fn run() {
             "watch" => watch(&endpoint(), false).await,
             "watch sending" => watch(&endpoint(), true).await,
             "handshake" => by_hand().await,
+            "multihomed sink" => multihoming::sink().await,
+            "multihomed source" => multihoming::source().await,
+            "host without sctp" => multihoming::refuse_sctp(),
+            "connect to a host without sctp" => multihoming::connect_to_a_host_without_sctp().await,
             other => panic!("no role {other}"),
         }
     });
 }
 
-fn tell(text: &str) {
+pub(crate) fn tell(text: &str) {
     // On a line of its own, whatever the test framework has printed.
     println!("\n{MARK}{text}");
 }

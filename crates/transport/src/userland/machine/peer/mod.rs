@@ -21,7 +21,7 @@ use crate::userland::sctp_in_udp;
 use crate::{Association, ConnectError, Event, LossReason, MsgOut, Outcome, PeerAddress, Profile};
 use end::End;
 use liveness::Liveness;
-use outgoing::{Live, Waiting};
+use outgoing::{Live, UNSENT, Waiting};
 
 /// How old the figures of `status` may be.
 const FIGURES: Duration = Duration::from_millis(100);
@@ -47,6 +47,8 @@ pub(crate) struct Peer {
     live: HashMap<u64, Live>,
     next_lifecycle: u64,
     reliable: usize,
+    /// Octets of messages taken over that dcsctp has not sent.
+    unsent: usize,
     taken: VecDeque<MsgOut>,
     /// By stream: messages with a lifetime that dcsctp has not got yet, and what follows them.
     waiting: BTreeMap<u16, VecDeque<Waiting>>,
@@ -73,6 +75,7 @@ impl Peer {
         stage: Stage,
         now: Instant,
     ) -> Peer {
+        let opener = matches!(stage, Stage::Connecting { .. });
         Peer {
             socket,
             link,
@@ -86,9 +89,10 @@ impl Peer {
             live: HashMap::new(),
             next_lifecycle: 1,
             reliable: 0,
+            unsent: 0,
             taken: VecDeque::new(),
             waiting: BTreeMap::new(),
-            liveness: Liveness::new(now),
+            liveness: Liveness::new(now, opener),
             stalled_packet: None,
             stalled: false,
             peer_closing: false,
@@ -148,6 +152,11 @@ impl Peer {
                     return;
                 }
                 chunk::SHUTDOWN => closing = true,
+                chunk::HEARTBEAT_ACK => {
+                    if let Some(nonce) = packet::nonce(chunk.value) {
+                        self.liveness.answered(nonce, now);
+                    }
+                }
                 chunk::DATA if self.stalled => {
                     let kept = self.stalled_packet.get_or_insert_default();
                     kept.clear();
@@ -190,8 +199,13 @@ impl Peer {
     pub(crate) fn pump(&mut self, now: Instant, profile: &Profile, out: &mut Outbox) {
         self.advance(now);
         self.check_liveness(now, profile, out);
-        let request = self.take_messages(now, profile);
+        let (mut request, mut left) = self.take_messages(now, profile);
         self.poll(now, out);
+        // What was sent made room.
+        while left && self.unsent < UNSENT {
+            (request, left) = self.take_messages(now, profile);
+            self.poll(now, out);
+        }
         if self.end.is_some() {
             return;
         }
@@ -234,6 +248,9 @@ impl Peer {
             }
             return;
         }
+        if self.liveness.is_unreachable(now, profile) {
+            self.end.get_or_insert(End::Lost(LossReason::Unreachable(profile.unreachable)));
+        }
         if self.liveness.is_silent(now, profile) {
             self.end.get_or_insert(End::Lost(LossReason::Silent(profile.silence)));
         }
@@ -245,7 +262,7 @@ impl Peer {
             out.packets.push_back((self.remote, packet.clone()));
         }
         if self.peer_tag != 0
-            && let Some(nonce) = self.liveness.poll_probe(now)
+            && let Some(nonce) = self.liveness.poll_probe(now, profile)
         {
             let header = Header { source: self.ports.0, destination: self.ports.1, tag: self.peer_tag };
             out.packets.push_back((self.remote, packet::heartbeat(header, nonce)));
@@ -255,15 +272,9 @@ impl Peer {
     /// The network says that nobody listens at the peer's UDP port.
     pub(crate) fn unreachable(&mut self, now: Instant, profile: &Profile) {
         let lasts = self.liveness.unreachable(now);
-        match self.stage {
-            // Only T1-init makes packets; its first expiry is about as long as `unreachable`.
-            Stage::Connecting { .. } if lasts >= profile.unreachable / 2 => {
-                self.end.get_or_insert(End::Connect(ConnectError::Unreachable(self.address())));
-            }
-            Stage::Up | Stage::Accepting(_) if lasts >= profile.unreachable => {
-                self.end.get_or_insert(End::Lost(LossReason::Unreachable(profile.unreachable)));
-            }
-            _ => {}
+        // Only T1-init makes packets then; its first expiry is no shorter.
+        if self.is_connecting() && lasts >= profile.unreachable / 2 {
+            self.end.get_or_insert(End::Connect(ConnectError::Unreachable(self.address())));
         }
     }
 
@@ -295,9 +306,7 @@ impl Peer {
                     self.end.get_or_insert(End::Lost(reason));
                 }
                 SocketEvent::OnAborted(kind, text) => self.aborted(kind, text),
-                SocketEvent::OnLifecycleMessageFullySent(id) => {
-                    self.live.entry(id.value()).and_modify(|live| live.sent = true);
-                }
+                SocketEvent::OnLifecycleMessageFullySent(id) => self.fully_sent(id.value()),
                 SocketEvent::OnLifecycleMessageDelivered(id) => self.outcome(id, Outcome::Delivered),
                 SocketEvent::OnLifecycleMessageExpired(id)
                 | SocketEvent::OnLifecycleMessageMaybeExpired(id) => self.outcome(id, Outcome::Abandoned),

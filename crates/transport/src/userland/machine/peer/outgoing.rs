@@ -27,14 +27,21 @@ pub(super) struct Live {
 /// A message, and when its lifetime ends.
 pub(super) type Waiting = (MsgOut, Option<Instant>);
 
+/// Octets taken over and not sent yet, at most: the rest waits in the queue, where it can give way to messages of a
+/// higher priority.
+pub(super) const UNSENT: usize = 256 << 10;
+
 impl Peer {
-    pub(super) fn take_messages(&mut self, now: Instant, profile: &Profile) -> Request {
-        let request = self.link.take(&mut self.taken);
+    /// Takes what there is room for. Returns whether more waits although there is room.
+    pub(super) fn take_messages(&mut self, now: Instant, profile: &Profile) -> (Request, bool) {
+        let room = UNSENT.saturating_sub(self.unsent);
+        let (request, left) = self.link.take_some(&mut self.taken, room);
         while let Some(message) = self.taken.pop_front() {
             let deadline = match message.reliability {
                 Reliability::Lifetime(lifetime) => Some(now + lifetime),
                 Reliability::Full | Reliability::Priority(_) | Reliability::MaxRetransmits(_) => None,
             };
+            self.unsent += message.data.len();
             // What follows a message that waits keeps its place behind it.
             match self.waiting.entry(message.stream) {
                 Entry::Occupied(mut stream) => stream.get_mut().push_back((message, deadline)),
@@ -45,7 +52,16 @@ impl Peer {
             }
         }
         self.take_waiting(now, profile);
-        request
+        (request, left)
+    }
+
+    /// All of a message is in flight.
+    pub(super) fn fully_sent(&mut self, id: u64) {
+        if let Some(live) = self.live.get_mut(&id)
+            && !std::mem::replace(&mut live.sent, true)
+        {
+            self.unsent -= live.octets;
+        }
     }
 
     /// Gives dcsctp as many messages with a lifetime as it will send soon, and drops those whose time is over.
@@ -65,6 +81,7 @@ impl Peer {
                 let Some((message, _)) = messages.pop_front() else { break };
                 match left {
                     Some(None) => {
+                        self.unsent -= message.data.len();
                         self.link.finished(message.data.len(), message.token, Outcome::Abandoned);
                     }
                     Some(Some(left)) => {
@@ -117,6 +134,7 @@ impl Peer {
     }
 
     pub(super) fn finish(&mut self, id: u64) {
+        self.fully_sent(id);
         if let Some(live) = self.live.remove(&id) {
             self.reliable -= usize::from(live.reliable);
             self.link.finished(live.octets, live.token, live.outcome);
