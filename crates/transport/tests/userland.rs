@@ -418,3 +418,37 @@ async fn a_message_as_long_as_the_path_takes_in_one_packet_is_told_and_fits() {
         }
     }
 }
+
+#[tokio::test]
+async fn messages_that_expire_half_sent_do_not_stall_their_stream() {
+    // Packets shorter than a message, so that messages are sent in pieces.
+    let small = || {
+        let mut config = config();
+        config.mtu = Some(1_192);
+        Endpoint::bind(config).unwrap()
+    };
+    let (server, client) = (small(), small());
+    let mut listener = server.listen(4739).await.unwrap();
+    let mut a = client.connect(server.peer_address(4739)).await.unwrap();
+    let mut b = listener.accept().await.unwrap();
+    let timed = |number: u32, lifetime| MsgOut {
+        stream: 1,
+        reliability: Reliability::Lifetime(lifetime),
+        ..MsgOut::new(Ppid::IPFIX, [&number.to_be_bytes()[..], &[0; 1_396]].concat())
+    };
+    // Far more than can be sent in time.
+    for number in 0..1_000 {
+        a.try_send(timed(number, Duration::from_millis(5))).unwrap();
+    }
+    a.try_send(timed(1_000, PATIENCE)).unwrap();
+    assert_eq!(next(&mut a).await, Event::SenderDry);
+    let mut arrived = 0;
+    loop {
+        let Event::Message(message) = next(&mut b).await else { continue };
+        arrived += 1;
+        if message.data[..4] == 1_000_u32.to_be_bytes() {
+            break;
+        }
+    }
+    assert!(arrived < 1_001, "none expired");
+}
