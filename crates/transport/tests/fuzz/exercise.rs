@@ -205,7 +205,7 @@ impl Bench {
                 };
                 self.machines[1 - to].handle_network_error(self.now, error);
             }
-            10 if choice % 16 == 0 => self.connect(),
+            10 if choice.is_multiple_of(16) => self.connect(),
             10 if choice % 64 == 1 => drop(self.associations.pop()),
             10 => drop(self.flying.pop_front()),
             _ => self.deliver(1 + choice % 16),
