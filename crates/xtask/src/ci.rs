@@ -37,7 +37,7 @@ pub(crate) fn run(root: &Path) -> ExitCode {
         cargo(root, &[&["clippy", "-p", "transport"], feature.as_slice(), &["--", "-D", "warnings"]].concat())
     });
     steps.step("the README's test command", |root| readme::run_marked(root, "test"));
-    interop::run_all(&mut steps, root, interop::Tables::from_env());
+    interop::run_all(&mut steps, root, None, interop::Tables::from_env());
     steps.step("documentation", |root| {
         let deny = [("RUSTDOCFLAGS", "-D warnings")];
         run_with(root, "cargo", &["doc", "--workspace", "--no-deps", "--locked"], &deny)

@@ -30,11 +30,13 @@ const PEERS: [Peer; 4] = [
     Peer { name: "nfdump", program: "nfcapd", package: "nfdump" },
 ];
 
-pub(crate) const USAGE: &str = "\
+const USAGE: &str = "\
 Runs the tests against other programs, those that are installed, and against kernel SCTP in a virtual machine (see
 cargo xtask vm --help for what that needs, and libsctp-dev). What cannot run is named at the end.
 
-Usage: cargo xtask interop [--write]
+Usage: cargo xtask interop [--write] [PEER]
+
+PEER is one of tshark, softflowd, netcat, nfdump and kernel [default: all of them]
 
 Options:
   --write  Write the tables of what was measured into docs/interop.md (as UPDATE_GOLDEN=1 does)
@@ -54,12 +56,19 @@ impl Tables {
     }
 }
 
-/// All interoperation, as part of a larger run.
-pub(crate) fn run_all(steps: &mut Steps, root: &Path, then: Tables) {
+/// Linux's SCTP.
+const KERNEL: &str = "kernel";
+
+/// All interoperation, or that with one peer, as part of a larger run.
+pub(crate) fn run_all(steps: &mut Steps, root: &Path, only: Option<&str>, then: Tables) {
+    let chosen = |name: &str| only.is_none_or(|only| only == name);
     for peer in &PEERS {
-        if has_tests(root, peer.name) {
+        if chosen(peer.name) && has_tests(root, peer.name) {
             steps.step(&format!("interoperation with {}", peer.name), |root| check(root, peer));
         }
+    }
+    if !chosen(KERNEL) {
+        return;
     }
     let mut measured = Vec::new();
     steps.step("kernel SCTP, in a virtual machine", |root| kernel::check(root, &mut measured));
@@ -71,10 +80,26 @@ pub(crate) fn run_all(steps: &mut Steps, root: &Path, then: Tables) {
     }
 }
 
-/// `cargo xtask interop`.
-pub(crate) fn run(root: &Path, then: Tables) -> ExitCode {
+/// `cargo xtask interop ARGUMENTS`.
+pub(crate) fn run(root: &Path, arguments: &[&str]) -> ExitCode {
+    let (then, rest) = match arguments {
+        ["--write", rest @ ..] => (Tables::Write, rest),
+        rest => (Tables::from_env(), rest),
+    };
+    let only = match rest {
+        [] => None,
+        ["--help" | "-h"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        [name] if *name == KERNEL || PEERS.iter().any(|peer| peer.name == *name) => Some(*name),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
     let mut steps = Steps::new(root);
-    run_all(&mut steps, root, then);
+    run_all(&mut steps, root, only, then);
     steps.finish()
 }
 

@@ -49,9 +49,13 @@ struct Control(PathBuf);
 
 impl Control {
     fn new(kernel: &Kernel, command: &[String]) -> io::Result<Control> {
-        let control = Control(env::temp_dir().join(format!("flowpool-vm-{}", process::id())));
-        // Must not exist: somebody else could have made it.
-        fs::create_dir(&control.0)?;
+        // Must not exist: somebody else could have made it, or a run that was killed has left it.
+        let folders = (0..100).map(|n| env::temp_dir().join(format!("flowpool-vm-{}-{n}", process::id())));
+        let made = folders.map(|folder| fs::create_dir(&folder).map(|()| Control(folder)));
+        let control = made.into_iter().find(Result::is_ok).unwrap_or_else(|| {
+            let folder = env::temp_dir();
+            Err(io::Error::other(format!("no folder can be made in {}", folder.display())))
+        })?;
         let modules = quoted(&kernel.modules().to_string_lossy());
         fs::write(control.file("boot"), format!("MODULES={modules}\n{}", include_str!("boot.sh")))?;
         fs::write(control.file("command"), script(command, &env::current_dir()?))?;
