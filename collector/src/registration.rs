@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rserpool::{
-    ConfigError, Load, Policy, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Profile,
-    Protocol, TransportUse, UserTransport,
+    ConfigError, Load, Policy, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Protocol,
+    TransportUse, UserTransport,
 };
 use rserpool_proto::InvalidPoolHandle;
 use service::Condition;
@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use transport::Endpoint;
 
-use crate::config::{Config, Pool, Service, Timers};
+use crate::config::{Config, Pool, Service};
 use crate::metrics::PoolMetrics;
 
 /// How often the load is measured.
@@ -142,10 +142,7 @@ fn element(pool: &Pool, handle: PoolHandle, config: &Config) -> PoolElementConfi
             None => Policy::RoundRobin,
         },
         registrars: pool.registrars.clone(),
-        profile: match config.profile.timers {
-            Timers::Fast => Profile::FAST,
-            Timers::Rfc => Profile::RFC,
-        },
+        profile: config.profile.timers.rserpool(),
     }
 }
 

@@ -54,8 +54,9 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let failover = Failover::new(setup::failover_config(config, classes, keys), incarnation, random()?);
     let source = setup::open(&config.source, since_epoch())?;
     let meter = Meter::new(config.metering.metering(), random()?);
-    let endpoint = setup::bind(pool)?;
-    let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool)?, Some(endpoint.clone())));
+    let timers = config.profile.timers;
+    let endpoint = setup::bind(pool, timers)?;
+    let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers)?, Some(endpoint.clone())));
     let observer = Observer::start(source, meter, classifier, config.source.speed, Observed::new("pcap"))?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {

@@ -8,7 +8,7 @@ use rserpool_proto::handlespace;
 use rserpool_proto::registrar::{AddressCheck, Network};
 use serde::{Deserialize, Deserializer, de};
 use service::config::{Http, Invalid, check_endpoint};
-use transport::SCTP_ENCAPSULATION_PORT;
+use transport::{SCTP_ENCAPSULATION_PORT, Stack};
 
 /// Port of the registrar's HTTP server.
 const HTTP_PORT: u16 = 9380;
@@ -39,6 +39,8 @@ pub struct Listen {
     pub asap_tcp: Vec<SocketAddr>,
     /// The UDP port that carries SCTP.
     pub encapsulation_port: u16,
+    /// Whose SCTP: the kernel's or our own.
+    pub stack: Stack,
 }
 
 /// The section `[profile]`.
@@ -63,6 +65,15 @@ pub enum ProfileName {
 }
 
 impl ProfileName {
+    /// Returns the timers of associations.
+    pub const fn transport(self) -> transport::Profile {
+        match self {
+            ProfileName::Fast => transport::Profile::fast(),
+            ProfileName::Rfc => transport::Profile::rfc(),
+            ProfileName::Rsplib => transport::Profile::rsplib(),
+        }
+    }
+
     /// Returns the timers.
     pub const fn profile(self) -> Profile {
         match self {
@@ -148,6 +159,7 @@ impl Default for Listen {
             asap: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, ASAP_PORT))],
             asap_tcp: Vec::new(),
             encapsulation_port: SCTP_ENCAPSULATION_PORT,
+            stack: Stack::Auto,
         }
     }
 }
@@ -167,7 +179,7 @@ impl Default for Limits {
 
 /// Refuses values that are wrong together, or that no daemon could run with.
 pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
-    let Listen { asap, asap_tcp, encapsulation_port } = &config.listen;
+    let Listen { asap, asap_tcp, encapsulation_port, .. } = &config.listen;
     if asap.is_empty() && asap_tcp.is_empty() {
         return Err(Invalid::new(
             "listen.asap",
@@ -193,6 +205,14 @@ mod tests {
     fn an_empty_file_is_the_annotated_sample() {
         let (empty, sample) = (parse("").unwrap(), parse(crate::SAMPLE).unwrap());
         assert_eq!(format!("{empty:?}"), format!("{sample:?}"));
+    }
+
+    #[test]
+    fn the_timers_are_chosen_by_name() {
+        for name in ["fast", "rfc", "rsplib"] {
+            let timers = parse(&format!("[profile]\ntimers = \"{name}\"")).unwrap().profile.timers;
+            assert_eq!((timers.transport().name, timers.profile().name), (name, name));
+        }
     }
 
     #[test]

@@ -73,9 +73,11 @@ async fn listen(config: &Config, accepted: &mpsc::Sender<Association>) -> Result
         let mut settings = EndpointConfig::new(first.ip());
         settings.more_addresses = others.iter().map(SocketAddr::ip).collect();
         settings.encapsulation = config.listen.encapsulation_port;
+        settings.stack = config.listen.stack;
         settings.max_associations = config.limits.connections;
         settings.max_per_address = config.limits.connections_per_address;
         (settings.queues, settings.window) = (QUEUES, WINDOW);
+        settings.profile = config.profile.timers.transport();
         let endpoint = Endpoint::bind(settings).map_err(cannot_listen)?;
         let listener = endpoint.listen(first.port()).await.map_err(cannot_listen)?;
         tokio::spawn(accept(listener, endpoint.peer_addresses(first.port()), accepted.clone()));

@@ -46,7 +46,7 @@ pub enum ConnectError {
     #[error("{0}: refused")]
     Refused(PeerAddress),
     /// No host, or no SCTP in UDP, there (ICMP).
-    #[error("{0}: unreachable")]
+    #[error("{0}: unreachable (ICMP: nothing at that port, or no such protocol on that host)")]
     Unreachable(PeerAddress),
     /// The peer's host does not speak native SCTP (ICMP protocol unreachable).
     #[error(

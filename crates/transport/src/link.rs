@@ -7,7 +7,7 @@
 mod outbound;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -81,6 +81,8 @@ pub(crate) struct Link {
     /// Outgoing streams agreed on; 0 where any number does.
     streams: AtomicU16,
     multipath: AtomicBool,
+    /// The longest message that fits one packet, in octets; 0 where that means nothing.
+    max_payload: AtomicUsize,
     space: Notify,
     ready: Notify,
     ended: Notify,
@@ -118,6 +120,7 @@ impl Link {
             figures: Mutex::default(),
             streams: AtomicU16::new(0),
             multipath: AtomicBool::new(false),
+            max_payload: AtomicUsize::new(0),
             space: Notify::new(),
             ready: Notify::new(),
             ended: Notify::new(),
@@ -276,6 +279,7 @@ impl Link {
             congestion_window: figures.congestion_window,
             peer_window: figures.peer_window,
             retransmissions: figures.retransmissions,
+            max_payload: Some(self.max_payload.load(Ordering::Relaxed)).filter(|octets| *octets > 0),
         }
     }
 
@@ -393,14 +397,23 @@ impl Link {
         self.space.notify_waiters();
     }
 
-    /// Replaces the peer's addresses; the first one is that in use.
-    pub(crate) fn set_peers(&self, in_use: PeerAddress, others: impl IntoIterator<Item = PeerAddress>) {
-        *lock(&self.peers) = std::iter::once(in_use).chain(others).collect();
+    /// Tells all addresses of the peer; that in use stays in use. For back ends with several paths.
+    #[cfg_attr(not(feature = "kernel-sctp"), expect(dead_code, reason = "userland has one path"))]
+    pub(crate) fn set_peers(&self, all: impl IntoIterator<Item = PeerAddress>) {
+        let mut peers = lock(&self.peers);
+        peers.truncate(1);
+        let in_use = peers[0];
+        peers.extend(all.into_iter().filter(|peer| *peer != in_use));
     }
 
-    /// The peer of a back end with one path has moved.
+    /// The peer is reached at another address: one of those it has, or it has moved.
     pub(crate) fn move_peer(&self, peer: PeerAddress) {
-        self.set_peers(peer, []);
+        let mut peers = lock(&self.peers);
+        match peers.iter().position(|known| *known == peer) {
+            Some(at) => peers[..=at].rotate_right(1),
+            None => *peers = vec![peer],
+        }
+        drop(peers);
         self.push(Event::PathUp(peer));
     }
 
@@ -411,6 +424,10 @@ impl Link {
 
     pub(crate) fn is_multipath(&self) -> bool {
         self.multipath.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_max_payload(&self, octets: usize) {
+        self.max_payload.store(octets, Ordering::Relaxed);
     }
 
     pub(crate) fn agree_streams(&self, streams: u16) {

@@ -40,4 +40,7 @@ pub struct Status {
     pub peer_window: Option<usize>,
     /// Packets sent again, where the back end knows it.
     pub retransmissions: Option<u64>,
+    /// The longest message that fits one packet of the path, in octets, where the back end knows it. A
+    /// message that may be lost should not be longer: in two packets it is lost twice as often.
+    pub max_payload: Option<usize>,
 }

@@ -396,3 +396,59 @@ async fn an_association_aborted_right_after_accept_is_lost_or_refused_never_sile
         }
     }
 }
+
+#[tokio::test]
+async fn a_message_as_long_as_the_path_takes_in_one_packet_is_told_and_fits() {
+    for (mtu, expected) in [(Some(1_452), 1_452 - 28), (None, 16_384 - 28)] {
+        let mut config = config();
+        config.mtu = mtu;
+        let (server, client) = (endpoint(), Endpoint::bind(config).unwrap());
+        let mut listener = server.listen(4739).await.unwrap();
+        let mut a = client.connect(server.peer_address(4739)).await.unwrap();
+        let _b = listener.accept().await.unwrap();
+        // Loopback takes 65,536; the rest of what an endpoint would take costs socket buffers.
+        assert_eq!(a.status().max_payload, Some(expected));
+        for (octets, packets) in [(expected, 1), (expected + 4, 2)] {
+            let before = client.counters().octets_out;
+            a.send(MsgOut::new(Ppid::IPFIX, vec![1; octets])).await.unwrap();
+            assert_eq!(next(&mut a).await, Event::SenderDry);
+            let sent = usize::try_from(client.counters().octets_out - before).unwrap();
+            // A header of 12 for each packet and one of 16 for each chunk; a HEARTBEAT may have come between.
+            assert!(sent >= octets + 28 * packets && sent < octets + 28 * packets + 100, "{sent} octets");
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_that_expire_half_sent_do_not_stall_their_stream() {
+    // Packets shorter than a message, so that messages are sent in pieces.
+    let small = || {
+        let mut config = config();
+        config.mtu = Some(1_192);
+        Endpoint::bind(config).unwrap()
+    };
+    let (server, client) = (small(), small());
+    let mut listener = server.listen(4739).await.unwrap();
+    let mut a = client.connect(server.peer_address(4739)).await.unwrap();
+    let mut b = listener.accept().await.unwrap();
+    let timed = |number: u32, lifetime| MsgOut {
+        stream: 1,
+        reliability: Reliability::Lifetime(lifetime),
+        ..MsgOut::new(Ppid::IPFIX, [&number.to_be_bytes()[..], &[0; 1_396]].concat())
+    };
+    // Far more than can be sent in time.
+    for number in 0..1_000 {
+        a.try_send(timed(number, Duration::from_millis(5))).unwrap();
+    }
+    a.try_send(timed(1_000, PATIENCE)).unwrap();
+    assert_eq!(next(&mut a).await, Event::SenderDry);
+    let mut arrived = 0;
+    loop {
+        let Event::Message(message) = next(&mut b).await else { continue };
+        arrived += 1;
+        if message.data[..4] == 1_000_u32.to_be_bytes() {
+            break;
+        }
+    }
+    assert!(arrived < 1_001, "none expired");
+}

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use delivery::KeyRing;
-use rserpool::{PoolHandle, PoolUserConfig, Profile, RegistrarAddress};
+use rserpool::{PoolHandle, PoolUserConfig, RegistrarAddress};
 use service::{Exit, Failure, OrExit as _};
 use transport::{Endpoint, EndpointConfig};
 
 use crate::capture::{CaptureError, Looped};
-use crate::config::{Config, Pool, Source};
+use crate::config::{Config, Pool, Source, Timers};
 use crate::export::Classes;
 use crate::failover::FailoverConfig;
 
@@ -45,14 +45,14 @@ pub(super) fn read_keys(path: &Path) -> Result<KeyRing, Failure> {
     KeyRing::parse(&text).with_context(|| path.display().to_string()).or_exit(Exit::Configuration)
 }
 
-pub(super) fn pool_user(pool: &Pool) -> Result<PoolUserConfig, Failure> {
+pub(super) fn pool_user(pool: &Pool, timers: Timers) -> Result<PoolUserConfig, Failure> {
     let handle =
         PoolHandle::new(pool.handle.as_bytes()).context("pool.handle").or_exit(Exit::Configuration)?;
-    let profile = Profile::FAST;
+    let profile = timers.rserpool();
     Ok(PoolUserConfig { pool: handle, registrars: pool.registrars.clone(), profile })
 }
 
-pub(super) fn bind(pool: &Pool) -> Result<Endpoint, Failure> {
+pub(super) fn bind(pool: &Pool, timers: Timers) -> Result<Endpoint, Failure> {
     let configured = pool.addresses.clone();
     let addresses = match configured[..] {
         [] => source_addresses(&pool.registrars).or_exit(Exit::Io)?,
@@ -62,6 +62,8 @@ pub(super) fn bind(pool: &Pool) -> Result<Endpoint, Failure> {
     let mut endpoint = EndpointConfig::new(*first);
     endpoint.more_addresses = others.to_vec();
     endpoint.encapsulation = pool.encapsulation_port;
+    endpoint.profile = timers.transport();
+    endpoint.stack = pool.stack;
     Endpoint::bind(endpoint).context("pool.addresses").or_exit(Exit::Io)
 }
 

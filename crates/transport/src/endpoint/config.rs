@@ -9,7 +9,8 @@ use crate::{Profile, QueueLimits};
 pub const SCTP_ENCAPSULATION_PORT: u16 = 9899;
 
 /// Which SCTP an endpoint uses.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, serde::Deserialize, Eq, Hash, PartialEq)]
+#[serde(rename_all = "kebab-case")]
 pub enum Stack {
     /// The kernel's where the feature `kernel-sctp` is built in and the kernel has SCTP, else userland.
     #[default]
@@ -45,8 +46,9 @@ pub struct EndpointConfig {
     pub encapsulation: u16,
     /// Timing. Default [`Profile::fast`].
     pub profile: Profile,
-    /// Userland: longest SCTP packet in octets, UDP and IP headers not counted; there is no path MTU
-    /// discovery, longer than the path means fragments. Default 16,384 on a loopback address, else 1,452.
+    /// Userland: longest SCTP packet in octets, UDP and IP headers not counted; longer than the path takes
+    /// means fragments. Default: what the route to the peer takes when the association is set up, 16,384 at
+    /// most.
     pub mtu: Option<usize>,
     /// Bounds of each association's queues.
     pub queues: QueueLimits,

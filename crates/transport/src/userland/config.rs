@@ -12,8 +12,9 @@ use crate::{EndpointConfig, MAX_MESSAGE};
 
 /// The SCTP packet that fits an Ethernet of 1,500 octets over IPv6 and UDP.
 const ETHERNET_MTU: usize = 1_500 - 40 - 8;
-/// On loopback: few enough octets that a socket buffer holds a congestion window of packets.
-const LOOPBACK_MTU: usize = 16_384;
+/// Where the path takes more, as loopback does: few enough octets that a socket buffer holds a congestion
+/// window of packets.
+const LARGEST_PACKET: usize = 16_384;
 
 impl EndpointConfig {
     pub(crate) fn bind(&self) -> io::Result<(UdpSocket, SocketAddr)> {
@@ -41,15 +42,22 @@ impl EndpointConfig {
         Ok((socket, local))
     }
 
-    pub(crate) fn options(&self, local_port: u16, remote_port: u16) -> Options {
+    /// The longest SCTP packet on a path whose UDP payload is `path` octets at most; unknown is taken for
+    /// an Ethernet's.
+    pub(crate) fn packet_length(&self, path: Option<usize>) -> usize {
+        let path = path.unwrap_or(ETHERNET_MTU).min(LARGEST_PACKET);
+        self.mtu.unwrap_or(path).clamp(512, 65_000) & !3
+    }
+
+    /// `mtu` is the longest SCTP packet.
+    pub(crate) fn options(&self, local_port: u16, remote_port: u16, mtu: usize) -> Options {
         let profile = &self.profile;
-        let mtu = if self.address.is_loopback() { LOOPBACK_MTU } else { ETHERNET_MTU };
         Options {
             local_port,
             remote_port,
             announced_maximum_incoming_streams: self.streams,
             announced_maximum_outgoing_streams: self.streams,
-            mtu: self.mtu.unwrap_or(mtu).clamp(512, 65_000) & !3,
+            mtu,
             max_message_size: MAX_MESSAGE,
             max_receiver_window_buffer_size: self.window.clamp(128 << 10, 1 << 30),
             // Bounded by the link, which charges a message until its end is known.
@@ -62,8 +70,8 @@ impl EndpointConfig {
             t1_cookie_timeout: profile.rto_initial,
             t2_shutdown_timeout: profile.rto_initial,
             max_timer_backoff_duration: Some(profile.rto_max),
-            heartbeat_interval: profile.heartbeat,
-            heartbeat_interval_include_rtt: false,
+            // The machine asks after its peers itself.
+            heartbeat_interval: Duration::ZERO,
             delayed_ack_max_timeout: profile.sack_delay,
             rtt_max: Duration::from_secs(60),
             // The driver alone decides when a peer is lost: a stalled reader is not a dead peer.

@@ -54,8 +54,10 @@ impl Driver {
         };
         let (config, counters) = (shared.config.clone(), Arc::clone(&shared.counters));
         let random = system_randomness();
-        let machine =
+        let mut machine =
             Machine::with_counters(config, shared.local, key, random, bell, counters, Instant::now());
+        let local = shared.local.ip();
+        machine.set_path_payload(Box::new(move |to| sys::path_payload(local, to).ok()));
         let receiver = Receiver::new();
         Driver { socket, shared, machine, receiver, packets: Vec::new(), blocked: false, closed: false }
     }

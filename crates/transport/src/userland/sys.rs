@@ -1,11 +1,11 @@
-//! The system calls the standard library lacks: batches of datagrams.
+//! The system calls the standard library lacks: batches of datagrams, the MTU of a path.
 //!
 //! Each unsafe block says why it holds.
-#![expect(unsafe_code, reason = "recvmmsg and sendmmsg have no safe wrapper in std")]
+#![expect(unsafe_code, reason = "recvmmsg, sendmmsg and IP_MTU have no safe wrapper in std")]
 
 use std::io;
-use std::mem::zeroed;
-use std::net::SocketAddr;
+use std::mem::{size_of, zeroed};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 pub(crate) use crate::datagram::{EventFd, network_error, wait};
@@ -94,6 +94,27 @@ pub(crate) fn send(socket: BorrowedFd<'_>, datagrams: &[(SocketAddr, Vec<u8>)]) 
         libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count as libc::c_uint, libc::MSG_DONTWAIT)
     };
     check(result)
+}
+
+/// Octets of UDP payload that reach `to` unfragmented as far as this host knows: the route's MTU, or what
+/// ICMP said of the path, less IP and UDP headers. Nothing is sent.
+pub(crate) fn path_payload(local: IpAddr, to: SocketAddr) -> io::Result<usize> {
+    let socket = UdpSocket::bind((local, 0))?;
+    socket.connect(to)?;
+    let (level, name, headers) = match to {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU, 20 + 8),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_MTU, 40 + 8),
+    };
+    let mut value: libc::c_int = 0;
+    #[expect(clippy::cast_possible_truncation, reason = "4 octets")]
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: value and length live over the call, and the length is that of the value.
+    let result = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut length)
+    };
+    check(result)?;
+    let mtu = usize::try_from(value).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    Ok(mtu.saturating_sub(headers))
 }
 
 /// Asks for the error queue, and for fragmentation of packets longer than the path takes: dcsctp has no

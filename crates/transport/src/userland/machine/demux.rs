@@ -1,13 +1,16 @@
 //! Which association a datagram, or an ICMP message, is about.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::packet::{self, Header, chunk};
 use super::{Machine, crc32c};
 
 /// Longer packets can only come over a link whose offloads hand on what was never on a wire.
 const LONGEST_ON_ETHERNET: usize = 1_500;
+
+/// How long nothing more is said about them.
+const EXPLAIN_AGAIN: Duration = Duration::from_secs(60);
 
 /// What the network says about a datagram sent.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +33,7 @@ impl Machine {
             self.counters.crc_failures.one();
             if octets.len() > LONGEST_ON_ETHERNET {
                 self.counters.crc_failures_large.one();
+                self.explain_large_failures(now, from, octets.len());
             }
             return;
         }
@@ -60,6 +64,21 @@ impl Machine {
         self.counters.icmp.one();
         peer.unreachable(now, &self.config.profile);
         self.touched.push(id);
+    }
+
+    /// Says, once in a while, what makes long packets fail and how to end it.
+    fn explain_large_failures(&mut self, now: Instant, from: SocketAddr, octets: usize) {
+        if self.explained.is_some_and(|then| now - then < EXPLAIN_AGAIN) {
+            return;
+        }
+        self.explained = Some(now);
+        tracing::warn!(
+            %from,
+            octets,
+            failures = self.counters.snapshot().crc_failures_large,
+            "packets longer than an Ethernet's MTU have a wrong CRC32c: offloads of a virtual link hand on what \
+             was never on a wire; on the sender's host: ethtool -K DEV tx-sctp-segmentation off gso off gro off"
+        );
     }
 
     /// A packet for an association: acts only with the right tag.

@@ -42,7 +42,8 @@ impl Machine {
             return;
         }
         // Nothing is kept: the answer comes from a socket that is thrown away.
-        let options = self.config.options(header.destination, header.source);
+        let mtu = self.config.packet_length(None);
+        let options = self.config.options(header.destination, header.source, mtu);
         let mut throwaway = Socket::new("", &options);
         throwaway.handle_input(octets);
         while let Some(event) = throwaway.poll_event() {

@@ -43,6 +43,9 @@ pub const QUOTE: usize = 64;
 /// A source of random numbers nobody can predict; in simulations, of a seed.
 pub type Randomness = Box<dyn FnMut() -> io::Result<u64>>;
 
+/// How many octets of UDP payload reach an address unfragmented; none where that is not known.
+pub type PathPayload = Box<dyn Fn(SocketAddr) -> Option<usize>>;
+
 /// A datagram to send, and where to.
 pub type Transmit = (SocketAddr, Vec<u8>);
 
@@ -101,6 +104,9 @@ pub struct Machine {
     touched: Vec<u64>,
     next_id: u64,
     answers: AnswerLimit,
+    path_payload: PathPayload,
+    /// When long packets with a wrong checksum were last explained.
+    explained: Option<Instant>,
     scratch: Vec<u8>,
 }
 
@@ -142,8 +148,16 @@ impl Machine {
             touched: Vec::new(),
             next_id: 0,
             answers: AnswerLimit::new(now),
+            path_payload: Box::new(|_| None),
+            explained: None,
             scratch: Vec::new(),
         }
+    }
+
+    /// Asks `path_payload` for the longest packet of each new association, where the configuration names
+    /// none.
+    pub fn set_path_payload(&mut self, path_payload: PathPayload) {
+        self.path_payload = path_payload;
     }
 
     /// Accepts associations at an SCTP port. Fails if the port is taken.
@@ -291,11 +305,13 @@ impl Machine {
     fn add(&mut self, remote: SocketAddr, ports: (u16, u16), stage: Stage, now: Instant) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
-        let socket = Socket::new("", &self.config.options(ports.0, ports.1));
+        let mtu = self.config.packet_length((self.path_payload)(remote));
+        let socket = Socket::new("", &self.config.options(ports.0, ports.1, mtu));
         let wake = PeerWake::new(Arc::clone(&self.wakes), id);
         let dirty = wake.dirty();
         let (local, peer) = (self.address(ports.0), sctp_in_udp(remote, ports.1));
         let link = Link::new(local, peer, self.config.queues, false, Box::new(wake));
+        link.set_max_payload(mtu - packet::HEADER - packet::DATA_HEADER);
         self.peers.insert(id, Peer::new(socket, link, dirty, remote, ports, stage, now));
         self.by_key.insert((remote, ports.0, ports.1), id);
         self.by_address.entry(remote.ip()).or_default().push(id);

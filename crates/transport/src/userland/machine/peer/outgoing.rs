@@ -18,9 +18,9 @@ pub(super) struct Live {
     pub(super) sent: bool,
 }
 
-/// Octets in dcsctp that were not sent yet, at most: the rest waits in the queue, where it can give way to messages
-/// of a higher priority.
-pub(super) const UNSENT: usize = 256 << 10;
+/// Octets in dcsctp that were not sent yet, at most. The rest waits in the queue, where lifetimes end and where it
+/// can give way to messages of a higher priority.
+pub(super) const UNSENT: usize = 64 << 10;
 
 impl Peer {
     /// Gives dcsctp what it has room for. Returns whether more waits although there is room.
