@@ -14,10 +14,11 @@ use service::{Condition, Context, Exit, Failure, OrExit as _, Shutdown};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
+use transport::tls::{self, Identity};
 use transport::{Association, Endpoint, EndpointConfig, Listener, tcp};
 
 use crate::config::{Config, Timers};
-use crate::metrics::SessionMetrics;
+use crate::metrics::{SessionMetrics, TlsMetrics};
 use crate::output::{Outputs, Stopped, Writers};
 use crate::registration::Registrations;
 use crate::session::{self, Shared, Signer};
@@ -37,11 +38,14 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     let sessions_end = Shutdown::new();
     let shared = Shared { outputs, metrics, signer, shutdown: sessions_end.clone() };
     let (accepted, mut associations) = mpsc::channel(64);
-    let (endpoints, mut accepting) = listen(&config, &accepted).await.or_exit(Exit::Io)?;
+    let identity = identity(&config)?;
+    let tls = identity.clone().map(TlsMetrics::new);
+    let (endpoints, mut accepting) = listen(&config, identity.as_ref(), &accepted).await.or_exit(Exit::Io)?;
     listening.met();
     let records = Arc::clone(&shared.metrics.records);
     let mut registrations =
-        Registrations::start(&config, endpoints.first(), records, registered).or_exit(Exit::Configuration)?;
+        Registrations::start(&config, endpoints.first(), identity.as_ref(), records, registered)
+            .or_exit(Exit::Configuration)?;
 
     let mut sessions = JoinSet::new();
     let mut look = tokio::time::interval(LOOK);
@@ -51,7 +55,10 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
                 admit(association, config.listen.max_associations, &shared, &mut sessions);
             }
             Some(_) = sessions.join_next() => {}
-            _ = look.tick() => tell_writable(&writable, &writers),
+            _ = look.tick() => {
+                tell_writable(&writable, &writers);
+                tls.iter().for_each(TlsMetrics::publish);
+            }
             stopped = writers.failure() => break Some(stopped),
             () = registrations.measure() => {}
             () = context.shutdown.requested() => break None,
@@ -92,9 +99,19 @@ fn signer(config: &Config) -> Result<Option<Arc<Signer>>, Failure> {
     Ok(Some(Arc::new(Signer { keys, incarnation })))
 }
 
+/// Reads the certificates, now and at each SIGHUP.
+fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
+    let Some(tls) = &config.tls else { return Ok(None) };
+    let identity = tls.read().context("[tls]").or_exit(Exit::Configuration)?;
+    let reloading = identity.clone();
+    service::on_hangup(move || reloading.reload_or_tell())?;
+    Ok(Some(identity))
+}
+
 /// Binds every address and accepts there. The endpoints must live as long as their associations.
 async fn listen(
     config: &Config,
+    identity: Option<&Identity>,
     accepted: &mpsc::Sender<Association>,
 ) -> std::io::Result<(Vec<Endpoint>, JoinSet<()>)> {
     let profile = match config.profile.timers {
@@ -120,10 +137,16 @@ async fn listen(
         };
         accepting.spawn(accept(endpoint.listen(address.port()).await?, accepted.clone()));
     }
+    let mut options = tcp::Options::default();
+    (options.profile, options.mptcp) = (profile, config.listen.mptcp);
     for address in &config.listen.ipfix_tcp {
-        let mut options = tcp::Options::default();
-        options.profile = profile.clone();
-        accepting.spawn(accept(tcp::listen(*address, options).await?, accepted.clone()));
+        accepting.spawn(accept(tcp::listen(*address, options.clone()).await?, accepted.clone()));
+    }
+    if let (Some(tls), Some(identity)) = (&config.tls, identity) {
+        for address in &config.listen.ipfix_tls {
+            let listener = tls::listen(*address, options.clone(), identity, &tls.peers()).await?;
+            accepting.spawn(accept(listener, accepted.clone()));
+        }
     }
     Ok((endpoints.into_iter().map(|(_, endpoint)| endpoint).collect(), accepting))
 }

@@ -17,7 +17,7 @@ use crate::export::{Classes, Classifier};
 pub use class::{ClassTable, ClassTables, Word};
 pub use export::{Export, RetentionConfig};
 pub use metering::Metering;
-pub use pool::Pool;
+pub use pool::{Pool, Service, Transport};
 pub use rule::{Conditions, RuleTable, TemplateName, Templates};
 pub use source::{Source, Speed, Start, parse_utc};
 
@@ -47,6 +47,9 @@ pub struct Config {
     /// What outlives a restart.
     #[serde(default)]
     pub state: State,
+    /// Who this exporter is, and who its peers may be.
+    #[serde(default)]
+    pub tls: Option<rserpool::TlsConfig>,
     /// Metrics and health.
     #[serde(default = "http")]
     pub http: Http,
@@ -80,7 +83,7 @@ pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
     config.export.validate()?;
     config.retention.validate()?;
     config.metering.validate()?;
-    config.pool.validate()
+    config.pool.validate(config.tls.is_some())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Reports of unreachable elements (RFC 5352 section 3.5): once each time, and only of elements that
 //! were handed out.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Event, Home, PoolUser};
 use crate::PeId;

@@ -43,5 +43,6 @@ macro_rules! contract {
 contract!(userland, tokio::test, support::userland);
 contract!(userland_small_packets, tokio::test, support::userland_small_packets);
 contract!(tcp, tokio::test, support::tcp);
+contract!(mptcp, tokio::test, support::mptcp);
 contract!(tls, tokio::test, support::tls);
 contract!(sim, tokio::test(start_paused = true), support::sim);
