@@ -189,7 +189,8 @@ pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
     if !asap_tls.is_empty() && config.tls.is_none() {
         return Err(Invalid::new("listen.asap-tls", "needs certificate, key and ca in [tls]"));
     }
-    if !asap_tls.is_empty() && !(asap.is_empty() && asap_tcp.is_empty()) {
+    let is_open = !asap.is_empty() || !asap_tcp.is_empty();
+    if is_open && !asap_tls.is_empty() {
         return Err(Invalid::new(
             "listen.asap-tls",
             "a registrar is wholly secured or not at all (RFC 5355 section 2.15): set asap = [] and asap-tcp = []",
