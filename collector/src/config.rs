@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rserpool::{ASAP_PORT, RegistrarAddress, TlsConfig};
 use serde::Deserialize;
-use service::config::{Http, Invalid, Size};
+use service::config::{Http, Invalid, Period, Size, check_endpoint};
 
 /// Port of IPFIX over SCTP, TCP and UDP (RFC 7011 section 10).
 const IPFIX_PORT: u16 = 4739;
@@ -17,6 +17,8 @@ const IPFIX_PORT: u16 = 4739;
 pub struct Config {
     /// Where exporters reach this collector.
     pub listen: Listen,
+    /// How IPFIX over UDP is received.
+    pub udp: Udp,
     /// The pools this collector joins. None: it collects without a pool.
     pub pool: Vec<Pool>,
     /// Where records go, by name. Default: one file, `flows.jsonl`.
@@ -37,6 +39,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: Listen::default(),
+            udp: Udp::default(),
             pool: Vec::new(),
             output: BTreeMap::from([("flows".to_owned(), Output::Jsonl(Jsonl::default()))]),
             dead_letter: DeadLetter::default(),
@@ -52,7 +55,7 @@ impl Default for Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Listen {
-    /// SCTP addresses, carried in UDP (RFC 6951). Specific addresses, never the wildcard.
+    /// The addresses of the SCTP endpoint, carried in UDP (RFC 6951), all with one port; never the wildcard.
     pub ipfix: Vec<SocketAddr>,
     /// TCP addresses.
     pub ipfix_tcp: Vec<SocketAddr>,
@@ -60,6 +63,8 @@ pub struct Listen {
     pub ipfix_tls: Vec<SocketAddr>,
     /// Whether TCP and TLS speak MPTCP with exporters that do.
     pub mptcp: bool,
+    /// UDP addresses: IPFIX in datagrams, not SCTP.
+    pub ipfix_udp: Vec<SocketAddr>,
     /// UDP port that carries SCTP.
     pub encapsulation_port: u16,
     /// Associations at a time; one more is aborted.
@@ -73,9 +78,59 @@ impl Default for Listen {
             ipfix_tcp: Vec::new(),
             ipfix_tls: Vec::new(),
             mptcp: false,
+            ipfix_udp: Vec::new(),
             encapsulation_port: transport::SCTP_ENCAPSULATION_PORT,
             max_associations: 4096,
         }
+    }
+}
+
+/// How IPFIX over UDP is received (RFC 7011 section 10.3).
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Udp {
+    /// Octets the kernel may keep for each socket until they are read.
+    pub receive_buffer: Size,
+    /// Sockets, with a thread each, at every address.
+    pub sockets: usize,
+    /// How long a template lives that is not repeated (RFC 7011 section 8.4). At least three times the exporters'
+    /// interval.
+    pub template_lifetime: Period,
+    /// A source that is silent for longer is forgotten.
+    pub idle: Period,
+    /// Sources at a time, an address and port each. Datagrams of one more are discarded.
+    pub max_sessions: usize,
+}
+
+impl Default for Udp {
+    fn default() -> Self {
+        Self {
+            receive_buffer: Size::mebi(8),
+            sockets: 1,
+            template_lifetime: Period::seconds(30 * 60),
+            idle: Period::seconds(30 * 60),
+            max_sessions: 4096,
+        }
+    }
+}
+
+impl Udp {
+    fn validate(&self) -> Result<(), Invalid> {
+        if !(1..=64).contains(&self.sockets) {
+            return Err(Invalid::new("udp.sockets", "must be from 1 to 64"));
+        }
+        if !(4 << 10..=1 << 30).contains(&self.receive_buffer.0) {
+            return Err(Invalid::new("udp.receive-buffer", "must be from 4KiB to 1GiB"));
+        }
+        for (key, period) in [("udp.template-lifetime", self.template_lifetime), ("udp.idle", self.idle)] {
+            if period < Period::seconds(1) {
+                return Err(Invalid::new(key, "must be at least 1s"));
+            }
+        }
+        if self.max_sessions == 0 {
+            return Err(Invalid::new("udp.max-sessions", "must not be 0"));
+        }
+        Ok(())
     }
 }
 
@@ -269,17 +324,20 @@ impl Config {
 
     /// Refuses values that are good each by itself and wrong together.
     pub(crate) fn validate(&self) -> Result<(), Invalid> {
-        let listen = &self.listen;
-        if listen.ipfix.is_empty() && listen.ipfix_tcp.is_empty() && listen.ipfix_tls.is_empty() {
-            return Err(Invalid::new("listen", "needs an address in `ipfix`, `ipfix-tcp` or `ipfix-tls`"));
+        let Listen { ipfix, ipfix_tcp, ipfix_tls, ipfix_udp, .. } = &self.listen;
+        if ipfix.is_empty() && ipfix_tcp.is_empty() && ipfix_tls.is_empty() && ipfix_udp.is_empty() {
+            let keys = "needs an address in `ipfix`, `ipfix-tcp`, `ipfix-tls` or `ipfix-udp`";
+            return Err(Invalid::new("listen", keys));
         }
-        if !listen.ipfix_tls.is_empty() && self.tls.is_none() {
+        if !ipfix_tls.is_empty() && self.tls.is_none() {
             return Err(Invalid::new("listen.ipfix-tls", "needs certificate, key and ca in [tls]"));
         }
+        self.udp.validate()?;
         let wildcard =
             |addresses: &[SocketAddr]| addresses.iter().any(|address| address.ip().is_unspecified());
-        if wildcard(&self.listen.ipfix) {
-            return Err(Invalid::new("listen.ipfix", "takes specific addresses, not the wildcard"));
+        check_endpoint("listen.ipfix", &self.listen.ipfix)?;
+        if self.listen.encapsulation_port == 0 && !self.pool.is_empty() {
+            return Err(Invalid::new("listen.encapsulation-port", "exporters have to know it: 0 is none"));
         }
         if self.output.is_empty() {
             return Err(Invalid::new("output", "needs at least one output"));
@@ -387,6 +445,8 @@ mod tests {
     fn contradictions_are_refused() {
         let error = |text: &str| parse(text).unwrap_err();
         assert!(error("[listen]\nipfix = [\"0.0.0.0:4739\"]").contains("not the wildcard"));
+        let ports = error("[listen]\nipfix = [\"192.0.2.1:4739\",\n\"198.51.100.1:4740\"]");
+        assert!(ports.contains("collector.toml:3:1") && ports.contains("one port"), "{ports}");
         assert!(error("[listen]\nipfix = []").contains("needs an address"));
         let policies = "[[pool]]\nhandle = \"x\"\npolicy.round-robin = {}\npolicy.least-used = {}";
         assert!(error(policies).contains("is one policy"));

@@ -4,7 +4,7 @@
 //! closes → outputs end → exit 0.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +15,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 use transport::tls::{self, Identity};
-use transport::{Association, Endpoint, EndpointConfig, Listener, tcp};
+use transport::{Association, Endpoint, EndpointConfig, Listener, PeerAddress, tcp};
 
 use crate::config::{Config, Timers};
 use crate::metrics::{SessionMetrics, TlsMetrics};
-use crate::output::{Outputs, Stopped, Writers};
+use crate::output::{Outputs, Writers};
 use crate::registration::Registrations;
 use crate::session::{self, Shared, Signer};
+use crate::udp::Receivers;
 
 /// How often the outputs' condition is looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -40,11 +41,12 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     let (accepted, mut associations) = mpsc::channel(64);
     let identity = identity(&config)?;
     let tls = identity.clone().map(TlsMetrics::new);
-    let (endpoints, mut accepting) = listen(&config, identity.as_ref(), &accepted).await.or_exit(Exit::Io)?;
+    let (endpoint, mut accepting) = listen(&config, identity.as_ref(), &accepted).await.or_exit(Exit::Io)?;
+    let mut receivers = Receivers::start(&config, &shared).or_exit(Exit::Io)?;
     listening.met();
     let records = Arc::clone(&shared.metrics.records);
     let mut registrations =
-        Registrations::start(&config, endpoints.first(), identity.as_ref(), records, registered)
+        Registrations::start(&config, endpoint.as_ref(), identity.as_ref(), records, registered)
             .or_exit(Exit::Configuration)?;
 
     let mut sessions = JoinSet::new();
@@ -59,21 +61,23 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
                 tell_writable(&writable, &writers);
                 tls.iter().for_each(TlsMetrics::publish);
             }
-            stopped = writers.failure() => break Some(stopped),
+            stopped = writers.failure() => break Some(anyhow::Error::new(stopped)),
+            ended = receivers.failure() => break Some(anyhow::Error::new(ended)),
             () = registrations.measure() => {}
             () = context.shutdown.requested() => break None,
         }
     };
     registrations.deregister().await;
     accepting.shutdown().await;
+    receivers.shutdown().await;
     sessions_end.request();
     while sessions.join_next().await.is_some() {}
     drop(shared);
-    drop(endpoints);
+    drop(endpoint);
     finish(failure, writers).await
 }
 
-async fn finish(failure: Option<Stopped>, writers: Writers) -> Result<(), Failure> {
+async fn finish(failure: Option<anyhow::Error>, writers: Writers) -> Result<(), Failure> {
     if let Some(stopped) = failure {
         return Err(stopped).or_exit(Exit::Io);
     }
@@ -108,52 +112,50 @@ fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
     Ok(Some(identity))
 }
 
-/// Binds every address and accepts there. The endpoints must live as long as their associations.
+/// Binds every address and accepts there. The SCTP endpoint must live as long as its associations.
 async fn listen(
     config: &Config,
     identity: Option<&Identity>,
     accepted: &mpsc::Sender<Association>,
-) -> std::io::Result<(Vec<Endpoint>, JoinSet<()>)> {
+) -> std::io::Result<(Option<Endpoint>, JoinSet<()>)> {
     let profile = match config.profile.timers {
         Timers::Fast => transport::Profile::fast(),
         Timers::Rfc => transport::Profile::rfc(),
     };
-    let mut endpoints: Vec<(IpAddr, Endpoint)> = Vec::new();
     let mut accepting = JoinSet::new();
-    for address in &config.listen.ipfix {
-        // One UDP socket serves all SCTP ports of an address.
-        let known =
-            endpoints.iter().find(|(ip, _)| *ip == address.ip()).map(|(_, endpoint)| endpoint.clone());
-        let endpoint = match known {
-            Some(endpoint) => endpoint,
-            None => {
-                let mut settings = EndpointConfig::new(address.ip());
-                settings.encapsulation = config.listen.encapsulation_port;
-                settings.profile = profile.clone();
-                let endpoint = Endpoint::bind(settings)?;
-                endpoints.push((address.ip(), endpoint.clone()));
-                endpoint
-            }
-        };
-        accepting.spawn(accept(endpoint.listen(address.port()).await?, accepted.clone()));
+    let mut sctp = None;
+    if let Some((first, others)) = config.listen.ipfix.split_first() {
+        let mut settings = EndpointConfig::new(first.ip());
+        settings.more_addresses = others.iter().map(SocketAddr::ip).collect();
+        settings.encapsulation = config.listen.encapsulation_port;
+        settings.profile = profile.clone();
+        let endpoint = Endpoint::bind(settings)?;
+        let listener = endpoint.listen(first.port()).await?;
+        accepting.spawn(accept(listener, endpoint.peer_addresses(first.port()), accepted.clone()));
+        sctp = Some(endpoint);
     }
     let mut options = tcp::Options::default();
     (options.profile, options.mptcp) = (profile, config.listen.mptcp);
     for address in &config.listen.ipfix_tcp {
-        accepting.spawn(accept(tcp::listen(*address, options.clone()).await?, accepted.clone()));
+        let listener = tcp::listen(*address, options.clone()).await?;
+        let local = vec![listener.local()];
+        accepting.spawn(accept(listener, local, accepted.clone()));
     }
     if let (Some(tls), Some(identity)) = (&config.tls, identity) {
         for address in &config.listen.ipfix_tls {
             let listener = tls::listen(*address, options.clone(), identity, &tls.peers()).await?;
-            accepting.spawn(accept(listener, accepted.clone()));
+            let local = vec![listener.local()];
+            accepting.spawn(accept(listener, local, accepted.clone()));
         }
     }
-    Ok((endpoints.into_iter().map(|(_, endpoint)| endpoint).collect(), accepting))
+    Ok((sctp, accepting))
 }
 
 /// Passes on what is accepted until the listener's end.
-async fn accept(mut listener: Listener, accepted: mpsc::Sender<Association>) {
-    info!(address = %listener.local(), "listening for IPFIX");
+async fn accept(mut listener: Listener, local: Vec<PeerAddress>, accepted: mpsc::Sender<Association>) {
+    for address in local {
+        info!(%address, "listening for IPFIX");
+    }
     while let Ok(association) = listener.accept().await {
         if accepted.send(association).await.is_err() {
             return;

@@ -2,7 +2,7 @@
 //!
 //! A message's way: `driver` accepts the association → `session` reads the message → `session/decoder` makes lines of
 //! its records (`json`) → `output/queue` → `output/jsonl` writes, syncs and replaces the sidecar → `session/acks` tells the
-//! exporter in a cookie. `registration` keeps the collector in its pools.
+//! exporter in a cookie. `udp` reads datagrams instead, and hands on without waiting. `registration` keeps the collector in its pools.
 
 mod config;
 mod decode;
@@ -13,6 +13,7 @@ mod metrics;
 mod output;
 mod registration;
 mod session;
+mod udp;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use delivery::class_record::Reliability;
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
@@ -22,12 +23,25 @@ pub(crate) struct TransportMetrics {
     pub(crate) octets: Counter,
 }
 
+/// What all sessions count of one class of records, as their exporters call it.
+#[derive(Clone, Debug)]
+pub(crate) struct ClassMetrics {
+    pub(crate) received: Counter,
+    pub(crate) lost: Counter,
+    /// The same counter in all classes.
+    pub(crate) lost_of_all: Counter,
+    pub(crate) late: Counter,
+    pub(crate) abandoned: Counter,
+    pub(crate) spurious: Counter,
+}
+
 /// What all sessions count.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionMetrics {
     pub(crate) sctp: TransportMetrics,
     pub(crate) tcp: TransportMetrics,
     pub(crate) tls: TransportMetrics,
+    pub(crate) udp: TransportMetrics,
     pub(crate) data: Counter,
     pub(crate) options: Counter,
     pub(crate) templates_received: Counter,
@@ -36,8 +50,13 @@ pub(crate) struct SessionMetrics {
     pub(crate) no_template: Counter,
     pub(crate) malformed: Counter,
     pub(crate) limit: Counter,
+    /// No output had room, and the sender could not be held back.
+    pub(crate) output: Counter,
     pub(crate) malformed_messages: Counter,
     pub(crate) lost: Counter,
+    pub(crate) late: Counter,
+    /// By [`Reliability`].
+    pub(crate) classes: [ClassMetrics; Reliability::ALL.len()],
     pub(crate) templates: Gauge,
     pub(crate) associations: Gauge,
     pub(crate) associations_refused: Counter,
@@ -46,6 +65,47 @@ pub(crate) struct SessionMetrics {
     pub(crate) asap_ignored: Counter,
     /// Data records received, for the load.
     pub(crate) records: Arc<AtomicU64>,
+}
+
+/// What is counted of UDP alone.
+#[derive(Clone, Debug)]
+pub(crate) struct UdpMetrics {
+    pub(crate) sessions: Gauge,
+    pub(crate) penalized: Gauge,
+    pub(crate) kernel_drops: Counter,
+    /// Datagrams of sources in the penalty box.
+    pub(crate) penalty: Counter,
+    /// Datagrams of new sources while there were too many.
+    pub(crate) too_many: Counter,
+    /// Datagrams that had come before.
+    pub(crate) duplicates: Counter,
+}
+
+impl UdpMetrics {
+    pub(crate) fn new() -> Self {
+        describe_gauge!("ipfix_collector_udp_sessions", "Sources of IPFIX over UDP");
+        describe_gauge!(
+            "ipfix_collector_udp_penalized_sources",
+            "Sources not listened to for the malformed messages they sent"
+        );
+        describe_counter!(
+            "ipfix_collector_udp_kernel_drops_total",
+            "Datagrams the kernel dropped because the receive buffer was full"
+        );
+        describe_counter!(
+            "ipfix_collector_udp_datagrams_discarded_total",
+            "Datagrams discarded unread: of a source in the penalty box, of a source beyond max-sessions, or come twice"
+        );
+        let discarded = |reason: &'static str| counter!("ipfix_collector_udp_datagrams_discarded_total", "reason" => reason);
+        Self {
+            sessions: gauge!("ipfix_collector_udp_sessions"),
+            penalized: gauge!("ipfix_collector_udp_penalized_sources"),
+            kernel_drops: counter!("ipfix_collector_udp_kernel_drops_total"),
+            penalty: discarded("penalty"),
+            too_many: discarded("sessions"),
+            duplicates: discarded("duplicate"),
+        }
+    }
 }
 
 /// How the collector stands in one pool.
@@ -61,6 +121,7 @@ pub(crate) struct PoolMetrics {
 pub(crate) struct OutputMetrics {
     pub(crate) written: Counter,
     pub(crate) duplicates: Counter,
+    pub(crate) dropped: Counter,
     pub(crate) duplicates_suppressed: Counter,
     pub(crate) failures: Counter,
     pub(crate) write_duration: Histogram,
@@ -82,6 +143,7 @@ impl SessionMetrics {
             sctp: transport("sctp"),
             tcp: transport("tcp"),
             tls: transport("tls"),
+            udp: transport("udp"),
             data: received("data"),
             options: received("options"),
             templates_received: received("template"),
@@ -90,8 +152,11 @@ impl SessionMetrics {
             no_template: dropped("no_template"),
             malformed: dropped("malformed"),
             limit: dropped("limit"),
+            output: dropped("output"),
             malformed_messages: counter!("ipfix_collector_messages_malformed_total"),
             lost: counter!("ipfix_collector_records_lost_total"),
+            late: counter!("ipfix_collector_records_late_total"),
+            classes: Reliability::ALL.map(|class| ClassMetrics::new(class.name())),
             templates: gauge!("ipfix_collector_templates"),
             associations: gauge!("ipfix_collector_associations", "state" => "up"),
             associations_refused: counter!("ipfix_collector_associations_refused_total"),
@@ -127,6 +192,20 @@ impl TlsMetrics {
     }
 }
 
+impl ClassMetrics {
+    fn new(class: &'static str) -> Self {
+        let counter = |metric: &'static str| counter!(metric, "class" => class);
+        Self {
+            received: counter("ipfix_collector_class_records_received_total"),
+            lost: counter("ipfix_collector_class_records_lost_total"),
+            lost_of_all: counter!("ipfix_collector_records_lost_total"),
+            late: counter("ipfix_collector_class_records_late_total"),
+            abandoned: counter("ipfix_collector_class_records_abandoned_total"),
+            spurious: counter("ipfix_collector_class_records_spurious_total"),
+        }
+    }
+}
+
 impl PoolMetrics {
     pub(crate) fn new(pool: &str) -> Self {
         describe_gauge!(
@@ -155,6 +234,7 @@ impl OutputMetrics {
         Self {
             written: result("written"),
             duplicates: result("duplicate"),
+            dropped: result("dropped"),
             duplicates_suppressed: if counts_duplicates {
                 counter!("ipfix_collector_duplicates_suppressed_total")
             } else {
@@ -181,6 +261,11 @@ fn describe_sessions() {
         "IPFIX messages discarded whole as malformed"
     );
     describe_counter!("ipfix_collector_records_lost_total", "Records that sequence numbers show missing");
+    describe_counter!(
+        "ipfix_collector_records_late_total",
+        "Records that were counted as missing and came after all"
+    );
+    describe_classes();
     describe_gauge!("ipfix_collector_templates", "Templates known, of all sessions");
     describe_gauge!("ipfix_collector_associations", "Associations with exporters");
     describe_counter!(
@@ -195,6 +280,30 @@ fn describe_sessions() {
     describe_counter!(
         "ipfix_collector_asap_messages_ignored_total",
         "Other ASAP messages received on data associations"
+    );
+}
+
+fn describe_classes() {
+    describe_counter!(
+        "ipfix_collector_class_records_received_total",
+        "Flow records received in classes that exporters have told"
+    );
+    describe_counter!(
+        "ipfix_collector_class_records_lost_total",
+        "Flow records of classes that may lose some, sent and not received: told by the exporter's statistics, the \
+         newest at the end of its session"
+    );
+    describe_counter!(
+        "ipfix_collector_class_records_late_total",
+        "Flow records received after they were counted as lost"
+    );
+    describe_counter!(
+        "ipfix_collector_class_records_abandoned_total",
+        "Flow records that exporters told to have given up on their way"
+    );
+    describe_counter!(
+        "ipfix_collector_class_records_spurious_total",
+        "Flow records received although their exporter had given them up, told at the end of its session"
     );
 }
 

@@ -145,8 +145,7 @@ fn element(pool: &Pool, handle: PoolHandle, config: &Config) -> PoolElementConfi
     };
     let addresses = config.listen.addresses(transport);
     let port = addresses.first().map_or(0, SocketAddr::port);
-    // One transport parameter has one port (RFC 5354 section 3.4).
-    let addresses = addresses.iter().filter(|address| address.port() == port).map(SocketAddr::ip).collect();
+    let addresses = addresses.iter().map(SocketAddr::ip).collect();
     PoolElementConfig {
         pool: handle,
         // A new one at each start: an earlier self that has not expired yet is another element.

@@ -1,4 +1,4 @@
-//! softflowd exports to the collector over TCP. It knows no pool and asks for no acknowledgement.
+//! softflowd exports to the collector over TCP and UDP. It knows no pool and asks for no acknowledgement.
 
 mod softflowd;
 mod world;
@@ -17,6 +17,25 @@ fn the_flows_of_softflowd_over_tcp_are_those_of_the_capture() {
     collector.wait_for("exporter gone");
     assert_eq!(collector.metric("ipfix_collector_messages_malformed_total"), 0.0);
     assert_eq!(collector.metric("ipfix_collector_cookies_sent_total"), 0.0, "it has not asked for any");
+    assert!(collector.stop().success());
+    let flows = softflowd::written(&read(&directory.path("flows.jsonl")));
+    assert_eq!(flows.len(), 20);
+    assert_eq!(flows, softflowd::expected(HTTP));
+}
+
+#[test]
+#[ignore = "needs softflowd"]
+fn the_flows_of_softflowd_over_udp_are_those_of_the_capture() {
+    let directory = Directory::new();
+    let collector = Collector::start_udp(&directory, &output(&directory));
+    if !softflowd::export(&directory, &fixture(HTTP), "udp", collector.tcp()) {
+        return;
+    }
+    // Twenty flows and an options record; the templates come with them.
+    collector.wait_for_metric("ipfix_collector_records_received_total{kind=\"data\"}", 20.0);
+    assert_eq!(collector.metric("ipfix_collector_messages_malformed_total"), 0.0);
+    assert_eq!(collector.metric("ipfix_collector_records_lost_total"), 0.0);
+    assert_eq!(collector.metric("ipfix_collector_udp_sessions"), 1.0);
     assert!(collector.stop().success());
     let flows = softflowd::written(&read(&directory.path("flows.jsonl")));
     assert_eq!(flows.len(), 20);

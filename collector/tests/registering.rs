@@ -125,3 +125,22 @@ async fn without_a_registrar_the_collector_serves_says_so_once_and_registers_whe
     exporter.send().await;
     exporter.wait_for(0..20).await;
 }
+
+#[tokio::test]
+async fn all_addresses_are_registered_as_one_element_and_serve() {
+    let (directory, registrar_address) = (Directory::new(), address());
+    let mut registrar = Registrar::start(registrar_address).await;
+    let config = output(&directory) + &pool(&directory, registrar_address, "");
+    let (first, second) = (address(), address());
+    let mut collector = Collector::start_at(&directory, &[first, second], &config);
+    let registration = register(&mut registrar.accept().await).await;
+    let Transport::Sctp(transport) = registration.element.user_transport else { panic!("no SCTP transport") };
+    assert_eq!(transport.port, 4739);
+    assert_eq!(transport.addresses, [IpAddr::V4(first), IpAddr::V4(second)]);
+    collector.address = second;
+    let mut exporter = Exporter::connect(&collector).await;
+    exporter.flows.session(0);
+    exporter.flows.flows(0..10);
+    exporter.send().await;
+    exporter.wait_for(0..10).await;
+}

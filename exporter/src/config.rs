@@ -6,6 +6,7 @@ mod metering;
 mod pool;
 mod rule;
 mod source;
+mod udp;
 
 use std::path::PathBuf;
 
@@ -20,8 +21,10 @@ pub use metering::Metering;
 pub use pool::{Pool, Service, Transport};
 pub use rule::{Conditions, RuleTable, TemplateName, Templates};
 pub use source::{Source, Speed, Start, parse_utc};
+pub use udp::Udp;
 
-/// The whole file; every key but `source.pcap` and `pool.key-file` has a default.
+/// The whole file; every key but `source.pcap` and, of the destination, `pool.key-file` or `udp.collector` has a
+/// default.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Config {
@@ -30,8 +33,12 @@ pub struct Config {
     /// How packets become flows.
     #[serde(default)]
     pub metering: Metering,
-    /// Where flows go.
-    pub pool: Pool,
+    /// Where flows go: this or `udp`.
+    #[serde(default)]
+    pub pool: Option<Pool>,
+    /// Where flows go: this or `pool`.
+    #[serde(default)]
+    pub udp: Option<Udp>,
     /// How hard the transport tries to deliver them: classes in this order, the last loses first.
     #[serde(default)]
     pub class: ClassTables,
@@ -68,7 +75,33 @@ pub struct State {
     pub directory: Option<PathBuf>,
 }
 
+/// Where flows go.
+#[derive(Clone, Copy, Debug)]
+pub enum Destination<'a> {
+    /// A pool of collectors.
+    Pool(&'a Pool),
+    /// One collector, over UDP.
+    Udp(&'a Udp),
+}
+
 impl Config {
+    /// Returns the one destination.
+    ///
+    /// Fails where there is none or more than one; never for a configuration that was checked.
+    pub fn destination(&self) -> Result<Destination<'_>, Invalid> {
+        match (&self.pool, &self.udp) {
+            (Some(pool), None) => Ok(Destination::Pool(pool)),
+            (None, Some(udp)) => Ok(Destination::Udp(udp)),
+            (None, None) => Err(Invalid::new(
+                "pool",
+                "flows go nowhere: needs `[pool]` (collectors of a pool) or `[udp]` (one collector)",
+            )),
+            (Some(_), Some(_)) => {
+                Err(Invalid::new("udp", "flows go to one destination, and there are `[pool]` and `[udp]`"))
+            }
+        }
+    }
+
     /// Returns the classes and what sorts flow records into them.
     ///
     /// Fails where they contradict each other; never for a configuration that was checked.
@@ -83,7 +116,14 @@ pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
     config.export.validate()?;
     config.retention.validate()?;
     config.metering.validate()?;
-    config.pool.validate(config.tls.is_some())
+    match config.destination()? {
+        Destination::Pool(pool) => pool.validate(config.tls.is_some()),
+        Destination::Udp(_) if !config.class.is_empty() => Err(Invalid::new(
+            "class",
+            "over UDP nothing is sent twice: classes need `[pool]`, with `[udp]` there must be none",
+        )),
+        Destination::Udp(udp) => udp.validate(),
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
 mod collector;
+mod paths;
 mod pauses;
-mod setup;
+pub(crate) mod setup;
 mod summary;
 
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ use tracing::{debug, info, warn};
 use transport::{ConnectError, Connector, Event, Ppid};
 
 use crate::capture::CaptureError;
-use crate::config::{Config, Service, Transport};
+use crate::config::{Config, Pool, Service, Transport};
 use crate::failover::{Failover, Sign};
 use crate::metering::Meter;
 use crate::metrics::{COLLECTOR_INFO, Exported, Observed, TlsMetrics};
@@ -30,6 +31,7 @@ use crate::observe::{Encoded, Observation, Observer};
 use crate::state;
 
 use collector::{Collector, Link, LinkEvent, addresses};
+use paths::Paths;
 use pauses::Pauses;
 use setup::Connectors;
 use summary::Summary;
@@ -41,10 +43,10 @@ const EVENTS_AT_ONCE: usize = 64;
 ///
 /// Fails when files, keys or sockets cannot be used, when the capture is damaged (what is before
 /// the damage is exported), and when collectors did not acknowledge everything in time.
-pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure> {
+pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Result<(), Failure> {
     let [registrar, collector] = context.health.conditions(["registrar", "collector"]);
     let (classes, classifier) = config.classes().or_exit(Exit::Configuration)?;
-    let keys = setup::read_keys(&config.pool.key_file)?;
+    let keys = setup::read_keys(&pool.key_file)?;
     let incarnation = match &config.state.directory {
         Some(directory) => state::open(directory).or_exit(Exit::Io)?,
         None => state::ephemeral()?,
@@ -54,15 +56,16 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     let names: Vec<String> = classes.iter().map(|(_, class)| class.name.clone()).collect();
     let source = setup::open(&config.source, since_epoch())?;
     let meter = Meter::new(config.metering.metering(), random()?);
-    let Connectors { collectors, registrars, identity } = setup::connectors(&config)?;
-    if config.pool.transport != Transport::Sctp
+    let Connectors { collectors, registrars, identity } = setup::connectors(config, pool)?;
+    let Pool { transport, service, reconnect_pause, .. } = *pool;
+    if transport != Transport::Sctp
         && let Some((_, lossy)) = classes.iter().find(|(_, class)| class.kind.is_lossy())
     {
-        let (transport, class) = (config.pool.transport.name(), &lossy.name);
+        let (transport, class) = (transport.name(), &lossy.name);
         warn!(transport, class, "every record is delivered reliably over this transport, whatever its class");
     }
-    let failover = Failover::new(setup::failover_config(&config, classes, keys), incarnation, random()?);
-    let pool = Arc::new(PoolUser::spawn(setup::pool_user(&config)?, registrars));
+    let failover = Failover::new(setup::failover_config(config, classes, keys), incarnation, random()?);
+    let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool)?, registrars));
     let observer = Observer::start(source, meter, classifier, config.source.speed, Observed::new("pcap"))?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
@@ -71,11 +74,11 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
         link: Link::wait(&pool),
         pool,
         connector: collectors,
-        transport: config.pool.transport,
-        service: config.pool.service,
-        pauses: Pauses::new(config.pool.reconnect_pause.0),
+        transport,
+        service,
+        pauses: Pauses::new(reconnect_pause.0),
         tls: identity.map(TlsMetrics::new),
-        capture: config.source.pcap,
+        capture: config.source.pcap.clone(),
         gives_way: !config.source.speed.is_unpaced(),
         source_waits: has_reliable || config.source.speed.is_unpaced(),
         source_ended: None,
@@ -84,6 +87,7 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
         drain_timeout: config.retention.drain_timeout.0,
         health: Conditions { registrar, collector },
         metrics,
+        paths: Paths::new(),
         shown: context.metrics,
         failovers: 0,
         domain: config.metering.observation_domain,
@@ -91,17 +95,17 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     driver.run(context.shutdown).await
 }
 
-fn random() -> Result<u64, Failure> {
+pub(crate) fn random() -> Result<u64, Failure> {
     Ok(getrandom::u64()
         .map_err(|error| anyhow::anyhow!("no randomness from the operating system: {error}"))?)
 }
 
-fn since_epoch() -> Duration {
+pub(crate) fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Returns the time for message headers, in seconds since the Unix epoch.
-fn export_time() -> u32 {
+pub(crate) fn export_time() -> u32 {
     u32::try_from(since_epoch().as_secs()).unwrap_or(u32::MAX)
 }
 
@@ -133,6 +137,7 @@ struct Driver {
     drain_timeout: Duration,
     health: Conditions,
     metrics: Exported,
+    paths: Paths,
     shown: Metrics,
     failovers: u64,
     domain: u32,
@@ -185,7 +190,8 @@ impl Driver {
     async fn next(&mut self, shutdown: &Shutdown, pool: &mut watch::Receiver<PoolUserState>) -> Wake {
         let has_room = self.failover.has_room(self.gives_way) || !self.source_waits;
         let wants_records = self.source_ended.is_none() && has_room;
-        let due = [self.failover.poll_timeout(), self.deadline].into_iter().flatten().min();
+        let can_send = matches!(&self.link, Link::Up(collector) if collector.has_room());
+        let due = [self.failover.poll_timeout(can_send), self.deadline].into_iter().flatten().min();
         tokio::select! {
             () = shutdown.requested(), if !self.stopping => Wake::Shutdown,
             event = self.link.next() => Wake::Link(event),
@@ -286,6 +292,7 @@ impl Driver {
         self.failover.handle_connected(collector.carrier(), collector.acknowledges(self.service));
         info!(%pe, %peer, "collector connected");
         collector.describe(&self.shown);
+        self.paths.begin(&collector.association);
         self.link = Link::Up(Box::new(collector));
     }
 
@@ -299,6 +306,15 @@ impl Driver {
             Event::Restarted => self.leave(Sign::Lost, "restarted"),
             Event::PeerShutdown => self.leave(Sign::Shutdown, "shutdown"),
             Event::Lost(reason) => self.leave(Sign::Lost, &reason.to_string()),
+            event => self.path_event(event),
+        }
+    }
+
+    fn path_event(&mut self, event: Event) {
+        let Link::Up(collector) = &self.link else { return };
+        match event {
+            Event::PathUp(path) => self.paths.up(path, &collector.association),
+            Event::PathDown(path) => self.paths.down(path, &collector.association),
             _ => {}
         }
     }
@@ -322,7 +338,15 @@ impl Driver {
 
     /// Leaves the collector: what it does not have on disk goes to the next one.
     fn leave(&mut self, sign: Sign, detail: &str) {
-        let Some(collector) = self.take_collector() else { return };
+        let Some(mut collector) = self.take_collector() else { return };
+        if !sign.is_gone() {
+            // Losing them costs the collector some figures.
+            self.failover
+                .farewell(export_time())
+                .into_iter()
+                .try_for_each(|message| collector.send(message))
+                .ok();
+        }
         self.failover.handle_lost(Instant::now());
         let pe = collector.element.pe;
         warn!(%pe, %sign, detail, unacknowledged = self.failover.books().waiting, "collector lost, failing over");
@@ -340,7 +364,10 @@ impl Driver {
     /// Returns the collector in use and looks for the next one.
     fn take_collector(&mut self) -> Option<Box<Collector>> {
         match std::mem::replace(&mut self.link, Link::wait(&self.pool)) {
-            Link::Up(collector) => Some(collector),
+            Link::Up(collector) => {
+                self.paths.end();
+                Some(collector)
+            }
             other => {
                 self.link = other;
                 None
@@ -418,7 +445,7 @@ impl Driver {
 }
 
 /// Waits until `due`; for ever if nothing is.
-async fn until(due: Option<Instant>) {
+pub(crate) async fn until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,

@@ -2,10 +2,12 @@
 //!
 //! A packet's way: [`capture`] reads it, [`packet`] parses its headers, [`metering`] makes flow records of
 //! packets, [`export`] encodes them; all that is the thread in [`observe`]. [`failover`] decides what is sent
-//! to which collector and what is sent again; [`driver`] has the sockets and the clock.
+//! to which collector and what is sent again; [`driver`] has the sockets and the clock. [`direct`] stands in for both
+//! where one collector gets everything over UDP.
 
 pub mod capture;
 pub mod config;
+pub mod direct;
 pub mod driver;
 pub mod export;
 pub mod failover;
@@ -18,7 +20,9 @@ pub mod state;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use service::{Context, Failure, NoCommand, Shell};
+use service::{Context, Exit, Failure, NoCommand, OrExit as _, Shell};
+
+use config::Destination;
 
 /// The exporter as its shell sees it.
 #[derive(Debug)]
@@ -46,7 +50,10 @@ impl service::Daemon for Daemon {
     }
 
     async fn run(config: Self::Config, context: Context) -> Result<(), Failure> {
-        driver::run(config, context).await
+        match config.destination().or_exit(Exit::Configuration)? {
+            Destination::Pool(pool) => driver::run(&config, pool, context).await,
+            Destination::Udp(udp) => direct::run(&config, udp, context).await,
+        }
     }
 
     fn command(command: NoCommand, _: &Shell) -> Result<(), Failure> {

@@ -198,7 +198,36 @@ impl Exported {
     }
 }
 
-fn describe() {
+/// The paths of the association with the collector in use.
+pub struct PathMetrics {
+    state: [Gauge; 2],
+    /// Counts a path that is up, for the first time or again.
+    pub up: Counter,
+    /// Counts a path that was lost.
+    pub down: Counter,
+}
+
+impl PathMetrics {
+    /// Returns the handles, without any path.
+    pub fn without_paths() -> Self {
+        describe_gauge!("ipfix_exporter_paths", "Paths to the collector in use, by state");
+        describe_counter!(
+            "ipfix_exporter_path_changes_total",
+            "Paths to collectors lost and regained, by state"
+        );
+        let change = |state| counter!("ipfix_exporter_path_changes_total", "state" => state);
+        let state = ["up", "down"].map(|state| gauge!("ipfix_exporter_paths", "state" => state));
+        Self { state, up: change("up"), down: change("down") }
+    }
+
+    /// Takes over how many paths are up and how many are down.
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    pub fn update(&self, up: usize, down: usize) {
+        self.state.iter().zip([up, down]).for_each(|(gauge, paths)| gauge.set(paths as f64));
+    }
+}
+
+pub(crate) fn describe() {
     describe_counter!("ipfix_exporter_records_metered_total", "Flow records given to the exporting process");
     describe_counter!(
         "ipfix_exporter_records_exported_total",

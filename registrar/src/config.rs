@@ -1,14 +1,13 @@
 //! `registrar.toml`; the annotated sample is `deploy/config/registrar.toml`.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use rserpool::{ASAP_PORT, TlsConfig};
 use rserpool_proto::Profile;
 use rserpool_proto::handlespace;
-use rserpool_proto::registrar::AddressCheck;
-use serde::Deserialize;
-use service::config::{Http, Invalid};
+use rserpool_proto::registrar::{AddressCheck, Network};
+use serde::{Deserialize, Deserializer, de};
+use service::config::{Http, Invalid, check_endpoint};
 use transport::SCTP_ENCAPSULATION_PORT;
 
 /// Port of the registrar's HTTP server.
@@ -36,7 +35,7 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Listen {
-    /// ASAP over SCTP in UDP.
+    /// The addresses of the SCTP endpoint for ASAP, carried in UDP, all with one port.
     pub asap: Vec<SocketAddr>,
     /// ASAP over TCP.
     pub asap_tcp: Vec<SocketAddr>,
@@ -81,11 +80,14 @@ impl ProfileName {
 }
 
 /// The section `[registration]`.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Registration {
     /// Which addresses a pool element may register.
     pub addresses: Addresses,
+    /// Networks in which a pool element may register further ones.
+    #[serde(deserialize_with = "networks")]
+    pub networks: Vec<Network>,
 }
 
 /// Which addresses a pool element may register (RFC 5355 threat 2).
@@ -99,6 +101,12 @@ pub enum Addresses {
     Association,
     /// Any.
     Any,
+}
+
+/// Networks are told as texts.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Network>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
 }
 
 impl Addresses {
@@ -166,17 +174,6 @@ impl Default for Limits {
     }
 }
 
-impl Listen {
-    /// Returns the SCTP ports by local address: one endpoint each.
-    pub fn sctp(&self) -> BTreeMap<IpAddr, Vec<u16>> {
-        let mut ports: BTreeMap<IpAddr, Vec<u16>> = BTreeMap::new();
-        for address in &self.asap {
-            ports.entry(address.ip()).or_default().push(address.port());
-        }
-        ports
-    }
-}
-
 /// Refuses values that are wrong together, or that no daemon could run with.
 pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
     let Listen { asap, asap_tcp, asap_tls, encapsulation_port, mptcp: _ } = &config.listen;
@@ -196,15 +193,7 @@ pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
             "a registrar is wholly secured or not at all (RFC 5355 section 2.15): set asap = [] and asap-tcp = []",
         ));
     }
-    if let Some(at) = asap.iter().position(|address| address.ip().is_unspecified()) {
-        return Err(Invalid::new(
-            format!("listen.asap.{at}"),
-            "the wildcard cannot carry SCTP in UDP: list the addresses peers use",
-        ));
-    }
-    if let Some(at) = (1..asap.len()).find(|&at| asap[..at].contains(&asap[at])) {
-        return Err(Invalid::new(format!("listen.asap.{at}"), "listed twice"));
-    }
+    check_endpoint("listen.asap", asap)?;
     if *encapsulation_port == 0 {
         return Err(Invalid::new("listen.encapsulation-port", "peers have to know it: 0 is none"));
     }
@@ -251,10 +240,18 @@ mod tests {
     }
 
     #[test]
-    fn ports_of_one_address_share_an_endpoint() {
-        let listen =
-            parse("[listen]\nasap = [\"127.0.0.1:1\", \"127.0.0.2:1\", \"127.0.0.1:2\"]\n").unwrap().listen;
-        let ports: Vec<Vec<u16>> = listen.sctp().into_values().collect();
-        assert_eq!(ports, [vec![1, 2], vec![1]]);
+    fn networks_are_read_and_what_is_none_is_shown_at_its_place() {
+        let networks = |list: &str| parse(&format!("[registration]\nnetworks = {list}\n"));
+        let config = networks("[\"192.0.2.0/24\", \"2001:db8::/32\"]").unwrap();
+        let told: Vec<String> = config.registration.networks.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["192.0.2.0/24", "2001:db8::/32"]);
+        let error = networks("[\"192.0.2.1/24\"]").unwrap_err();
+        assert!(error.contains("registrar.toml:2:12") && error.contains("192.0.2.0/24"), "{error}");
+    }
+
+    #[test]
+    fn addresses_with_different_ports_are_refused() {
+        let error = parse("[listen]\nasap = [\"127.0.0.1:1\", \"127.0.0.2:2\"]\n").unwrap_err();
+        assert!(error.contains("registrar.toml:2:24") && error.contains("one port"), "{error}");
     }
 }

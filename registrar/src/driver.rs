@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -37,8 +37,8 @@ pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
     let pulse = context.health.pulse("registrar");
     let (sink, mut accepted) = mpsc::channel(ACCEPTED);
     let identity = identity(&config)?;
-    // Dropping the endpoints would end their associations.
-    let _endpoints = listen(&config, identity.as_ref(), &sink).await?;
+    // Dropping the endpoint would end its associations.
+    let _endpoint = listen(&config, identity.as_ref(), &sink).await?;
 
     let mut driver = Driver::new(&config, &context, identity);
     info!(id = %driver.machine.id(), profile = driver.profile, "registrar ready");
@@ -80,40 +80,42 @@ fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
     Ok(Some(identity))
 }
 
-/// Opens every listener; what comes in goes into `accepted`.
+/// Opens every listener; what comes in goes into `accepted`. Returns the SCTP endpoint.
 async fn listen(
     config: &Config,
     identity: Option<&Identity>,
     accepted: &mpsc::Sender<Association>,
-) -> Result<Vec<Endpoint>, Failure> {
-    let mut endpoints = Vec::new();
-    for (address, ports) in config.listen.sctp() {
-        let mut settings = EndpointConfig::new(address);
+) -> Result<Option<Endpoint>, Failure> {
+    let mut sctp = None;
+    if let Some((first, others)) = config.listen.asap.split_first() {
+        let mut settings = EndpointConfig::new(first.ip());
+        settings.more_addresses = others.iter().map(SocketAddr::ip).collect();
         settings.encapsulation = config.listen.encapsulation_port;
         settings.max_associations = config.limits.connections;
         settings.max_per_address = config.limits.connections_per_address;
         (settings.queues, settings.window) = (QUEUES, WINDOW);
         let endpoint = Endpoint::bind(settings).map_err(cannot_listen)?;
-        for port in ports {
-            let listener = endpoint.listen(port).await.map_err(cannot_listen)?;
-            tokio::spawn(accept(listener, accepted.clone()));
-        }
-        endpoints.push(endpoint);
+        let listener = endpoint.listen(first.port()).await.map_err(cannot_listen)?;
+        tokio::spawn(accept(listener, endpoint.peer_addresses(first.port()), accepted.clone()));
+        sctp = Some(endpoint);
     }
     let mut options = tcp::Options::default();
     (options.queues, options.mptcp) = (QUEUES, config.listen.mptcp);
     for &address in &config.listen.asap_tcp {
         let listener = tcp::listen(address, options.clone()).await.map_err(cannot_listen)?;
-        tokio::spawn(accept(listener, accepted.clone()));
+        let local = vec![listener.local()];
+        tokio::spawn(accept(listener, local, accepted.clone()));
     }
     if let (Some(tls), Some(identity)) = (&config.tls, identity) {
         let peers = tls.peers();
         for &address in &config.listen.asap_tls {
             let listener = tls::listen(address, options.clone(), identity, &peers).await;
-            tokio::spawn(accept(listener.map_err(cannot_listen)?, accepted.clone()));
+            let listener = listener.map_err(cannot_listen)?;
+            let local = vec![listener.local()];
+            tokio::spawn(accept(listener, local, accepted.clone()));
         }
     }
-    Ok(endpoints)
+    Ok(sctp)
 }
 
 fn cannot_listen(error: io::Error) -> Failure {
@@ -125,8 +127,10 @@ fn cannot_listen(error: io::Error) -> Failure {
 }
 
 /// Ends with the listener, or with the registrar.
-async fn accept(mut listener: Listener, accepted: mpsc::Sender<Association>) {
-    info!(address = %listener.local(), "listening for ASAP");
+async fn accept(mut listener: Listener, local: Vec<PeerAddress>, accepted: mpsc::Sender<Association>) {
+    for address in local {
+        info!(%address, "listening for ASAP");
+    }
     loop {
         tokio::select! {
             association = listener.accept() => match association {
@@ -164,6 +168,7 @@ impl Driver {
             },
             max_connections: connections,
             address_check: config.registration.addresses.check(),
+            networks: config.registration.networks.clone(),
             ..RegistrarConfig::default()
         };
         let seed = getrandom::u64().expect("the operating system has randomness");
@@ -181,7 +186,7 @@ impl Driver {
     }
 
     fn accept(&mut self, association: Association) {
-        let Some(remote) = remote(&association.peer()) else { return };
+        let Some(remote) = remote(&association) else { return };
         let address = remote.addresses[0];
         let count = self.per_address.entry(address).or_default();
         if *count >= self.limits.connections_per_address {
@@ -287,11 +292,14 @@ impl Driver {
     }
 }
 
-fn remote(peer: &PeerAddress) -> Option<Remote> {
+/// The far end with every address the association has told; that in use comes first.
+fn remote(association: &Association) -> Option<Remote> {
+    let peer = association.peer();
     let protocol = match peer {
         PeerAddress::Sctp { .. } => Protocol::Sctp,
         PeerAddress::Tcp(_) | PeerAddress::Tls(_) => Protocol::Tcp,
         PeerAddress::Udp(_) | PeerAddress::Sim(_) => return None,
     };
-    Some(Remote { protocol, addresses: vec![peer.ip()?], port: peer.port() })
+    let addresses: Vec<IpAddr> = association.peer_addresses().iter().filter_map(PeerAddress::ip).collect();
+    (!addresses.is_empty()).then(|| Remote { protocol, addresses, port: peer.port() })
 }

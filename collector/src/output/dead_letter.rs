@@ -49,6 +49,11 @@ impl DeadLetter {
             room.send(letter);
         }
     }
+
+    /// Queues a letter if there is room at once; else it is lost.
+    pub(crate) fn try_push(&self, letter: Letter) {
+        let _ = self.letters.try_send(letter);
+    }
 }
 
 struct Writer {

@@ -210,9 +210,9 @@ impl Outputs {
             // Suppressed duplicates are counted once, not per output.
             let counts_duplicates = slot == Some(0) || durable.is_empty() && queues.is_empty();
             let metrics = OutputMetrics::new(name, jsonl.queue.0, counts_duplicates);
-            let depth = metrics.queue_depth.clone();
+            let (depth, dropped) = (metrics.queue_depth.clone(), metrics.dropped.clone());
             let opened = Jsonl::open(&jsonl.path, slot, jsonl.options_records, metrics)?;
-            let (queue, backlog) = queue::bounded(jsonl.queue.0, depth);
+            let (queue, backlog) = queue::bounded(jsonl.queue.0, depth, dropped);
             writers.writable.push(opened.writable());
             writers.spawn(name.clone(), move || opened.run(&backlog));
             queues.push(queue);
@@ -231,6 +231,16 @@ impl Outputs {
             queue.push(Arc::clone(&batch)).await?;
         }
         Ok(())
+    }
+
+    /// Queues the batch for every output that has room at once, for input that cannot be held back. Returns whether any
+    /// had; an output without room counts the records as dropped.
+    pub(crate) fn try_push(&self, batch: &Arc<Batch>) -> Result<bool, Closed> {
+        let mut taken = false;
+        for queue in self.queues.iter() {
+            taken |= queue.try_push(Arc::clone(batch))?;
+        }
+        Ok(taken)
     }
 }
 

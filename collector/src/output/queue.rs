@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use metrics::Gauge;
-use tokio::sync::Semaphore;
+use metrics::{Counter, Gauge};
+use tokio::sync::{Semaphore, TryAcquireError};
 
 use super::Batch;
 
@@ -22,6 +22,8 @@ pub(crate) struct Queue {
     room: Arc<Semaphore>,
     capacity: u32,
     depth: Gauge,
+    /// Records there was no room for.
+    dropped: Counter,
 }
 
 /// The receiving half, owned by the writer thread.
@@ -42,12 +44,13 @@ pub(super) enum Next {
     Closed,
 }
 
-/// Makes a queue of `capacity` octets. `depth` shows the records waiting in it.
-pub(super) fn bounded(capacity: u64, depth: Gauge) -> (Queue, Backlog) {
+/// Makes a queue of `capacity` octets. `depth` shows the records waiting in it, `dropped` counts those that
+/// [`Queue::try_push`] had no room for.
+pub(super) fn bounded(capacity: u64, depth: Gauge, dropped: Counter) -> (Queue, Backlog) {
     let (sender, receiver) = mpsc::channel();
     let capacity = u32::try_from(capacity).unwrap_or(u32::MAX).clamp(1, MAX_CAPACITY);
     let room = Arc::new(Semaphore::new(capacity as usize));
-    let queue = Queue { batches: sender, room: Arc::clone(&room), capacity, depth: depth.clone() };
+    let queue = Queue { batches: sender, room: Arc::clone(&room), capacity, depth: depth.clone(), dropped };
     (queue, Backlog { batches: receiver, room, capacity, depth })
 }
 
@@ -65,6 +68,22 @@ impl Queue {
         // Given back by the writer thread.
         room.forget();
         Ok(())
+    }
+
+    /// Queues `batch` if there is room at once, else counts its records as dropped. Returns whether there was room.
+    pub(crate) fn try_push(&self, batch: Arc<Batch>) -> Result<bool, Closed> {
+        let room = match self.room.try_acquire_many(charge(&batch, self.capacity)) {
+            Ok(room) => room,
+            Err(TryAcquireError::NoPermits) => {
+                self.dropped.increment(batch.records as u64);
+                return Ok(false);
+            }
+            Err(TryAcquireError::Closed) => return Err(Closed),
+        };
+        self.depth.increment(records(&batch));
+        self.batches.send(batch).map_err(|_| Closed)?;
+        room.forget();
+        Ok(true)
     }
 }
 

@@ -3,24 +3,27 @@
 //! Templates and the numbering of records ([`delivery::numbering`]) belong to the session and are
 //! forgotten with it (RFC 7011 section 8). A malformed message is discarded whole (section 9.1).
 
+mod visit;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use delivery::numbering::Numbered;
-use delivery::{Numberings, Series, SessionRecord};
-use ipfix::{
-    CollectingConfig, CollectingSession, DecodeError, Header, Record, Summary, Template, Visitor, Withdrawal,
-};
+use delivery::class_record::Reliability;
+use delivery::{Numberings, Series};
+use ipfix::{CollectingConfig, CollectingSession, DecodeError, Summary, Transport};
 use tracing::debug;
 
-use crate::json::text::{self, Fraction};
-use crate::json::{Identity, Lines, identity_prefix};
+use self::visit::{Prefix, Visit, letter};
+use super::classes::{Classes, Closed};
+use crate::json::Lines;
+use crate::json::text;
 use crate::metrics::SessionMetrics;
 use crate::output::{Run, RunKind};
 
-/// After so many malformed messages in a row on one stream the association is ended.
-const MAX_MALFORMED: u32 = 3;
+/// After so many malformed messages in a row on one stream the association is ended, and a source of datagrams not
+/// listened to for a while.
+pub(crate) const MAX_MALFORMED: u32 = 3;
 
 /// What was decoded and is not yet given to the outputs.
 #[derive(Debug, Default)]
@@ -35,6 +38,17 @@ pub(crate) struct Decoded {
 }
 
 impl Decoded {
+    /// Takes what is there, leaving as much room for text as was needed.
+    pub(crate) fn take(&mut self) -> Self {
+        let room = self.text.len();
+        std::mem::replace(self, Self { text: Vec::with_capacity(room), ..Self::default() })
+    }
+
+    /// Octets of lines.
+    pub(crate) fn waiting(&self) -> usize {
+        self.text.len() + self.letters.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.runs.is_empty() && self.refused.is_empty() && self.letters.is_empty()
     }
@@ -68,6 +82,7 @@ impl Decoded {
 pub(crate) struct Decoder {
     collecting: CollectingSession,
     numberings: Numberings,
+    classes: Classes,
     /// Malformed messages in a row, by stream.
     malformed: HashMap<u16, u32>,
     lines: Lines,
@@ -75,6 +90,10 @@ pub(crate) struct Decoder {
     decoded: Decoded,
     /// Whether a session record has come: the request for cookies.
     asked: bool,
+    /// Whether session records have an effect.
+    has_identities: bool,
+    /// When the last datagram came.
+    received: u32,
     templates: usize,
     metrics: SessionMetrics,
 }
@@ -89,25 +108,66 @@ pub(crate) struct Hopeless {
 
 impl Decoder {
     pub(crate) fn new(metrics: SessionMetrics) -> Self {
+        Self::with(CollectingConfig::default(), true, metrics)
+    }
+
+    /// The decoder of a source of datagrams. Records have no identity: a session record that was lost would give
+    /// those behind it the numbers of others (docs/wire.md section 3).
+    pub(crate) fn udp(metrics: SessionMetrics) -> Self {
+        let config = CollectingConfig { transport: Transport::Udp, ..CollectingConfig::default() };
+        Self::with(config, false, metrics)
+    }
+
+    fn with(config: CollectingConfig, has_identities: bool, metrics: SessionMetrics) -> Self {
         Self {
-            collecting: CollectingSession::new(CollectingConfig::default()),
+            collecting: CollectingSession::new(config),
             numberings: Numberings::new(),
+            classes: Classes::new(metrics.classes.clone()),
             malformed: HashMap::new(),
             lines: Lines::default(),
             prefix: Prefix::default(),
             decoded: Decoded::default(),
             asked: false,
+            has_identities,
+            received: 0,
             templates: 0,
             metrics,
         }
     }
 
+    /// Decodes one datagram like [`Self::message`], into `decoded`. `received` is in seconds of any clock: templates
+    /// that were not repeated for `lifetime` of these seconds are forgotten (RFC 7011 section 8.4). Returns whether it was
+    /// well-formed.
+    pub(crate) fn datagram(
+        &mut self,
+        decoded: &mut Decoded,
+        octets: &[u8],
+        now: u64,
+        received: u32,
+        lifetime: u32,
+    ) -> Result<bool, Hopeless> {
+        if received != self.received {
+            self.received = received;
+            self.collecting.set_received(received);
+            if self.collecting.expire_templates(received.saturating_sub(lifetime)) > 0 {
+                self.tell_templates();
+            }
+        }
+        std::mem::swap(&mut self.decoded, decoded);
+        let outcome = self.message(0, octets, now);
+        std::mem::swap(&mut self.decoded, decoded);
+        outcome.map(|()| self.malformed.is_empty())
+    }
+
     /// Decodes one message; `now` is in milliseconds since the Unix epoch. Fails when the association must be ended.
     pub(crate) fn message(&mut self, stream: u16, octets: &[u8], now: u64) -> Result<(), Hopeless> {
         let mut visit = Visit {
+            has_identities: self.has_identities,
             stream,
             now,
             numberings: &mut self.numberings,
+            classes: &mut self.classes,
+            counted_elsewhere: None,
             lines: &mut self.lines,
             prefix: &mut self.prefix,
             decoded: &mut self.decoded,
@@ -115,8 +175,12 @@ impl Decoder {
             metrics: &self.metrics,
         };
         let outcome = self.collecting.decode(stream, octets, &mut visit);
+        if let Some(domain) = visit.counted_elsewhere {
+            self.collecting.ignore_sequence(stream, domain);
+        }
         match outcome {
             Ok(summary) => {
+                self.classes.receive(stream, &summary);
                 if !self.malformed.is_empty() {
                     self.malformed.remove(&stream);
                 }
@@ -127,6 +191,11 @@ impl Decoder {
         }
     }
 
+    /// Forgets that messages were malformed.
+    pub(crate) fn pardon(&mut self) {
+        self.malformed.clear();
+    }
+
     /// Whether a session record has come: the request for cookies.
     pub(crate) fn is_asked_for_cookies(&self) -> bool {
         self.asked
@@ -134,22 +203,27 @@ impl Decoder {
 
     /// Octets of lines that wait to be taken.
     pub(crate) fn waiting(&self) -> usize {
-        self.decoded.text.len() + self.decoded.letters.len()
+        self.decoded.waiting()
     }
 
     /// Takes what was decoded since the last call.
     pub(crate) fn take(&mut self) -> Decoded {
-        let room = self.decoded.text.len();
-        std::mem::replace(&mut self.decoded, Decoded { text: Vec::with_capacity(room), ..Decoded::default() })
+        self.decoded.take()
     }
 
     /// Forgets templates and numbers, as after an association restart (RFC 7011 section 8.1).
     pub(crate) fn restart(&mut self) {
         self.collecting.restart();
+        self.classes.close();
         self.numberings = Numberings::new();
         self.malformed.clear();
         self.asked = false;
         self.tell_templates();
+    }
+
+    /// The session is over. Returns the books of the classes whose records may get lost.
+    pub(crate) fn close(&mut self) -> Vec<(Reliability, Closed)> {
+        self.classes.close()
     }
 
     fn count(&mut self, summary: &Summary) {
@@ -158,6 +232,7 @@ impl Decoder {
         metrics.records.fetch_add(summary.records.into(), Ordering::Relaxed);
         metrics.options.increment(summary.options_records.into());
         metrics.lost.increment(summary.lost.into());
+        metrics.late.increment(summary.late.into());
         if summary.no_template_sets > 0 {
             metrics.no_template.increment(summary.no_template_sets.into());
         }
@@ -180,15 +255,8 @@ impl Decoder {
     }
 
     fn refuse(&mut self, stream: u16, octets: &[u8], now: u64, error: DecodeError) -> Result<(), Hopeless> {
-        debug!(stream, offset = error.offset(), %error, "malformed message discarded");
-        self.metrics.malformed.increment(1);
-        self.metrics.malformed_messages.increment(1);
         self.numberings.refuse_stream(stream);
-        let out = &mut self.decoded.letters;
-        letter(out, now, "malformed", stream, octets, |out| {
-            out.extend_from_slice(b",\"error\":");
-            text::string(out, error.to_string().as_bytes());
-        });
+        discard(&self.metrics, &mut self.decoded, stream, octets, now, error);
         let count = self.malformed.entry(stream).or_default();
         *count += 1;
         if *count >= MAX_MALFORMED { Err(Hopeless { stream, error }) } else { Ok(()) }
@@ -198,140 +266,28 @@ impl Decoder {
 impl Drop for Decoder {
     fn drop(&mut self) {
         self.metrics.lost.increment(self.collecting.settle());
+        self.classes.close();
         self.collecting.restart();
         self.tell_templates();
     }
 }
 
-/// How lines with an identity start, for the series of the last one.
-#[derive(Debug, Default)]
-struct Prefix(Option<(Series, Vec<u8>)>);
-
-impl Prefix {
-    fn of(&mut self, series: Series) -> &[u8] {
-        if self.0.as_ref().is_none_or(|(last, _)| *last != series) {
-            let prefix = identity_prefix(series.ledger.0, series.epoch.0, series.domain);
-            self.0 = Some((series, prefix));
-        }
-        self.0.as_ref().map_or(&[], |(_, prefix)| prefix)
-    }
-}
-
-/// One message on its way into the lines.
-struct Visit<'a> {
-    stream: u16,
-    now: u64,
-    numberings: &'a mut Numberings,
-    lines: &'a mut Lines,
-    prefix: &'a mut Prefix,
-    decoded: &'a mut Decoded,
-    asked: &'a mut bool,
-    metrics: &'a SessionMetrics,
-}
-
-impl Visit<'_> {
-    /// Takes in a session record: consumed, not written.
-    fn session_record(&mut self, record: &Record<'_>) {
-        let fields = record.fields().map(|field| (field.pen(), field.id(), field.octets()));
-        match SessionRecord::from_fields(record.domain, fields) {
-            Ok(session_record) => {
-                *self.asked = true;
-                if let Err(error) = self.numberings.session_record(record.sequence, &session_record) {
-                    debug!(stream = self.stream, %error, "session record has no effect");
-                    self.metrics.limit.increment(1);
-                }
-            }
-            Err(error) => {
-                debug!(stream = self.stream, %error, "session record refused");
-                self.metrics.malformed.increment(1);
-                self.numberings.end();
-            }
-        }
-    }
-
-    fn flow_record(&mut self, record: &Record<'_>) {
-        let Decoded { text, refused, .. } = &mut *self.decoded;
-        let numbered = if record.sequence_certain { self.numberings.record(record.sequence) } else { None };
-        let kind = match numbered {
-            Some(numbered) => {
-                let Numbered { series, number, .. } = numbered;
-                refused.extend(numbered.refused.map(|range| (series, range)));
-                self.lines.record(text, record, Some(Identity { prefix: self.prefix.of(series), number }));
-                RunKind::Identified { series, first: number }
-            }
-            None => {
-                self.lines.record(text, record, None);
-                RunKind::Plain
-            }
-        };
-        self.decoded.count(kind);
-    }
-}
-
-impl Visitor for Visit<'_> {
-    fn message(&mut self, header: &Header) {
-        self.numberings.select(self.stream, header.domain);
-    }
-
-    fn withdrawal(&mut self, _domain: u32, withdrawal: Withdrawal) {
-        if matches!(withdrawal, Withdrawal::All { .. }) {
-            self.numberings.end();
-        }
-    }
-
-    #[inline]
-    fn record(&mut self, record: &Record<'_>) {
-        if !record.template.is_options() {
-            self.flow_record(record);
-        } else if announces_sessions(record.template) {
-            self.session_record(record);
-        } else {
-            // Only flow records follow a session record (docs/wire.md section 3).
-            self.numberings.end();
-            self.lines.record(&mut self.decoded.text, record, None);
-            self.decoded.count(RunKind::Options);
-        }
-    }
-
-    fn no_template(&mut self, domain: u32, set_id: u16, octets: &[u8]) {
-        self.numberings.refuse();
-        let out = &mut self.decoded.letters;
-        letter(out, self.now, "no_template", self.stream, octets, |out| {
-            out.extend_from_slice(b",\"domain\":");
-            text::unsigned(out, domain.into());
-            out.extend_from_slice(b",\"set\":");
-            text::unsigned(out, set_id.into());
-        });
-    }
-}
-
-fn announces_sessions(template: &Template) -> bool {
-    SessionRecord::is_announced_by(template.fields().iter().map(|field| {
-        let specifier = field.specifier();
-        (specifier.pen, specifier.id)
-    }))
-}
-
-/// Appends a line of the dead-letter file.
-fn letter(
-    out: &mut Vec<u8>,
-    now: u64,
-    reason: &str,
+/// Counts a malformed message and keeps it for the dead-letter file.
+pub(crate) fn discard(
+    metrics: &SessionMetrics,
+    decoded: &mut Decoded,
     stream: u16,
     octets: &[u8],
-    more: impl FnOnce(&mut Vec<u8>),
+    now: u64,
+    error: DecodeError,
 ) {
-    out.extend_from_slice(b"{\"time\":");
-    let nanos = u32::try_from(now % 1000).unwrap_or(0) * 1_000_000;
-    text::time(out, now / 1000, nanos, Fraction::Milli);
-    out.extend_from_slice(b",\"reason\":");
-    text::string(out, reason.as_bytes());
-    out.extend_from_slice(b",\"stream\":");
-    text::unsigned(out, stream.into());
-    more(out);
-    out.extend_from_slice(b",\"octets\":");
-    text::hex(out, octets);
-    out.extend_from_slice(b"}\n");
+    debug!(stream, offset = error.offset(), %error, "malformed message discarded");
+    metrics.malformed.increment(1);
+    metrics.malformed_messages.increment(1);
+    letter(&mut decoded.letters, now, "malformed", stream, octets, |out| {
+        out.extend_from_slice(b",\"error\":");
+        text::string(out, error.to_string().as_bytes());
+    });
 }
 
 #[cfg(test)]

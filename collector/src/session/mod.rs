@@ -5,7 +5,8 @@
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
 mod acks;
-mod decoder;
+mod classes;
+pub(crate) mod decoder;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -19,12 +20,13 @@ use transport::{Association, Event, LossReason, Message, MsgOut, PeerAddress, Pp
 
 use self::acks::Acks;
 pub(crate) use self::acks::Signer;
+use self::classes::Closed as ClassBooks;
 pub(crate) use self::decoder::Decoder;
 use crate::metrics::{SessionMetrics, TransportMetrics};
 use crate::output::{Batch, Closed, Letter, Outputs};
 
 /// Octets of lines gathered while more messages are at hand.
-const BATCH_OCTETS: usize = 64 << 10;
+pub(crate) const BATCH_OCTETS: usize = 64 << 10;
 /// A queue that is full for longer makes cookies say "slow".
 const SLOW: Duration = Duration::from_secs(1);
 /// At the collector's end, how long a session waits for its last sync, and for its shutdown.
@@ -81,6 +83,9 @@ pub(crate) async fn serve(association: Association, shared: Shared) {
         Ok(End::Lost(_) | End::Aborted) => {}
     }
     session.metrics.associations.decrement(1);
+    for (class, ClassBooks { sent, received, lost, abandoned, spurious }) in session.decoder.close() {
+        info!(%peer, %class, sent, received, lost, abandoned, spurious, "class of records closed");
+    }
     drop(session);
     if let Ok(End::Lost(reason)) = end {
         info!(%peer, %reason, "exporter gone");
@@ -270,7 +275,7 @@ async fn turn(acks: &Acks) {
 }
 
 /// Milliseconds since the Unix epoch.
-fn wall_clock() -> u64 {
+pub(crate) fn wall_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -73,17 +73,37 @@ impl Collector {
 
     /// As `start`; `listen` is appended to the section `[listen]`.
     pub(crate) fn start_with(directory: &Directory, address: Ipv4Addr, listen: &str, more: &str) -> Self {
-        let mut collector = Self::spawn(directory, address, listen, more);
+        let mut collector = Self::spawn(directory, &[address], listen, more);
         collector.wait_for("listening for IPFIX");
         collector.wait_for("listening for IPFIX");
         collector
     }
 
-    fn spawn(directory: &Directory, address: Ipv4Addr, listen: &str, more: &str) -> Self {
+    /// As `start`, at UDP too, and waits until it is ready. `more` joins no pool.
+    pub(crate) fn start_udp(directory: &Directory, more: &str) -> Self {
+        let address = address();
+        let udp = format!("ipfix-udp = [\"{address}:4739\"]\n");
+        let collector = Self::start_with(directory, address, &udp, more);
+        collector.wait_until_ready();
+        collector
+    }
+
+    /// As `start`, with several SCTP addresses; the first one has TCP and HTTP too.
+    pub(crate) fn start_at(directory: &Directory, addresses: &[Ipv4Addr], more: &str) -> Self {
+        let mut collector = Self::spawn(directory, addresses, "", more);
+        for _ in 0..=addresses.len() {
+            collector.wait_for("listening for IPFIX");
+        }
+        collector
+    }
+
+    fn spawn(directory: &Directory, addresses: &[Ipv4Addr], listen: &str, more: &str) -> Self {
         let config = directory.path("collector.toml");
         let state = directory.0.display();
+        let address = addresses[0];
+        let sctp: Vec<String> = addresses.iter().map(|address| format!("{address}:4739")).collect();
         let text = format!(
-            "[listen]\nipfix = [\"{address}:4739\"]\nipfix-tcp = [\"{address}:4739\"]\n{listen}\
+            "[listen]\nipfix = {sctp:?}\nipfix-tcp = [\"{address}:4739\"]\n{listen}\
              [state]\ndirectory = \"{state}\"\n[http]\nlisten = \"{address}:9381\"\n{more}"
         );
         fs::write(&config, text).unwrap();
@@ -145,6 +165,13 @@ impl Collector {
         let text = self.http("/metrics");
         let value = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok());
         value.unwrap_or_else(|| panic!("no {sample} in\n{text}"))
+    }
+
+    /// Asks again and again until a metric has a value.
+    pub(crate) fn wait_for_metric(&self, sample: &str, value: f64) {
+        // Each question takes a round trip; there is nothing else to wait for.
+        let reached = (0..20_000).any(|_| self.metric(sample) == value);
+        assert!(reached, "{sample} is {} and not {value}", self.metric(sample));
     }
 
     /// SIGKILL: no chance to write anything more.

@@ -158,7 +158,7 @@ observation-domain = {domain}
 [pool]
 handle = "ipfix"
 registrars = ["{registrar}:3863"]
-address = "{address}"
+addresses = ["{address}"]
 key-file = "pool.key"
 
 [class.reliable]

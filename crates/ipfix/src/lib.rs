@@ -21,7 +21,9 @@ pub mod view;
 
 pub use collecting::{CollectingConfig, CollectingSession, Summary, Transport, Visitor, Withdrawal};
 pub use error::DecodeError;
-pub use exporting::{Content, DefineError, ExportingConfig, ExportingSession, OutMessage, RecordError};
+pub use exporting::{
+    Content, DefineError, ExportingConfig, ExportingSession, MIN_MESSAGE, OutMessage, RecordError,
+};
 pub use header::Header;
 pub use ie::{DataType, InformationElement, Semantics};
 pub use record::{Field, Fields, Record};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use rserpool_proto::pe::{self, ConfigError, Event};
-use rserpool_proto::wire::{ErrorCause, Load, Policy};
+use rserpool_proto::wire::{CauseCode, ErrorCause, Load, Policy};
 use rserpool_proto::{LostReason, PeId, PoolHandle, Profile, UserTransport};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{Instrument as _, debug, info, info_span, warn};
@@ -255,7 +255,12 @@ impl Task {
         // Only a connected registrar can answer.
         let Some(registrar) = self.registrar else { return };
         info!(%pe, %registrar, "registered");
-        if !warnings.is_empty() {
+        if warnings.iter().any(|cause| cause.code == CauseCode::INVALID_VALUES) {
+            warn!(
+                "the registrar left out addresses that it does not see this element connected from: only its \
+                 `[registration] networks` can allow them"
+            );
+        } else if !warnings.is_empty() {
             warn!(warnings = %Causes(warnings), "the registrar changed the registration");
         }
         self.told = None;

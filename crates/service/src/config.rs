@@ -5,6 +5,7 @@
 //! carries the position of the value; [`Invalid`] is for what two values say together. Internally tagged enums
 //! (`type = "…"`) lose positions: use a table per kind.
 
+mod endpoint;
 mod report;
 mod suggest;
 mod units;
@@ -16,6 +17,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+pub use endpoint::check_endpoint;
 pub use report::ConfigError;
 pub use toml::Spanned;
 pub use units::{Period, Size, UnitError};

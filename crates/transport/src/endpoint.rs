@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 
 pub use config::{EndpointConfig, SCTP_ENCAPSULATION_PORT, Stack};
 
+#[cfg(feature = "kernel-sctp")]
+use crate::kernel;
 use crate::listener::Stop;
 use crate::{Association, ConnectError, Counters, Listener, PeerAddress, userland};
 
@@ -27,105 +29,194 @@ pub struct Endpoint {
 
 #[derive(Clone)]
 enum BackEnd {
+    #[cfg(feature = "kernel-sctp")]
+    Kernel(kernel::Endpoint),
     /// One UDP socket and thread for each local address.
     Userland(Arc<[userland::Endpoint]>),
 }
 
 impl Endpoint {
-    /// Opens the local addresses. The error names address and port.
+    /// Opens the local addresses. The error names address and port. One INFO line says which stack it is
+    /// and why.
     pub fn bind(config: EndpointConfig) -> io::Result<Endpoint> {
-        if config.stack == Stack::Kernel {
-            let error = "this build has no kernel SCTP (cargo feature kernel-sctp); take stack \"userland\"";
-            return Err(io::Error::new(io::ErrorKind::Unsupported, error));
-        }
         let backlog = config.backlog.max(1);
-        let bind = |address| userland::Endpoint::bind(EndpointConfig { address, ..config.clone() });
-        let endpoints = config.addresses().map(bind).collect::<io::Result<_>>()?;
-        Ok(Endpoint { back_end: BackEnd::Userland(endpoints), backlog })
+        let address = config.address;
+        let (stack, reason) = choose(config.stack)?;
+        let back_end = match stack {
+            #[cfg(feature = "kernel-sctp")]
+            Stack::Kernel => BackEnd::Kernel(kernel::Endpoint::bind(config)?),
+            _ => BackEnd::Userland(bind_userland(&config)?),
+        };
+        tracing::info!(%stack, %address, reason, "SCTP endpoint");
+        Ok(Endpoint { back_end, backlog })
     }
 
     /// Accepts associations at an SCTP port of every local address; 0 takes a free one. Fails if the port
     /// is taken.
     pub async fn listen(&self, port: u16) -> io::Result<Listener> {
-        let BackEnd::Userland(endpoints) = &self.back_end;
-        let port = if port == 0 { userland::ephemeral_port()? } else { port };
-        let (incoming, accepted) = mpsc::channel(self.backlog);
-        for (listening, endpoint) in endpoints.iter().enumerate() {
-            if let Err(error) = endpoint.listen(port, incoming.clone()).await {
-                endpoints[..listening].iter().for_each(|endpoint| endpoint.unlisten(port));
-                return Err(error);
-            }
+        match &self.back_end {
+            #[cfg(feature = "kernel-sctp")]
+            BackEnd::Kernel(endpoint) => endpoint.listen(port),
+            BackEnd::Userland(endpoints) => listen(endpoints, port, self.backlog).await,
         }
-        let listening = Arc::clone(endpoints);
-        let stop = move || listening.iter().for_each(|endpoint| endpoint.unlisten(port));
-        Ok(Listener::new(accepted, endpoints[0].peer_address(port), Stop(Arc::new(stop))))
     }
 
     /// Sets up an association; returns once it is up. Cancel safe: a connect that is dropped is aborted.
+    ///
+    /// Kernel SCTP reaches a peer that has an encapsulation port natively or, tried a little later, through
+    /// UDP; userland SCTP only through UDP.
     pub async fn connect(&self, peer: PeerAddress) -> Result<Association, ConnectError> {
-        let BackEnd::Userland(endpoints) = &self.back_end;
-        let ip = peer.ip().ok_or(ConnectError::Address(peer))?;
-        let endpoint = facing(endpoints, ip).ok_or(ConnectError::Address(peer))?;
-        endpoint.connect(peer).await
+        match &self.back_end {
+            #[cfg(feature = "kernel-sctp")]
+            BackEnd::Kernel(endpoint) => endpoint.connect(&[peer]).await,
+            BackEnd::Userland(endpoints) => connect(endpoints, peer).await,
+        }
     }
 
-    /// Sets up an association with a peer that has several addresses. Userland SCTP has one path: it tries the
+    /// Sets up an association with a peer that has several addresses.
+    ///
+    /// Kernel SCTP uses all of them for one association (multihoming). Userland SCTP has one path: it tries the
     /// addresses in turn, 250 ms apart and without waiting for the end of those before, takes the first one
     /// that is up and says at INFO which (RFC 8305 section 5). Addresses it has no local address for are left
     /// out. The error is that of the last address that failed. Cancel safe like [`Endpoint::connect`].
     pub async fn connect_any(&self, peers: &[PeerAddress]) -> Result<Association, ConnectError> {
-        let BackEnd::Userland(endpoints) = &self.back_end;
-        let attempts: Vec<_> = peers
-            .iter()
-            .filter_map(|&peer| {
-                let endpoint = facing(endpoints, peer.ip()?)?.clone();
-                Some(async move { endpoint.connect(peer).await })
-            })
-            .collect();
-        let first = peers.first().ok_or(ConnectError::NoAddress)?;
-        let outcome = staggered::first_up(attempts).await.unwrap_or(Err(ConnectError::Address(*first)));
-        if let (Ok(association), true) = (&outcome, peers.len() > 1) {
-            let (peer, addresses) = (association.peer(), peers.len());
-            tracing::info!(%peer, addresses, "userland SCTP has one path: this one");
+        match &self.back_end {
+            #[cfg(feature = "kernel-sctp")]
+            BackEnd::Kernel(endpoint) => endpoint.connect(peers).await,
+            BackEnd::Userland(endpoints) => connect_staggered(endpoints, peers).await,
         }
-        outcome
     }
 
     /// Aborts every association and stops; the addresses are free again soon after.
     pub fn close(&self) {
-        let BackEnd::Userland(endpoints) = &self.back_end;
-        endpoints.iter().for_each(userland::Endpoint::close);
+        match &self.back_end {
+            #[cfg(feature = "kernel-sctp")]
+            BackEnd::Kernel(endpoint) => endpoint.close(),
+            BackEnd::Userland(endpoints) => endpoints.iter().for_each(userland::Endpoint::close),
+        }
     }
 
     /// The first local address, with the UDP port in use where 0 was asked for; port 0 for native SCTP.
     pub fn local_address(&self) -> SocketAddr {
-        let BackEnd::Userland(endpoints) = &self.back_end;
-        endpoints[0].local_address()
+        match &self.back_end {
+            #[cfg(feature = "kernel-sctp")]
+            BackEnd::Kernel(endpoint) => endpoint.local_address(),
+            BackEnd::Userland(endpoints) => endpoints[0].local_address(),
+        }
     }
 
     /// How a peer reaches an SCTP port of this endpoint, at its first address.
     pub fn peer_address(&self, port: u16) -> PeerAddress {
-        let BackEnd::Userland(endpoints) = &self.back_end;
-        endpoints[0].peer_address(port)
+        match &self.back_end {
+            #[cfg(feature = "kernel-sctp")]
+            BackEnd::Kernel(endpoint) => endpoint.peer_address(port),
+            BackEnd::Userland(endpoints) => endpoints[0].peer_address(port),
+        }
     }
 
     /// How a peer reaches an SCTP port of this endpoint, at each of its addresses.
     pub fn peer_addresses(&self, port: u16) -> Vec<PeerAddress> {
-        let BackEnd::Userland(endpoints) = &self.back_end;
-        endpoints.iter().map(|endpoint| endpoint.peer_address(port)).collect()
+        match &self.back_end {
+            #[cfg(feature = "kernel-sctp")]
+            BackEnd::Kernel(endpoint) => endpoint.peer_addresses(port),
+            BackEnd::Userland(endpoints) => endpoints.iter().map(|e| e.peer_address(port)).collect(),
+        }
     }
 
     /// The stack in use, never [`Stack::Auto`].
     pub fn stack(&self) -> Stack {
-        let BackEnd::Userland(_) = &self.back_end;
-        Stack::Userland
+        match &self.back_end {
+            #[cfg(feature = "kernel-sctp")]
+            BackEnd::Kernel(_) => Stack::Kernel,
+            BackEnd::Userland(_) => Stack::Userland,
+        }
     }
 
-    /// What was counted so far, over all addresses.
+    /// What was counted so far, over all addresses. Of kernel SCTP only the associations and how they
+    /// ended; packets are counted in `/proc/net/sctp/snmp`.
     pub fn counters(&self) -> Counters {
-        let BackEnd::Userland(endpoints) = &self.back_end;
-        endpoints.iter().fold(Counters::default(), |sum, endpoint| sum + endpoint.counters())
+        match &self.back_end {
+            #[cfg(feature = "kernel-sctp")]
+            BackEnd::Kernel(endpoint) => endpoint.counters(),
+            BackEnd::Userland(endpoints) => {
+                endpoints.iter().fold(Counters::default(), |sum, endpoint| sum + endpoint.counters())
+            }
+        }
     }
+}
+
+/// The stack to use, and why.
+fn choose(stack: Stack) -> io::Result<(Stack, String)> {
+    match (stack, kernel_sctp()) {
+        (Stack::Userland, _) => Ok((Stack::Userland, "as configured".to_owned())),
+        (Stack::Kernel, Ok(())) => Ok((Stack::Kernel, "as configured".to_owned())),
+        (Stack::Kernel, Err(error)) => {
+            Err(io::Error::new(error.kind(), format!("stack \"kernel\": {error}; or take \"userland\"")))
+        }
+        (Stack::Auto, Ok(())) => Ok((Stack::Kernel, "auto: the kernel has SCTP".to_owned())),
+        (Stack::Auto, Err(error)) => Ok((Stack::Userland, format!("auto: {error}"))),
+    }
+}
+
+#[cfg(feature = "kernel-sctp")]
+fn kernel_sctp() -> io::Result<()> {
+    kernel::available()
+}
+
+#[cfg(not(feature = "kernel-sctp"))]
+fn kernel_sctp() -> io::Result<()> {
+    let error = "this build has no kernel SCTP (cargo feature kernel-sctp)";
+    Err(io::Error::new(io::ErrorKind::Unsupported, error))
+}
+
+fn bind_userland(config: &EndpointConfig) -> io::Result<Arc<[userland::Endpoint]>> {
+    // A free UDP port is that of the first address at the others too: peers are told one.
+    let mut encapsulation = config.encapsulation;
+    let bind = |address| {
+        let endpoint = userland::Endpoint::bind(EndpointConfig { address, encapsulation, ..config.clone() })?;
+        encapsulation = endpoint.local_address().port();
+        Ok(endpoint)
+    };
+    config.addresses().map(bind).collect()
+}
+
+async fn listen(endpoints: &Arc<[userland::Endpoint]>, port: u16, backlog: usize) -> io::Result<Listener> {
+    let port = if port == 0 { userland::ephemeral_port()? } else { port };
+    let (incoming, accepted) = mpsc::channel(backlog);
+    for (listening, endpoint) in endpoints.iter().enumerate() {
+        if let Err(error) = endpoint.listen(port, incoming.clone()).await {
+            endpoints[..listening].iter().for_each(|endpoint| endpoint.unlisten(port));
+            return Err(error);
+        }
+    }
+    let listening = Arc::clone(endpoints);
+    let stop = move || listening.iter().for_each(|endpoint| endpoint.unlisten(port));
+    Ok(Listener::new(accepted, endpoints[0].peer_address(port), Stop(Arc::new(stop))))
+}
+
+async fn connect(endpoints: &[userland::Endpoint], peer: PeerAddress) -> Result<Association, ConnectError> {
+    let ip = peer.ip().ok_or(ConnectError::Address(peer))?;
+    facing(endpoints, ip).ok_or(ConnectError::Address(peer))?.connect(peer).await
+}
+
+async fn connect_staggered(
+    endpoints: &[userland::Endpoint],
+    peers: &[PeerAddress],
+) -> Result<Association, ConnectError> {
+    let attempts: Vec<_> = peers
+        .iter()
+        .filter_map(|&peer| {
+            let endpoint = facing(endpoints, peer.ip()?)?.clone();
+            Some(async move { endpoint.connect(peer).await })
+        })
+        .collect();
+    let first = peers.first().ok_or(ConnectError::NoAddress)?;
+    let outcome = staggered::first_up(attempts).await.unwrap_or(Err(ConnectError::Address(*first)));
+    if let (Ok(association), true) = (&outcome, peers.len() > 1) {
+        let (peer, addresses) = (association.peer(), peers.len());
+        tracing::info!(%peer, addresses, "userland SCTP has one path: this one");
+    }
+    outcome
 }
 
 /// The endpoint at the local address this host would use towards `peer`; any of the family else.

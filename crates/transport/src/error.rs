@@ -48,6 +48,17 @@ pub enum ConnectError {
     /// No host, or no SCTP in UDP, there (ICMP).
     #[error("{0}: unreachable")]
     Unreachable(PeerAddress),
+    /// The peer's host does not speak native SCTP (ICMP protocol unreachable).
+    #[error(
+        "{peer}: no native SCTP there (ICMP protocol unreachable): load the module sctp on that host, \
+         or reach it through UDP{}", if *udp_here { "" } else { " (here: sysctl -w net.sctp.udp_port=9899)" }
+    )]
+    NoSctp {
+        /// The peer.
+        peer: PeerAddress,
+        /// Whether this host could reach it through UDP.
+        udp_here: bool,
+    },
     /// No answer in time.
     #[error("{0}: no answer")]
     TimedOut(PeerAddress),

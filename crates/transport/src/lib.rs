@@ -3,12 +3,14 @@
 //! A message keeps its boundaries, its stream and its payload protocol identifier on the way, and may
 //! be less than reliable (RFC 3758). Several back ends carry it:
 //!
-//! * userland SCTP in UDP (RFC 9260, RFC 3758, RFC 6951): [`Endpoint`];
+//! * userland SCTP in UDP (RFC 9260, RFC 3758, RFC 6951), or the kernel's SCTP with the feature
+//!   `kernel-sctp`: [`Endpoint`];
 //! * TCP with the framer that IPFIX, ASAP and ENRP share: [`tcp`];
 //! * TLS 1.3 over it, both sides with certificates: [`tls`];
+//! * plain UDP, without associations: [`udp`];
 //! * an in-process pair on tokio's clock, for tests: [`sim`].
 //!
-//! Kernel SCTP gets its own folder beside `userland`; what is here promises only what every back end
+//! What is here promises only what every back end
 //! can tell.
 //!
 //! Both directions are bounded in octets: [`Association::send`] waits while the send queue is full, and
@@ -18,8 +20,11 @@
 mod address;
 mod association;
 mod connector;
+mod datagram;
 mod endpoint;
 mod error;
+#[cfg(feature = "kernel-sctp")]
+mod kernel;
 mod link;
 mod listener;
 mod message;
@@ -28,6 +33,7 @@ pub mod sim;
 mod status;
 pub mod tcp;
 pub mod tls;
+pub mod udp;
 mod userland;
 
 pub use address::PeerAddress;

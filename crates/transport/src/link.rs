@@ -4,6 +4,8 @@
 //! acknowledged or abandoned; TCP: handed to the kernel). Incoming events are charged until `recv` takes
 //! them; a back end with no room left stops reading, which closes the peer's window.
 
+mod outbound;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +14,7 @@ use tokio::sync::Notify;
 
 use crate::status::{State, Status};
 use crate::{Event, LossReason, MAX_MESSAGE, MsgOut, Outcome, PeerAddress, SendError, Token, TrySendError};
+use outbound::Outbound;
 
 /// What a message costs in a queue beyond its octets.
 const OVERHEAD: usize = 64;
@@ -43,17 +46,6 @@ pub(crate) enum Request {
     None,
     Shutdown,
     Abort,
-}
-
-#[derive(Default)]
-struct Outbound {
-    queue: VecDeque<MsgOut>,
-    /// Octets and overhead of everything whose end is not known.
-    charged: usize,
-    /// Messages whose end is not known.
-    live: usize,
-    closing: bool,
-    request: Request,
 }
 
 #[derive(Default)]
@@ -154,16 +146,24 @@ impl Link {
             return Err(TrySendError::Closed);
         }
         let charge = length + OVERHEAD;
+        let mut given_up = Vec::new();
         if outbound.charged > 0 && outbound.charged + charge > self.limits.send {
-            return Err(TrySendError::Full(message));
+            let missing = outbound.charged + charge - self.limits.send;
+            // On TCP nothing gets lost.
+            let room = if self.framed { None } else { outbound.make_room(missing, message.reliability) };
+            let Some(leaving) = room else { return Err(TrySendError::Full(message)) };
+            given_up = leaving;
         }
-        outbound.charged += charge;
-        outbound.live += 1;
-        let first = outbound.queue.is_empty();
-        outbound.queue.push_back(message);
+        let first = outbound.push(message);
         drop(outbound);
         if first {
             self.wake.wake();
+        }
+        if !given_up.is_empty() {
+            let tokens = given_up.iter().filter_map(|message| message.token);
+            let outcomes = tokens.map(|token| Event::Sent { token, outcome: Outcome::Abandoned });
+            lock(&self.inbound).queue.extend(outcomes);
+            self.ready.notify_one();
         }
         Ok(())
     }
@@ -280,11 +280,17 @@ impl Link {
 
     // The back end's side.
 
-    /// Takes what was queued since the last call.
+    /// Takes everything that was queued.
     pub(crate) fn take(&self, into: &mut VecDeque<MsgOut>) -> Request {
+        self.take_some(into, usize::MAX).0
+    }
+
+    /// Takes queued messages until they hold `octets` or more; whatever is left may still give way to others. Once
+    /// the association closes, it takes all. Returns whether some are left.
+    pub(crate) fn take_some(&self, into: &mut VecDeque<MsgOut>, octets: usize) -> (Request, bool) {
         let mut outbound = lock(&self.outbound);
-        into.append(&mut outbound.queue);
-        outbound.request
+        let left = outbound.take(into, octets);
+        (outbound.request, left)
     }
 
     pub(crate) fn requested(&self) -> Request {
@@ -359,7 +365,7 @@ impl Link {
     pub(crate) fn end(&self, reason: LossReason) {
         let mut outbound = lock(&self.outbound);
         outbound.closing = true;
-        let unsent = std::mem::take(&mut outbound.queue);
+        let unsent = outbound.drain();
         drop(outbound);
         for message in unsent {
             self.finished(message.data.len(), message.token, Outcome::Unknown);

@@ -60,3 +60,16 @@ async fn addresses_of_a_family_without_a_local_address_are_left_out() {
     let error = client.connect_any(&[v6]).await.unwrap_err();
     assert!(matches!(error, ConnectError::Address(peer) if peer == v6), "{error}");
 }
+
+#[tokio::test]
+async fn a_free_encapsulation_port_is_the_same_at_every_address() {
+    let [first, second, _] = addresses();
+    let mut free = config(first);
+    (free.encapsulation, free.more_addresses) = (0, vec![second]);
+    let ports = Endpoint::bind(free).unwrap().peer_addresses(4739);
+    let port = |peer: &PeerAddress| match *peer {
+        PeerAddress::Sctp { encapsulation, .. } => encapsulation.unwrap(),
+        _ => panic!("{peer}"),
+    };
+    assert!(port(&ports[0]) != 0 && port(&ports[0]) == port(&ports[1]), "{ports:?}");
+}

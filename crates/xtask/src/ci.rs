@@ -32,7 +32,7 @@ pub(crate) fn run(root: &Path) -> ExitCode {
         cargo(root, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
     });
     steps.step("the README's test command", |root| readme::run_marked(root, "test"));
-    interop::run_all(&mut steps, root);
+    interop::run_all(&mut steps, root, interop::Tables::from_env());
     steps.step("documentation", |root| {
         let deny = [("RUSTDOCFLAGS", "-D warnings")];
         run_with(root, "cargo", &["doc", "--workspace", "--no-deps", "--locked"], &deny)

@@ -29,7 +29,12 @@ fn main() -> ExitCode {
     let command: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match command.as_slice() {
         ["ci"] => ci::run(&root()),
-        ["interop"] => interop::run(&root()),
+        ["interop"] => interop::run(&root(), interop::Tables::from_env()),
+        ["interop", "--write"] => interop::run(&root(), interop::Tables::Write),
+        ["interop", "--help" | "-h"] => {
+            print!("{}", interop::USAGE);
+            ExitCode::SUCCESS
+        }
         ["vm", ..] => vm::run(&arguments[1..]),
         ["--help" | "-h" | "help"] => {
             print!("{USAGE}");

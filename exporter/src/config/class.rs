@@ -109,6 +109,11 @@ impl ClassTables {
         Classes::new(classes).map_err(|reason| Invalid::new("class", reason))
     }
 
+    /// Tells whether the file has none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Forgets all classes; returns how many there were.
     pub fn clear(&mut self) -> usize {
         std::mem::take(&mut self.0).len()

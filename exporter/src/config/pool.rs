@@ -1,10 +1,11 @@
 //! `[pool]`: the collectors.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use serde::Deserialize;
-use service::config::{Invalid, Period};
+use serde::{Deserialize, Deserializer, de};
+use service::config::{Invalid, Period, check_endpoint};
 
 /// `[pool]`: the collectors.
 #[derive(Debug, Deserialize)]
@@ -16,9 +17,10 @@ pub struct Pool {
     /// Registrars, asked in turn.
     #[serde(default = "registrars")]
     pub registrars: Vec<rserpool::RegistrarAddress>,
-    /// Local address; without it, the one the host uses towards the first registrar.
-    #[serde(default)]
-    pub address: Option<IpAddr>,
+    /// Local addresses of the SCTP endpoint, one text or a list; without any, those the host uses towards the
+    /// registrars. TCP and TLS take the first.
+    #[serde(default, deserialize_with = "one_or_more")]
+    pub addresses: Vec<IpAddr>,
     /// How collectors are reached. An element of the pool with another transport is not used.
     #[serde(default)]
     pub transport: Transport,
@@ -104,6 +106,64 @@ impl Pool {
         if !tls && self.registrars.iter().any(rserpool::RegistrarAddress::is_tls) {
             return Err(Invalid::new("pool.registrars", "tls:// needs certificate, key and ca in [tls]"));
         }
-        Ok(())
+        let endpoint: Vec<SocketAddr> = self.addresses.iter().map(|&ip| SocketAddr::new(ip, 0)).collect();
+        check_endpoint("pool.addresses", &endpoint)
+    }
+}
+
+/// Takes `"192.0.2.1"` and `["192.0.2.1", "2001:db8::1"]`.
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAddr>, D::Error> {
+    struct Visitor;
+    impl<'de> de::Visitor<'de> for Visitor {
+        type Value = Vec<IpAddr>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an IP address or a list of IP addresses")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<IpAddr>, E> {
+            let address = text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))?;
+            Ok(vec![address])
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Vec<IpAddr>, A::Error> {
+            let mut addresses = Vec::new();
+            while let Some(address) = list.next_element()? {
+                addresses.push(address);
+            }
+            Ok(addresses)
+        }
+    }
+    deserializer.deserialize_any(Visitor)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, validate};
+
+    fn addresses(line: &str) -> Result<Vec<String>, String> {
+        let text = format!("[source]\npcap = \"a\"\n[pool]\nkey-file = \"k\"\n{line}\n");
+        let config = service::config::parse::<Config>("exporter.toml", &text, validate);
+        let config = config.map_err(|error| error.to_string())?;
+        Ok(config.pool.expect("a pool").addresses.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn addresses_are_one_or_a_list() {
+        assert_eq!(addresses("").unwrap(), [""; 0]);
+        assert_eq!(addresses("addresses = \"192.0.2.1\"").unwrap(), ["192.0.2.1"]);
+        let both = addresses("addresses = [\"192.0.2.1\", \"2001:db8::1\"]").unwrap();
+        assert_eq!(both, ["192.0.2.1", "2001:db8::1"]);
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_shown_at_its_place() {
+        let error = |line: &str| addresses(line).unwrap_err();
+        let text = error("addresses = \"exporter\"");
+        assert!(text.contains("exporter.toml:5:13") && text.contains("an IP address or a list"), "{text}");
+        assert!(error("addresses = [\"192.0.2.1\", \"x\"]").contains("exporter.toml:5:"));
+        assert!(error("addresses = [\"::\"]").contains("not the wildcard"));
+        assert!(error("addresses = [\"::1\", \"::1\"]").contains("listed twice"));
+        assert!(error("address = \"192.0.2.1\"").contains("did you mean `addresses`?"));
     }
 }

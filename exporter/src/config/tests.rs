@@ -154,3 +154,55 @@ fn a_rule_may_be_for_templates() {
     config(&rule("template = [\"ipv4-icmp\", \"ipv6-icmp\"]")).unwrap();
     assert!(config(&rule("template = \"ipv5\"")).is_err());
 }
+
+const UDP: &str = "[source]\npcap = \"a\"\n[udp]\ncollector = \"192.0.2.1:4739\"\n";
+
+fn udp(text: &str) -> Result<Config, String> {
+    parse("exporter.toml", &format!("{UDP}{text}"), validate).map_err(|error| error.to_string())
+}
+
+#[test]
+fn flows_go_to_one_destination() {
+    assert!(matches!(config("").unwrap().destination(), Ok(Destination::Pool(_))));
+    assert!(matches!(udp("").unwrap().destination(), Ok(Destination::Udp(_))));
+    assert_refused("[udp]\ncollector = \"192.0.2.1:4739\"", &["`[pool]` and `[udp]`", "[udp]"]);
+    let error = parse("exporter.toml", "[source]\npcap = \"a\"\n", validate);
+    let error = error.map(|_: Config| ()).unwrap_err().to_string();
+    assert!(error.contains("needs `[pool]`") && error.contains("or `[udp]`"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_over_udp_is_refused() {
+    let refused = |text: &str, told: &str| {
+        let error = udp(text).err().unwrap_or_else(|| panic!("accepted: {text}"));
+        assert!(error.contains(told), "{error}\nexpected {told}");
+    };
+    refused("[class.reliable]", "over UDP nothing is sent twice");
+    refused("template-refresh = \"0s\"", "at least 1s");
+    refused("template-refresh-packets = 0", "at least 1");
+    refused("max-message = \"100B\"", "from 448B to 65535B");
+    refused("address = \"::1\"", "IP version");
+    let nowhere = "[source]\npcap = \"a\"\n[udp]\ncollector = \"0.0.0.0:4739\"\n";
+    let error = parse("exporter.toml", nowhere, validate).map(|_: Config| ()).unwrap_err().to_string();
+    assert!(error.contains("of one collector"), "{error}");
+}
+
+#[test]
+fn the_samples_lines_for_udp_are_the_defaults() {
+    let sample = include_str!("../../../deploy/config/exporter.toml");
+    let lines = sample.lines().skip_while(|line| *line != "# [udp]").skip(1);
+    let lines = lines.take_while(|line| !line.is_empty()).filter_map(|line| line.strip_prefix("# "));
+    let settings: Vec<&str> = lines.filter(|line| line.contains(" = ")).collect();
+    assert_eq!(settings.len(), 5);
+    // What has no default stands for an example.
+    let kept = settings
+        .iter()
+        .filter(|line| !["collector", "address", "max-message"].iter().any(|key| line.starts_with(key)));
+    let kept: Vec<&str> = kept.copied().collect();
+    let sample = udp(&kept.join("\n")).unwrap();
+    assert_eq!(format!("{:?}", sample.udp), format!("{:?}", udp("").unwrap().udp));
+    assert!(
+        parse::<Config>("x", &format!("[source]\npcap = \"a\"\n[udp]\n{}", settings.join("\n")), validate)
+            .is_ok()
+    );
+}

@@ -47,20 +47,10 @@ impl Link {
         Self::Waiting(Box::pin(async move { pool.wait_element().await }))
     }
 
-    /// Connects to `element`, at its `addresses` in turn.
+    /// Connects to `element`, at whichever of its `addresses` answers.
     pub(super) fn connect(connector: &Connector, element: Selected, addresses: Vec<PeerAddress>) -> Self {
-        let (connector, pe) = (connector.clone(), element.pe);
-        let task = tokio::spawn(async move {
-            let mut outcome = Err(ConnectError::NoAddress);
-            for address in addresses {
-                outcome = connector.connect(address).await;
-                match &outcome {
-                    Ok(_) => break,
-                    Err(error) => debug!(%pe, %error, "address of a collector not reached"),
-                }
-            }
-            outcome
-        });
+        let connector = connector.clone();
+        let task = tokio::spawn(async move { connector.connect_any(&addresses).await });
         Self::Connecting(Connecting { element: Some(element), task })
     }
 

@@ -30,7 +30,7 @@ pub(super) fn failover_config(config: &Config, classes: Classes, keys: KeyRing) 
 
 /// Opens the capture; `now` is the wall clock, since the Unix epoch. A file that is no capture is a failure like a
 /// damaged one.
-pub(super) fn open(source: &Source, now: Duration) -> Result<Looped, Failure> {
+pub(crate) fn open(source: &Source, now: Duration) -> Result<Looped, Failure> {
     let opened = Looped::open(&source.pcap, source.loop_options(now));
     let exit = match &opened {
         Err(CaptureError::Io { .. }) => Exit::Io,
@@ -46,11 +46,11 @@ pub(super) fn read_keys(path: &Path) -> Result<KeyRing, Failure> {
     KeyRing::parse(&text).with_context(|| path.display().to_string()).or_exit(Exit::Configuration)
 }
 
-pub(super) fn pool_user(config: &Config) -> Result<PoolUserConfig, Failure> {
-    let pool =
-        PoolHandle::new(config.pool.handle.as_bytes()).context("pool.handle").or_exit(Exit::Configuration)?;
+pub(super) fn pool_user(pool: &Pool) -> Result<PoolUserConfig, Failure> {
+    let handle =
+        PoolHandle::new(pool.handle.as_bytes()).context("pool.handle").or_exit(Exit::Configuration)?;
     let profile = Profile::FAST;
-    Ok(PoolUserConfig { pool, registrars: config.pool.registrars.clone(), profile })
+    Ok(PoolUserConfig { pool: handle, registrars: pool.registrars.clone(), profile })
 }
 
 /// How collectors and registrars are reached.
@@ -62,12 +62,12 @@ pub(super) struct Connectors {
 }
 
 /// Opens what goes out: an SCTP endpoint only where something speaks SCTP, certificates where there are any.
-pub(super) fn connectors(config: &Config) -> Result<Connectors, Failure> {
-    let Pool { transport, registrars, address, mptcp, .. } = &config.pool;
+pub(super) fn connectors(config: &Config, pool: &Pool) -> Result<Connectors, Failure> {
+    let Pool { transport, registrars, addresses, mptcp, .. } = pool;
     let speaks_sctp = *transport == Transport::Sctp || registrars.iter().any(RegistrarAddress::is_sctp);
-    let endpoint = if speaks_sctp { Some(bind(config)?) } else { None };
+    let endpoint = if speaks_sctp { Some(bind(pool)?) } else { None };
     let mut tcp = tcp::Options::default();
-    (tcp.local, tcp.mptcp) = (*address, *mptcp);
+    (tcp.local, tcp.mptcp) = (addresses.first().copied(), *mptcp);
     let identity = match &config.tls {
         Some(tls) => Some(tls.read().context("[tls]").or_exit(Exit::Configuration)?),
         None => None,
@@ -84,21 +84,37 @@ pub(super) fn connectors(config: &Config) -> Result<Connectors, Failure> {
     })
 }
 
-fn bind(config: &Config) -> Result<Endpoint, Failure> {
-    let address = match config.pool.address {
-        Some(address) => address,
-        None => source_address(&config.pool.registrars).or_exit(Exit::Io)?,
+fn bind(pool: &Pool) -> Result<Endpoint, Failure> {
+    let configured = pool.addresses.clone();
+    let addresses = match configured[..] {
+        [] => source_addresses(&pool.registrars).or_exit(Exit::Io)?,
+        _ => configured,
     };
-    let mut endpoint = EndpointConfig::new(address);
-    endpoint.encapsulation = config.pool.encapsulation_port;
-    Endpoint::bind(endpoint).context("pool.address").or_exit(Exit::Io)
+    let (first, others) = addresses.split_first().context("pool.addresses").or_exit(Exit::Configuration)?;
+    let mut endpoint = EndpointConfig::new(*first);
+    endpoint.more_addresses = others.to_vec();
+    endpoint.encapsulation = pool.encapsulation_port;
+    Endpoint::bind(endpoint).context("pool.addresses").or_exit(Exit::Io)
 }
 
-/// Returns the address this host uses towards the first registrar. Nothing is sent.
-fn source_address(registrars: &[RegistrarAddress]) -> anyhow::Result<IpAddr> {
-    let peer = registrars.first().and_then(|registrar| registrar.peer().ip()).context("no registrar")?;
+/// Returns the addresses this host uses towards the registrars, at least one; a registrar it has no way to
+/// counts for nothing. Nothing is sent.
+fn source_addresses(registrars: &[RegistrarAddress]) -> anyhow::Result<Vec<IpAddr>> {
+    let mut addresses = Vec::new();
+    let mut failure = anyhow::anyhow!("no registrar");
+    for peer in registrars.iter().filter_map(|registrar| registrar.peer().ip()) {
+        match source_address(peer) {
+            Ok(address) if addresses.contains(&address) => {}
+            Ok(address) => addresses.push(address),
+            Err(error) => failure = error,
+        }
+    }
+    if addresses.is_empty() { Err(failure) } else { Ok(addresses) }
+}
+
+fn source_address(peer: IpAddr) -> anyhow::Result<IpAddr> {
     let any: IpAddr = if peer.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
     let socket = UdpSocket::bind((any, 0))?;
-    socket.connect((peer, 9)).with_context(|| format!("no route to registrar {peer}; set pool.address"))?;
+    socket.connect((peer, 9)).with_context(|| format!("no route to registrar {peer}; set pool.addresses"))?;
     Ok(socket.local_addr()?.ip())
 }

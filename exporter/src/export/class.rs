@@ -42,6 +42,18 @@ impl Kind {
         }
     }
 
+    /// Returns the word for it on the wire.
+    pub const fn on_the_wire(self) -> delivery::class_record::Reliability {
+        use delivery::class_record::Reliability;
+        match self {
+            Self::Reliable => Reliability::Reliable,
+            Self::Priority { .. } => Reliability::Priority,
+            Self::Limited { .. } => Reliability::Limited,
+            Self::Timed { .. } => Reliability::Timed,
+            Self::Unreliable => Reliability::Unreliable,
+        }
+    }
+
     /// Tells whether its records may get lost.
     pub const fn is_lossy(self) -> bool {
         match self {

@@ -29,9 +29,24 @@ pub enum FlowTemplate {
     Ipv6Icmp = 4,
 }
 
+/// Template id of the statistics record; in the group of stream 0.
+pub const STATISTICS_RECORD_ID: u16 = ipfix::FIRST_TEMPLATE_ID;
+
 /// Returns the template id of the session record in the group of `stream`.
 pub const fn session_record_id(stream: u16) -> u16 {
     ipfix::FIRST_TEMPLATE_ID + GROUP * stream
+}
+
+/// Returns the template id of the class record in the group of `stream`: no group has both.
+pub const fn class_record_id(stream: u16) -> u16 {
+    session_record_id(stream)
+}
+
+/// Returns the options template with these fields (enterprise number, element id, length), the first `scope_fields` of
+/// which are scopes.
+pub fn options_template(id: u16, fields: &[(u32, u16, u16)], scope_fields: u16) -> TemplateRecord {
+    let fields = fields.iter().map(|&(pen, id, length)| FieldSpecifier { pen, id, length });
+    TemplateRecord { id, scope_fields, fields: fields.collect() }
 }
 
 impl FlowTemplate {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use delivery::StatisticsRecord;
 use delivery::retention::Mark;
 use ipfix::Content;
 use transport::{Outcome, Reliability, Token};
@@ -10,8 +11,8 @@ use transport::{Outcome, Reliability, Token};
 use super::books::Abandonment;
 use crate::export::{ClassIndex, Kind};
 
-/// How long the templates of a class may be unacknowledged before its messages may get lost all the same.
-const TEMPLATE_GRACE: Duration = Duration::from_secs(1);
+/// How long flow records wait for the acknowledgement of their class's announcement.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How the messages of a transport session travel.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,8 +32,10 @@ pub(super) struct Unsettled {
     /// How far class `reliable` was sent with it, for collectors without cookies.
     pub(super) mark: Option<Mark>,
     reliability: Reliability,
-    /// The templates of a class that may lose.
-    templates: bool,
+    /// Flow records handed over before it.
+    position: u64,
+    /// What data of a class that may lose must not overtake.
+    announces: bool,
 }
 
 impl Unsettled {
@@ -59,25 +62,37 @@ pub(super) struct Lane {
     pub(super) unfinished_flows: u32,
     waiting_since: Option<Instant>,
     unsettled: VecDeque<Unsettled>,
-    templates: Templates,
+    announcement: Announcement,
     next_token: u64,
+    /// Flow records handed over, and of these, given up.
+    sent: u64,
+    abandoned: u64,
+    /// Flow records dropped in earlier sessions.
+    not_sent: u64,
 }
 
-/// How far the templates of a class that may lose records have come.
+/// How far the templates and the class record of a class that may lose records have come.
 #[derive(Clone, Copy, Debug)]
-enum Templates {
+enum Announcement {
     Unsent,
-    Sent(Instant),
+    OnItsWay {
+        /// Messages of it that are not known to have arrived.
+        messages: u32,
+        /// Flow records wait for them until then at most.
+        held_until: Option<Instant>,
+    },
     Arrived,
 }
 
 impl Lane {
+    /// `not_sent`: flow records dropped in earlier sessions.
     pub(super) fn new(
         class: ClassIndex,
         kind: Kind,
         stream: u16,
         carrier: Carrier,
         linger: Duration,
+        not_sent: u64,
     ) -> Self {
         Self {
             class,
@@ -89,8 +104,11 @@ impl Lane {
             unfinished_flows: 0,
             waiting_since: None,
             unsettled: VecDeque::new(),
-            templates: Templates::Unsent,
+            announcement: Announcement::Unsent,
             next_token: 0,
+            sent: 0,
+            abandoned: 0,
+            not_sent,
         }
     }
 
@@ -114,42 +132,56 @@ impl Lane {
         self.unfinished && (at_once || self.waiting_since.is_some_and(|since| since + self.linger <= now))
     }
 
-    /// Returns when the message being filled is due.
+    /// Returns when the message being filled is due, or when waiting for an acknowledgement ends.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.waiting_since.filter(|_| self.unfinished).map(|since| since + self.linger)
+        let held = match self.announcement {
+            Announcement::OnItsWay { held_until, .. } => held_until,
+            Announcement::Unsent | Announcement::Arrived => None,
+        };
+        let flush = self.waiting_since.filter(|_| self.unfinished).map(|since| since + self.linger);
+        [held, flush].into_iter().flatten().min()
     }
 
-    /// Returns how a message handed over at `now` is delivered, and whether it may overtake others.
+    /// Tells whether flow records wait for the acknowledgement of the class's announcement: data must not overtake its
+    /// templates and class record, and goes out of order.
+    pub(super) fn is_held(&mut self, now: Instant) -> bool {
+        let Announcement::OnItsWay { held_until, .. } = &mut self.announcement else { return false };
+        *held_until = held_until.filter(|until| now < *until);
+        held_until.is_some()
+    }
+
+    /// Returns how a message is delivered, and whether it may overtake others.
     ///
-    /// Data must not overtake its templates, nor arrive without them: until these are acknowledged it goes in order,
-    /// and reliably for a moment. From then on it goes out of order, as RFC 7011 section 10.2.6 allows: a lost message
-    /// keeps none behind it waiting, and a receiver that skips it skips nothing else.
-    pub(super) fn delivery(&self, now: Instant, content: Content) -> (Reliability, bool) {
-        let reliability = self.kind.reliability(content);
-        if !self.kind.is_lossy() || content == Content::Templates || self.carrier == Carrier::OneStream {
+    /// Flow records go out of order, as RFC 7011 section 10.2.6 allows: a lost message keeps none behind it waiting, and
+    /// a receiver that skips it skips nothing else. They go in order where the class's announcement is not
+    /// acknowledged in time.
+    pub(super) fn delivery(&self, content: Content, flows: u32) -> (Reliability, bool) {
+        if !self.kind.is_lossy() || flows == 0 || self.carrier == Carrier::OneStream {
             return (Reliability::Full, false);
         }
-        match self.templates {
-            Templates::Arrived => (reliability, true),
-            Templates::Sent(at) if now < at + TEMPLATE_GRACE => (Reliability::Full, false),
-            Templates::Sent(_) | Templates::Unsent => (reliability, false),
-        }
+        (self.kind.reliability(content), matches!(self.announcement, Announcement::Arrived))
     }
 
     /// A message with these flow records is handed over. Returns a token where its fate is of interest.
     pub(super) fn hand_over(
         &mut self,
         now: Instant,
-        content: Content,
         flows: u32,
         mark: Option<Mark>,
         reliability: Reliability,
     ) -> Option<Token> {
         let lossy = self.kind.is_lossy();
-        let templates = lossy && content == Content::Templates;
-        if templates {
-            self.templates = Templates::Sent(now);
+        let announces = lossy && flows == 0;
+        if announces {
+            let before = match self.announcement {
+                Announcement::OnItsWay { messages, .. } => messages,
+                Announcement::Unsent | Announcement::Arrived => 0,
+            };
+            let held_until = Some(now + GRACE).filter(|_| self.carrier == Carrier::Streams);
+            self.announcement = Announcement::OnItsWay { messages: before + 1, held_until };
         }
+        let position = self.sent;
+        self.sent += u64::from(flows);
         if !lossy && mark.is_none() {
             return None;
         }
@@ -157,7 +189,7 @@ impl Lane {
         let token = Token(self.next_token << 8 | u64::from(self.class.0));
         self.next_token += 1;
         let lossy_records = if lossy { flows.into() } else { 0 };
-        self.unsettled.push_back(Unsettled { token, lossy_records, mark, reliability, templates });
+        self.unsettled.push_back(Unsettled { token, lossy_records, mark, reliability, position, announces });
         Some(token)
     }
 
@@ -170,10 +202,37 @@ impl Lane {
     pub(super) fn settle(&mut self, token: Token, outcome: Outcome) -> Option<Unsettled> {
         let at = self.unsettled.binary_search_by_key(&token, |sent| sent.token).ok()?;
         let sent = self.unsettled.remove(at)?;
-        if sent.templates && outcome == Outcome::Delivered {
-            self.templates = Templates::Arrived;
+        if sent.abandonment(outcome).is_some() {
+            self.abandoned += sent.lossy_records;
+        } else if sent.announces
+            && let Announcement::OnItsWay { messages, held_until } = self.announcement
+        {
+            self.announcement = match messages - 1 {
+                0 => Announcement::Arrived,
+                messages => Announcement::OnItsWay { messages, held_until },
+            };
         }
         Some(sent)
+    }
+
+    /// Tells whether its class was announced.
+    pub(super) const fn is_announced(&self) -> bool {
+        !matches!(self.announcement, Announcement::Unsent)
+    }
+
+    /// Returns what to tell of the lane: none of class `reliable`, and none before its class was announced. With `leaving`,
+    /// what is on its way counts as given up. `dropped` are the flow records dropped in the buffer.
+    pub(super) fn statistics(&self, domain: u32, dropped: u64, leaving: bool) -> Option<StatisticsRecord> {
+        if !self.kind.is_lossy() || !self.is_announced() {
+            return None;
+        }
+        let first = self.unsettled.iter().find(|sent| sent.lossy_records > 0);
+        let (settled, more) = match first {
+            Some(first) if !leaving => (first.position, 0),
+            _ => (self.sent, self.on_their_way()),
+        };
+        let (stream, sent, not_sent) = (self.stream, self.sent, self.not_sent + dropped);
+        Some(StatisticsRecord { domain, stream, sent, settled, abandoned: self.abandoned + more, not_sent })
     }
 
     /// Returns flow records of a class that may lose that were handed over and whose fate is not known.

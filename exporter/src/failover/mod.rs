@@ -16,6 +16,7 @@ mod lane;
 mod lossy;
 mod session;
 mod sign;
+mod statistics;
 #[cfg(test)]
 mod tests;
 
@@ -173,8 +174,17 @@ impl Failover {
         let expectation = if acknowledges { Expectation::Cookies } else { Expectation::Unknown };
         let watch = AckWatch::new(ack_watch::Config::default(), expectation, self.seed);
         let id = self.buffer.retention.open_session();
-        self.session = Some(Session::new(&self.config, id, watch, carrier));
+        self.session = Some(Session::new(&self.config, &self.settled, id, watch, carrier));
         self.echo = self.last_cookie.as_deref().filter(|_| acknowledges).and_then(cookie_echo);
+    }
+
+    /// The collector is about to be left, with its association in order: returns the last messages for it, which count
+    /// what is on its way as given up.
+    pub fn farewell(&mut self, export_time: u32) -> Vec<Transmit> {
+        match &mut self.session {
+            Some(session) => session.tell(export_time, &self.buffer, true),
+            None => Vec::new(),
+        }
     }
 
     /// The collector is lost, or is left: what it does not have on disk goes to the next one.
@@ -245,9 +255,10 @@ impl Failover {
         Some(packed.message)
     }
 
-    /// Returns when to call [`Failover::handle_timeout`].
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.session.as_ref()?.deadline()
+    /// Returns when to call [`Failover::handle_timeout`], and, if the transport has room (`can_send`), when to ask for
+    /// messages again.
+    pub fn poll_timeout(&self, can_send: bool) -> Option<Instant> {
+        self.session.as_ref()?.deadline(can_send)
     }
 
     /// Fires what is due; returns why the collector is to be left, if it is.

@@ -4,15 +4,17 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use delivery::retention::{HoldBack, Mark, Outgoing, SessionId};
-use delivery::{AckWatch, Retention, session_record};
-use ipfix::{Content, ExportingConfig, ExportingSession, FieldSpecifier, TemplateRecord};
+use delivery::{AckWatch, ClassRecord, Retention, class_record, session_record};
+use ipfix::{Content, ExportingConfig, ExportingSession, TemplateRecord};
 use transport::{Outcome, Ppid, Token};
 
+use super::books::Books;
 use super::buffer::Buffer;
 use super::lane::{Carrier, Lane, Unsettled};
+use super::statistics::Statistics;
 use super::{FailoverConfig, Transmit};
-use crate::export::templates::session_record_id;
-use crate::export::{ClassIndex, Classes, FlowTemplate};
+use crate::export::templates::{class_record_id, options_template, session_record_id};
+use crate::export::{Class, ClassIndex, Classes, FlowTemplate};
 
 /// How often hold-back is looked at, for collectors without cookies.
 const RELEASE: Duration = Duration::from_millis(250);
@@ -55,6 +57,11 @@ pub(super) struct Session {
     exporting: Vec<ExportingSession>,
     /// By class.
     lanes: Vec<Lane>,
+    /// Encoded class records, by class.
+    class_records: Vec<Vec<u8>>,
+    statistics: Statistics,
+    /// Messages of stream 0, which go before all others.
+    control: VecDeque<Transmit>,
     /// The lane whose records the one stream carries at present.
     open: Option<usize>,
     /// Flow templates of class `reliable` follow its first session record.
@@ -66,11 +73,19 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(config: &FailoverConfig, id: SessionId, watch: AckWatch, carrier: Carrier) -> Self {
+    /// `settled`: the books of the classes as earlier sessions left them.
+    pub(super) fn new(
+        config: &FailoverConfig,
+        settled: &[Books],
+        id: SessionId,
+        watch: AckWatch,
+        carrier: Carrier,
+    ) -> Self {
         let exporting =
             |max_message| ExportingSession::new(ExportingConfig { domain: config.domain, max_message });
-        let lanes = config.classes.iter().map(|(index, class)| {
-            Lane::new(index, class.kind, config.classes.stream(index), carrier, config.linger)
+        let lanes = config.classes.iter().zip(settled).map(|((index, class), books)| {
+            let stream = config.classes.stream(index);
+            Lane::new(index, class.kind, stream, carrier, config.linger, books.dropped())
         });
         let lanes: Vec<Lane> = lanes.collect();
         let exporting = match carrier {
@@ -89,6 +104,13 @@ impl Session {
             domain: config.domain,
             exporting,
             lanes,
+            class_records: config
+                .classes
+                .iter()
+                .map(|(_, class)| class_record(config.domain, class))
+                .collect(),
+            statistics: Statistics::new(config.domain, config.max_message),
+            control: VecDeque::new(),
             open: None,
             flow_templates_defined: false,
             ready: VecDeque::new(),
@@ -97,9 +119,14 @@ impl Session {
         };
         for lane in 0..session.lanes.len() {
             if session.lanes[lane].kind.is_lossy() {
+                let id = class_record_id(session.lanes[lane].stream);
+                let (fields, scopes) = (&class_record::FIELDS, class_record::SCOPE_FIELDS);
+                session.define(lane, options_template(id, fields, scopes));
                 session.define_flow_templates(lane);
             } else {
-                session.define(lane, session_record_template(session.lanes[lane].stream));
+                let id = session_record_id(session.lanes[lane].stream);
+                let (fields, scopes) = (&session_record::FIELDS, session_record::SCOPE_FIELDS);
+                session.define(lane, options_template(id, fields, scopes));
             }
         }
         session
@@ -127,6 +154,12 @@ impl Session {
 
     /// Returns the next message: of the highest class that has one.
     pub(super) fn next(&mut self, moment: Moment, buffer: &mut Buffer) -> Option<Packed> {
+        if self.is_told(moment, buffer) {
+            self.control = self.tell(moment.export_time, buffer, false).into();
+        }
+        if let Some(message) = self.control.pop_front() {
+            return Some(Packed { message, class: ClassIndex::default(), records: 0 });
+        }
         for lane in 0..self.lanes.len() {
             if !self.ready.is_empty() {
                 break;
@@ -138,6 +171,22 @@ impl Session {
             }
         }
         self.ready.pop_front().map(|ready| self.hand_over(ready, moment.now))
+    }
+
+    /// Tells whether statistics are due: by time, or because they are the last.
+    fn is_told(&self, moment: Moment, buffer: &Buffer) -> bool {
+        let over = moment.finishing && buffer.is_empty() && !self.is_busy();
+        self.statistics.deadline().is_some_and(|due| over || due <= moment.now)
+    }
+
+    /// Returns the messages that tell what became of the records of classes that may lose some.
+    pub(super) fn tell(&mut self, export_time: u32, buffer: &Buffer, leaving: bool) -> Vec<Transmit> {
+        if self.carrier == Carrier::OneStream || self.lanes.iter().all(|lane| !lane.kind.is_lossy()) {
+            return Vec::new();
+        }
+        let dropped = |lane: &Lane| buffer.queue(lane.class).dropped();
+        let told = self.lanes.iter().filter_map(|lane| lane.statistics(self.domain, dropped(lane), leaving));
+        self.statistics.messages(told, export_time)
     }
 
     /// Packs records of class `reliable`, as far as the window allows, until a message is finished.
@@ -171,6 +220,13 @@ impl Session {
 
     /// Packs records of a class that may lose some, until a message is finished.
     fn fill_lossy(&mut self, lane: usize, moment: Moment, buffer: &mut Buffer) {
+        if self.carrier == Carrier::Streams && !self.lanes[lane].is_announced() {
+            self.announce(lane, moment);
+            return self.flush(lane, moment, None);
+        }
+        if self.lanes[lane].is_held(moment.now) {
+            return;
+        }
         let mut record = std::mem::take(&mut self.record);
         while self.ready.is_empty() {
             match buffer.pop(self.lanes[lane].class, &mut record) {
@@ -199,18 +255,33 @@ impl Session {
         flows: u32,
         mark: Option<Mark>,
     ) {
-        if self.carrier == Carrier::OneStream
-            && let Some(before) = self.open.replace(lane)
-            && before != lane
-        {
-            // A message holds records of one class.
-            self.flush(before, moment, mark);
+        if self.carrier == Carrier::OneStream && self.open != Some(lane) {
+            // A message holds records of one class, and on the one stream they say which.
+            if let Some(before) = self.open.replace(lane) {
+                self.flush(before, moment, mark);
+            }
+            if self.lanes[lane].kind.is_lossy() {
+                self.announce(lane, moment);
+            }
         }
+        self.pack(lane, moment, template, record, mark);
+        self.lanes[lane].appended(moment.now, flows);
+    }
+
+    /// Packs the class record.
+    fn announce(&mut self, lane: usize, moment: Moment) {
+        let record = std::mem::take(&mut self.class_records[lane]);
+        let id = class_record_id(self.lanes[lane].stream);
+        self.pack(lane, moment, id, &record, None);
+        self.lanes[lane].appended(moment.now, 0);
+        self.class_records[lane] = record;
+    }
+
+    fn pack(&mut self, lane: usize, moment: Moment, template: u16, record: &[u8], mark: Option<Mark>) {
         let (at, stream) = self.place(lane);
         let taken = self.exporting[at].record(stream, template, record, moment.export_time);
         taken.expect("records are encoded by the templates defined");
         self.collect(lane, mark);
-        self.lanes[lane].appended(moment.now, flows);
     }
 
     fn flush(&mut self, lane: usize, moment: Moment, mark: Option<Mark>) {
@@ -235,10 +306,12 @@ impl Session {
     fn hand_over(&mut self, ready: Ready, now: Instant) -> Packed {
         let Ready { lane, content, octets, records, mark } = ready;
         let lane = &mut self.lanes[lane];
-        let (reliability, unordered) = lane.delivery(now, content);
-        let token = lane.hand_over(now, content, records, mark, reliability);
-        if records > 0 && !lane.kind.is_lossy() {
-            self.watch.handle_sent(now);
+        let (reliability, unordered) = lane.delivery(content, records);
+        let token = lane.hand_over(now, records, mark, reliability);
+        match lane.kind.is_lossy() {
+            true if self.carrier == Carrier::Streams => self.statistics.note(now),
+            false if records > 0 => self.watch.handle_sent(now),
+            _ => {}
         }
         let (stream, ppid) = (lane.stream, Ppid::IPFIX);
         let message = Transmit { stream, ppid, unordered, reliability, token, octets };
@@ -254,6 +327,9 @@ impl Session {
     ) -> Option<(ClassIndex, Unsettled)> {
         let lane = self.lanes.get_mut(Lane::class_of(token))?;
         let sent = lane.settle(token, outcome)?;
+        if sent.lossy_records > 0 && self.carrier == Carrier::Streams {
+            self.statistics.note(now);
+        }
         self.release_at.get_or_insert(now + RELEASE);
         Some((lane.class, sent))
     }
@@ -270,12 +346,13 @@ impl Session {
         self.release_at = Some(now + RELEASE);
     }
 
-    /// Returns when something is due.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    /// Returns when something is due; what is to be sent by then only if it `can_send`.
+    pub(super) fn deadline(&self, can_send: bool) -> Option<Instant> {
         let acknowledgement =
             if self.watch.sends_cookies() { self.watch.poll_timeout() } else { self.release_at };
-        let flush = self.lanes.iter().filter_map(Lane::deadline).min();
-        [acknowledgement, flush].into_iter().flatten().min()
+        let sending = self.lanes.iter().map(Lane::deadline).chain([self.statistics.deadline()]);
+        let sending = sending.flatten().min().filter(|_| can_send);
+        [acknowledgement, sending].into_iter().flatten().min()
     }
 
     /// Returns a class's flow records that were handed over and whose fate is not known; none of class `reliable`.
@@ -293,17 +370,20 @@ impl Session {
         u64::from(ready.map(|ready| ready.records).sum::<u32>() + lane.unfinished_flows)
     }
 
-    /// Tells whether something is packed, or being packed, or (without cookies) its fate is not known.
-    pub(super) fn has_unsent(&self) -> bool {
+    /// Tells whether something is packed, or being packed, or its fate is not known.
+    fn is_busy(&self) -> bool {
         !self.ready.is_empty() || self.lanes.iter().any(Lane::is_busy)
+    }
+
+    /// Tells whether there is more to send, or to hear of what was sent.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.is_busy() || !self.control.is_empty() || self.statistics.deadline().is_some()
     }
 }
 
-fn session_record_template(stream: u16) -> TemplateRecord {
-    let fields = session_record::FIELDS.iter();
-    TemplateRecord {
-        id: session_record_id(stream),
-        scope_fields: session_record::SCOPE_FIELDS,
-        fields: fields.map(|&(pen, id, length)| FieldSpecifier { pen, id, length }).collect(),
-    }
+fn class_record(domain: u32, class: &Class) -> Vec<u8> {
+    let mut octets = Vec::new();
+    let record = ClassRecord { domain, reliability: class.kind.on_the_wire(), name: class.name.clone() };
+    record.encode(&mut octets);
+    octets
 }

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use delivery::cookie::{Entry, State};
-use delivery::{Cookie, Epoch, KeyRing, Ledger, Series, SessionRecord};
+use delivery::{ClassRecord, Cookie, Epoch, KeyRing, Ledger, Series, SessionRecord, StatisticsRecord};
 use ipfix::{CollectingConfig, CollectingSession, Record, Template, Visitor};
 use transport::{Outcome, Reliability};
 
@@ -87,9 +87,16 @@ impl Visitor for Seen {
     }
 
     fn record(&mut self, record: &Record<'_>) {
-        self.0.push(if record.template.is_options() {
-            let session = SessionRecord::decode(record.domain, record.octets).unwrap();
+        let fields = || record.fields().map(|field| (field.pen(), field.id(), field.octets()));
+        self.0.push(if let Ok(session) = SessionRecord::from_fields(record.domain, fields()) {
             format!("session {}<{}", session.first_number, session.possible_duplicate_until)
+        } else if let Ok(class) = ClassRecord::from_fields(record.domain, fields()) {
+            format!("class {} {}", class.name, class.reliability)
+        } else if let Ok(told) = StatisticsRecord::from_fields(record.domain, fields()) {
+            format!(
+                "stream {}: {} sent, {} settled, {} abandoned",
+                told.stream, told.sent, told.settled, told.abandoned
+            )
         } else {
             let port = record.template.position(0, 7).unwrap();
             let octets = record.field(port).unwrap().octets();
@@ -98,25 +105,41 @@ impl Visitor for Seen {
     }
 }
 
-/// Takes all messages; returns what a collector reads of them.
+/// The transport acknowledges the messages of templates and of class records.
+fn acknowledge_announcements(failover: &mut Failover, now: Instant, messages: &[Transmit]) {
+    let set = |message: &Transmit| u16::from_be_bytes([message.octets[16], message.octets[17]]);
+    let class_record = |set| set > 272 && (set - 256) % 16 == 0;
+    let announcements = messages.iter().filter(|message| set(message) < 4 || class_record(set(message)));
+    for token in announcements.filter_map(|message| message.token) {
+        failover.handle_sent(now, token, Outcome::Delivered);
+    }
+}
+
+/// Takes all messages, announcements being acknowledged at once; returns what a collector reads of them.
 fn collect(failover: &mut Failover, now: Instant) -> (Vec<Transmit>, Vec<String>) {
     let mut session = CollectingSession::new(CollectingConfig::default());
     let (mut messages, mut seen) = (Vec::new(), Seen::default());
-    while let Some(message) = failover.poll_transmit(now, EXPORT_TIME) {
-        if message.ppid == Ppid::ASAP {
-            let Ok(Asap::CookieEcho(echo)) = Asap::decode(&message.octets) else { panic!("no echo") };
-            let echoed = Cookie::decode(&echo.cookie, &KeyRing::parse(KEY).unwrap()).unwrap();
-            seen.0.push(format!("echo {:?}", echoed.entries[0].numbers));
-            continue;
+    loop {
+        let more = collect_more(failover, now);
+        acknowledge_announcements(failover, now, &more);
+        if more.is_empty() {
+            return (messages, seen.0);
         }
-        let summary = session.decode(message.stream, &message.octets, &mut seen).unwrap();
-        assert_eq!((summary.lost, summary.no_template_sets), (0, 0));
-        messages.push(message);
+        for message in more {
+            if message.ppid == Ppid::ASAP {
+                let Ok(Asap::CookieEcho(echo)) = Asap::decode(&message.octets) else { panic!("no echo") };
+                let echoed = Cookie::decode(&echo.cookie, &KeyRing::parse(KEY).unwrap()).unwrap();
+                seen.0.push(format!("echo {:?}", echoed.entries[0].numbers));
+                continue;
+            }
+            let summary = session.decode(message.stream, &message.octets, &mut seen).unwrap();
+            assert_eq!((summary.lost, summary.no_template_sets), (0, 0));
+            messages.push(message);
+        }
     }
-    (messages, seen.0)
 }
 
-/// Takes all messages of a session whose templates were taken before.
+/// Takes all messages that are there.
 fn collect_more(failover: &mut Failover, now: Instant) -> Vec<Transmit> {
     std::iter::from_fn(|| failover.poll_transmit(now, EXPORT_TIME)).collect()
 }
@@ -199,7 +222,7 @@ fn a_collector_without_cookies_for_three_seconds_is_frozen() {
     collect(&mut failover, now);
     let mut sign = None;
     while sign.is_none() {
-        let due = failover.poll_timeout().unwrap();
+        let due = failover.poll_timeout(true).unwrap();
         assert!(due <= now + Duration::from_secs(3));
         sign = failover.handle_timeout(due);
     }
@@ -233,7 +256,7 @@ fn a_record_waits_a_moment_for_its_message_to_fill() {
     connect(&mut failover, true);
     let (_, seen) = collect(&mut failover, now);
     assert!(!seen.contains(&"0".to_owned()));
-    let due = failover.poll_timeout().unwrap();
+    let due = failover.poll_timeout(true).unwrap();
     assert_eq!(due, now + Duration::from_millis(50));
     let mut messages = Vec::new();
     while let Some(message) = failover.poll_transmit(due, EXPORT_TIME) {
@@ -242,41 +265,36 @@ fn a_record_waits_a_moment_for_its_message_to_fill() {
     assert_eq!(messages.len(), 1);
 }
 
-/// The transport acknowledges the messages of templates.
-fn acknowledge_templates(failover: &mut Failover, now: Instant, messages: &[Transmit]) {
-    let templates = messages.iter().filter(|message| message.octets[16..18] == [0, 2]);
-    for token in templates.filter_map(|message| message.token) {
-        failover.handle_sent(now, token, Outcome::Delivered);
-    }
-}
-
 #[test]
-fn only_messages_of_nothing_but_data_may_get_lost_and_only_after_their_templates_have_arrived() {
+fn data_of_a_class_that_may_lose_some_follows_its_announcement_out_of_order() {
     let (mut failover, now) = (failover(Kind::Limited { max_retransmissions: 1 }), start());
-    meter(&mut failover, 1);
+    meter(&mut failover, 2);
     failover.finish();
     connect(&mut failover, true);
-    let (first, seen) = collect(&mut failover, now);
-    assert_eq!(seen, ["templates", "0"]);
+    let announcement = collect_more(&mut failover, now);
+    assert_eq!(announcement.len(), 2, "templates, class record");
     let in_order = |message: &Transmit| message.reliability == Reliability::Full && !message.unordered;
-    assert!(first.iter().all(in_order), "data waits for its templates and does not overtake them");
-    acknowledge_templates(&mut failover, now, &first);
-    meter(&mut failover, 1);
-    let message = failover.poll_transmit(now, EXPORT_TIME).unwrap();
-    assert_eq!((message.reliability, message.unordered), (Reliability::MaxRetransmits(1), true));
-    assert!(first.iter().all(|message| message.stream == 2));
+    assert!(announcement.iter().all(in_order), "templates and class record arrive, in order");
+    failover.handle_sent(now, announcement[1].token.unwrap(), Outcome::Delivered);
+    assert_eq!(collect_more(&mut failover, now), [], "the templates may still be missing");
+    failover.handle_sent(now, announcement[0].token.unwrap(), Outcome::Delivered);
+    let data = collect_more(&mut failover, now);
+    assert_eq!(data.len(), 1);
+    assert_eq!((data[0].reliability, data[0].unordered), (Reliability::MaxRetransmits(1), true));
+    assert!(announcement.iter().chain(&data).all(|message| message.stream == 2));
     assert_balanced(&failover);
 }
 
 #[test]
-fn templates_that_are_not_acknowledged_keep_data_reliable_for_a_second_only() {
+fn data_waits_for_its_announcement_for_a_second_at_most_and_goes_in_order_then() {
     let (mut failover, now) = (failover(Kind::Unreliable), start());
     meter(&mut failover, 1);
     failover.finish();
     connect(&mut failover, true);
-    collect(&mut failover, now);
-    meter(&mut failover, 1);
-    let message = failover.poll_transmit(now + Duration::from_secs(1), EXPORT_TIME).unwrap();
+    collect_more(&mut failover, now);
+    let due = failover.poll_timeout(true).unwrap();
+    assert_eq!(due, now + Duration::from_secs(1));
+    let message = failover.poll_transmit(due, EXPORT_TIME).unwrap();
     assert_eq!((message.reliability, message.unordered), (Reliability::MaxRetransmits(0), false));
 }
 
@@ -287,7 +305,7 @@ fn what_an_association_takes_with_it_is_counted() {
     connect(&mut failover, true);
     let (messages, _) = collect(&mut failover, now);
     let tokens: Vec<_> = messages.iter().filter_map(|message| message.token).collect();
-    failover.handle_sent(now, tokens[1], Outcome::Delivered);
+    failover.handle_sent(now, tokens[2], Outcome::Delivered);
     failover.handle_lost(now);
     let books = failover.books();
     assert!(books.abandoned[Abandonment::Association as usize] > 0 && books.delivered > 0, "{books:?}");
@@ -312,10 +330,7 @@ fn the_reason_of_a_loss_is_that_of_its_class() {
         failover.finish();
         connect(&mut failover, true);
         let (messages, _) = collect(&mut failover, now);
-        acknowledge_templates(&mut failover, now, &messages);
-        meter(&mut failover, 1);
-        let messages = collect_more(&mut failover, now);
-        failover.handle_sent(now, messages[0].token.unwrap(), Outcome::Abandoned);
+        failover.handle_sent(now, messages[2].token.unwrap(), Outcome::Abandoned);
         assert_eq!(failover.books().abandoned[reason as usize], 1, "{kind}");
         assert_balanced(&failover);
     }
@@ -329,26 +344,95 @@ fn records_on_their_way_are_waiting_until_the_transport_has_told_their_fate() {
     connect(&mut failover, true);
     let (messages, _) = collect(&mut failover, now);
     assert_eq!((failover.books().waiting, failover.is_done()), (3, false));
-    acknowledge_templates(&mut failover, now, &messages);
-    assert!(!failover.is_done());
     let token = messages.last().unwrap().token.unwrap();
     failover.handle_sent(now, token, Outcome::Abandoned);
-    assert_eq!((failover.books().abandoned(), failover.is_done()), (3, true));
+    assert_eq!((failover.books().abandoned(), failover.is_done()), (3, false));
+    let (_, seen) = collect(&mut failover, now);
+    assert_eq!(seen, ["templates", "stream 2: 3 sent, 3 settled, 3 abandoned"]);
+    assert!(failover.is_done());
     assert_balanced(&failover);
 }
 
 #[test]
 fn a_record_being_packed_for_a_lost_association_is_dropped_and_the_rest_waits() {
     let (mut failover, now) = (failover(Kind::Unreliable), start());
-    meter(&mut failover, 2);
-    failover.finish();
+    meter(&mut failover, 1);
     connect(&mut failover, true);
-    // The templates; the transport has no room for what is behind them.
-    assert_eq!(failover.poll_transmit(now, EXPORT_TIME).unwrap().reliability, Reliability::Full);
+    collect(&mut failover, now);
+    meter(&mut failover, 1);
     failover.handle_lost(now);
     let books = failover.books();
     assert_eq!((books.dropped[DropReason::Association as usize], books.waiting), (1, 1));
     assert_balanced(&failover);
+}
+
+#[test]
+fn statistics_are_told_at_intervals_while_there_is_news() {
+    let (mut failover, now) = (failover(Kind::Unreliable), start());
+    meter(&mut failover, 1);
+    connect(&mut failover, true);
+    collect(&mut failover, now);
+    let mut tokens = Vec::new();
+    for waited in [100, 150, 200, 250].map(Duration::from_millis) {
+        if waited.as_millis().is_multiple_of(100) {
+            meter(&mut failover, 1);
+        }
+        tokens.extend(collect_more(&mut failover, now + waited).iter().filter_map(|message| message.token));
+    }
+    assert_eq!(tokens.len(), 2);
+    failover.handle_sent(now, tokens[1], Outcome::Delivered);
+    let due = failover.poll_timeout(true).unwrap();
+    assert_eq!(due, now + Duration::from_secs(10));
+    let (_, seen) = collect(&mut failover, due);
+    // The second message has arrived, but what became of the first is not known.
+    assert_eq!(seen, ["templates", "stream 2: 3 sent, 0 settled, 0 abandoned"]);
+    assert_eq!(failover.poll_timeout(true), None, "there is no news");
+    failover.handle_sent(due, tokens[0], Outcome::Abandoned);
+    assert_eq!(failover.class_books(ClassIndex(0)).abandoned(), 2);
+    assert_eq!(failover.poll_timeout(true), Some(due + Duration::from_secs(10)), "a fate is news");
+}
+
+#[test]
+fn whoever_is_left_in_good_order_is_told_what_was_given_up() {
+    let (mut failover, now) = (three_classes(), start());
+    meter_class(&mut failover, DNS, 10..12);
+    failover.finish();
+    connect(&mut failover, true);
+    collect(&mut failover, now);
+    let messages = failover.farewell(EXPORT_TIME);
+    failover.handle_lost(now);
+    let mut session = CollectingSession::new(CollectingConfig::default());
+    let mut seen = Seen::default();
+    for message in &messages {
+        assert_eq!((message.stream, message.reliability), (0, Reliability::Full));
+        session.decode(message.stream, &message.octets, &mut seen).unwrap();
+    }
+    let told = ["stream 2: 2 sent, 2 settled, 2 abandoned", "stream 3: 0 sent, 0 settled, 0 abandoned"];
+    assert_eq!(seen.0, ["templates", told[0], told[1]]);
+    assert_eq!(failover.class_books(DNS).abandoned(), 2);
+}
+
+#[test]
+fn classes_that_share_one_stream_say_which_they_are_and_are_all_reliable() {
+    let (mut failover, now) = (three_classes(), start());
+    meter_class(&mut failover, REST, 20..21);
+    meter_class(&mut failover, RELIABLE, 0..2);
+    failover.finish();
+    failover.handle_connected(Carrier::OneStream, true);
+    let (mut messages, seen) = collect(&mut failover, now);
+    assert_eq!(seen, ["templates", "session 0<0", "templates", "0", "1", "class rest timed", "20"]);
+    meter_class(&mut failover, RELIABLE, 2..3);
+    meter_class(&mut failover, DNS, 10..11);
+    let more = collect_more(&mut failover, now);
+    // Flow records follow a session record by their numbers, so after others there is another one.
+    let mut session = CollectingSession::new(CollectingConfig::default());
+    messages.extend(more);
+    let mut all = Seen::default();
+    for message in &messages {
+        assert!(message.reliability == Reliability::Full && !message.unordered);
+        assert_eq!(session.decode(0, &message.octets, &mut all).unwrap().lost, 0);
+    }
+    assert_eq!(all.0[7..], ["session 2<2", "2", "class dns limited", "10"]);
 }
 
 #[test]
@@ -392,7 +476,7 @@ fn a_collector_without_cookies_is_done_when_its_transport_has_everything() {
         assert!(!failover.is_done());
         failover.handle_sent(now, token, Outcome::Delivered);
     }
-    let due = failover.poll_timeout().unwrap();
+    let due = failover.poll_timeout(true).unwrap();
     assert_eq!(failover.handle_timeout(due), None);
     assert!(failover.is_done(), "{:?}", failover.books());
     assert_balanced(&failover);
@@ -437,10 +521,24 @@ fn every_class_goes_on_its_own_stream_with_its_own_templates_the_highest_first()
     connect(&mut failover, true);
     let (messages, seen) = collect(&mut failover, now);
     let streams: Vec<u16> = messages.iter().map(|message| message.stream).collect();
-    assert_eq!(streams, [1, 1, 1, 1, 2, 2, 3, 3]);
+    assert_eq!(streams, [1, 1, 1, 1, 2, 2, 3, 3, 2, 3]);
     assert_eq!(
         seen,
-        ["templates", "session 0<0", "templates", "0", "1", "2", "templates", "10", "templates", "20", "21"]
+        [
+            "templates",
+            "session 0<0",
+            "templates",
+            "0",
+            "1",
+            "2",
+            "templates",
+            "class dns limited",
+            "templates",
+            "class rest timed",
+            "10",
+            "20",
+            "21"
+        ]
     );
     for (class, metered) in [(RELIABLE, 3), (DNS, 1), (REST, 2)] {
         let books = failover.class_books(class);
@@ -492,7 +590,8 @@ fn a_failover_replays_class_reliable_and_counts_what_the_others_had_on_their_way
     meter_class(&mut failover, DNS, 12..13);
     connect(&mut failover, true);
     let (_, seen) = collect(&mut failover, now);
-    assert_eq!(seen, ["templates", "session 0<3", "templates", "0", "1", "2", "templates", "12"]);
+    assert_eq!(seen[..7], ["templates", "session 0<3", "templates", "0", "1", "2", "templates"]);
+    assert_eq!(seen[7..], ["class dns limited", "templates", "class rest timed", "12"]);
     let dns = failover.class_books(DNS);
     assert_eq!((dns.abandoned[Abandonment::Association as usize], dns.waiting), (2, 1));
     assert_balanced(&failover);

@@ -2,6 +2,7 @@
 //!
 //! Every test has random addresses of its own, so ports are the well-known ones and nothing collides.
 
+mod addresses;
 mod command_line;
 mod delivering;
 mod ending;

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use delivery::cookie::{Entry, State};
-use delivery::{Cookie, KeyRing, RangeSet, Series, SessionRecord};
+use delivery::{ClassRecord, Cookie, KeyRing, RangeSet, Series, SessionRecord, StatisticsRecord};
 use exporter::capture::{LoopOptions, Looped, PacketSource as _};
 use exporter::metering::{FlowEndReason, Meter, MeteringConfig};
 use ipfix::{CollectingConfig, CollectingSession, Record, Visitor};
@@ -23,7 +23,9 @@ use rserpool::{
 use service::{Context, Daemon as _};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use transport::{Association, Endpoint, EndpointConfig, Event, Listener, LossReason, MsgOut, Ppid};
+use transport::{
+    Association, Endpoint, EndpointConfig, Event, Listener, LossReason, MsgOut, PeerAddress, Ppid,
+};
 
 /// Nothing here takes so long on any machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -67,7 +69,7 @@ impl World {
         format!(
             "[source]\npcap = {capture:?}\n{source}\n\
              [metering]\nidle-timeout = \"1s\"\nactive-timeout = \"1s\"\n\
-             [pool]\nregistrars = [\"{}:3863\"]\naddress = \"{}\"\nkey-file = {:?}\n\
+             [pool]\nregistrars = [\"{}:3863\"]\naddresses = [\"{}\"]\nkey-file = {:?}\n\
              [class.{class}]\n[http]\nlisten = \"{}:9382\"\n",
             self.host(1),
             self.host(4),
@@ -233,6 +235,17 @@ impl Collector {
         Self { listener, element, _endpoint: endpoint }
     }
 
+    /// Registers the element 2, which listens at all addresses of `endpoint` and says that it is also at `silent`,
+    /// which comes first.
+    pub(crate) async fn start_at(world: &World, silent: &[IpAddr], endpoint: Endpoint) -> Self {
+        let listener = endpoint.listen(4739).await.unwrap();
+        let mut transport = transport(silent.to_vec(), TransportUse::DATA_PLUS_CONTROL);
+        transport.addresses.extend(endpoint.peer_addresses(4739).iter().filter_map(PeerAddress::ip));
+        transport.encapsulation = endpoint.local_address().port();
+        let element = register_transport(world, PeId(2), transport, &endpoint).await;
+        Self { listener, element, _endpoint: endpoint }
+    }
+
     /// Waits for the exporter.
     pub(crate) async fn accept(&mut self) -> Session {
         let association = timeout(PATIENCE, self.listener.accept()).await.expect("an exporter").unwrap();
@@ -252,16 +265,24 @@ pub(crate) async fn register(
     transport_use: TransportUse,
     endpoint: &Endpoint,
 ) -> PoolElement {
+    let transport = transport(vec![world.host(host)], transport_use);
+    register_transport(world, PeId(host.into()), transport, endpoint).await
+}
+
+fn transport(addresses: Vec<IpAddr>, transport_use: TransportUse) -> UserTransport {
+    UserTransport { protocol: Protocol::Sctp, addresses, port: 4739, transport_use, encapsulation: 9899 }
+}
+
+async fn register_transport(
+    world: &World,
+    pe: PeId,
+    transport: UserTransport,
+    endpoint: &Endpoint,
+) -> PoolElement {
     let config = PoolElementConfig {
         pool: PoolHandle::new("ipfix").unwrap(),
-        pe: Some(PeId(host.into())),
-        transport: UserTransport {
-            protocol: Protocol::Sctp,
-            addresses: vec![world.host(host)],
-            port: 4739,
-            transport_use,
-            encapsulation: 9899,
-        },
+        pe: Some(pe),
+        transport,
         policy: Policy::RoundRobin,
         registrars: vec![format!("{}:3863", world.host(1)).parse().unwrap()],
         profile: Profile::FAST,
@@ -298,6 +319,10 @@ pub(crate) struct Seen {
     offset: Option<u64>,
     /// By arrival: number, if there is one, and octets.
     pub(crate) records: Vec<(Option<u64>, Vec<u8>)>,
+    /// Streams with their classes.
+    pub(crate) classes: Vec<(u16, String)>,
+    /// Statistics records.
+    pub(crate) told: Vec<StatisticsRecord>,
     pub(crate) packets: u64,
     pub(crate) forced_ends: u64,
     pub(crate) lost: u64,
@@ -316,7 +341,16 @@ impl Seen {
 impl Visitor for Seen {
     fn record(&mut self, record: &Record<'_>) {
         if record.template.is_options() {
-            let session = SessionRecord::decode(record.domain, record.octets).unwrap();
+            let fields = || record.fields().map(|field| (field.pen(), field.id(), field.octets()));
+            if let Ok(class) = ClassRecord::from_fields(record.domain, fields()) {
+                self.classes.push((record.stream, class.name));
+                return;
+            }
+            if let Ok(told) = StatisticsRecord::from_fields(record.domain, fields()) {
+                self.told.push(told);
+                return;
+            }
+            let session = SessionRecord::from_fields(record.domain, fields()).unwrap();
             self.series = Some(session.series);
             self.session_records.push((session.first_number, session.possible_duplicate_until));
             self.offset = Some(session.first_number.wrapping_sub(u64::from(record.sequence) + 1));

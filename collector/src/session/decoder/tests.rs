@@ -1,4 +1,7 @@
-use delivery::{Epoch, Ledger, session_record};
+use delivery::{
+    ClassRecord, Epoch, Ledger, SessionRecord, StatisticsRecord, class_record, session_record,
+    statistics_record,
+};
 use ipfix::{ExportingConfig, ExportingSession, FieldSpecifier, TemplateRecord};
 
 use super::*;
@@ -155,4 +158,52 @@ fn a_restart_forgets_templates_and_numbers() {
     world.flows(2).good();
     let decoded = world.decoder.take();
     assert!(decoded.runs.is_empty() && !decoded.letters.is_empty(), "no template is known");
+}
+
+#[test]
+fn a_class_record_and_statistics_make_the_books_of_a_stream() {
+    const CLASS: u16 = 300;
+    const SENT: u16 = 301;
+    let domain = SERIES.domain;
+    let mut world = World::new();
+    let define = |world: &mut World, stream, id, scope_fields, fields: &[(u32, u16, u16)]| {
+        let fields = fields.iter().map(|&(pen, id, length)| FieldSpecifier { pen, id, length }).collect();
+        world.exporting.define(stream, TemplateRecord { id, scope_fields, fields }).unwrap();
+    };
+    define(&mut world, 2, CLASS, class_record::SCOPE_FIELDS, &class_record::FIELDS);
+    define(&mut world, 2, FLOW + 100, 0, &[(0, 1, 4)]);
+    define(&mut world, 0, SENT, statistics_record::SCOPE_FIELDS, &statistics_record::FIELDS);
+    let mut octets = Vec::new();
+    let name = "dns".to_owned();
+    ClassRecord { domain, reliability: Reliability::Limited, name }.encode(&mut octets);
+    world.exporting.record(2, CLASS, &octets, 0).unwrap();
+    world.exporting.flush(2, 0);
+    for value in 0..30_u32 {
+        world.exporting.record(2, FLOW + 100, &value.to_be_bytes(), 0).unwrap();
+        if value % 10 == 9 {
+            world.exporting.flush(2, 0);
+        }
+    }
+    octets.clear();
+    let told = StatisticsRecord { domain, stream: 2, sent: 30, settled: 30, abandoned: 20, not_sent: 0 };
+    told.encode(&mut octets);
+    world.exporting.record(0, SENT, &octets, 0).unwrap();
+    world.exporting.flush(0, 0);
+    let mut messages: Vec<_> = std::iter::from_fn(|| world.exporting.poll_message()).collect();
+    // Templates, class record, three messages of flows, template of the statistics and these: one is lost, two
+    // change places.
+    assert_eq!(messages.len(), 7);
+    messages.remove(3);
+    messages.swap(2, 3);
+    for message in messages {
+        world.decoder.message(message.stream, &message.octets, 0).unwrap();
+    }
+    let closed = Closed { sent: 30, received: 20, lost: 10, abandoned: 20, spurious: Some(10) };
+    assert_eq!(world.decoder.close(), [(Reliability::Limited, closed)]);
+    let decoded = world.decoder.take();
+    assert_eq!(
+        (decoded.records, decoded.numbers().count()),
+        (20, 0),
+        "records about classes are not written"
+    );
 }

@@ -62,6 +62,8 @@ pub struct CollectingSession {
     transport: Transport,
     templates: Templates,
     sequences: Sequences,
+    /// What templates are as old as, instead of the Export Time.
+    received: Option<u32>,
     /// Reused by each message: its steps, and where records of variable length end.
     steps: Vec<Step>,
     ends: Vec<u32>,
@@ -100,6 +102,7 @@ impl CollectingSession {
             transport: config.transport,
             templates: Templates::new(config.max_templates, config.max_template_octets),
             sequences: Sequences::new(config.max_sequences),
+            received: None,
             steps: Vec::new(),
             ends: Vec::new(),
         }
@@ -136,9 +139,17 @@ impl CollectingSession {
         self.templates.iter()
     }
 
-    /// Removes the templates that no message with an Export Time of `before` or later has brought. Returns how many.
+    /// Tells when the messages to come are received, in seconds of a clock of the caller's choice: templates are then
+    /// as old as their reception (RFC 7011 section 8.4, "Last Received"), whatever the exporter's clock says. Until the
+    /// first call they are as old as the Export Time of their message.
+    pub const fn set_received(&mut self, seconds: u32) {
+        self.received = Some(seconds);
+    }
+
+    /// Removes the templates that no message of `before` or later has brought, by its Export Time or by
+    /// [`Self::set_received`]. Returns how many.
     /// Meant for UDP, where a template lives as long as it is repeated (RFC 7011 section 8.4): call it with the
-    /// latest Export Time less the lifetime.
+    /// present time less the lifetime.
     pub fn expire_templates(&mut self, before: u32) -> usize {
         self.templates.expire(before)
     }
@@ -147,6 +158,11 @@ impl CollectingSession {
     pub fn restart(&mut self) {
         self.templates.clear();
         self.sequences.clear();
+    }
+
+    /// Ignores sequence numbers of this stream and observation domain from here on: somebody else follows them.
+    pub fn ignore_sequence(&mut self, stream: u16, domain: u32) {
+        self.sequences.ignore(stream, domain);
     }
 
     /// Returns the records missing before messages whose forward jump no further message has confirmed.
@@ -209,7 +225,8 @@ impl CollectingSession {
     }
 
     fn define(&mut self, header: &Header, record: &TemplateRecord, summary: &mut Summary) {
-        let (change, template) = self.templates.define(header.domain, record, header.export_time);
+        let (change, template) =
+            self.templates.define(header.domain, record, self.received.unwrap_or(header.export_time));
         match change {
             Change::Refused => summary.templates_refused += 1,
             Change::New | Change::Same | Change::Different => {

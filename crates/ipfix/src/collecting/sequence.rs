@@ -32,6 +32,7 @@ struct Position {
     gaps: Vec<Span>,
     /// Records told lost while the way of counting is in doubt: taken back if it turns out another.
     doubtful: u32,
+    ignored: bool,
 }
 
 impl Sequences {
@@ -43,6 +44,13 @@ impl Sequences {
         self.positions.clear();
     }
 
+    /// Follows this pair no longer.
+    pub(super) fn ignore(&mut self, stream: u16, domain: u32) {
+        if let Some(position) = self.positions.get_mut(&(stream, domain)) {
+            *position = Position { ignored: true, ..Position::default() };
+        }
+    }
+
     /// Follows a message whose records `summary` has counted.
     pub(super) fn advance(&mut self, stream: u16, summary: &mut Summary) {
         let key = (stream, summary.domain);
@@ -51,6 +59,9 @@ impl Sequences {
             return;
         }
         let position = self.positions.entry(key).or_default();
+        if position.ignored {
+            return;
+        }
         let (message, recounted) = position.habit.read(summary);
         if recounted {
             summary.late = std::mem::take(&mut position.doubtful);

@@ -25,7 +25,7 @@ pub(super) struct Templates {
 #[derive(Clone, Debug)]
 struct Living {
     template: Arc<Template>,
-    /// Export Time of the message that brought it last.
+    /// Export Time, or time of reception, of the message that brought it last.
     refreshed: u32,
 }
 
@@ -69,12 +69,12 @@ impl Templates {
         &mut self,
         domain: u32,
         record: &TemplateRecord,
-        export_time: u32,
+        refreshed: u32,
     ) -> (Change, Option<Arc<Template>>) {
         let key = (domain, record.id);
         let old = self.remove(key);
         if let Some(same) = old.as_ref().filter(|old| old.is(record)) {
-            self.add(key, Arc::clone(same), export_time);
+            self.add(key, Arc::clone(same), refreshed);
             return (Change::Same, old);
         }
         let template = Template::compile(record, self.next_serial);
@@ -86,7 +86,7 @@ impl Templates {
         }
         self.next_serial += 1;
         let template = Arc::new(template);
-        self.add(key, Arc::clone(&template), export_time);
+        self.add(key, Arc::clone(&template), refreshed);
         (if old.is_some() { Change::Different } else { Change::New }, Some(template))
     }
 
@@ -125,7 +125,7 @@ impl Templates {
         self.memory = 0;
     }
 
-    /// Removes templates last seen before this Export Time. Returns how many.
+    /// Removes templates last seen before this time. Returns how many.
     pub(super) fn expire(&mut self, before: u32) -> usize {
         let old = |(&key, living): (&Key, &Living)| (living.refreshed < before).then_some(key);
         let expired: Vec<Key> = self.living.iter().filter_map(old).collect();

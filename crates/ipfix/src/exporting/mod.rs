@@ -11,12 +11,16 @@ use crate::template::MAX_RECORD;
 use crate::{InvalidTemplate, TemplateRecord};
 use packing::{Defined, Output, Stream};
 
+/// The least that a message may be limited to, in octets: it fits in a packet of 512 octets, which RFC 7011
+/// section 10.3.3 asks for where the path MTU is unknown.
+pub const MIN_MESSAGE: usize = 448;
+
 /// Settings of an [`ExportingSession`].
 #[derive(Clone, Copy, Debug)]
 pub struct ExportingConfig {
     /// Observation Domain ID.
     pub domain: u32,
-    /// Octets of a message at most, from 512 to 65535. A single record or template that needs more gets more.
+    /// Octets of a message at most, from [`MIN_MESSAGE`] to 65535. A single record or template that needs more gets more.
     pub max_message: usize,
 }
 
@@ -42,6 +46,13 @@ pub struct OutMessage {
     pub first_sequence: u32,
     /// Number of its Data Records.
     pub records: u32,
+}
+
+/// Its octets.
+impl AsRef<[u8]> for OutMessage {
+    fn as_ref(&self) -> &[u8] {
+        &self.octets
+    }
 }
 
 /// Why a template is not taken.
@@ -102,7 +113,7 @@ impl ExportingSession {
     pub fn new(config: ExportingConfig) -> Self {
         Self {
             streams: BTreeMap::new(),
-            output: Output::new(config.domain, config.max_message.clamp(512, 65535)),
+            output: Output::new(config.domain, config.max_message.clamp(MIN_MESSAGE, 65535)),
         }
     }
 
@@ -186,6 +197,12 @@ impl ExportingSession {
     #[must_use]
     pub fn next_sequence(&self, stream: u16) -> u32 {
         self.streams.get(&stream).map_or(0, Stream::next_sequence)
+    }
+
+    /// Limits the messages that are begun or go on from now on to so many octets, within the bounds of
+    /// [`ExportingConfig::max_message`]: over UDP the path may come to take less (RFC 7011 section 10.3.3).
+    pub fn set_max_message(&mut self, octets: usize) {
+        self.output.set_max_message(octets.clamp(MIN_MESSAGE, 65535));
     }
 
     /// Makes all templates due again, as UDP needs from time to time (RFC 7011 section 8.4).

@@ -54,6 +54,10 @@ impl Output {
         Self { domain, max_message, messages: VecDeque::new() }
     }
 
+    pub(super) const fn set_max_message(&mut self, octets: usize) {
+        self.max_message = octets;
+    }
+
     #[expect(clippy::cast_possible_truncation, reason = "messages are filled to at most 65535 octets")]
     fn finish(&mut self, sets: &mut Sets, content: Content, export_time: u32, stream: &Stream, records: u32) {
         if sets.octets.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::Network;
 use crate::handlespace::Limits;
 use crate::{Profile, RegistrarId, Remote};
 
@@ -50,6 +51,9 @@ pub struct RegistrarConfig {
     pub default_items: u32,
     /// Which addresses an element may register.
     pub address_check: AddressCheck,
+    /// Networks with elements whose transport stack has one path: an element connected from one of them that
+    /// registers an address by [`RegistrarConfig::address_check`] may register further ones in any of them.
+    pub networks: Vec<Network>,
     /// Registrations a connection may send in a second, and five times as many at once.
     pub registrations_per_second: u32,
     /// Reports of unreachability a connection may send in a second, and five times as many at once.
@@ -67,9 +71,19 @@ impl Default for RegistrarConfig {
             max_items: 128,
             default_items: 128,
             address_check: AddressCheck::AssociationOrLoopback,
+            networks: Vec::new(),
             registrations_per_second: 200,
             reports_per_second: 1,
         }
+    }
+}
+
+impl RegistrarConfig {
+    /// Returns whether an element behind `remote` may register `address` beside one that
+    /// [`RegistrarConfig::address_check`] allows.
+    pub fn allows_further(&self, address: IpAddr, remote: &Remote) -> bool {
+        let listed = |address: IpAddr| self.networks.iter().any(|network| network.contains(address));
+        listed(address) && remote.addresses.iter().copied().any(listed)
     }
 }
 

@@ -15,6 +15,7 @@ mod counters;
 mod deregistration;
 mod event;
 mod keep_alive;
+mod network;
 mod registration;
 mod resolution;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use std::time::{Duration, Instant};
 pub use config::{AddressCheck, RegistrarConfig};
 pub use counters::Counters;
 pub use event::{Event, Removal};
+pub use network::{InvalidNetwork, Network};
 
 use crate::handlespace::Handlespace;
 use crate::random::Random;

@@ -55,14 +55,18 @@ impl Registrar {
         if element.pe == PeId(0) || life.is_some_and(|life| life.is_zero()) {
             return Err(invalid(element));
         }
-        let allowed = |address: &IpAddr| self.config.address_check.allows(*address, &peer.remote);
+        let own = |address: &IpAddr| self.config.address_check.allows(*address, &peer.remote);
+        let allowed = |address: &IpAddr| own(address) || self.config.allows_further(*address, &peer.remote);
         let addresses = element.user_transport.addresses();
+        if !addresses.iter().any(own) && !addresses.is_empty() {
+            return Err(invalid(element));
+        }
         if addresses.iter().all(allowed) {
             return Ok(vec![]);
         }
         let refused = invalid(element);
         match &mut element.user_transport {
-            Transport::Sctp(sctp) if sctp.addresses.iter().any(allowed) => sctp.addresses.retain(allowed),
+            Transport::Sctp(sctp) => sctp.addresses.retain(allowed),
             _ => return Err(refused),
         }
         Ok(vec![refused])

@@ -174,6 +174,56 @@ fn addresses_of_others_are_refused_or_taken_out_with_a_warning() {
     assert_eq!(bench.resolve(None).elements[0].user_transport.addresses(), [IpAddr::from(HERE)]);
 }
 
+/// A registrar that lets elements of one network register further addresses there.
+fn bench_with_network() -> Bench {
+    let networks = vec!["10.0.0.0/24".parse().unwrap()];
+    Bench::new(RegistrarConfig { networks, ..RegistrarConfig::default() })
+}
+
+#[test]
+fn further_addresses_are_allowed_in_listed_networks_beside_one_of_the_association() {
+    let mut bench = bench_with_network();
+    assert!(bench.register(FIRST, element(&[THERE])).rejected, "none of its own");
+    let response = bench.register(FIRST, element(&[THERE, HERE, [10, 0, 1, 1]]));
+    assert_eq!((response.rejected, codes(&response)), (false, vec![CauseCode::INVALID_VALUES]));
+    let known = bench.resolve(None).elements[0].user_transport.addresses().to_vec();
+    assert_eq!(known, [IpAddr::from(THERE), IpAddr::from(HERE)]);
+    let response = bench.register(FIRST, element(&[THERE, HERE]));
+    assert_eq!((response.rejected, codes(&response)), (false, vec![]));
+}
+
+#[test]
+fn listed_networks_mean_nothing_to_elements_outside_of_them() {
+    let mut bench = bench_with_network();
+    let third = ConnectionId::accepted(3);
+    bench.accept(third, [10, 0, 1, 1]);
+    let response = bench.register(third, element(&[[10, 0, 1, 1], HERE]));
+    assert_eq!(codes(&response), [CauseCode::INVALID_VALUES]);
+    let known = bench.resolve(None).elements[0].user_transport.addresses().to_vec();
+    assert_eq!(known, [IpAddr::from([10, 0, 1, 1])]);
+}
+
+#[test]
+fn an_element_with_several_addresses_comes_back_and_deregisters_from_any_of_them() {
+    let mut bench = bench_with_network();
+    let (third, stranger) = (ConnectionId::accepted(3), ConnectionId::accepted(4));
+    bench.accept(third, THERE);
+    bench.accept(stranger, [10, 0, 0, 3]);
+    bench.register(FIRST, element(&[HERE, THERE]));
+    bench.registrar.handle_lost(bench.now, FIRST);
+    let answer = bench.register(stranger, element(&[HERE, THERE]));
+    assert!(answer.rejected, "listed, and none of the element's addresses");
+    assert!(!bench.register(third, element(&[HERE, THERE])).rejected);
+    bench.registrar.handle_lost(bench.now, third);
+    let fifth = ConnectionId::accepted(5);
+    bench.accept(fifth, THERE);
+    let leave = Message::Deregistration(Deregistration { pool: pool(), pe: PE, unknown: vec![] });
+    bench.tell(stranger, &leave);
+    assert_eq!(bench.resolve(None).elements.len(), 1);
+    bench.tell(fifth, &leave);
+    assert!(bench.resolve(None).elements.is_empty());
+}
+
 #[test]
 fn the_same_identifier_from_elsewhere_is_not_unique() {
     let mut bench = Bench::default();

@@ -1,5 +1,6 @@
 //! How an endpoint is set up.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use crate::{Profile, QueueLimits};
@@ -17,6 +18,17 @@ pub enum Stack {
     Kernel,
     /// Ours, in UDP.
     Userland,
+}
+
+/// `auto`, `kernel`, `userland`, as configurations say it.
+impl fmt::Display for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stack::Auto => "auto",
+            Stack::Kernel => "kernel",
+            Stack::Userland => "userland",
+        })
+    }
 }
 
 /// How an endpoint is set up.

@@ -11,6 +11,9 @@ use super::{Options, Orders, Shared};
 use crate::link::{Link, Request};
 use crate::{Event, LossReason, Message, MsgOut, Outcome, Reliability, Token};
 
+/// Octets under way, at most: the rest waits in the queue, where it can give way to messages of a higher priority.
+const IN_FLIGHT: usize = 256 << 10;
+
 /// A message under way.
 struct Flight {
     due: Instant,
@@ -32,6 +35,10 @@ struct Half {
     link: Arc<Link>,
     queue: VecDeque<MsgOut>,
     flights: VecDeque<Flight>,
+    /// Octets of the flights.
+    in_flight: usize,
+    /// More waits to be taken.
+    left: bool,
     receipts: VecDeque<Receipt>,
     request: Request,
     /// When the other side heard that this one closes or aborts.
@@ -54,6 +61,8 @@ impl Half {
             link,
             queue: VecDeque::new(),
             flights: VecDeque::new(),
+            in_flight: 0,
+            left: false,
             receipts: VecDeque::new(),
             request: Request::None,
             told: None,
@@ -75,6 +84,7 @@ impl Half {
         for receipt in self.receipts.drain(..) {
             self.link.finished(receipt.octets, receipt.token, receipt.outcome);
         }
+        self.in_flight = 0;
         for flight in self.flights.drain(..) {
             self.link.finished(flight.message.data.len(), flight.message.token, Outcome::Unknown);
         }
@@ -101,6 +111,11 @@ impl Path {
             }
             if self.halves.iter().all(|half| half.ended) {
                 return;
+            }
+            let has_room = |half: &Half| half.left && half.in_flight < IN_FLIGHT && !half.ended;
+            if (0..2).any(|side| has_room(&self.halves[side]) && !orders.frozen[side]) {
+                // What was delivered made room.
+                continue;
             }
             let next = self.deadline(orders, now);
             let changed = self.shared.changed.notified();
@@ -160,7 +175,9 @@ impl Path {
             return;
         }
         let mut queue = std::mem::take(&mut self.halves[side].queue);
-        self.halves[side].request = self.halves[side].link.take(&mut queue);
+        let half = &mut self.halves[side];
+        let room = IN_FLIGHT.saturating_sub(half.in_flight);
+        (half.request, half.left) = half.link.take_some(&mut queue, room);
         for message in queue.drain(..) {
             let limited = match message.reliability {
                 Reliability::Full | Reliability::Priority(_) => false,
@@ -172,6 +189,7 @@ impl Path {
                 Reliability::Full | Reliability::Priority(_) | Reliability::MaxRetransmits(_) => None,
             };
             let due = now + self.options.delay;
+            self.halves[side].in_flight += message.data.len();
             self.halves[side].flights.push_back(Flight { due, expires, lost, message });
         }
         self.halves[side].queue = queue;
@@ -217,6 +235,7 @@ impl Path {
                 return;
             };
             if let Some(flight) = from.flights.pop_front() {
+                from.in_flight -= flight.message.data.len();
                 from.receipts.push_back(Receipt {
                     due: now + self.options.delay,
                     octets: flight.message.data.len(),

@@ -24,7 +24,7 @@ pub use counters::Counters;
 use crate::{Association, ConnectError, EndpointConfig, PeerAddress};
 pub(crate) use driver::ephemeral_port;
 
-use counters::Cells;
+pub(crate) use counters::Cells;
 use sys::EventFd;
 
 /// What handles ask of the thread.

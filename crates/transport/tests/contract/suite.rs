@@ -98,9 +98,13 @@ pub(crate) async fn each_stream_keeps_its_order_over_5_000_messages(pair: Pair) 
 
 /// Sends without anybody reading until the queue stays full.
 async fn fill(a: &transport::Association) -> u32 {
+    fill_with(a, |count| reliable(0, ipfix(1_400, count))).await
+}
+
+async fn fill_with(a: &transport::Association, make: impl Fn(u32) -> MsgOut) -> u32 {
     let mut count = 0;
     loop {
-        match a.try_send(reliable(0, ipfix(1_400, count))) {
+        match a.try_send(make(count)) {
             Ok(()) => count += 1,
             Err(TrySendError::Full(message)) => {
                 let send = a.send(message);
@@ -129,6 +133,46 @@ pub(crate) async fn a_full_queue_says_full_and_send_waits(pair: Pair) {
     };
     let (sent, ()) = tokio::join!(waiting, reading);
     sent.unwrap();
+}
+
+pub(crate) async fn where_the_send_queue_is_full_lower_priorities_give_way(pair: Pair) {
+    let Pair { mut a, mut b, streams } = pair;
+    let with_priority = |priority, n: u32| {
+        let (reliability, token) = (Reliability::Priority(priority), Some(Token(n.into())));
+        MsgOut { stream: 2, reliability, token, ..MsgOut::new(Ppid::IPFIX, ipfix(1_400, n)) }
+    };
+    let mut count = fill_with(&a, |n| with_priority(5, n)).await;
+    for priority in [5, 6] {
+        let refused = a.try_send(with_priority(priority, 0));
+        assert!(matches!(refused, Err(TrySendError::Full(_))), "equals and lower ones make no room");
+    }
+    let mut higher = 0;
+    for message in [with_priority(4, 1_000_000), reliable(1, ipfix(1_400, 1_000_001))] {
+        match a.try_send(message) {
+            Ok(()) => higher += 1,
+            Err(TrySendError::Full(_)) if !streams => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(higher, if streams { 2 } else { 0 }, "nothing gets lost on TCP");
+    count += higher;
+    let mut abandoned = Vec::new();
+    let mut arrived = Vec::new();
+    while abandoned.len() + arrived.len() < count as usize {
+        tokio::select! {
+            event = a.recv() => {
+                if let Event::Sent { token, outcome: Outcome::Abandoned } = event {
+                    abandoned.push(u32::try_from(token.0).unwrap());
+                }
+            }
+            message = message(&mut b) => arrived.push(number(&message.data)),
+        }
+    }
+    assert!(abandoned.iter().all(|n| *n < 1_000_000 && !arrived.contains(n)), "{abandoned:?}");
+    assert!(abandoned.is_sorted(), "the oldest give way first: {abandoned:?}");
+    assert_eq!(abandoned.is_empty(), !streams);
+    let special = arrived.iter().filter(|n| **n >= 1_000_000).count();
+    assert_eq!(special, higher as usize, "whoever others made room for arrives");
 }
 
 pub(crate) async fn a_send_that_waits_ends_when_the_association_does(pair: Pair) {

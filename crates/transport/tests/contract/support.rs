@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
 use test_pki::{Authority, Issued, Validity};
-use transport::{Association, Endpoint, EndpointConfig, PeerAddress, sim, tcp, tls};
+use transport::{Association, Endpoint, EndpointConfig, PeerAddress, Stack, sim, tcp, tls};
 
 /// Two ends, and whether the back end has streams.
 pub(crate) struct Pair {
@@ -17,16 +17,22 @@ pub(crate) struct Pair {
 /// What must live as long as the pair.
 pub(crate) type Guard = Box<dyn Any>;
 
-fn endpoint(ip: IpAddr, mtu: Option<usize>) -> Endpoint {
-    let mut config = EndpointConfig::new(ip);
-    config.encapsulation = 0;
-    config.mtu = mtu;
-    Endpoint::bind(config).unwrap()
+/// What a back end made; none where this host has no such back end.
+pub(crate) fn available(made: impl Into<Option<(Pair, Guard)>>) -> Option<(Pair, Guard)> {
+    made.into()
 }
 
 async fn over_endpoints(ip: IpAddr, mtu: Option<usize>) -> (Pair, Guard) {
-    let (left, right) = (endpoint(ip, mtu), endpoint(ip, mtu));
-    let mut listener = right.listen(4739).await.unwrap();
+    let mut config = EndpointConfig::new(ip);
+    config.stack = Stack::Userland;
+    config.encapsulation = 0;
+    config.mtu = mtu;
+    between(config).await
+}
+
+async fn between(config: EndpointConfig) -> (Pair, Guard) {
+    let (left, right) = (Endpoint::bind(config.clone()).unwrap(), Endpoint::bind(config).unwrap());
+    let mut listener = right.listen(0).await.unwrap();
     let a = left.connect(listener.local()).await.unwrap();
     let b = listener.accept().await.unwrap();
     (Pair { a, b, streams: true }, Box::new((left, right, listener)))
@@ -40,6 +46,34 @@ pub(crate) async fn userland() -> (Pair, Guard) {
 /// Userland SCTP over IPv6 with packets that fit any path.
 pub(crate) async fn userland_small_packets() -> (Pair, Guard) {
     over_endpoints(Ipv6Addr::LOCALHOST.into(), Some(1_192)).await
+}
+
+/// Kernel SCTP over IPv4; none, and a line that says so, where the kernel has no SCTP.
+#[cfg(feature = "kernel-sctp")]
+pub(crate) async fn kernel() -> Option<(Pair, Guard)> {
+    over_kernel(Ipv4Addr::LOCALHOST.into()).await
+}
+
+/// Kernel SCTP over IPv6.
+#[cfg(feature = "kernel-sctp")]
+pub(crate) async fn kernel_v6() -> Option<(Pair, Guard)> {
+    over_kernel(Ipv6Addr::LOCALHOST.into()).await
+}
+
+#[cfg(feature = "kernel-sctp")]
+async fn over_kernel(ip: IpAddr) -> Option<(Pair, Guard)> {
+    use std::io::Write as _;
+
+    let mut config = EndpointConfig::new(ip);
+    config.stack = Stack::Kernel;
+    if let Err(error) = Endpoint::bind(config.clone())
+        && error.to_string().contains("no kernel SCTP here")
+    {
+        // Past libtest, which hides the output of tests that pass.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {error}");
+        return None;
+    }
+    Some(between(config).await)
 }
 
 /// TCP on loopback.
@@ -77,10 +111,9 @@ pub(crate) async fn tls() -> (Pair, Guard) {
 }
 
 /// The simulation.
-#[expect(clippy::unused_async, reason = "like the others")]
-pub(crate) async fn sim() -> (Pair, Guard) {
+pub(crate) fn sim() -> std::future::Ready<(Pair, Guard)> {
     let (a, b) = sim::pair(1, sim::Options::default());
-    (Pair { a, b, streams: true }, Box::new(()))
+    std::future::ready((Pair { a, b, streams: true }, Box::new(())))
 }
 
 /// An IPFIX message by its header, `number` in its sequence number field.

@@ -107,7 +107,17 @@ fn qemu(kernel: &Kernel, options: &Options, control: &Control) -> Result<Command
     let program = find("qemu-system-x86_64").unwrap_or_default();
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]).arg(program);
-    command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-nodefaults", "-no-reboot", "-net", "none"]);
+    // Wider vector instructions than those of this processor only make emulation slower.
+    command.args([
+        "-accel",
+        "tcg,thread=multi",
+        "-cpu",
+        "Nehalem",
+        "-nodefaults",
+        "-no-reboot",
+        "-net",
+        "none",
+    ]);
     command.args(["-smp", &options.cpus.to_string(), "-m", &options.memory.to_string(), "-display", "none"]);
     command.args(["-append", KERNEL_ARGUMENTS]).arg("-kernel").arg(kernel.image());
     command.arg("-initrd").arg(control.file("initramfs"));

@@ -94,7 +94,6 @@ pub(crate) fn run_command(options: &Options, command: &[String]) -> Result<u8, E
     machine::run(&kernel, options, command)
 }
 
-#[expect(dead_code, reason = "for the interop step")]
 /// Fetches what the machine needs, so that a run does not fail for want of it.
 pub(crate) fn prepare() -> Result<(), Error> {
     packages::check()?;

@@ -94,6 +94,35 @@ mod tests {
         assert_eq!(round_trip(&out), Transport::Sctp(sctp));
     }
 
+    /// RFC 5354 section 3.4: one or more address parameters (section 3.1 and 3.2), IPv4 and IPv6 mixed.
+    #[rustfmt::skip]
+    const THREE_ADDRESSES: [u8; 44] = [
+        0, 4, 0, 44, 0x12, 0x83, 0, 1,
+        0, 1, 0, 8, 192, 0, 2, 1,
+        0, 2, 0, 20, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+        0, 1, 0, 8, 198, 51, 100, 1,
+    ];
+
+    #[test]
+    fn three_addresses_of_both_families_have_these_octets() {
+        let addresses = ["192.0.2.1", "2001:db8::1", "198.51.100.1"].map(|text| text.parse().unwrap());
+        let sctp = SctpTransport {
+            port: 4739,
+            transport_use: TransportUse::DATA_PLUS_CONTROL,
+            addresses: addresses.to_vec(),
+            unknown: vec![],
+        };
+        assert_eq!(round_trip(&THREE_ADDRESSES), Transport::Sctp(sctp));
+    }
+
+    #[test]
+    fn a_wrong_length_of_a_later_address_is_shown_at_its_offset() {
+        let mut octets = THREE_ADDRESSES;
+        octets[19] = 16;
+        let kind = ParameterType::IPV6_ADDRESS;
+        assert_eq!(decode(&octets).unwrap_err(), WireError::ParameterLength { offset: 16, kind, length: 16 });
+    }
+
     #[test]
     fn a_transport_without_address_is_refused_where_the_address_should_be() {
         let error = decode(&[0, 4, 0, 8, 0x12, 0x83, 0, 0]).unwrap_err();

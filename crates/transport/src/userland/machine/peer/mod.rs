@@ -21,7 +21,7 @@ use crate::userland::sctp_in_udp;
 use crate::{Association, ConnectError, Event, LossReason, MsgOut, Outcome, PeerAddress, Profile};
 use end::End;
 use liveness::Liveness;
-use outgoing::Live;
+use outgoing::{Live, UNSENT};
 
 /// How old the figures of `status` may be.
 const FIGURES: Duration = Duration::from_millis(100);
@@ -47,6 +47,8 @@ pub(crate) struct Peer {
     live: HashMap<u64, Live>,
     next_lifecycle: u64,
     reliable: usize,
+    /// Octets of messages that dcsctp has and has not sent.
+    unsent: usize,
     taken: VecDeque<MsgOut>,
     liveness: Liveness,
     /// The last packet with DATA that came while the reader stalled.
@@ -84,6 +86,7 @@ impl Peer {
             live: HashMap::new(),
             next_lifecycle: 1,
             reliable: 0,
+            unsent: 0,
             taken: VecDeque::new(),
             liveness: Liveness::new(now),
             stalled_packet: None,
@@ -187,8 +190,13 @@ impl Peer {
     pub(crate) fn pump(&mut self, now: Instant, profile: &Profile, out: &mut Outbox) {
         self.advance(now);
         self.check_liveness(now, profile, out);
-        let request = self.take_messages();
+        let (mut request, mut left) = self.take_messages();
         self.poll(now, out);
+        // What was sent made room.
+        while left && self.unsent < UNSENT {
+            (request, left) = self.take_messages();
+            self.poll(now, out);
+        }
         if self.end.is_some() {
             return;
         }
@@ -293,9 +301,7 @@ impl Peer {
                     self.end.get_or_insert(End::Lost(reason));
                 }
                 SocketEvent::OnAborted(kind, text) => self.aborted(kind, text),
-                SocketEvent::OnLifecycleMessageFullySent(id) => {
-                    self.live.entry(id.value()).and_modify(|live| live.sent = true);
-                }
+                SocketEvent::OnLifecycleMessageFullySent(id) => self.fully_sent(id.value()),
                 SocketEvent::OnLifecycleMessageDelivered(id) => self.outcome(id, Outcome::Delivered),
                 SocketEvent::OnLifecycleMessageExpired(id)
                 | SocketEvent::OnLifecycleMessageMaybeExpired(id) => self.outcome(id, Outcome::Abandoned),

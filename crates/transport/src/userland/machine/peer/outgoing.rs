@@ -16,9 +16,15 @@ pub(super) struct Live {
     pub(super) sent: bool,
 }
 
+/// Octets in dcsctp that were not sent yet, at most: the rest waits in the queue, where it can give way to messages
+/// of a higher priority.
+pub(super) const UNSENT: usize = 256 << 10;
+
 impl Peer {
-    pub(super) fn take_messages(&mut self) -> Request {
-        let request = self.link.take(&mut self.taken);
+    /// Gives dcsctp what it has room for. Returns whether more waits although there is room.
+    pub(super) fn take_messages(&mut self) -> (Request, bool) {
+        let room = UNSENT.saturating_sub(self.unsent);
+        let (request, left) = self.link.take_some(&mut self.taken, room);
         while let Some(message) = self.taken.pop_front() {
             let id = self.next_lifecycle;
             self.next_lifecycle += 1;
@@ -31,6 +37,7 @@ impl Peer {
             let reliable = matches!(message.reliability, Reliability::Full | Reliability::Priority(_));
             self.reliable += usize::from(reliable);
             let (octets, token) = (message.data.len(), message.token);
+            self.unsent += octets;
             let outcome = Outcome::Unknown;
             self.live.insert(id, Live { octets, token, reliable, outcome, sent: false });
             let options = SendOptions {
@@ -45,7 +52,16 @@ impl Peer {
                 tracing::debug!(%error, peer = %self.address(), "message refused by the association");
             }
         }
-        request
+        (request, left)
+    }
+
+    /// All of a message is in flight.
+    pub(super) fn fully_sent(&mut self, id: u64) {
+        if let Some(live) = self.live.get_mut(&id)
+            && !std::mem::replace(&mut live.sent, true)
+        {
+            self.unsent -= live.octets;
+        }
     }
 
     pub(super) fn outcome(&mut self, id: LifecycleId, outcome: Outcome) {
@@ -53,6 +69,7 @@ impl Peer {
     }
 
     pub(super) fn finish(&mut self, id: u64) {
+        self.fully_sent(id);
         if let Some(live) = self.live.remove(&id) {
             self.reliable -= usize::from(live.reliable);
             self.link.finished(live.octets, live.token, live.outcome);

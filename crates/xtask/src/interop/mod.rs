@@ -1,6 +1,11 @@
 //! Tests against other programs. A test file `tests/interop_PEER.rs` of any package belongs to the peer of that
 //! name below; its tests are `#[ignore]`d, so that `cargo test` needs no peer, and run here where it is installed.
+//! The peer `kernel` is Linux's SCTP, in a virtual machine.
 
+mod kernel;
+mod tables;
+
+use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
@@ -25,18 +30,51 @@ const PEERS: [Peer; 4] = [
     Peer { name: "nfdump", program: "nfcapd", package: "nfdump" },
 ];
 
-pub(crate) fn run_all(steps: &mut Steps, root: &Path) {
+pub(crate) const USAGE: &str = "\
+Runs the tests against other programs, those that are installed, and against kernel SCTP in a virtual machine (see
+cargo xtask vm --help for what that needs, and libsctp-dev). What cannot run is named at the end.
+
+Usage: cargo xtask interop [--write]
+
+Options:
+  --write  Write the tables of what was measured into docs/interop.md (as UPDATE_GOLDEN=1 does)
+";
+
+/// Whether tables are only printed, or also written into the documentation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Tables {
+    Print,
+    Write,
+}
+
+impl Tables {
+    /// As the environment wants it.
+    pub(crate) fn from_env() -> Tables {
+        if env::var_os("UPDATE_GOLDEN").is_some() { Tables::Write } else { Tables::Print }
+    }
+}
+
+/// All interoperation, as part of a larger run.
+pub(crate) fn run_all(steps: &mut Steps, root: &Path, then: Tables) {
     for peer in &PEERS {
         if has_tests(root, peer.name) {
             steps.step(&format!("interoperation with {}", peer.name), |root| check(root, peer));
         }
     }
+    let mut measured = Vec::new();
+    steps.step("kernel SCTP, in a virtual machine", |root| kernel::check(root, &mut measured));
+    if !measured.is_empty() {
+        println!("\n{}", tables::markdown(&measured));
+    }
+    if then == Tables::Write && !measured.is_empty() {
+        steps.step("tables in docs/interop.md", |root| tables::write(root, &measured));
+    }
 }
 
 /// `cargo xtask interop`.
-pub(crate) fn run(root: &Path) -> ExitCode {
+pub(crate) fn run(root: &Path, then: Tables) -> ExitCode {
     let mut steps = Steps::new(root);
-    run_all(&mut steps, root);
+    run_all(&mut steps, root, then);
     steps.finish()
 }
 

@@ -1,0 +1,188 @@
+//! The transport session with one collector over UDP (RFC 7011 sections 8.4 and 10.3): what is packed, what waits for
+//! the socket, and when templates are repeated. Without sockets and clock.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use ipfix::{Content, ExportingConfig, ExportingSession, OutMessage};
+
+use crate::export::FlowTemplate;
+
+/// UDP has no streams.
+const STREAM: u16 = 0;
+/// Messages that wait for the socket at most, before no more records are taken.
+const QUEUE: usize = 64;
+
+/// What a [`Session`] needs to know.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SessionConfig {
+    /// Observation Domain ID.
+    pub(super) domain: u32,
+    /// Octets of a message at most, at first.
+    pub(super) max_message: usize,
+    /// How often templates are repeated.
+    pub(super) template_refresh: Duration,
+    /// After how many messages of records they are repeated as well.
+    pub(super) template_refresh_packets: u32,
+    /// How long a record waits for its message to fill.
+    pub(super) linger: Duration,
+}
+
+/// Where all flow records are: metered = sent + dropped + waiting.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Books {
+    /// Flow records taken.
+    pub(super) metered: u64,
+    /// Those given to the network. What becomes of them nobody tells.
+    pub(super) sent: u64,
+    /// Those this host refused to send.
+    pub(super) dropped: u64,
+    /// Those in no message yet, or in one that waits for the socket.
+    pub(super) waiting: u64,
+    /// Messages given to the network.
+    pub(super) messages: u64,
+    /// How often templates were repeated.
+    pub(super) refreshes: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    config: SessionConfig,
+    exporting: ExportingSession,
+    queue: VecDeque<OutMessage>,
+    books: Books,
+    /// Messages of records since the templates.
+    since_templates: u32,
+    next_refresh: Instant,
+    /// When the message being filled goes as it is.
+    flush_at: Option<Instant>,
+}
+
+impl Session {
+    /// Returns a session whose first messages are the templates, twice: one copy may get lost
+    /// (RFC 7011 section 8.4). `export_time` here and below is in seconds since the Unix epoch.
+    pub(super) fn new(config: SessionConfig, now: Instant, export_time: u32) -> Self {
+        let SessionConfig { domain, max_message, .. } = config;
+        let mut exporting = ExportingSession::new(ExportingConfig { domain, max_message });
+        for template in FlowTemplate::ALL {
+            exporting
+                .define(STREAM, template.record(STREAM))
+                .expect("flow templates are valid and have ids of their own");
+        }
+        let mut session = Self {
+            config,
+            exporting,
+            queue: VecDeque::new(),
+            books: Books::default(),
+            since_templates: 0,
+            next_refresh: now + config.template_refresh,
+            flush_at: None,
+        };
+        session.flush(export_time);
+        session.exporting.refresh();
+        session.flush(export_time);
+        session
+    }
+
+    /// Tells whether more records should be given.
+    pub(super) fn has_room(&self) -> bool {
+        self.queue.len() < QUEUE
+    }
+
+    /// Takes an encoded flow record.
+    pub(super) fn push(&mut self, template: FlowTemplate, record: &[u8], now: Instant, export_time: u32) {
+        self.books.metered += 1;
+        if self.since_templates >= self.config.template_refresh_packets {
+            self.refresh(now);
+        }
+        match self.exporting.record(STREAM, template.id(STREAM), record, export_time) {
+            Ok(()) => {
+                self.books.waiting += 1;
+                self.flush_at.get_or_insert(now + self.config.linger);
+            }
+            // The encoder and the template are of one table.
+            Err(_) => self.books.dropped += 1,
+        }
+        self.collect();
+    }
+
+    /// Limits messages to so many octets from now on.
+    pub(super) fn set_max_message(&mut self, octets: usize) {
+        self.exporting.set_max_message(octets);
+    }
+
+    /// Finishes the message being filled.
+    pub(super) fn flush(&mut self, export_time: u32) {
+        self.flush_at = None;
+        self.exporting.flush_all(export_time);
+        self.collect();
+    }
+
+    /// Returns when [`Self::handle_timeout`] has something to do.
+    pub(super) fn poll_timeout(&self) -> Instant {
+        self.flush_at.map_or(self.next_refresh, |flush_at| flush_at.min(self.next_refresh))
+    }
+
+    /// Does what is due.
+    pub(super) fn handle_timeout(&mut self, now: Instant, export_time: u32) {
+        if self.next_refresh <= now {
+            self.refresh(now);
+            self.flush(export_time);
+        }
+        if self.flush_at.is_some_and(|flush_at| flush_at <= now) {
+            self.flush(export_time);
+        }
+    }
+
+    /// Returns the messages to be sent, in order.
+    pub(super) fn messages(&mut self) -> &[OutMessage] {
+        self.queue.make_contiguous()
+    }
+
+    /// The first `count` messages have left.
+    pub(super) fn handle_sent(&mut self, count: usize) {
+        for message in self.queue.drain(..count.min(self.queue.len())) {
+            self.books.messages += 1;
+            self.books.sent += u64::from(message.records);
+            self.books.waiting -= u64::from(message.records);
+        }
+    }
+
+    /// The first message cannot be sent.
+    pub(super) fn handle_refused(&mut self) {
+        if let Some(message) = self.queue.pop_front() {
+            self.books.dropped += u64::from(message.records);
+            self.books.waiting -= u64::from(message.records);
+        }
+    }
+
+    /// Tells whether nothing waits.
+    pub(super) fn is_done(&self) -> bool {
+        self.queue.is_empty() && self.flush_at.is_none()
+    }
+
+    /// Returns where all flow records are.
+    pub(super) const fn books(&self) -> Books {
+        self.books
+    }
+
+    /// Moves finished messages to the queue.
+    fn collect(&mut self) {
+        while let Some(message) = self.exporting.poll_message() {
+            self.since_templates = match message.content {
+                Content::Templates => 0,
+                Content::DataOnly => self.since_templates + 1,
+            };
+            self.queue.push_back(message);
+        }
+    }
+
+    fn refresh(&mut self, now: Instant) {
+        self.exporting.refresh();
+        self.books.refreshes += 1;
+        self.next_refresh = now + self.config.template_refresh;
+    }
+}
+
+#[cfg(test)]
+mod tests;
