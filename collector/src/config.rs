@@ -67,6 +67,8 @@ pub struct Listen {
     pub ipfix_udp: Vec<SocketAddr>,
     /// UDP port that carries SCTP.
     pub encapsulation_port: u16,
+    /// Whose SCTP: the kernel's or our own.
+    pub stack: transport::Stack,
     /// Associations at a time; one more is aborted.
     pub max_associations: usize,
 }
@@ -80,6 +82,7 @@ impl Default for Listen {
             mptcp: false,
             ipfix_udp: Vec::new(),
             encapsulation_port: transport::SCTP_ENCAPSULATION_PORT,
+            stack: transport::Stack::Auto,
             max_associations: 4096,
         }
     }
@@ -279,8 +282,30 @@ pub enum Timers {
     /// Notices a dead peer within about two seconds.
     #[default]
     Fast,
-    /// The values of RFC 9260 section 16.
+    /// The values of RFC 9260 section 16 and RFC 5352 section 7.
     Rfc,
+    /// The reference implementation's.
+    Rsplib,
+}
+
+impl Timers {
+    /// Returns the timers of associations.
+    pub const fn transport(self) -> transport::Profile {
+        match self {
+            Timers::Fast => transport::Profile::fast(),
+            Timers::Rfc => transport::Profile::rfc(),
+            Timers::Rsplib => transport::Profile::rsplib(),
+        }
+    }
+
+    /// Returns the timers towards registrars.
+    pub const fn rserpool(self) -> rserpool::Profile {
+        match self {
+            Timers::Fast => rserpool::Profile::FAST,
+            Timers::Rfc => rserpool::Profile::RFC,
+            Timers::Rsplib => rserpool::Profile::RSPLIB,
+        }
+    }
 }
 
 /// What this collector keeps beside its outputs.
@@ -422,6 +447,14 @@ mod tests {
         let pool = &parse("[[pool]]\nhandle = \"ipfix\"").unwrap().pool[0];
         let written = format!("{:?}", sample.pool[0]).replace("Some(RoundRobin)", "None");
         assert_eq!(written, format!("{pool:?}"));
+    }
+
+    #[test]
+    fn the_timers_are_chosen_by_name() {
+        for name in ["fast", "rfc", "rsplib"] {
+            let timers = parse(&format!("[profile]\ntimers = \"{name}\"")).unwrap().profile.timers;
+            assert_eq!((timers.transport().name, timers.rserpool().name), (name, name));
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use transport::tls::{self, Identity};
 use transport::{Association, Endpoint, EndpointConfig, Listener, PeerAddress, tcp};
 
-use crate::config::{Config, Timers};
+use crate::config::Config;
 use crate::metrics::{SessionMetrics, TlsMetrics};
 use crate::output::{Outputs, Writers};
 use crate::registration::Registrations;
@@ -118,16 +118,14 @@ async fn listen(
     identity: Option<&Identity>,
     accepted: &mpsc::Sender<Association>,
 ) -> std::io::Result<(Option<Endpoint>, JoinSet<()>)> {
-    let profile = match config.profile.timers {
-        Timers::Fast => transport::Profile::fast(),
-        Timers::Rfc => transport::Profile::rfc(),
-    };
+    let profile = config.profile.timers.transport();
     let mut accepting = JoinSet::new();
     let mut sctp = None;
     if let Some((first, others)) = config.listen.ipfix.split_first() {
         let mut settings = EndpointConfig::new(first.ip());
         settings.more_addresses = others.iter().map(SocketAddr::ip).collect();
         settings.encapsulation = config.listen.encapsulation_port;
+        settings.stack = config.listen.stack;
         settings.profile = profile.clone();
         let endpoint = Endpoint::bind(settings)?;
         let listener = endpoint.listen(first.port()).await?;

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rserpool::{
-    ConfigError, Load, Policy, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Profile,
-    Protocol, TransportUse, UserTransport,
+    ConfigError, Load, Policy, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Protocol,
+    TransportUse, UserTransport,
 };
 use rserpool_proto::InvalidPoolHandle;
 use service::Condition;
@@ -20,7 +20,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use transport::tls::Identity;
 use transport::{Connector, Endpoint, tcp};
 
-use crate::config::{Config, Pool, Service, Timers, Transport};
+use crate::config::{Config, Pool, Service, Transport};
 use crate::metrics::PoolMetrics;
 
 /// How often the load is measured.
@@ -128,6 +128,7 @@ fn connector(
 ) -> Connector {
     let mut tcp = tcp::Options::default();
     tcp.local = config.listen.addresses(pool.transport(&config.listen)).first().map(SocketAddr::ip);
+    tcp.profile = config.profile.timers.transport();
     tcp.mptcp = config.listen.mptcp;
     let tls = config.tls.as_ref().zip(identity).map(|(tls, identity)| tls.registrar_client(identity));
     Connector { endpoint: endpoint.cloned(), tcp, tls }
@@ -162,10 +163,7 @@ fn element(pool: &Pool, handle: PoolHandle, config: &Config) -> PoolElementConfi
             None => Policy::RoundRobin,
         },
         registrars: pool.registrars.clone(),
-        profile: match config.profile.timers {
-            Timers::Fast => Profile::FAST,
-            Timers::Rfc => Profile::RFC,
-        },
+        profile: config.profile.timers.rserpool(),
     }
 }
 

@@ -2,11 +2,16 @@
 
 mod world;
 
+use std::io::{ErrorKind, Read as _};
 use std::net::UdpSocket;
+use std::process::Command;
 
-use world::{Collector, Directory, Flows, address, lines, output, read};
+use world::{Collector, Directory, Flows, address, lines, output, pool, read};
 
 const DATA: &str = "ipfix_collector_records_received_total{kind=\"data\"}";
+
+const MESSAGES: &str = "ipfix_collector_messages_received_total{transport=\"udp\"}";
+const PENALTY: &str = "ipfix_collector_udp_datagrams_discarded_total{reason=\"penalty\"}";
 
 fn exporter(collector: &Collector) -> UdpSocket {
     let socket = UdpSocket::bind((address(), 0)).unwrap();
@@ -37,4 +42,115 @@ fn records_over_udp_become_json_lines() {
     // What has come is read before the end.
     assert!(collector.stop().success());
     assert_eq!(read(&directory.path("flows.jsonl")), lines(0..1_500, false));
+}
+
+/// Sends a signal.
+fn signal(collector: &Collector, signal: &str) {
+    let status = Command::new("kill").args([signal, &collector.pid().to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn what_the_kernel_drops_while_the_collector_stands_still_is_counted_exactly() {
+    let directory = Directory::new();
+    let more = output(&directory) + "[udp]\nreceive-buffer = \"64KiB\"\n";
+    let collector = Collector::start_udp(&directory, &more);
+    let (exporter, mut flows) = (exporter(&collector), Flows::new());
+    flows.flows(0..1);
+    send(&exporter, &mut flows);
+    collector.wait_for_metric(DATA, 1.0);
+    signal(&collector, "-STOP");
+    flows.flows(1..20_000);
+    let messages = flows.messages();
+    for message in &messages {
+        exporter.send(message).unwrap();
+    }
+    signal(&collector, "-CONT");
+    let sent = messages.len() as f64 + 2.0;
+    let received = || collector.metric(MESSAGES);
+    let dropped = || collector.metric("ipfix_collector_udp_kernel_drops_total");
+    assert!((0..20_000).any(|_| received() + dropped() == sent), "{} + {} of {sent}", received(), dropped());
+    assert!(dropped() > 100.0 && received() > 20.0, "{} dropped, {} received", dropped(), received());
+    // The next messages show which records are missing.
+    flows.flows(20_000..20_100);
+    send(&exporter, &mut flows);
+    let lost = "ipfix_collector_records_lost_total";
+    assert!((0..20_000).any(|_| collector.metric(DATA) + collector.metric(lost) == 20_100.0));
+}
+
+#[test]
+fn without_room_in_the_outputs_records_are_dropped_and_counted_exactly() {
+    let directory = Directory::new();
+    let pipe = directory.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Open at both ends, so that the collector can open it; nobody reads.
+    let mut reader = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    let more = format!("[output.stalled.jsonl]\npath = \"{}\"\nqueue = \"64KiB\"\n", pipe.display());
+    let collector = Collector::start_udp(&directory, &more);
+    let (exporter, mut flows) = (exporter(&collector), Flows::new());
+    flows.flows(0..20_000);
+    send(&exporter, &mut flows);
+    let dropped = "ipfix_collector_records_dropped_total{reason=\"output\"}";
+    // Received all the same: nothing waits for the output.
+    collector.wait_for_metric(DATA, 20_000.0);
+    assert!(collector.metric(dropped) > 10_000.0);
+    assert_eq!(collector.metric("ipfix_collector_udp_kernel_drops_total"), 0.0);
+    let lost = collector.metric(dropped);
+    let result = "ipfix_collector_output_records_total{output=\"stalled\",result=\"dropped\"}";
+    assert_eq!(collector.metric(result), lost);
+    // What was not dropped comes out when somebody reads.
+    signal(&collector, "-TERM");
+    let (mut kept, mut octets) = (0.0, [0; 65_536]);
+    while kept + lost < 20_000.0 {
+        let length = reader.read(&mut octets).unwrap();
+        kept += octets[..length].iter().map(|octet| f64::from(u8::from(*octet == b'\n'))).sum::<f64>();
+    }
+    assert_eq!(kept + lost, 20_000.0);
+    assert!(collector.wait().success());
+}
+
+#[test]
+fn several_sockets_share_the_port_and_every_source_is_read() {
+    let directory = Directory::new();
+    let mut collector = Collector::start_udp(
+        &directory,
+        &(output(&directory) + "[udp]\nsockets = 4\nreceive-buffer = \"1GiB\"\n"),
+    );
+    // No host allows so much by default.
+    assert_eq!(collector.logged("sysctl -w net.core.rmem_max=1073741824"), 1);
+    for _ in 0..20 {
+        let (exporter, mut flows) = (exporter(&collector), Flows::new());
+        flows.flows(0..100);
+        send(&exporter, &mut flows);
+        flows.flows(100..200);
+        send(&exporter, &mut flows);
+    }
+    collector.wait_for_metric(DATA, 4_000.0);
+    assert_eq!(collector.metric("ipfix_collector_udp_sessions"), 20.0);
+    assert_eq!(collector.metric("ipfix_collector_records_dropped_total{reason=\"no_template\"}"), 0.0);
+    assert!(collector.stop().success());
+}
+
+#[test]
+fn garbage_is_discarded_and_nothing_is_ever_answered() {
+    let directory = Directory::new();
+    let collector = Collector::start_udp(&directory, &(output(&directory) + &pool(&directory)));
+    let noise = exporter(&collector);
+    for length in [0, 1, 15, 16, 17, 1_400, 65_507] {
+        noise.send(&vec![0xff; length]).unwrap();
+    }
+    let (exporter, mut flows) = (exporter(&collector), Flows::new());
+    // A session record asks for cookies; over UDP there are none.
+    flows.session(0);
+    flows.flows(0..10);
+    send(&exporter, &mut flows);
+    collector.wait_for_metric(DATA, 10.0);
+    assert_eq!(collector.metric("ipfix_collector_messages_malformed_total"), 3.0);
+    assert_eq!(collector.metric(PENALTY), 4.0);
+    assert_eq!(collector.metric("ipfix_collector_cookies_sent_total"), 0.0);
+    assert!(collector.stop().success());
+    assert_eq!(read(&directory.path("flows.jsonl")), lines(0..10, false));
+    exporter.set_nonblocking(true).unwrap();
+    let answer = exporter.recv(&mut [0; 100]).unwrap_err();
+    assert_eq!(answer.kind(), ErrorKind::WouldBlock, "{answer}");
 }

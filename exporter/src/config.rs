@@ -4,6 +4,7 @@ mod class;
 mod export;
 mod metering;
 mod pool;
+mod profile;
 mod rule;
 mod source;
 mod udp;
@@ -19,6 +20,7 @@ pub use class::{ClassTable, ClassTables, Word};
 pub use export::{Export, RetentionConfig};
 pub use metering::Metering;
 pub use pool::{Pool, Service, Transport};
+pub use profile::{Profile, Timers};
 pub use rule::{Conditions, RuleTable, TemplateName, Templates};
 pub use source::{Source, Speed, Start, parse_utc};
 pub use udp::Udp;
@@ -51,6 +53,9 @@ pub struct Config {
     /// What waits for an acknowledgement.
     #[serde(default)]
     pub retention: RetentionConfig,
+    /// Timing of associations.
+    #[serde(default)]
+    pub profile: Profile,
     /// What outlives a restart.
     #[serde(default)]
     pub state: State,

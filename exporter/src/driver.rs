@@ -56,6 +56,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let names: Vec<String> = classes.iter().map(|(_, class)| class.name.clone()).collect();
     let source = setup::open(&config.source, since_epoch())?;
     let meter = Meter::new(config.metering.metering(), random()?);
+    let timers = config.profile.timers;
     let Connectors { collectors, registrars, identity } = setup::connectors(config, pool)?;
     let Pool { transport, service, reconnect_pause, .. } = *pool;
     if transport != Transport::Sctp
@@ -65,7 +66,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         warn!(transport, class, "every record is delivered reliably over this transport, whatever its class");
     }
     let failover = Failover::new(setup::failover_config(config, classes, keys), incarnation, random()?);
-    let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool)?, registrars));
+    let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers)?, registrars));
     let observer = Observer::start(source, meter, classifier, config.source.speed, Observed::new("pcap"))?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {

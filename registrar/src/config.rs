@@ -8,7 +8,7 @@ use rserpool_proto::handlespace;
 use rserpool_proto::registrar::{AddressCheck, Network};
 use serde::{Deserialize, Deserializer, de};
 use service::config::{Http, Invalid, check_endpoint};
-use transport::SCTP_ENCAPSULATION_PORT;
+use transport::{SCTP_ENCAPSULATION_PORT, Stack};
 
 /// Port of the registrar's HTTP server.
 const HTTP_PORT: u16 = 9380;
@@ -45,6 +45,8 @@ pub struct Listen {
     pub mptcp: bool,
     /// The UDP port that carries SCTP.
     pub encapsulation_port: u16,
+    /// Whose SCTP: the kernel's or our own.
+    pub stack: Stack,
 }
 
 /// The section `[profile]`.
@@ -69,6 +71,15 @@ pub enum ProfileName {
 }
 
 impl ProfileName {
+    /// Returns the timers of associations.
+    pub const fn transport(self) -> transport::Profile {
+        match self {
+            ProfileName::Fast => transport::Profile::fast(),
+            ProfileName::Rfc => transport::Profile::rfc(),
+            ProfileName::Rsplib => transport::Profile::rsplib(),
+        }
+    }
+
     /// Returns the timers.
     pub const fn profile(self) -> Profile {
         match self {
@@ -157,6 +168,7 @@ impl Default for Listen {
             asap_tls: Vec::new(),
             mptcp: false,
             encapsulation_port: SCTP_ENCAPSULATION_PORT,
+            stack: Stack::Auto,
         }
     }
 }
@@ -176,7 +188,7 @@ impl Default for Limits {
 
 /// Refuses values that are wrong together, or that no daemon could run with.
 pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
-    let Listen { asap, asap_tcp, asap_tls, encapsulation_port, mptcp: _ } = &config.listen;
+    let Listen { asap, asap_tcp, asap_tls, encapsulation_port, .. } = &config.listen;
     if asap.is_empty() && asap_tcp.is_empty() && asap_tls.is_empty() {
         return Err(Invalid::new(
             "listen.asap",
@@ -212,6 +224,14 @@ mod tests {
     fn an_empty_file_is_the_annotated_sample() {
         let (empty, sample) = (parse("").unwrap(), parse(crate::SAMPLE).unwrap());
         assert_eq!(format!("{empty:?}"), format!("{sample:?}"));
+    }
+
+    #[test]
+    fn the_timers_are_chosen_by_name() {
+        for name in ["fast", "rfc", "rsplib"] {
+            let timers = parse(&format!("[profile]\ntimers = \"{name}\"")).unwrap().profile.timers;
+            assert_eq!((timers.transport().name, timers.profile().name), (name, name));
+        }
     }
 
     #[test]

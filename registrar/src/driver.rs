@@ -91,15 +91,18 @@ async fn listen(
         let mut settings = EndpointConfig::new(first.ip());
         settings.more_addresses = others.iter().map(SocketAddr::ip).collect();
         settings.encapsulation = config.listen.encapsulation_port;
+        settings.stack = config.listen.stack;
         settings.max_associations = config.limits.connections;
         settings.max_per_address = config.limits.connections_per_address;
         (settings.queues, settings.window) = (QUEUES, WINDOW);
+        settings.profile = config.profile.timers.transport();
         let endpoint = Endpoint::bind(settings).map_err(cannot_listen)?;
         let listener = endpoint.listen(first.port()).await.map_err(cannot_listen)?;
         tokio::spawn(accept(listener, endpoint.peer_addresses(first.port()), accepted.clone()));
         sctp = Some(endpoint);
     }
     let mut options = tcp::Options::default();
+    options.profile = config.profile.timers.transport();
     (options.queues, options.mptcp) = (QUEUES, config.listen.mptcp);
     for &address in &config.listen.asap_tcp {
         let listener = tcp::listen(address, options.clone()).await.map_err(cannot_listen)?;

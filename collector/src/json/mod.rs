@@ -15,7 +15,8 @@ use self::text::Fraction;
 /// IANA's paddingOctets (RFC 7012): its value means nothing.
 const PADDING_OCTETS: (u32, u16) = (0, 210);
 
-/// Octets of keys kept for the templates of one session. Whoever defines more has them compiled again and again.
+/// Octets of keys kept for the templates of one session, unless told otherwise. Whoever defines more has them compiled
+/// again and again.
 const MAX_KEY_OCTETS: usize = 4 << 20;
 
 /// The identity of a record (see docs/wire.md), as its line tells it.
@@ -39,14 +40,21 @@ pub(crate) fn identity_prefix(ledger: [u8; 16], epoch: u32, domain: u32) -> Vec<
 }
 
 /// Writes the records of one transport session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lines {
     keys: Vec<Keys>,
     /// Place in `keys` by [`Template::serial`].
     places: HashMap<u64, usize>,
     latest: Option<(u64, usize)>,
-    /// Octets of all keys.
+    /// Octets of all keys, and how many there may be.
     octets: usize,
+    max_octets: usize,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self::with_keys(MAX_KEY_OCTETS)
+    }
 }
 
 /// The keys of a template, one after the other, each with the comma before it and the colon after it.
@@ -58,6 +66,11 @@ struct Keys {
 }
 
 impl Lines {
+    /// Returns lines that keep so many octets of keys at most.
+    pub(crate) fn with_keys(max_octets: usize) -> Self {
+        Self { keys: Vec::new(), places: HashMap::new(), latest: None, octets: 0, max_octets }
+    }
+
     /// Appends one line. An options record is marked by `"options":true`, before its fields.
     pub(crate) fn record(&mut self, out: &mut Vec<u8>, record: &Record<'_>, identity: Option<Identity<'_>>) {
         let keys = self.keys(record.template);
@@ -101,8 +114,8 @@ impl Lines {
             return place;
         }
         let keys = Keys::compile(template);
-        if self.octets + keys.octets() > MAX_KEY_OCTETS {
-            *self = Self::default();
+        if self.octets + keys.octets() > self.max_octets {
+            *self = Self::with_keys(self.max_octets);
         }
         self.octets += keys.octets();
         self.keys.push(keys);

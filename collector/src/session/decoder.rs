@@ -25,6 +25,23 @@ use crate::output::{Run, RunKind};
 /// listened to for a while.
 pub(crate) const MAX_MALFORMED: u32 = 3;
 
+/// Octets of templates of one source of datagrams, and of the keys they become. There may be thousands of sources.
+const UDP_TEMPLATE_OCTETS: usize = 1 << 20;
+const UDP_KEY_OCTETS: usize = 32 << 10;
+
+/// How a datagram was received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reception {
+    /// In milliseconds since the Unix epoch.
+    pub(crate) now: u64,
+    /// In seconds of any clock.
+    pub(crate) received: u32,
+    /// How many of these seconds a template lives that is not repeated (RFC 7011 section 8.4).
+    pub(crate) lifetime: u32,
+    /// Octets that further templates may take.
+    pub(crate) template_room: usize,
+}
+
 /// What was decoded and is not yet given to the outputs.
 #[derive(Debug, Default)]
 pub(crate) struct Decoded {
@@ -108,23 +125,28 @@ pub(crate) struct Hopeless {
 
 impl Decoder {
     pub(crate) fn new(metrics: SessionMetrics) -> Self {
-        Self::with(CollectingConfig::default(), true, metrics)
+        Self::with(CollectingConfig::default(), Lines::default(), true, metrics)
     }
 
     /// The decoder of a source of datagrams. Records have no identity: a session record that was lost would give
     /// those behind it the numbers of others (docs/wire.md section 3).
     pub(crate) fn udp(metrics: SessionMetrics) -> Self {
-        let config = CollectingConfig { transport: Transport::Udp, ..CollectingConfig::default() };
-        Self::with(config, false, metrics)
+        let config = CollectingConfig {
+            transport: Transport::Udp,
+            max_templates: 1024,
+            max_template_octets: UDP_TEMPLATE_OCTETS,
+            max_sequences: 64,
+        };
+        Self::with(config, Lines::with_keys(UDP_KEY_OCTETS), false, metrics)
     }
 
-    fn with(config: CollectingConfig, has_identities: bool, metrics: SessionMetrics) -> Self {
+    fn with(config: CollectingConfig, lines: Lines, has_identities: bool, metrics: SessionMetrics) -> Self {
         Self {
             collecting: CollectingSession::new(config),
             numberings: Numberings::new(),
             classes: Classes::new(metrics.classes.clone()),
             malformed: HashMap::new(),
-            lines: Lines::default(),
+            lines,
             prefix: Prefix::default(),
             decoded: Decoded::default(),
             asked: false,
@@ -135,16 +157,12 @@ impl Decoder {
         }
     }
 
-    /// Decodes one datagram like [`Self::message`], into `decoded`. `received` is in seconds of any clock: templates
-    /// that were not repeated for `lifetime` of these seconds are forgotten (RFC 7011 section 8.4). Returns whether it was
-    /// well-formed.
+    /// Decodes one datagram like [`Self::message`], into `decoded`. Returns whether it was well-formed.
     pub(crate) fn datagram(
         &mut self,
         decoded: &mut Decoded,
         octets: &[u8],
-        now: u64,
-        received: u32,
-        lifetime: u32,
+        Reception { now, received, lifetime, template_room }: Reception,
     ) -> Result<bool, Hopeless> {
         if received != self.received {
             self.received = received;
@@ -153,6 +171,8 @@ impl Decoder {
                 self.tell_templates();
             }
         }
+        let limit = self.collecting.template_octets().saturating_add(template_room);
+        self.collecting.set_max_template_octets(limit.min(UDP_TEMPLATE_OCTETS));
         std::mem::swap(&mut self.decoded, decoded);
         let outcome = self.message(0, octets, now);
         std::mem::swap(&mut self.decoded, decoded);
@@ -189,6 +209,11 @@ impl Decoder {
             }
             Err(error) => self.refuse(stream, octets, now, error),
         }
+    }
+
+    /// Returns the octets of memory that the templates take.
+    pub(crate) fn template_octets(&self) -> usize {
+        self.collecting.template_octets()
     }
 
     /// Forgets that messages were malformed.

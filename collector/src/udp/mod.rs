@@ -9,14 +9,14 @@ mod sources;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tokio::task::JoinSet;
 use tracing::info;
 use transport::udp::{Receiver, ReceiverOptions, Waker};
 
-use self::sources::Sources;
+use self::sources::{Sources, Totals};
 use crate::config::Config;
 use crate::metrics::UdpMetrics;
 use crate::output::{Batch, Closed, Letter, Outputs, Progress};
@@ -51,7 +51,7 @@ impl Receivers {
             receive_buffer: config.udp.receive_buffer.as_usize(),
             sockets: config.udp.sockets,
         };
-        let (sessions, metrics) = (Arc::new(AtomicUsize::new(0)), UdpMetrics::new());
+        let (totals, metrics) = (Arc::new(Totals::new()), UdpMetrics::new());
         for &address in &config.listen.ipfix_udp {
             let sockets = Receiver::bind(address, &options)?;
             if let Some(socket) = sockets.first() {
@@ -66,7 +66,7 @@ impl Receivers {
                     sources: Sources::new(
                         config.udp,
                         Instant::now(),
-                        Arc::clone(&sessions),
+                        Arc::clone(&totals),
                         shared.metrics.clone(),
                         metrics.clone(),
                     ),

@@ -2,7 +2,8 @@
 //!
 //! There is no connection: a session begins with the first message that has an IPFIX header and ends by silence. A
 //! template lives as long as it is repeated. Three malformed messages in a row put their source into the penalty box:
-//! what it sends is discarded unread for a minute. What was decoded is gathered from all sources of a socket.
+//! what it sends is discarded unread for a minute. Addresses can be forged, so this protects the collector and not its
+//! exporters: use it on networks that check them. What was decoded is gathered from all sources of a socket.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -19,7 +20,7 @@ use super::recent::{self, Recent};
 use crate::config;
 use crate::metrics::{SessionMetrics, UdpMetrics};
 use crate::session::Decoder;
-use crate::session::decoder::{Decoded, MAX_MALFORMED, discard};
+use crate::session::decoder::{Decoded, MAX_MALFORMED, Reception, discard};
 
 /// How long a source stays in the penalty box.
 const PENALTY: Duration = Duration::from_secs(60);
@@ -27,6 +28,28 @@ const PENALTY: Duration = Duration::from_secs(60);
 const SWEEP: Duration = Duration::from_secs(1);
 /// Sources without a session that are remembered for malformed messages, of one socket.
 const MAX_SUSPECTS: usize = 1024;
+
+/// Octets of templates of all sources together. No source gets more while there are as many.
+const MAX_TEMPLATE_OCTETS: usize = 64 << 20;
+
+/// What there is of all sockets.
+#[derive(Debug)]
+pub(super) struct Totals {
+    sessions: AtomicUsize,
+    template_octets: AtomicUsize,
+    max_template_octets: usize,
+}
+
+impl Totals {
+    pub(super) const fn new() -> Self {
+        Self::with_templates(MAX_TEMPLATE_OCTETS)
+    }
+
+    const fn with_templates(max_template_octets: usize) -> Self {
+        let (sessions, template_octets) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { sessions, template_octets, max_template_octets }
+    }
+}
 
 /// The sources of one socket.
 #[derive(Debug)]
@@ -37,8 +60,7 @@ pub(super) struct Sources {
     sources: HashMap<SocketAddr, Source>,
     /// Of these, how many have no session.
     suspects: usize,
-    /// Sessions of all sockets.
-    sessions: Arc<AtomicUsize>,
+    totals: Arc<Totals>,
     next_sweep: Instant,
     key: RandomState,
     decoded: Decoded,
@@ -72,11 +94,11 @@ enum Standing {
 }
 
 impl Sources {
-    /// Returns a table without sources. `sessions` counts those of all sockets.
+    /// Returns a table without sources.
     pub(super) fn new(
         config: config::Udp,
         begin: Instant,
-        sessions: Arc<AtomicUsize>,
+        totals: Arc<Totals>,
         metrics: SessionMetrics,
         udp: UdpMetrics,
     ) -> Self {
@@ -85,7 +107,7 @@ impl Sources {
             begin,
             sources: HashMap::new(),
             suspects: 0,
-            sessions,
+            totals,
             next_sweep: begin + SWEEP,
             key: RandomState::new(),
             decoded: Decoded::default(),
@@ -114,7 +136,13 @@ impl Sources {
         if recent.has(hash, received) {
             return self.udp.duplicates.increment(1);
         }
-        match decoder.datagram(&mut self.decoded, octets, wall_clock, received, lifetime) {
+        let before = decoder.template_octets();
+        let others = &self.totals.template_octets;
+        let template_room = self.totals.max_template_octets.saturating_sub(others.load(Ordering::Relaxed));
+        let reception = Reception { now: wall_clock, received, lifetime, template_room };
+        let outcome = decoder.datagram(&mut self.decoded, octets, reception);
+        move_by(others, before, decoder.template_octets());
+        match outcome {
             Ok(true) => recent.add(hash, received),
             Ok(false) => {}
             Err(reason) => {
@@ -148,6 +176,7 @@ impl Sources {
         self.next_sweep = now + SWEEP;
         let idle = self.config.idle.0;
         let (mut ended, mut suspects, mut released) = (0, 0, 0);
+        let totals = &self.totals;
         self.sources.retain(|_, source| {
             if source.penalty_ends.is_some_and(|ends| ends <= now) {
                 source.penalty_ends = None;
@@ -155,10 +184,13 @@ impl Sources {
             }
             let limit = if source.session.is_some() { idle } else { PENALTY };
             let keep = source.penalty_ends.is_some() || now.saturating_duration_since(source.last) < limit;
-            if !keep && source.session.is_some() {
-                ended += 1;
-            } else if !keep {
-                suspects += 1;
+            match &source.session {
+                _ if keep => {}
+                Some(session) => {
+                    move_by(&totals.template_octets, session.decoder.template_octets(), 0);
+                    ended += 1;
+                }
+                None => suspects += 1,
             }
             keep
         });
@@ -198,7 +230,7 @@ impl Sources {
         }
         let max = self.config.max_sessions;
         let more = |count: usize| (count < max).then_some(count + 1);
-        if self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+        if self.totals.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
             self.udp.too_many.increment(1);
             debug!(%from, "datagram of a new source discarded: too many sessions");
             return false;
@@ -232,16 +264,33 @@ impl Sources {
     }
 
     fn end_sessions(&self, count: u32) {
-        self.sessions.fetch_sub(count as usize, Ordering::Relaxed);
+        self.totals.sessions.fetch_sub(count as usize, Ordering::Relaxed);
         self.udp.sessions.decrement(f64::from(count));
+    }
+}
+
+/// Takes over a part of a total that was `before` and is `after`.
+fn move_by(total: &AtomicUsize, before: usize, after: usize) {
+    if after > before {
+        total.fetch_add(after - before, Ordering::Relaxed);
+    } else if after < before {
+        total.fetch_sub(before - after, Ordering::Relaxed);
     }
 }
 
 impl Drop for Sources {
     fn drop(&mut self) {
-        let sessions = self.sources.values().filter(|source| source.session.is_some()).count();
-        self.end_sessions(u32::try_from(sessions).unwrap_or(u32::MAX));
+        let sessions: Vec<usize> = self
+            .sources
+            .values()
+            .filter_map(|source| Some(source.session.as_ref()?.decoder.template_octets()))
+            .collect();
+        move_by(&self.totals.template_octets, sessions.iter().sum(), 0);
+        self.end_sessions(u32::try_from(sessions.len()).unwrap_or(u32::MAX));
         let penalized = self.sources.values().filter(|source| source.penalty_ends.is_some()).count();
         self.udp.penalized.decrement(f64::from(u32::try_from(penalized).unwrap_or(u32::MAX)));
     }
 }
+
+#[cfg(test)]
+mod tests;

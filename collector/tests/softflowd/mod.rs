@@ -15,23 +15,23 @@ pub(crate) type Flows = BTreeMap<(String, String, u64), (u64, u64)>;
 
 /// Exports the flows of a capture over `transport` to `to`. False: it is not installed, and that has been said.
 pub(crate) fn export(directory: &Directory, capture: &Path, transport: &str, to: SocketAddr) -> bool {
-    let status = Command::new("softflowd")
+    let output = Command::new("softflowd")
         .args(["-v", "10", "-A", "milli", "-d", "-c", "none", "-P", transport, "-n", &to.to_string()])
         .arg("-p")
         .arg(directory.path("softflowd.pid"))
         .arg("-r")
         .arg(capture)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    match status {
+        .stdin(Stdio::null())
+        .output();
+    match output {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             skipped("softflowd");
             false
         }
-        status => {
-            let status = status.unwrap();
-            assert!(status.success(), "softflowd ended with {status}");
+        output => {
+            let output = output.unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "softflowd ended with {}: {said}", output.status);
             true
         }
     }

@@ -53,7 +53,8 @@ impl Drop for Directory {
 /// Returns an address of 127.0.0.0/8 that no other test is likely to have.
 pub(crate) fn address() -> Ipv4Addr {
     let [a, b, c, ..] = getrandom::u64().unwrap().to_be_bytes();
-    Ipv4Addr::new(127, a.max(1), b, c.clamp(1, 254))
+    // softflowd reads its octets backwards when it looks for multicast: no last octet above 223.
+    Ipv4Addr::new(127, a.max(1), b, c % 223 + 1)
 }
 
 /// A running `ipfix-collector`.
@@ -79,21 +80,21 @@ impl Collector {
         collector
     }
 
-    /// As `start`, at UDP too, and waits until it is ready. `more` joins no pool.
-    pub(crate) fn start_udp(directory: &Directory, more: &str) -> Self {
-        let address = address();
-        let udp = format!("ipfix-udp = [\"{address}:4739\"]\n");
-        let collector = Self::start_with(directory, address, &udp, more);
-        collector.wait_until_ready();
-        collector
-    }
-
     /// As `start`, with several SCTP addresses; the first one has TCP and HTTP too.
     pub(crate) fn start_at(directory: &Directory, addresses: &[Ipv4Addr], more: &str) -> Self {
         let mut collector = Self::spawn(directory, addresses, "", more);
         for _ in 0..=addresses.len() {
             collector.wait_for("listening for IPFIX");
         }
+        collector
+    }
+
+    /// As `start`, at UDP too, and waits until it is ready. `more` joins no pool.
+    pub(crate) fn start_udp(directory: &Directory, more: &str) -> Self {
+        let address = address();
+        let udp = format!("ipfix-udp = [\"{address}:4739\"]\n");
+        let collector = Self::start_with(directory, address, &udp, more);
+        collector.wait_until_ready();
         collector
     }
 
@@ -172,6 +173,10 @@ impl Collector {
         // Each question takes a round trip; there is nothing else to wait for.
         let reached = (0..20_000).any(|_| self.metric(sample) == value);
         assert!(reached, "{sample} is {} and not {value}", self.metric(sample));
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL: no chance to write anything more.

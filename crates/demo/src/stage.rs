@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use crate::pool::{DOMAIN, Plan};
 
-/// A directory and a /24 of 127.0.0.0/8 for one run. The directory is removed at the end unless
+/// A directory and a /24, usually of 127.0.0.0/8, for one run. The directory is removed at the end unless
 /// it is to be kept.
 #[derive(Debug)]
 pub struct Stage {
     /// With configuration, state, logs and flows.
     pub directory: PathBuf,
-    network: [u8; 2],
+    network: [u8; 3],
     /// Whether the directory stays.
     pub keep: bool,
 }
@@ -25,14 +25,7 @@ impl Stage {
             let mut octets = [0; 2];
             getrandom::fill(&mut octets).map_err(|error| io::Error::other(error.to_string()))?;
             // 127.0.x.y is where people put things by hand.
-            let network = [octets[0].max(1), octets[1]];
-            let directory = std::env::temp_dir().join(format!(
-                "flowpool-demo-{}-{}.{}",
-                std::process::id(),
-                network[0],
-                network[1]
-            ));
-            let stage = Self { directory, network, keep };
+            let stage = Self::at([127, octets[0].max(1), octets[1]], keep);
             // Whoever runs a demo on this network has its registrar's encapsulation port open.
             if std::net::UdpSocket::bind((stage.registrar(), 9899)).is_ok() {
                 fs::create_dir_all(&stage.directory)?;
@@ -42,13 +35,22 @@ impl Stage {
         Err(io::Error::other("no free network in 127.0.0.0/8 found in 100 tries"))
     }
 
+    /// Takes the /24 that begins with `network`, without looking who is there; the directory is not made.
+    pub fn at(network: [u8; 3], keep: bool) -> Self {
+        let [a, b, c] = network;
+        let name = format!("flowpool-demo-{}-{a}.{b}.{c}", std::process::id());
+        Self { directory: std::env::temp_dir().join(name), network, keep }
+    }
+
     fn host(&self, number: u8) -> IpAddr {
-        Ipv4Addr::new(127, self.network[0], self.network[1], number).into()
+        let [a, b, c] = self.network;
+        Ipv4Addr::new(a, b, c, number).into()
     }
 
     /// Returns the network in the form `127.1.2.0/24`.
     pub fn network(&self) -> String {
-        format!("127.{}.{}.0/24", self.network[0], self.network[1])
+        let [a, b, c] = self.network;
+        format!("{a}.{b}.{c}.0/24")
     }
 
     /// Returns the registrar's address.

@@ -125,6 +125,9 @@ fn without_collectors(plan: Plan, stage: Stage) -> Pool {
     Pool { plan, stage, registrar, collectors: [None, None], exporter, begin: Instant::now() }
 }
 
+/// Puts another certificate in place of that of `collector-a`.
+type Spoil<'a> = &'a dyn Fn(&Authority);
+
 /// Waits until `daemon` has logged a line with all of `parts`.
 fn wait_for_line(daemon: &Daemon, parts: &[&str]) {
     let logged = wait_until(world::PATIENCE, || {
@@ -136,7 +139,7 @@ fn wait_for_line(daemon: &Daemon, parts: &[&str]) {
 #[test]
 fn a_collector_with_a_wrong_certificate_is_left_for_one_with_a_right_one() {
     let unknown = Authority::new();
-    let cases: [(&str, &dyn Fn(&Authority)); 3] = [
+    let cases: [(&str, Spoil<'_>); 3] = [
         ("certificate not valid for name", &|authority| {
             authority.issue("collector-a", &["collector-x.example"], Validity::Current);
         }),

@@ -47,8 +47,13 @@ impl Endpoint {
             Stack::Kernel => BackEnd::Kernel(kernel::Endpoint::bind(config)?),
             _ => BackEnd::Userland(bind_userland(&config)?),
         };
-        tracing::info!(%stack, %address, reason, "SCTP endpoint");
-        Ok(Endpoint { back_end, backlog })
+        let endpoint = Endpoint { back_end, backlog };
+        let udp_port = match endpoint.local_address().port() {
+            0 => "none; sysctl -w net.sctp.udp_port=9899 lets peers with userland SCTP in".to_owned(),
+            port => port.to_string(),
+        };
+        tracing::info!(%stack, reason, %address, udp_port, "SCTP endpoint");
+        Ok(endpoint)
     }
 
     /// Accepts associations at an SCTP port of every local address; 0 takes a free one. Fails if the port

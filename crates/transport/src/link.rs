@@ -379,14 +379,23 @@ impl Link {
         self.space.notify_waiters();
     }
 
-    /// Replaces the peer's addresses; the first one is that in use.
-    pub(crate) fn set_peers(&self, in_use: PeerAddress, others: impl IntoIterator<Item = PeerAddress>) {
-        *lock(&self.peers) = std::iter::once(in_use).chain(others).collect();
+    /// Tells all addresses of the peer; that in use stays in use. For back ends with several paths.
+    #[cfg_attr(not(feature = "kernel-sctp"), expect(dead_code, reason = "userland has one path"))]
+    pub(crate) fn set_peers(&self, all: impl IntoIterator<Item = PeerAddress>) {
+        let mut peers = lock(&self.peers);
+        peers.truncate(1);
+        let in_use = peers[0];
+        peers.extend(all.into_iter().filter(|peer| *peer != in_use));
     }
 
-    /// The peer of a back end with one path has moved.
+    /// The peer is reached at another address: one of those it has, or it has moved.
     pub(crate) fn move_peer(&self, peer: PeerAddress) {
-        self.set_peers(peer, []);
+        let mut peers = lock(&self.peers);
+        match peers.iter().position(|known| *known == peer) {
+            Some(at) => peers[..=at].rotate_right(1),
+            None => *peers = vec![peer],
+        }
+        drop(peers);
         self.push(Event::PathUp(peer));
     }
 

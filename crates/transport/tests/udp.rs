@@ -73,6 +73,17 @@ fn datagrams_of_every_size_arrive_whole() {
 }
 
 #[test]
+fn datagrams_over_ipv6_arrive_with_their_source() {
+    let options = ReceiverOptions { receive_buffer: 1 << 20, sockets: 2 };
+    // A host without IPv6 has no such address.
+    let Ok(mut receivers) = Receiver::bind("[::1]:0".parse().unwrap(), &options) else { return };
+    let source = UdpSocket::bind("[::1]:0").unwrap();
+    source.send_to(b"x", receivers[0].local()).unwrap();
+    let arrived: Vec<_> = receivers.iter_mut().flat_map(drain).collect();
+    assert_eq!(arrived, [(source.local_addr().unwrap(), b"x".to_vec())]);
+}
+
+#[test]
 fn sockets_share_a_port_and_a_source_stays_with_one_of_them() {
     let mut receivers = receivers(1 << 20, 4);
     let local = receivers[0].local();
@@ -166,15 +177,15 @@ async fn icmp_unreachable_is_counted_and_sending_goes_on() {
     let peer = receiver.local();
     drop(receiver);
     let mut sender = Sender::connect(peer, None).unwrap();
-    // On loopback the answer is there before the call returns; the host sends a few of them at once.
-    for _ in 0..3 {
+    // On loopback the answer is there before the call returns; a host only limits how many it sends in all.
+    let told = (0..100_000).any(|_| {
         let sent = sender.try_send(&[[0; 100]]);
         assert_eq!(sent.sent, 1, "{sent:?}");
-    }
-    assert_eq!(sender.unreachable(), 3);
+        sender.unreachable() > 2
+    });
+    assert!(told, "{} ICMP messages", sender.unreachable());
     let options = ReceiverOptions { receive_buffer: 64 << 10, sockets: 1 };
     let mut receiver = Receiver::bind(peer, &options).unwrap().remove(0);
     assert_eq!(sender.try_send(&[[1; 100]]).sent, 1);
     assert_eq!(drain(&mut receiver).len(), 1);
-    assert_eq!(sender.unreachable(), 3);
 }

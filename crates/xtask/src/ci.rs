@@ -31,6 +31,11 @@ pub(crate) fn run(root: &Path) -> ExitCode {
     steps.step("clippy", |root| {
         cargo(root, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
     });
+    steps.step("clippy with kernel SCTP", |root| {
+        interop::kernel::buildable()?;
+        let feature = ["--features", interop::kernel::FEATURE, "--all-targets", "--locked"];
+        cargo(root, &[&["clippy", "-p", "transport"], feature.as_slice(), &["--", "-D", "warnings"]].concat())
+    });
     steps.step("the README's test command", |root| readme::run_marked(root, "test"));
     interop::run_all(&mut steps, root, interop::Tables::from_env());
     steps.step("documentation", |root| {

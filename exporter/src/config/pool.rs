@@ -37,6 +37,9 @@ pub struct Pool {
     /// UDP port of this host's userland SCTP (RFC 6951).
     #[serde(default = "encapsulation")]
     pub encapsulation_port: u16,
+    /// Whose SCTP: the kernel's or our own.
+    #[serde(default)]
+    pub stack: transport::Stack,
     /// The pool's keys, which sign the collectors' cookies.
     pub key_file: PathBuf,
 }

@@ -206,3 +206,14 @@ fn the_samples_lines_for_udp_are_the_defaults() {
             .is_ok()
     );
 }
+
+#[test]
+fn the_timers_are_chosen_by_name() {
+    for (text, name) in
+        [("", "fast"), ("[profile]\ntimers = \"rfc\"", "rfc"), ("[profile]\ntimers = \"rsplib\"", "rsplib")]
+    {
+        let timers = config(text).unwrap().profile.timers;
+        assert_eq!((timers.transport().name, timers.rserpool().name), (name, name));
+    }
+    assert_refused("[profile]\ntimers = \"slow\"", &["rsplib"]);
+}

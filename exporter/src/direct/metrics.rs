@@ -61,3 +61,25 @@ impl DirectMetrics {
         self.max_message.set(max_message as f64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_books_are_shown() {
+        let shown = service::Metrics::new(&[]);
+        let metrics = shown.scope(DirectMetrics::new);
+        let books = Books { metered: 9, sent: 5, dropped: 1, waiting: 3, messages: 2, refreshes: 4 };
+        metrics.update(&books, 7, 1_452);
+        let value = |sample: &str| shown.value(&format!("ipfix_exporter_{sample}")).unwrap();
+        let class = "{class=\"unreliable\"}";
+        let (exported, buffered) =
+            (format!("records_exported_total{class}"), format!("buffered_records{class}"));
+        let dropped = "records_dropped_total{class=\"unreliable\",reason=\"not_sent\"}";
+        let parts = value(&exported) + value(&buffered) + value(dropped);
+        assert_eq!((value(&format!("records_metered_total{class}")), parts), (9.0, 9.0));
+        assert_eq!((value("messages_sent_total"), value("template_refreshes_total")), (2.0, 4.0));
+        assert_eq!((value("unreachable_total"), value("max_message_bytes")), (7.0, 1_452.0));
+    }
+}

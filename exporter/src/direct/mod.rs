@@ -164,7 +164,7 @@ impl Driver {
             warn!(%error, "capture damaged, exporting what is before");
         }
         self.source_ended = Some(result);
-        self.session.flush(export_time());
+        self.session.flush(Instant::now(), export_time());
     }
 
     /// Gives the socket what it takes.

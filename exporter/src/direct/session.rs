@@ -78,9 +78,9 @@ impl Session {
             next_refresh: now + config.template_refresh,
             flush_at: None,
         };
-        session.flush(export_time);
-        session.exporting.refresh();
-        session.flush(export_time);
+        session.exporting.repeat_templates(export_time);
+        session.exporting.repeat_templates(export_time);
+        session.collect(now, export_time);
         session
     }
 
@@ -92,9 +92,6 @@ impl Session {
     /// Takes an encoded flow record.
     pub(super) fn push(&mut self, template: FlowTemplate, record: &[u8], now: Instant, export_time: u32) {
         self.books.metered += 1;
-        if self.since_templates >= self.config.template_refresh_packets {
-            self.refresh(now);
-        }
         match self.exporting.record(STREAM, template.id(STREAM), record, export_time) {
             Ok(()) => {
                 self.books.waiting += 1;
@@ -103,7 +100,7 @@ impl Session {
             // The encoder and the template are of one table.
             Err(_) => self.books.dropped += 1,
         }
-        self.collect();
+        self.collect(now, export_time);
     }
 
     /// Limits messages to so many octets from now on.
@@ -112,10 +109,10 @@ impl Session {
     }
 
     /// Finishes the message being filled.
-    pub(super) fn flush(&mut self, export_time: u32) {
+    pub(super) fn flush(&mut self, now: Instant, export_time: u32) {
         self.flush_at = None;
         self.exporting.flush_all(export_time);
-        self.collect();
+        self.collect(now, export_time);
     }
 
     /// Returns when [`Self::handle_timeout`] has something to do.
@@ -126,11 +123,10 @@ impl Session {
     /// Does what is due.
     pub(super) fn handle_timeout(&mut self, now: Instant, export_time: u32) {
         if self.next_refresh <= now {
-            self.refresh(now);
-            self.flush(export_time);
+            self.refresh(now, export_time);
         }
         if self.flush_at.is_some_and(|flush_at| flush_at <= now) {
-            self.flush(export_time);
+            self.flush(now, export_time);
         }
     }
 
@@ -166,21 +162,23 @@ impl Session {
         self.books
     }
 
-    /// Moves finished messages to the queue.
-    fn collect(&mut self) {
+    /// Moves finished messages to the queue, with the templates where they are due between them.
+    fn collect(&mut self, now: Instant, export_time: u32) {
         while let Some(message) = self.exporting.poll_message() {
-            self.since_templates = match message.content {
-                Content::Templates => 0,
-                Content::DataOnly => self.since_templates + 1,
-            };
+            self.since_templates += u32::from(message.content == Content::DataOnly);
             self.queue.push_back(message);
+            if self.since_templates >= self.config.template_refresh_packets {
+                self.refresh(now, export_time);
+            }
         }
     }
 
-    fn refresh(&mut self, now: Instant) {
-        self.exporting.refresh();
+    fn refresh(&mut self, now: Instant, export_time: u32) {
+        self.exporting.repeat_templates(export_time);
         self.books.refreshes += 1;
+        self.since_templates = 0;
         self.next_refresh = now + self.config.template_refresh;
+        self.collect(now, export_time);
     }
 }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use delivery::KeyRing;
-use rserpool::{PoolHandle, PoolUserConfig, Profile, RegistrarAddress};
+use rserpool::{PoolHandle, PoolUserConfig, RegistrarAddress};
 use service::{Exit, Failure, OrExit as _};
 use transport::tls::Identity;
 use transport::{Connector, Endpoint, EndpointConfig, tcp};
 
 use crate::capture::{CaptureError, Looped};
-use crate::config::{Config, Pool, Source, Transport};
+use crate::config::{Config, Pool, Source, Timers, Transport};
 use crate::export::Classes;
 use crate::failover::FailoverConfig;
 
@@ -46,10 +46,10 @@ pub(super) fn read_keys(path: &Path) -> Result<KeyRing, Failure> {
     KeyRing::parse(&text).with_context(|| path.display().to_string()).or_exit(Exit::Configuration)
 }
 
-pub(super) fn pool_user(pool: &Pool) -> Result<PoolUserConfig, Failure> {
+pub(super) fn pool_user(pool: &Pool, timers: Timers) -> Result<PoolUserConfig, Failure> {
     let handle =
         PoolHandle::new(pool.handle.as_bytes()).context("pool.handle").or_exit(Exit::Configuration)?;
-    let profile = Profile::FAST;
+    let profile = timers.rserpool();
     Ok(PoolUserConfig { pool: handle, registrars: pool.registrars.clone(), profile })
 }
 
@@ -65,8 +65,9 @@ pub(super) struct Connectors {
 pub(super) fn connectors(config: &Config, pool: &Pool) -> Result<Connectors, Failure> {
     let Pool { transport, registrars, addresses, mptcp, .. } = pool;
     let speaks_sctp = *transport == Transport::Sctp || registrars.iter().any(RegistrarAddress::is_sctp);
-    let endpoint = if speaks_sctp { Some(bind(pool)?) } else { None };
+    let endpoint = if speaks_sctp { Some(bind(pool, config.profile.timers)?) } else { None };
     let mut tcp = tcp::Options::default();
+    tcp.profile = config.profile.timers.transport();
     (tcp.local, tcp.mptcp) = (addresses.first().copied(), *mptcp);
     let identity = match &config.tls {
         Some(tls) => Some(tls.read().context("[tls]").or_exit(Exit::Configuration)?),
@@ -84,7 +85,7 @@ pub(super) fn connectors(config: &Config, pool: &Pool) -> Result<Connectors, Fai
     })
 }
 
-fn bind(pool: &Pool) -> Result<Endpoint, Failure> {
+fn bind(pool: &Pool, timers: Timers) -> Result<Endpoint, Failure> {
     let configured = pool.addresses.clone();
     let addresses = match configured[..] {
         [] => source_addresses(&pool.registrars).or_exit(Exit::Io)?,
@@ -94,6 +95,8 @@ fn bind(pool: &Pool) -> Result<Endpoint, Failure> {
     let mut endpoint = EndpointConfig::new(*first);
     endpoint.more_addresses = others.to_vec();
     endpoint.encapsulation = pool.encapsulation_port;
+    endpoint.profile = timers.transport();
+    endpoint.stack = pool.stack;
     Endpoint::bind(endpoint).context("pool.addresses").or_exit(Exit::Io)
 }
 

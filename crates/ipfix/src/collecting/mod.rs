@@ -69,6 +69,9 @@ pub struct CollectingSession {
     ends: Vec<u32>,
 }
 
+/// Steps, and ends of records, that a session over UDP keeps room for between two messages.
+const KEPT: usize = 256;
+
 /// What the second walk does, in wire order. Offsets count from the message's start.
 #[derive(Debug)]
 enum Step {
@@ -119,6 +122,21 @@ impl CollectingSession {
         octets: &[u8],
         visitor: &mut impl Visitor,
     ) -> Result<Summary, DecodeError> {
+        let decoded = self.decode_message(stream, octets, visitor);
+        if self.transport == Transport::Udp {
+            // Of datagrams there are many sources, and each could once have sent the longest message.
+            self.steps.shrink_to(KEPT);
+            self.ends.shrink_to(KEPT);
+        }
+        decoded
+    }
+
+    fn decode_message(
+        &mut self,
+        stream: u16,
+        octets: &[u8],
+        visitor: &mut impl Visitor,
+    ) -> Result<Summary, DecodeError> {
         let header = Header::decode(octets)?;
         let mut summary = Summary::new(&header);
         self.steps.clear();
@@ -137,6 +155,18 @@ impl CollectingSession {
     /// Returns the templates of all domains, ordered by domain and Template ID.
     pub fn templates(&self) -> impl Iterator<Item = (u32, &Template)> {
         self.templates.iter()
+    }
+
+    /// Returns the octets of memory that the templates take.
+    #[must_use]
+    pub const fn template_octets(&self) -> usize {
+        self.templates.memory()
+    }
+
+    /// Changes [`CollectingConfig::max_template_octets`]: further templates are refused where they take more; those there
+    /// are stay.
+    pub const fn set_max_template_octets(&mut self, octets: usize) {
+        self.templates.set_max_memory(octets);
     }
 
     /// Tells when the messages to come are received, in seconds of a clock of the caller's choice: templates are then

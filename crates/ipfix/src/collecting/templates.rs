@@ -55,6 +55,14 @@ impl Templates {
         }
     }
 
+    pub(super) const fn memory(&self) -> usize {
+        self.memory
+    }
+
+    pub(super) const fn set_max_memory(&mut self, octets: usize) {
+        self.max_memory = octets;
+    }
+
     pub(super) fn get(&self, domain: u32, id: u16) -> Option<&Arc<Template>> {
         self.living.get(&(domain, id)).map(|living| &living.template)
     }

@@ -205,9 +205,13 @@ impl ExportingSession {
         self.output.set_max_message(octets.clamp(MIN_MESSAGE, 65535));
     }
 
-    /// Makes all templates due again, as UDP needs from time to time (RFC 7011 section 8.4).
-    pub fn refresh(&mut self) {
-        self.streams.values_mut().for_each(Stream::refresh);
+    /// Sends all templates once more, at once; a message being filled is not cut short for them. For UDP, where they
+    /// are repeated from time to time (RFC 7011 section 8.4).
+    pub fn repeat_templates(&mut self, export_time: u32) {
+        for state in self.streams.values_mut() {
+            state.refresh();
+            state.send_templates(export_time, &mut self.output);
+        }
     }
 
     /// Starts a new transport session: all templates are due, sequence numbers are zero, and messages

@@ -123,6 +123,11 @@ impl Stream {
     /// Finishes the data given, which the templates sent before describe, then the templates that are due.
     pub(super) fn flush(&mut self, export_time: u32, output: &mut Output) {
         self.finish_data(export_time, output);
+        self.send_templates(export_time, output);
+    }
+
+    /// Sends the templates that are due. The data message being filled goes on: its records have had theirs.
+    pub(super) fn send_templates(&mut self, export_time: u32, output: &mut Output) {
         if !mem::take(&mut self.due) {
             return;
         }

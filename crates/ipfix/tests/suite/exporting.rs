@@ -202,21 +202,20 @@ fn after_a_restart_a_template_not_sent_again_needs_no_withdrawal() {
 }
 
 #[test]
-fn a_refresh_sends_the_templates_again_and_keeps_the_sequence() {
+fn templates_are_repeated_at_once_and_the_message_being_filled_goes_on() {
     let mut session = session();
     session.define(1, port(256)).unwrap();
     session.record(1, 256, &[0, 80], TIME).unwrap();
-    session.refresh();
+    session.repeat_templates(TIME);
     session.record(1, 256, &[0, 53], TIME).unwrap();
     session.flush(1, TIME);
     assert_eq!(
         told(&mut session)[2..],
         [
-            "stream 1 DataOnly",
-            "record 0 of 5/256: 80",
             "stream 1 Templates",
             "template 5/256",
             "stream 1 DataOnly",
+            "record 0 of 5/256: 80",
             "record 1 of 5/256: 53"
         ]
     );

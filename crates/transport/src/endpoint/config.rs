@@ -9,7 +9,8 @@ use crate::{Profile, QueueLimits};
 pub const SCTP_ENCAPSULATION_PORT: u16 = 9899;
 
 /// Which SCTP an endpoint uses.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, serde::Deserialize, Eq, Hash, PartialEq)]
+#[serde(rename_all = "kebab-case")]
 pub enum Stack {
     /// The kernel's where the feature `kernel-sctp` is built in and the kernel has SCTP, else userland.
     #[default]

@@ -1,9 +1,11 @@
 //! One association: a task that reads messages and notifications, writes, and watches the paths.
-#![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
+
+mod sending;
+mod watch;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -12,23 +14,15 @@ use tokio::time::Instant;
 
 use super::ledger::{Entry, Ledger};
 use super::notification::{self, Notification};
-use super::options::Statistics;
 use super::paths::Paths;
 use super::reader::{Read, Reader};
 use super::socket::Socket;
-use super::sys::{self, SendInfo};
-use super::{
-    Admission, SCTP_PR_SCTP_NONE, SCTP_PR_SCTP_PRIO, SCTP_PR_SCTP_RTX, SCTP_PR_SCTP_TTL, Shared, options,
-};
-use crate::link::{Figures, Link, Request, Wake};
-use crate::{Association, Event, LossReason, MAX_MESSAGE, MsgOut, Outcome, PeerAddress, Reliability};
+use super::sys;
+use super::{Admission, Shared, options};
+use crate::link::{Link, Request, Wake};
+use crate::{Association, Event, LossReason, MAX_MESSAGE, MsgOut, Outcome, PeerAddress};
+use watch::Hints;
 
-const SCTP_UNORDERED: u16 = 1;
-/// Asks the peer for a SACK at once (RFC 7053).
-const SCTP_SACK_IMMEDIATELY: u16 = 8;
-/// With so many octets unacknowledged, the last message queued asks for a SACK at once: then nothing waits
-/// for the peer's delayed one.
-const HURRY: usize = 64 << 10;
 /// How often a socket that is closing is looked at.
 const CLOSING: Duration = Duration::from_millis(10);
 
@@ -70,13 +64,14 @@ pub(super) fn start(socket: Socket, admission: Admission) -> io::Result<Associat
             state: Mutex::new(State {
                 queue: VecDeque::new(),
                 ledger: Ledger::default(),
-                hints: Hints { rto: status.rto, ..Hints::default() },
+                hints: Hints::new(status.rto),
                 paths: Paths::new(remote, encapsulation),
                 settling: Settling::No,
                 full: false,
             }),
         }
     });
+    connection.publish_peers();
     let link = Arc::clone(&connection.link);
     tokio::spawn(async move {
         let _admission = admission;
@@ -93,28 +88,9 @@ enum Settling {
     No,
     /// Perhaps: look once there is nothing to read.
     Look,
-    /// The send queue was empty; if there is still nothing to read, it was not emptied by a restart or a
-    /// loss that is yet to be read.
-    Confirm,
-}
-
-/// Hints that something was lost since the last settlement.
-#[derive(Default)]
-struct Hints {
-    gaps: u64,
-    retransmissions: u64,
-    rto: Duration,
-    seen: bool,
-}
-
-impl Hints {
-    fn look(&mut self, statistics: &Statistics) {
-        // A retransmission time-out doubles the RTO.
-        self.seen |= statistics.gaps != self.gaps
-            || statistics.retransmissions != self.retransmissions
-            || statistics.longest_rto * 2 >= self.rto * 3;
-        (self.gaps, self.retransmissions) = (statistics.gaps, statistics.retransmissions);
-    }
+    /// Nothing before this context waits any more; if there is still nothing to read, that is not because of
+    /// a restart or a loss that is yet to be read.
+    Confirm(u32),
 }
 
 struct State {
@@ -199,7 +175,7 @@ impl Connection {
                     self.settle();
                     tokio::time::sleep(CLOSING).await;
                 }
-                Ok(Read::End) => return self.ended(None),
+                Ok(Read::End) => return self.ended(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if self.settle() {
                         continue;
@@ -212,7 +188,7 @@ impl Connection {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return self.ended(Some(&error)),
+                Err(error) => return self.lost(&error),
             }
             tokio::task::coop::consume_budget().await;
         }
@@ -223,8 +199,11 @@ impl Connection {
         match notification {
             Notification::Up { streams } => self.link.agree_streams(streams),
             Notification::Lost { peer: Some(text), .. } => return Some(LossReason::PeerAborted(text)),
-            Notification::Lost { peer: None, .. } | Notification::CannotStart { .. } => {
-                return Some(self.ended(None));
+            Notification::Lost { peer: None, error } | Notification::CannotStart { error } => {
+                return Some(match self.socket.take_error() {
+                    Some(error) => self.lost(&error),
+                    None => LossReason::Protocol(format!("association lost, error cause {error}")),
+                });
             }
             Notification::Closed => {
                 let ours = self.link.requested() == Request::Shutdown;
@@ -232,6 +211,7 @@ impl Connection {
             }
             Notification::Restarted { streams } => self.restarted(streams, reader),
             Notification::PathUp(address) => {
+                self.publish_peers();
                 self.state().paths.up(&self.link, address);
             }
             Notification::PathDown(address) => {
@@ -293,12 +273,14 @@ impl Connection {
         match state.settling {
             Settling::No => false,
             Settling::Look => {
-                let empty = options::send_queue(&self.socket).is_ok_and(|octets| octets == 0);
-                let alive = empty && options::status(&self.socket).is_ok();
-                state.settling = if alive { Settling::Confirm } else { Settling::No };
-                alive
+                let memory = options::send_queue(&self.socket).ok();
+                let waiting = memory.map(|memory| state.ledger.waiting_from(memory as usize));
+                let alive = options::status(&self.socket).is_ok();
+                let settled = waiting.filter(|&waiting| alive && state.ledger.settles(waiting));
+                state.settling = settled.map_or(Settling::No, Settling::Confirm);
+                settled.is_some()
             }
-            Settling::Confirm => {
+            Settling::Confirm(context) => {
                 state.settling = Settling::No;
                 let (mut outcomes, socket) = (Vec::new(), &self.socket);
                 match options::statistics(socket) {
@@ -310,6 +292,7 @@ impl Connection {
                     state.hints.rto = status.rto;
                 }
                 state.ledger.settle(
+                    context,
                     lossless,
                     |(stream, policy)| options::abandoned(socket, stream, policy).ok(),
                     |entry, outcome| outcomes.push((entry, outcome)),
@@ -325,14 +308,15 @@ impl Connection {
     }
 
     /// Why nothing comes any more.
-    fn ended(&self, error: Option<&io::Error>) -> LossReason {
-        let pending = self.socket.take_error();
-        let Some(error) = error.or(pending.as_ref()) else {
-            return match self.link.requested() {
-                Request::Shutdown => LossReason::Closed,
-                _ => LossReason::PeerClosed,
-            };
-        };
+    fn ended(&self) -> LossReason {
+        match (self.socket.take_error(), self.link.requested()) {
+            (Some(error), _) => self.lost(&error),
+            (None, Request::Shutdown) => LossReason::Closed,
+            (None, Request::None | Request::Abort) => LossReason::PeerClosed,
+        }
+    }
+
+    fn lost(&self, error: &io::Error) -> LossReason {
         match error.kind() {
             io::ErrorKind::TimedOut => {
                 self.shared.counters.lost_silent.one();
@@ -345,144 +329,4 @@ impl Connection {
             _ => LossReason::Io(error.to_string()),
         }
     }
-
-    /// Goes on where the kernel had no room, and closes.
-    async fn write(&self) -> LossReason {
-        let mut shut = false;
-        loop {
-            let request = self.pump();
-            if request == Request::Abort {
-                return LossReason::Aborted;
-            }
-            if request == Request::Shutdown && !shut && self.link.is_dry() {
-                shut = true;
-                if let Err(error) = self.socket.shutdown(Shutdown::Write) {
-                    tracing::debug!(%error, "shutdown refused; the association is over");
-                }
-            }
-            let full = self.state().full;
-            tokio::select! {
-                ready = self.socket.writable(), if full => if let Err(error) = ready {
-                    return LossReason::Io(error.to_string());
-                },
-                () = self.write.notified() => {}
-            }
-        }
-    }
-
-    /// Takes what was queued and gives the kernel as much as it takes.
-    fn pump(&self) -> Request {
-        let mut state = self.state();
-        let mut taken = VecDeque::new();
-        let request = self.link.take(&mut taken);
-        let now = Instant::now();
-        state.queue.extend(taken.into_iter().map(|message| {
-            let until = match message.reliability {
-                Reliability::Lifetime(lifetime) => now.checked_add(lifetime),
-                _ => None,
-            };
-            (message, until)
-        }));
-        if request == Request::Abort {
-            return request;
-        }
-        match self.hand_over(&mut state) {
-            Ok(full) => state.full = full,
-            Err(error) => {
-                // The association is closing or over, and the reader will see why.
-                let messages = state.queue.len();
-                tracing::debug!(%error, messages, "kernel SCTP takes no more messages");
-                state.full = false;
-                self.link.close_sending();
-                for (message, _) in state.queue.drain(..) {
-                    self.link.finished(message.data.len(), message.token, Outcome::Unknown);
-                }
-            }
-        }
-        request
-    }
-
-    /// Gives the kernel what it takes. Returns whether it is full.
-    fn hand_over(&self, state: &mut State) -> io::Result<bool> {
-        while let Some((message, until)) = state.queue.front() {
-            let (octets, token) = (message.data.len(), message.token);
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                state.queue.pop_front();
-                self.link.finished(octets, token, Outcome::Abandoned);
-                continue;
-            }
-            let info = send_info(message, left, &state.ledger, state.queue.len() == 1);
-            match sys::send(&self.socket, &message.data, &info) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if is_full(&error) => return Ok(true),
-                Err(error) => return Err(error),
-            }
-            state.queue.pop_front();
-            let lane = (info.policy != SCTP_PR_SCTP_NONE).then_some((info.stream, info.policy));
-            state.ledger.sent(Entry { octets, token, lane });
-        }
-        Ok(false)
-    }
-
-    /// Publishes figures and ends an association whose peer is silent. The kernel's own limit on
-    /// retransmissions is set so high that it does not end one whose reader only stalls.
-    async fn watch(&self) -> LossReason {
-        let profile = &self.shared.config.profile;
-        let tick = (profile.heartbeat / 2).min(profile.silence / 4).max(Duration::from_millis(10));
-        let (mut heard, mut silence, mut last) = (0, Duration::ZERO, Instant::now());
-        loop {
-            tokio::time::sleep(tick).await;
-            // Time in which this process did not run counts as one tick.
-            let passed = last.elapsed().min(tick * 2);
-            last = Instant::now();
-            let Ok(statistics) = options::statistics(&self.socket) else { continue };
-            let Ok(status) = options::status(&self.socket) else { continue };
-            self.link.publish(Figures {
-                srtt: Some(status.srtt).filter(|srtt| !srtt.is_zero()),
-                congestion_window: Some(status.congestion_window as usize),
-                peer_window: Some(status.peer_window as usize),
-                retransmissions: Some(statistics.retransmissions),
-            });
-            silence = if statistics.packets_in == heard { silence + passed } else { Duration::ZERO };
-            heard = statistics.packets_in;
-            self.state().hints.look(&statistics);
-            self.look();
-            self.read.notify_one();
-            self.write.notify_one();
-            if silence >= profile.silence + 2 * status.srtt {
-                self.shared.counters.lost_silent.one();
-                return LossReason::Silent(silence);
-            }
-            if silence >= profile.heartbeat {
-                for path in options::peer_addresses(&self.socket).unwrap_or_default() {
-                    let _ = options::demand_heartbeat(&self.socket, path);
-                }
-            }
-        }
-    }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory)
-        || error.raw_os_error() == Some(libc::ENOBUFS)
-}
-
-/// How a message goes out; `left` is what is left of its lifetime, `last` that none waits behind it.
-fn send_info(message: &MsgOut, left: Option<Duration>, ledger: &Ledger, last: bool) -> SendInfo {
-    let (policy, value) = match (message.reliability, left) {
-        (Reliability::Full, _) | (Reliability::Lifetime(_), None) => (SCTP_PR_SCTP_NONE, 0),
-        (Reliability::MaxRetransmits(count), _) => (SCTP_PR_SCTP_RTX, count.into()),
-        (Reliability::Priority(priority), _) => (SCTP_PR_SCTP_PRIO, priority),
-        (Reliability::Lifetime(_), Some(left)) => {
-            (SCTP_PR_SCTP_TTL, u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1))
-        }
-    };
-    let mut flags = if message.unordered { SCTP_UNORDERED } else { 0 };
-    if last && ledger.octets() + message.data.len() >= HURRY {
-        flags |= SCTP_SACK_IMMEDIATELY;
-    }
-    let context = ledger.next_context();
-    SendInfo { stream: message.stream, flags, ppid: message.ppid, context, policy, value }
 }

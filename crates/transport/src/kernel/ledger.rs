@@ -1,16 +1,23 @@
 //! What became of the messages the kernel has.
 //!
 //! The kernel never tells that a message was delivered (RFC 6458 section 6.1.11 only knows: nothing waits
-//! any more). So a message is settled when the send queue is empty: delivered, unless it was reported
-//! failed. Linux reports a message given up only if it was never sent; those given up after they were sent
-//! it only counts, by stream and policy. Then as many messages are called abandoned, the longest ones, so
-//! that never more is called delivered than was. What Linux counts are messages that had used up their
-//! retransmissions when the next SACK came, whether it acknowledged them or not. Without any retransmission
-//! allowed that is every message, so the count is believed only if something hints at a loss.
+//! any more). But it tells how much memory the send queue takes, and frees messages in the order in which
+//! they were sent: when everything up to them was acknowledged. So a message is settled once what was sent
+//! after it needs at least as much as is left: delivered, unless it was reported failed.
+//!
+//! Linux reports a message given up only if it was never sent; those given up after they were sent it only
+//! counts, by stream and policy. Then as many messages are called abandoned, the longest ones, so that never
+//! more is called delivered than was. What Linux counts are messages that had used up their retransmissions
+//! when the next SACK came, whether it acknowledged them or not. Without any retransmission allowed that is
+//! every message, so the count is believed only if something hints at a loss.
 
 use std::collections::{HashMap, VecDeque};
 
+use super::{SCTP_PR_SCTP_PRIO, SCTP_PR_SCTP_RTX};
 use crate::{Outcome, Token};
+
+/// Memory a message takes in the send queue beyond its octets, at least: the kernel's structures for it.
+const OVERHEAD: usize = 512;
 
 /// A stream and a policy of RFC 7496.
 pub(super) type Lane = (u16, u16);
@@ -37,10 +44,8 @@ pub(super) struct Ledger {
 /// What was given up on a lane.
 #[derive(Default)]
 struct LaneBooks {
-    /// As the kernel counted at the last settlement.
-    counted: u64,
-    /// Reported one by one since.
-    reported: u64,
+    /// How many of those the kernel counted were told, one by one or at a settlement.
+    told: u64,
 }
 
 impl Ledger {
@@ -62,7 +67,7 @@ impl Ledger {
         let entry = self.entries.get_mut(at)?.take()?;
         self.octets -= entry.octets;
         if let Some(lane) = entry.lane {
-            self.lanes.entry(lane).or_default().reported += 1;
+            self.lanes.entry(lane).or_default().told += 1;
         }
         Some(entry)
     }
@@ -76,17 +81,50 @@ impl Ledger {
         self.entries.is_empty()
     }
 
-    /// The send queue is empty. `abandoned` tells how many messages the kernel gave up on a lane since the
-    /// association began; none if it does not say. `lossless` says that since the last settlement no
-    /// acknowledgement had a gap and no retransmission was due.
+    /// The context of the first message that may still wait, when the send queue takes `memory`.
+    pub(super) fn waiting_from(&self, memory: usize) -> u32 {
+        let mut waiting = self.entries.len();
+        let mut taken = 0;
+        for (at, entry) in self.entries.iter().enumerate().rev() {
+            if taken >= memory {
+                break;
+            }
+            if let Some(entry) = entry {
+                taken += entry.octets + OVERHEAD;
+            }
+            waiting = at;
+        }
+        let out_of_order = |entry: &Entry| entry.lane.is_some_and(|lane| lane.1 == SCTP_PR_SCTP_PRIO);
+        if memory > 0 && self.entries.iter().flatten().any(out_of_order) {
+            // These are freed without a word when they give way.
+            waiting = 0;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "bounded by the send queue; contexts wrap")]
+        self.first.wrapping_add(waiting as u32)
+    }
+
+    /// Whether there is anything before `context` whose outcome is not known.
+    pub(super) fn settles(&self, context: u32) -> bool {
+        context != self.first && !self.entries.is_empty()
+    }
+
+    /// Nothing before `context` waits any more. `abandoned` tells how many messages the kernel gave up on a
+    /// lane since the association began; none if it does not say. `lossless` says that since the last
+    /// settlement no acknowledgement had a gap and no retransmission was due.
     pub(super) fn settle(
         &mut self,
+        context: u32,
         lossless: bool,
         mut abandoned: impl FnMut(Lane) -> Option<u64>,
         mut finished: impl FnMut(Entry, Outcome),
     ) {
+        let count = (context.wrapping_sub(self.first) as usize).min(self.entries.len());
+        #[expect(clippy::cast_possible_truncation, reason = "bounded by the send queue; contexts wrap")]
+        let first = self.first.wrapping_add(count as u32);
+        self.first = first;
         let mut limited: HashMap<Lane, Vec<Entry>> = HashMap::new();
-        for entry in self.drain() {
+        for entry in self.entries.drain(..count).flatten() {
+            self.octets -= entry.octets;
             match entry.lane {
                 None => finished(entry, Outcome::Delivered),
                 Some(lane) => limited.entry(lane).or_default().push(entry),
@@ -98,17 +136,15 @@ impl Ledger {
                 entries.into_iter().for_each(|entry| finished(entry, Outcome::Unknown));
                 continue;
             };
-            let nothing_lost = lossless && lane.1 == super::SCTP_PR_SCTP_RTX;
-            let given_up = counted.saturating_sub(books.counted).saturating_sub(books.reported);
-            let given_up = if nothing_lost { 0 } else { given_up };
-            *books = LaneBooks { counted, reported: 0 };
-            let given_up = usize::try_from(given_up).unwrap_or(usize::MAX).min(entries.len());
+            let given_up = counted.saturating_sub(books.told).min(entries.len() as u64);
+            books.told += given_up;
+            let nothing_lost = lossless && lane.1 == SCTP_PR_SCTP_RTX;
             if given_up > 0 {
                 entries.sort_by_key(|entry| std::cmp::Reverse(entry.octets));
             }
             for (at, entry) in entries.into_iter().enumerate() {
-                let outcome = if at < given_up { Outcome::Abandoned } else { Outcome::Delivered };
-                finished(entry, outcome);
+                let abandoned = (at as u64) < given_up && !nothing_lost;
+                finished(entry, if abandoned { Outcome::Abandoned } else { Outcome::Delivered });
             }
         }
     }
@@ -135,7 +171,9 @@ mod tests {
 
     fn settled_after(lossless: bool, ledger: &mut Ledger, counted: u64) -> Vec<(u64, Outcome)> {
         let mut outcomes = Vec::new();
+        let end = ledger.next_context();
         ledger.settle(
+            end,
             lossless,
             |_| Some(counted),
             |entry, outcome| outcomes.push((entry.token.unwrap().0, outcome)),
@@ -195,5 +233,30 @@ mod tests {
         assert_eq!(settled(&mut ledger, 1), [(1, Outcome::Delivered)], "the count was noted");
         ledger.sent(entry(2, 10, Some((3, 0x10))));
         assert_eq!(settled_after(true, &mut ledger, 1), [(2, Outcome::Abandoned)], "a lifetime ends anyhow");
+    }
+
+    #[test]
+    fn what_still_waits_is_what_was_sent_last() {
+        let mut ledger = Ledger::default();
+        for token in 0..10 {
+            ledger.sent(entry(token, 1_000, None));
+        }
+        assert_eq!(ledger.waiting_from(0), 10);
+        assert_eq!(ledger.waiting_from(1), 9);
+        assert_eq!(ledger.waiting_from(3 * 1_512), 7);
+        assert_eq!(ledger.waiting_from(1 << 20), 0);
+        let mut outcomes = Vec::new();
+        ledger.settle(7, true, |_| None, |entry, _| outcomes.push(entry.token.unwrap().0));
+        assert_eq!(outcomes, (0..7).collect::<Vec<_>>());
+        assert_eq!((ledger.waiting_from(1), ledger.octets()), (9, 3_000));
+        assert_eq!(ledger.failed(8), Some(entry(8, 1_000, None)), "contexts stay");
+    }
+
+    #[test]
+    fn a_message_that_may_give_way_keeps_the_order_from_being_believed() {
+        let mut ledger = Ledger::default();
+        ledger.sent(entry(0, 1_000, None));
+        ledger.sent(entry(1, 1_000, Some((0, 0x30))));
+        assert_eq!((ledger.waiting_from(1), ledger.waiting_from(0)), (0, 2));
     }
 }

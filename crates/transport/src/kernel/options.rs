@@ -299,3 +299,94 @@ pub(super) fn send_queue(socket: &impl AsFd) -> io::Result<u32> {
         _ => Err(io::Error::other("SO_MEMINFO is too short")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::super::notification::offset;
+    use super::*;
+
+    /// What the C compiler makes of `linux/sctp.h`, and what we make of it.
+    const SIZES: [(&str, usize); 10] = [
+        ("struct sctp_rtoinfo", RTOINFO),
+        ("struct sctp_assocparams", ASSOCPARAMS),
+        ("struct sctp_initmsg", INITMSG),
+        ("struct sctp_paddrparams", PADDRPARAMS),
+        ("struct sctp_status", STATUS),
+        ("struct sctp_assoc_stats", ASSOC_STATS),
+        ("struct sctp_prstatus", PRSTATUS),
+        ("struct sctp_event", EVENT),
+        ("struct sctp_udpencaps", UDPENCAPS),
+        ("struct sctp_getaddrs", GETADDRS),
+    ];
+    const OFFSETS: [(&str, &str, usize); 38] = [
+        ("rtoinfo", "srto_initial", 4),
+        ("rtoinfo", "srto_max", 8),
+        ("rtoinfo", "srto_min", 12),
+        ("assocparams", "sasoc_asocmaxrxt", 4),
+        ("initmsg", "sinit_num_ostreams", 0),
+        ("initmsg", "sinit_max_instreams", 2),
+        ("initmsg", "sinit_max_attempts", 4),
+        ("initmsg", "sinit_max_init_timeo", 6),
+        ("sack_info", "sack_delay", 4),
+        ("assoc_value", "assoc_value", 4),
+        ("event", "se_type", 4),
+        ("event", "se_on", 6),
+        ("paddrparams", "spp_address", SPP_ADDRESS),
+        ("paddrparams", "spp_hbinterval", SPP_HBINTERVAL),
+        ("paddrparams", "spp_pathmaxrxt", SPP_PATHMAXRXT),
+        ("paddrparams", "spp_flags", SPP_FLAGS),
+        ("status", "sstat_state", SSTAT_STATE),
+        ("status", "sstat_rwnd", SSTAT_RWND),
+        ("status", "sstat_outstrms", SSTAT_OUTSTRMS),
+        ("status", "sstat_primary", SSTAT_PRIMARY),
+        ("paddrinfo", "spinfo_address", SPINFO_ADDRESS),
+        ("paddrinfo", "spinfo_cwnd", SPINFO_CWND),
+        ("paddrinfo", "spinfo_srtt", SPINFO_SRTT),
+        ("paddrinfo", "spinfo_rto", SPINFO_RTO),
+        ("assoc_stats", "sas_maxrto", SAS_MAXRTO),
+        ("assoc_stats", "sas_ipackets", SAS_IPACKETS),
+        ("assoc_stats", "sas_rtxchunks", SAS_RTXCHUNKS),
+        ("assoc_stats", "sas_gapcnt", SAS_GAPCNT),
+        ("prstatus", "sprstat_abandoned_unsent", SPRSTAT_UNSENT),
+        ("prstatus", "sprstat_abandoned_sent", SPRSTAT_SENT),
+        ("udpencaps", "sue_address", SUE_ADDRESS),
+        ("udpencaps", "sue_port", SUE_PORT),
+        ("assoc_change", "sac_state", offset::SAC_STATE),
+        ("assoc_change", "sac_error", offset::SAC_ERROR),
+        ("assoc_change", "sac_outbound_streams", offset::SAC_OUTBOUND),
+        ("paddr_change", "spc_aaddr", offset::SPC_ADDRESS),
+        ("paddr_change", "spc_state", offset::SPC_STATE),
+        ("send_failed_event", "ssf_error", offset::SSF_ERROR),
+    ];
+
+    #[test]
+    fn structures_are_laid_out_as_in_linux_sctp_h() {
+        let mut program = String::from(
+            "#include <stddef.h>\n#include <stdint.h>\n#include <sys/socket.h>\n#include <linux/sctp.h>\n",
+        );
+        for (name, size) in SIZES {
+            program += &format!("_Static_assert(sizeof({name}) == {size}, \"{name}\");\n");
+        }
+        for (name, field, at) in OFFSETS {
+            let text = format!("offsetof(struct sctp_{name}, {field}) == {at}");
+            program += &format!("_Static_assert({text}, \"{name}.{field}\");\n");
+        }
+        let context = offset::SSF_CONTEXT;
+        program += &format!(
+            "_Static_assert(offsetof(struct sctp_send_failed_event, ssfe_info) + \
+             offsetof(struct sctp_sndinfo, snd_context) == {context}, \"snd_context\");\n"
+        );
+        let source = std::env::temp_dir().join(format!("flowpool-sctp-{}.c", std::process::id()));
+        std::fs::write(&source, program).unwrap();
+        let compiled = Command::new("cc").args(["-std=c11", "-fsyntax-only"]).arg(&source).output();
+        std::fs::remove_file(&source).unwrap();
+        match compiled {
+            Ok(output) => {
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            }
+            Err(error) => println!("SKIPPED: no C compiler: {error}"),
+        }
+    }
+}

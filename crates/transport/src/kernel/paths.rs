@@ -19,7 +19,7 @@ impl Paths {
         Paths { encapsulation, down: BTreeSet::new(), up: BTreeSet::from([peer]) }
     }
 
-    fn address(&self, address: SocketAddr) -> PeerAddress {
+    pub(super) fn address(&self, address: SocketAddr) -> PeerAddress {
         PeerAddress::Sctp { ip: address.ip(), port: address.port(), encapsulation: self.encapsulation }
     }
 

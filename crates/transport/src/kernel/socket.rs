@@ -12,7 +12,8 @@ use super::sys::Descriptor;
 use super::{options, sys};
 use crate::EndpointConfig;
 
-/// Association.Max.Retrans: only a last resort, since the watch of each association decides (see there).
+/// Association.Max.Retrans, at least: only a last resort, since silence decides (`connection/watch.rs`). The
+/// kernel's own count cannot tell a reader that stalls from a peer that is gone.
 const ASSOCIATION_MAX_RETRANS: u16 = 20;
 
 pub(super) struct Socket(AsyncFd<Descriptor>);
@@ -61,12 +62,15 @@ pub(super) fn bound(
 fn set_options(socket: &Descriptor, config: &EndpointConfig) -> io::Result<()> {
     let profile = &config.profile;
     options::set_rto(socket, profile.rto_initial, profile.rto_min, profile.rto_max)?;
-    options::set_association_max_retrans(socket, ASSOCIATION_MAX_RETRANS)?;
+    options::set_association_max_retrans(
+        socket,
+        profile.association_max_retrans.max(ASSOCIATION_MAX_RETRANS),
+    )?;
     // As many INITs as fit into the time `connect` may take; the peer may be slow to answer one.
     let attempts = profile.connect.as_millis() / profile.rto_initial.as_millis().max(1) + 1;
     let attempts = u16::try_from(attempts).unwrap_or(u16::MAX).min(64);
     options::set_init(socket, config.streams.max(1), attempts, profile.rto_max)?;
-    options::set_paths(socket, profile.heartbeat, path_max_retrans(profile.rto_min, profile.silence))?;
+    options::set_paths(socket, profile.heartbeat, profile.path_max_retrans)?;
     options::set_sack_delay(socket, profile.sack_delay)?;
     options::set_no_delay(socket)?;
     options::set_receive_info(socket)?;
@@ -74,11 +78,6 @@ fn set_options(socket: &Descriptor, config: &EndpointConfig) -> io::Result<()> {
     options::subscribe(socket)?;
     abort_when_dropped(socket)?;
     set_buffers(socket, config)
-}
-
-/// Path.Max.Retrans: 5 as RFC 9260 section 16 has it, 2 where a dead peer is to be noticed within seconds.
-fn path_max_retrans(rto_min: Duration, silence: Duration) -> u16 {
-    if silence > rto_min * 32 { 5 } else { 2 }
 }
 
 /// A dropped socket, like a killed process, tells the peer by an ABORT.

@@ -44,7 +44,9 @@ impl Sender {
     /// Must be called within a tokio runtime. Fails if the address is not the host's or there is no route.
     pub fn connect(peer: SocketAddr, local: Option<IpAddr>) -> io::Result<Self> {
         let any = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let socket = std::net::UdpSocket::bind((local.unwrap_or(any), 0))?;
+        let local = local.unwrap_or(any);
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("UDP from {local}: {error}"));
+        let socket = std::net::UdpSocket::bind((local, 0)).map_err(named)?;
         socket.connect(peer)?;
         socket.set_nonblocking(true)?;
         sys::set_sender_options(socket.as_fd(), peer.is_ipv6())?;

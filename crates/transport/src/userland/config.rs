@@ -62,8 +62,8 @@ impl EndpointConfig {
             t1_cookie_timeout: profile.rto_initial,
             t2_shutdown_timeout: profile.rto_initial,
             max_timer_backoff_duration: Some(profile.rto_max),
-            heartbeat_interval: profile.heartbeat,
-            heartbeat_interval_include_rtt: false,
+            // The machine asks after its peers itself.
+            heartbeat_interval: Duration::ZERO,
             delayed_ack_max_timeout: profile.sack_delay,
             rtt_max: Duration::from_secs(60),
             // The driver alone decides when a peer is lost: a stalled reader is not a dead peer.

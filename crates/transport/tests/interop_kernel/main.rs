@@ -11,6 +11,7 @@
 mod detection;
 mod end;
 mod handshake;
+mod multihoming;
 mod net;
 mod offload;
 mod report;

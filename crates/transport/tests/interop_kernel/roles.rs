@@ -12,12 +12,16 @@ use transport::{
 
 use crate::end::{self, LOCAL, MARK, PEER, PROFILE, ROLE, STACK};
 use crate::handshake::handshake;
+use crate::multihoming;
 use crate::traffic::{self, Receiver, STREAMS, Tally};
 
 /// The SCTP port of the end that listens.
 const PORT: u16 = 4739;
 /// A shutdown takes no longer: what is queued crosses even a lossy link in that time.
 const DEADLINE: Duration = Duration::from_secs(90);
+
+/// A transfer that takes long tells how it stands this often, for whoever must find out why.
+const STATUS: Duration = Duration::from_secs(10);
 
 /// Does what the environment says; nothing without it.
 pub(crate) fn run() {
@@ -30,12 +34,16 @@ pub(crate) fn run() {
             "watch" => watch(&endpoint(), false).await,
             "watch sending" => watch(&endpoint(), true).await,
             "handshake" => by_hand().await,
+            "multihomed sink" => multihoming::sink().await,
+            "multihomed source" => multihoming::source().await,
+            "host without sctp" => multihoming::refuse_sctp(),
+            "connect to a host without sctp" => multihoming::connect_to_a_host_without_sctp().await,
             other => panic!("no role {other}"),
         }
     });
 }
 
-fn tell(text: &str) {
+pub(crate) fn tell(text: &str) {
     // On a line of its own, whatever the test framework has printed.
     println!("\n{MARK}{text}");
 }
@@ -123,7 +131,12 @@ async fn source(endpoint: &Endpoint) {
     let mut tallies = [Tally::default(); STREAMS.len()];
     let start = Instant::now();
     let sending = tokio::spawn(send_all(association.sender()));
+    let mut told = start;
     while !sending.is_finished() {
+        if told.elapsed() > STATUS {
+            told = Instant::now();
+            tell(&format!("sending, {:?}", association.status()));
+        }
         // The sender ends between two events, at the latest with the last message's own.
         let event = tokio::time::timeout(Duration::from_millis(100), association.recv()).await;
         if let Ok(event) = event {
@@ -134,7 +147,16 @@ async fn source(endpoint: &Endpoint) {
     for message in sending.await.unwrap() {
         tallies[usize::from(message)].sent += 1;
     }
-    let shutdown = association.shutdown(DEADLINE).await;
+    let shutdown = {
+        let sender = association.sender();
+        let mut shutdown = std::pin::pin!(association.shutdown(DEADLINE));
+        loop {
+            match tokio::time::timeout(STATUS, shutdown.as_mut()).await {
+                Ok(ended) => break ended,
+                Err(_) => tell(&format!("shutting down, {:?}", sender.status())),
+            }
+        }
+    };
     tell(&format!("time {}", start.elapsed().as_millis()));
     loop {
         let event = association.recv().await;

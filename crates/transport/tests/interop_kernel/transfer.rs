@@ -142,3 +142,9 @@ fn kernel_to_userland_over_ipv4_keeps_order_and_all_that_is_reliable() {
 fn kernel_to_userland_over_ipv6_keeps_order_and_all_that_is_reliable() {
     all_losses(Stack::Kernel, Stack::Userland, true);
 }
+
+#[test]
+#[ignore = "needs root and kernel SCTP"]
+fn kernel_to_kernel_over_ipv4_keeps_order_and_all_that_is_reliable() {
+    all_losses(Stack::Kernel, Stack::Kernel, false);
+}

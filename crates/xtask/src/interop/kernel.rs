@@ -6,45 +6,50 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::tables::{self, Table};
+use super::{entries, packages};
 use crate::steps::{Outcome, Unpassed, capture};
 use crate::vm;
 
-/// Test programs that need kernel SCTP, and which of their tests.
+/// The feature of a package that has kernel SCTP.
+pub(crate) const FEATURE: &str = "kernel-sctp";
+
+/// Test files and folders in `tests` of a package that need kernel SCTP start with one of these.
+const PREFIXES: [&str; 2] = ["kernel", "interop_kernel"];
+
+/// Of the contract of all back ends, only the kernel's part is for the machine.
+const CONTRACT: (&str, &str) = ("contract", "kernel");
+
+/// One test program.
+#[derive(Debug, Eq, PartialEq)]
 struct Run {
-    package: &'static str,
-    /// Cargo features of the package.
-    features: &'static str,
+    package: String,
     /// The name of the test file or folder in `tests`.
-    target: &'static str,
-    /// What the test program is told.
-    arguments: &'static [&'static str],
+    target: String,
+    /// What the names of its tests contain; all tests without one.
+    filter: Option<&'static str>,
 }
 
-/// To add tests, add a line.
-const RUNS: [Run; 1] = [Run {
-    package: "transport",
-    features: "kernel-sctp",
-    target: "interop_kernel",
-    arguments: &["--ignored", "--nocapture"],
-}];
+/// For one test program, in seconds; a hung one does not keep the next from running.
+const PROGRAM_LIMIT: u32 = 900;
+/// For all of it, boot included. Emulation on two busy processors takes about a third of that.
+const LIMIT: Duration = Duration::from_secs(1_800);
 
-/// For all of it, boot included. Emulation on two busy processors takes about half of that.
-const LIMIT: Duration = Duration::from_secs(1_200);
-
-/// The header that the feature kernel-sctp is built with.
+/// The header that the feature is built with; package libsctp-dev.
 const LIBSCTP: [&str; 2] = ["/usr/include/netinet/sctp.h", "/usr/local/include/netinet/sctp.h"];
+
+/// What the tests call, and the packages that bring it.
+const PROGRAMS: [(&str, &str); 4] =
+    [("ip", "iproute2"), ("tc", "iproute2"), ("ethtool", "ethtool"), ("sysctl", "procps")];
 
 /// The file in the machine's `/out` that collects rows of tables.
 const ROWS: &str = "rows";
 
 /// Runs them and returns their tables.
 pub(super) fn check(root: &Path, tables: &mut Vec<Table>) -> Outcome {
-    if !LIBSCTP.iter().any(|header| Path::new(header).is_file()) {
-        return Err(Unpassed::Skipped("not installed (Debian packages): libsctp-dev".to_owned()));
-    }
-    vm::prepare().map_err(|error| Unpassed::Skipped(error.to_string()))?;
+    buildable()?;
+    vm::prepare(&PROGRAMS).map_err(|error| Unpassed::Skipped(error.to_string()))?;
     let mut script = String::from("failed=0\n");
-    for run in &RUNS {
+    for run in &runs(root) {
         script += &command(run, &build(root, run)?);
     }
     script += "exit $failed\n";
@@ -57,14 +62,47 @@ pub(super) fn check(root: &Path, tables: &mut Vec<Table>) -> Outcome {
     if status == 0 { Ok(()) } else { Err(Unpassed::Failed(format!("exit status {status} in the machine"))) }
 }
 
+/// Whether the feature can be built here.
+pub(crate) fn buildable() -> Outcome {
+    if LIBSCTP.iter().any(|header| Path::new(header).is_file()) {
+        return Ok(());
+    }
+    Err(Unpassed::Skipped("not installed (Debian packages): libsctp-dev".to_owned()))
+}
+
+/// The test programs of all packages that have the feature.
+fn runs(root: &Path) -> Vec<Run> {
+    let mut runs = Vec::new();
+    for folder in packages(root) {
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
+        let Some(package) = package_with_feature(&manifest) else { continue };
+        let targets = entries(&folder.join("tests"));
+        let targets = targets.iter().filter_map(|path| path.file_stem()?.to_str());
+        runs.extend(targets.filter_map(|target| run(package, target)));
+    }
+    runs
+}
+
+fn run(package: &str, target: &str) -> Option<Run> {
+    let filter = (target == CONTRACT.0).then_some(CONTRACT.1);
+    let chosen = filter.is_some() || PREFIXES.iter().any(|prefix| target.starts_with(prefix));
+    chosen.then(|| Run { package: package.to_owned(), target: target.to_owned(), filter })
+}
+
+/// The name in a manifest that has the feature.
+fn package_with_feature(manifest: &str) -> Option<&str> {
+    manifest.lines().find(|line| line.starts_with(FEATURE))?;
+    let name = manifest.lines().find_map(|line| line.strip_prefix("name = "))?;
+    Some(name.trim_matches('"'))
+}
+
 /// Builds a test program with optimisation, which emulation needs, and returns where it is.
 fn build(root: &Path, run: &Run) -> Result<PathBuf, Unpassed> {
-    let Run { package, features, target, .. } = run;
-    println!("$ cargo test --release -p {package} --features {features} --test {target} --no-run");
-    let arguments =
-        ["test", "--release", "--locked", "-p", package, "--features", features, "--test", target];
-    let messages =
-        capture(root, "cargo", &[arguments.as_slice(), &["--no-run", "--message-format", "json"]].concat())?;
+    let Run { package, target, .. } = run;
+    println!("$ cargo test --release -p {package} --features {FEATURE} --test {target} --no-run");
+    let which = ["test", "--release", "--locked", "-p", package, "--features", FEATURE, "--test", target];
+    let how = ["--no-run", "--message-format", "json"];
+    let messages = capture(root, "cargo", &[which.as_slice(), &how].concat())?;
     executable(&messages, target).ok_or_else(|| Unpassed::Failed(format!("cargo built no test {target}")))
 }
 
@@ -79,11 +117,13 @@ fn executable(messages: &str, target: &str) -> Option<PathBuf> {
 
 /// Lines of the script: a heading, and the tests one after the other.
 fn command(run: &Run, program: &Path) -> String {
-    let (target, arguments) = (run.target, run.arguments.join(" "));
+    let Run { package, target, filter } = run;
+    let program = program.display();
+    let filter = filter.unwrap_or_default();
     format!(
-        "echo '---- {target}'\n\
-         RUST_BACKTRACE=0 INTEROP_TABLES=/out/{ROWS} '{}' --test-threads=1 {arguments} || failed=1\n",
-        program.display()
+        "echo '---- {target} of {package}'\n\
+         RUST_BACKTRACE=0 INTEROP_TABLES=/out/{ROWS} timeout {PROGRAM_LIMIT} \\\n  \
+         '{program}' --include-ignored --test-threads=1 --nocapture {filter} || failed=1\n"
     )
 }
 
@@ -101,6 +141,18 @@ fn fresh_folder(root: &Path) -> std::io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tests_of_kernel_sctp_are_known_by_their_names() {
+        let of =
+            |target: &str, filter| Some(Run { package: "p".to_owned(), target: target.to_owned(), filter });
+        assert_eq!(run("p", "kernel_multihoming"), of("kernel_multihoming", None));
+        assert_eq!(run("p", "interop_kernel"), of("interop_kernel", None));
+        assert_eq!(run("p", "contract"), of("contract", Some("kernel")));
+        assert_eq!(run("p", "interop_tshark"), None);
+        assert_eq!(package_with_feature("name = \"p\"\n[features]\nkernel-sctp = []\n"), Some("p"));
+        assert_eq!(package_with_feature("name = \"p\"\n"), None);
+    }
 
     #[test]
     fn the_test_program_is_found_in_cargos_messages() {

@@ -1,13 +1,13 @@
 //! Tests against other programs. A test file `tests/interop_PEER.rs` of any package belongs to the peer of that
 //! name below; its tests are `#[ignore]`d, so that `cargo test` needs no peer, and run here where it is installed.
-//! The peer `kernel` is Linux's SCTP, in a virtual machine.
+//! The peer `kernel` is Linux's SCTP, in a virtual machine; test files `tests/kernel….rs` are for that machine too.
 
-mod kernel;
+pub(crate) mod kernel;
 mod tables;
 
 use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::steps::{self, Outcome, Steps, Unpassed, installed};
@@ -88,11 +88,21 @@ fn check(root: &Path, peer: &Peer) -> Outcome {
     steps::run(root, "cargo", &["test", "--workspace", "--test", &target, "--", "--include-ignored"])
 }
 
-/// Looks for `tests/interop_PEER.rs` in every package; those lie one or two folders deep.
+/// Looks for `tests/interop_PEER.rs` in every package.
 fn has_tests(root: &Path, peer: &str) -> bool {
     let file = format!("tests/interop_{peer}.rs");
-    let folders = |path: &Path| -> Vec<_> {
-        fs::read_dir(path).map(|entries| entries.flatten().map(|e| e.path()).collect()).unwrap_or_default()
-    };
-    folders(root).into_iter().chain(folders(&root.join("crates"))).any(|folder| folder.join(&file).is_file())
+    packages(root).iter().any(|folder| folder.join(&file).is_file())
+}
+
+/// Where packages can lie: one or two folders deep.
+fn packages(root: &Path) -> Vec<PathBuf> {
+    [root.to_owned(), root.join("crates")].iter().flat_map(|folder| entries(folder)).collect()
+}
+
+/// The files and folders of a folder, by name; none if there is no such folder.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).map(|entries| entries.flatten().map(|e| e.path()).collect());
+    let mut entries: Vec<_> = entries.unwrap_or_default();
+    entries.sort();
+    entries
 }

@@ -76,11 +76,17 @@ fn download(cache: &Path) -> Result<(), String> {
 
 /// The kernel package that linux-image-amd64 depends on at present.
 fn package() -> Result<String, String> {
-    let depends = output(Command::new("apt-cache").args(["depends", "linux-image-amd64"]))?;
-    let names = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
-    let name = names.into_iter().next();
-    name.map(|name| format!("linux-image-{name}"))
-        .ok_or_else(|| "apt knows no linux-image-amd64 (is this Debian? run apt-get update)".to_owned())
+    let known = || output(Command::new("apt-cache").args(["depends", "linux-image-amd64"]));
+    let named = |depends: &str| {
+        let mut names = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+        names.find(|name| name.starts_with("linux-image-")).map(str::to_owned)
+    };
+    if let Some(name) = known().ok().as_deref().and_then(named) {
+        return Ok(name);
+    }
+    // Without lists of packages, as in a fresh container, apt knows nothing; only root can change that.
+    output(Command::new("apt-get").args(["update", "--quiet"]))?;
+    named(&known()?).ok_or_else(|| "apt knows no linux-image-amd64 (is this Debian?)".to_owned())
 }
 
 fn unpack(work: &Path, package: &str) -> Result<PathBuf, String> {

@@ -89,13 +89,14 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
 
 /// Runs a command in the machine and returns its exit status, or [`TIMED_OUT`].
 pub(crate) fn run_command(options: &Options, command: &[String]) -> Result<u8, Error> {
-    packages::check()?;
+    packages::check(&[])?;
     let kernel = image::kernel()?;
     machine::run(&kernel, options, command)
 }
 
-/// Fetches what the machine needs, so that a run does not fail for want of it.
-pub(crate) fn prepare() -> Result<(), Error> {
-    packages::check()?;
+/// Looks for what the machine needs, and for further programs with the packages that bring them, and fetches the
+/// kernel, so that a run does not fail for want of it.
+pub(crate) fn prepare(programs: &[(&'static str, &'static str)]) -> Result<(), Error> {
+    packages::check(programs)?;
     image::kernel().map(|_| ())
 }

@@ -19,13 +19,16 @@ const PROGRAMS: [(&str, &str); 6] = [
 /// The shell of the initramfs.
 pub(super) const BUSYBOX: &str = "/bin/busybox";
 
-/// Names every package that is missing.
-pub(super) fn check() -> Result<(), Error> {
-    let mut missing: Vec<&'static str> =
-        PROGRAMS.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();
+/// Names every package that is missing, for the machine and for these programs.
+pub(super) fn check(programs: &[(&'static str, &'static str)]) -> Result<(), Error> {
+    let all = PROGRAMS.iter().chain(programs);
+    let missing = all.filter(|(program, _)| find(program).is_none());
+    let mut missing: Vec<&'static str> = missing.map(|(_, package)| *package).collect();
     if !fs::read(BUSYBOX).is_ok_and(|program| is_static(&program)) {
         missing.push("busybox-static");
     }
+    missing.sort_unstable();
+    missing.dedup();
     if missing.is_empty() { Ok(()) } else { Err(Error::Missing(missing)) }
 }
 

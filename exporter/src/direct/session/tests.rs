@@ -93,7 +93,7 @@ fn templates_are_repeated_after_so_many_messages_and_the_time_starts_anew() {
     let later = now + Duration::from_secs(400);
     for _ in 0..7 {
         push(&mut session, 1, later);
-        session.flush(TIME);
+        session.flush(later, TIME);
     }
     let data = (Content::DataOnly, 1);
     let templates = (Content::Templates, 0);
@@ -123,7 +123,7 @@ fn a_collector_finds_every_record_and_misses_those_that_could_not_be_sent() {
     let mut sent = Vec::new();
     for round in 0..40 {
         push(&mut session, 100, now);
-        session.flush(TIME);
+        session.flush(now, TIME);
         if round == 20 {
             while session.messages()[0].records == 0 {
                 sent.push(session.messages()[0].clone());
@@ -150,7 +150,7 @@ fn messages_shrink_with_the_path() {
     assert!(send(&mut session).iter().any(|message| message.octets.len() > 1_350));
     session.set_max_message(484);
     push(&mut session, 200, now);
-    session.flush(TIME);
+    session.flush(now, TIME);
     let after = send(&mut session);
     // The one that was being filled was longer already.
     assert!(after[1..].iter().all(|message| message.octets.len() <= 484), "{:?}", contents(&after));

@@ -12,6 +12,7 @@ pub(crate) mod chunk {
     pub(crate) const INIT: u8 = 1;
     pub(crate) const INIT_ACK: u8 = 2;
     pub(crate) const HEARTBEAT: u8 = 4;
+    pub(crate) const HEARTBEAT_ACK: u8 = 5;
     pub(crate) const ABORT: u8 = 6;
     pub(crate) const SHUTDOWN: u8 = 7;
     pub(crate) const SHUTDOWN_ACK: u8 = 8;
@@ -138,6 +139,14 @@ pub(crate) fn heartbeat(header: Header, nonce: u32) -> Vec<u8> {
     let mut value = vec![0, 1, 0, 8];
     value.extend(nonce.to_be_bytes());
     build(header, chunk::HEARTBEAT, 0, &value)
+}
+
+/// The nonce in the value of a HEARTBEAT ACK that answers [`heartbeat`].
+pub(crate) fn nonce(value: &[u8]) -> Option<u32> {
+    if value.len() != 8 || value[..4] != [0, 1, 0, 8] {
+        return None;
+    }
+    u32_at(value, 4)
 }
 
 /// An ERROR "Stale Cookie", `staleness` in microseconds.

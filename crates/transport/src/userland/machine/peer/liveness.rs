@@ -1,30 +1,47 @@
 //! Whether the peer still lives.
 //!
-//! dcsctp's limit on retransmissions is off, since it cannot tell a stalled reader from a dead peer.
-//! Instead any packet with the right tag is a sign of life, and its lack for too long the end.
+//! dcsctp's limit on retransmissions is off, since it cannot tell a stalled reader from a dead peer, and
+//! so are its heartbeats. Instead any packet with the right tag is a sign of life, and its lack for too
+//! long the end. HEARTBEATs of our own (RFC 9260 section 8.3) ask a peer that is not heard:
+//!
+//! * after `probe` from the side that set the association up, after `heartbeat` from the other: the first
+//!   can go elsewhere and wants to know soon, and its questions tell the other that it lives;
+//! * more often once a quarter of `silence` has passed, so that lost packets are not taken for a dead peer;
+//! * more often still while ICMP says that nobody is there.
 
 use std::time::{Duration, Instant};
 
 use crate::Profile;
 
-/// How often a peer is probed while ICMP says that it is gone.
-const PROBE: Duration = Duration::from_millis(50);
+/// Marks the nonces of our HEARTBEATs, in which the rest counts.
+const OURS: u32 = 0x8000_0000;
+/// ICMP messages after which silence alone proves what they say: routers and hosts limit how many they
+/// send (Linux: a burst of six, then one a second).
+const MANY: u32 = 3;
 
 /// ICMP says the peer is gone, and nothing valid came since.
 struct Trouble {
     since: Instant,
-    next_probe: Instant,
+    last: Instant,
+    count: u32,
 }
 
 pub(super) struct Liveness {
     heard: Instant,
+    /// When the last HEARTBEAT left.
+    asked: Instant,
+    /// This side set the association up.
+    opener: bool,
+    nonce: u32,
+    /// Smoothed round trip time (RFC 9260 section 6.3.1), zero until known.
+    round_trip: Duration,
     trouble: Option<Trouble>,
-    probes: u32,
 }
 
 impl Liveness {
-    pub(super) fn new(now: Instant) -> Liveness {
-        Liveness { heard: now, trouble: None, probes: 0 }
+    pub(super) fn new(now: Instant, opener: bool) -> Liveness {
+        let round_trip = Duration::ZERO;
+        Liveness { heard: now, asked: now, opener, nonce: 0, round_trip, trouble: None }
     }
 
     /// A packet with the right tag came.
@@ -33,11 +50,21 @@ impl Liveness {
         self.trouble = None;
     }
 
+    /// A HEARTBEAT ACK with this nonce came.
+    pub(super) fn answered(&mut self, nonce: u32, now: Instant) {
+        if nonce != self.nonce | OURS {
+            return;
+        }
+        let sample = now - self.asked;
+        self.round_trip = if self.round_trip.is_zero() { sample } else { (self.round_trip * 7 + sample) / 8 };
+    }
+
     /// The network says that nobody listens at the peer's UDP port: a hint, so look now (RFC 9260
-    /// section 10). True proof is only that nothing valid comes for a while. Returns for how long that
-    /// has been so.
+    /// section 10). Returns for how long it says so.
     pub(super) fn unreachable(&mut self, now: Instant) -> Duration {
-        let trouble = self.trouble.get_or_insert(Trouble { since: now, next_probe: now + PROBE });
+        let trouble = self.trouble.get_or_insert(Trouble { since: now, last: now, count: 0 });
+        trouble.last = now;
+        trouble.count += 1;
         now - trouble.since
     }
 
@@ -47,23 +74,55 @@ impl Liveness {
         self.trouble = None;
     }
 
+    /// Whether ICMP is believed: it says so over a while, or said so often enough before the network
+    /// limited it, and nothing valid came.
+    pub(super) fn is_unreachable(&self, now: Instant, profile: &Profile) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| {
+            trouble.last >= trouble.since + profile.unreachable || now >= self.doomed(trouble, profile)
+        })
+    }
+
+    /// When a peer in trouble is lost even if no further ICMP message comes.
+    fn doomed(&self, trouble: &Trouble, profile: &Profile) -> Instant {
+        if trouble.count < MANY {
+            return self.lost(profile);
+        }
+        trouble.since + 2 * profile.unreachable + 2 * self.round_trip
+    }
+
+    fn lost(&self, profile: &Profile) -> Instant {
+        self.heard + profile.silence + 2 * self.round_trip
+    }
+
     /// Whether the peer was silent for too long.
     pub(super) fn is_silent(&self, now: Instant, profile: &Profile) -> bool {
-        now >= self.heard + profile.silence
+        now >= self.lost(profile)
     }
 
     /// The nonce of a HEARTBEAT to send now, if one is due.
-    pub(super) fn poll_probe(&mut self, now: Instant) -> Option<u32> {
-        let trouble = self.trouble.as_mut().filter(|trouble| now >= trouble.next_probe)?;
-        trouble.next_probe = now + PROBE;
-        self.probes = self.probes.wrapping_add(1);
+    pub(super) fn poll_probe(&mut self, now: Instant, profile: &Profile) -> Option<u32> {
+        if now < self.probe_due(profile) {
+            return None;
+        }
+        self.asked = now;
+        self.nonce = self.nonce.wrapping_add(1) & !OURS;
         // dcsctp takes the answer for that of an older heartbeat and ignores it.
-        Some(self.probes | 0x8000_0000)
+        Some(self.nonce | OURS)
+    }
+
+    fn probe_due(&self, profile: &Profile) -> Instant {
+        let interval = if self.opener { profile.probe.max(self.round_trip) } else { profile.heartbeat };
+        let calm = self.asked.max(self.heard) + interval;
+        let quiet = (self.heard + profile.silence / 4).max(self.asked + profile.silence / 10);
+        let trouble = self.trouble.as_ref();
+        let urgent = trouble.map(|trouble| self.asked.max(trouble.since) + profile.unreachable / 4);
+        [calm, quiet].into_iter().chain(urgent).min().unwrap_or(calm)
     }
 
     /// When to look again.
     pub(super) fn deadline(&self, profile: &Profile) -> Instant {
-        let silent = self.heard + profile.silence;
-        self.trouble.as_ref().map_or(silent, |trouble| trouble.next_probe.min(silent))
+        let trouble = self.trouble.as_ref().map(|trouble| self.doomed(trouble, profile));
+        let next = self.probe_due(profile).min(self.lost(profile));
+        trouble.map_or(next, |doomed| doomed.min(next))
     }
 }

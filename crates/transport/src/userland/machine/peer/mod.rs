@@ -73,6 +73,7 @@ impl Peer {
         stage: Stage,
         now: Instant,
     ) -> Peer {
+        let opener = matches!(stage, Stage::Connecting { .. });
         Peer {
             socket,
             link,
@@ -88,7 +89,7 @@ impl Peer {
             reliable: 0,
             unsent: 0,
             taken: VecDeque::new(),
-            liveness: Liveness::new(now),
+            liveness: Liveness::new(now, opener),
             stalled_packet: None,
             stalled: false,
             peer_closing: false,
@@ -148,6 +149,11 @@ impl Peer {
                     return;
                 }
                 chunk::SHUTDOWN => closing = true,
+                chunk::HEARTBEAT_ACK => {
+                    if let Some(nonce) = packet::nonce(chunk.value) {
+                        self.liveness.answered(nonce, now);
+                    }
+                }
                 chunk::DATA if self.stalled => {
                     let kept = self.stalled_packet.get_or_insert_default();
                     kept.clear();
@@ -240,6 +246,9 @@ impl Peer {
             }
             return;
         }
+        if self.liveness.is_unreachable(now, profile) {
+            self.end.get_or_insert(End::Lost(LossReason::Unreachable(profile.unreachable)));
+        }
         if self.liveness.is_silent(now, profile) {
             self.end.get_or_insert(End::Lost(LossReason::Silent(profile.silence)));
         }
@@ -251,7 +260,7 @@ impl Peer {
             out.packets.push_back((self.remote, packet.clone()));
         }
         if self.peer_tag != 0
-            && let Some(nonce) = self.liveness.poll_probe(now)
+            && let Some(nonce) = self.liveness.poll_probe(now, profile)
         {
             let header = Header { source: self.ports.0, destination: self.ports.1, tag: self.peer_tag };
             out.packets.push_back((self.remote, packet::heartbeat(header, nonce)));
@@ -261,15 +270,9 @@ impl Peer {
     /// The network says that nobody listens at the peer's UDP port.
     pub(crate) fn unreachable(&mut self, now: Instant, profile: &Profile) {
         let lasts = self.liveness.unreachable(now);
-        match self.stage {
-            // Only T1-init makes packets; its first expiry is about as long as `unreachable`.
-            Stage::Connecting { .. } if lasts >= profile.unreachable / 2 => {
-                self.end.get_or_insert(End::Connect(ConnectError::Unreachable(self.address())));
-            }
-            Stage::Up | Stage::Accepting(_) if lasts >= profile.unreachable => {
-                self.end.get_or_insert(End::Lost(LossReason::Unreachable(profile.unreachable)));
-            }
-            _ => {}
+        // Only T1-init makes packets then; its first expiry is no shorter.
+        if self.is_connecting() && lasts >= profile.unreachable / 2 {
+            self.end.get_or_insert(End::Connect(ConnectError::Unreachable(self.address())));
         }
     }
 
