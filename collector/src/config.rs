@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use rserpool::{ASAP_PORT, RegistrarAddress};
+use rserpool::{ASAP_PORT, RegistrarAddress, TlsConfig};
 use serde::Deserialize;
 use service::config::{Http, Invalid, Period, Size, check_endpoint};
 
@@ -29,6 +29,8 @@ pub struct Config {
     pub profile: Profile,
     /// What this collector keeps beside its outputs.
     pub state: State,
+    /// Who this collector is, and who its peers may be.
+    pub tls: Option<TlsConfig>,
     /// `/metrics`, `/livez` and `/readyz`.
     pub http: Http,
 }
@@ -43,6 +45,7 @@ impl Default for Config {
             dead_letter: DeadLetter::default(),
             profile: Profile::default(),
             state: State::default(),
+            tls: None,
             http: Http::loopback(9381),
         }
     }
@@ -56,6 +59,10 @@ pub struct Listen {
     pub ipfix: Vec<SocketAddr>,
     /// TCP addresses.
     pub ipfix_tcp: Vec<SocketAddr>,
+    /// TLS addresses.
+    pub ipfix_tls: Vec<SocketAddr>,
+    /// Whether TCP and TLS speak MPTCP with exporters that do.
+    pub mptcp: bool,
     /// UDP addresses: IPFIX in datagrams, not SCTP.
     pub ipfix_udp: Vec<SocketAddr>,
     /// UDP port that carries SCTP.
@@ -71,6 +78,8 @@ impl Default for Listen {
         Self {
             ipfix: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, IPFIX_PORT))],
             ipfix_tcp: Vec::new(),
+            ipfix_tls: Vec::new(),
+            mptcp: false,
             ipfix_udp: Vec::new(),
             encapsulation_port: transport::SCTP_ENCAPSULATION_PORT,
             stack: transport::Stack::Auto,
@@ -137,6 +146,10 @@ pub struct Pool {
     /// ASAP addresses of the registrars.
     #[serde(default = "registrars")]
     pub registrars: Vec<RegistrarAddress>,
+    /// Over which of the collector's addresses; the same for all elements of a pool. Default: the first of SCTP, TCP
+    /// and TLS there are addresses of.
+    #[serde(default)]
+    pub transport: Option<Transport>,
     /// How pool users choose among the elements. All elements of a pool must have the same.
     #[serde(default)]
     pub policy: Policy,
@@ -150,6 +163,18 @@ pub struct Pool {
 
 fn registrars() -> Vec<RegistrarAddress> {
     vec![rserpool_proto::RegistrarAddress::sctp(Ipv4Addr::LOCALHOST.into(), ASAP_PORT).into()]
+}
+
+/// How a pool's users reach its elements.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// `listen.ipfix`.
+    Sctp,
+    /// `listen.ipfix-tcp`.
+    Tcp,
+    /// `listen.ipfix-tls`.
+    Tls,
 }
 
 /// Member selection policy (RFC 5356).
@@ -324,9 +349,13 @@ impl Config {
 
     /// Refuses values that are good each by itself and wrong together.
     pub(crate) fn validate(&self) -> Result<(), Invalid> {
-        let Listen { ipfix, ipfix_tcp, ipfix_udp, .. } = &self.listen;
-        if ipfix.is_empty() && ipfix_tcp.is_empty() && ipfix_udp.is_empty() {
-            return Err(Invalid::new("listen", "needs an address in `ipfix`, `ipfix-tcp` or `ipfix-udp`"));
+        let Listen { ipfix, ipfix_tcp, ipfix_tls, ipfix_udp, .. } = &self.listen;
+        if ipfix.is_empty() && ipfix_tcp.is_empty() && ipfix_tls.is_empty() && ipfix_udp.is_empty() {
+            let keys = "needs an address in `ipfix`, `ipfix-tcp`, `ipfix-tls` or `ipfix-udp`";
+            return Err(Invalid::new("listen", keys));
+        }
+        if !ipfix_tls.is_empty() && self.tls.is_none() {
+            return Err(Invalid::new("listen.ipfix-tls", "needs certificate, key and ca in [tls]"));
         }
         self.udp.validate()?;
         let wildcard =
@@ -339,17 +368,47 @@ impl Config {
             return Err(Invalid::new("output", "needs at least one output"));
         }
         for (at, pool) in self.pool.iter().enumerate() {
-            pool.validate(at)?;
+            pool.validate(at, self)?;
         }
-        if !self.pool.is_empty() && wildcard(&self.listen.ipfix_tcp) {
-            return Err(Invalid::new("listen.ipfix-tcp", "must be specific where a pool is joined"));
+        for (key, addresses) in
+            [("listen.ipfix-tcp", &self.listen.ipfix_tcp), ("listen.ipfix-tls", &self.listen.ipfix_tls)]
+        {
+            if !self.pool.is_empty() && wildcard(addresses) {
+                return Err(Invalid::new(key, "must be specific where a pool is joined"));
+            }
         }
         Ok(())
     }
 }
 
+impl Listen {
+    /// Returns the addresses of a transport.
+    pub(crate) fn addresses(&self, transport: Transport) -> &[SocketAddr] {
+        match transport {
+            Transport::Sctp => &self.ipfix,
+            Transport::Tcp => &self.ipfix_tcp,
+            Transport::Tls => &self.ipfix_tls,
+        }
+    }
+}
+
 impl Pool {
-    fn validate(&self, at: usize) -> Result<(), Invalid> {
+    /// Returns how the pool's users reach this collector.
+    pub(crate) fn transport(&self, listen: &Listen) -> Transport {
+        let has_addresses = |transport: &Transport| !listen.addresses(*transport).is_empty();
+        let first = || [Transport::Sctp, Transport::Tcp].into_iter().find(has_addresses);
+        self.transport.or_else(first).unwrap_or(Transport::Tls)
+    }
+
+    fn validate(&self, at: usize, config: &Config) -> Result<(), Invalid> {
+        if config.listen.addresses(self.transport(&config.listen)).is_empty() {
+            let key = format!("pool.{at}.transport");
+            return Err(Invalid::new(key, "there is no such address in [listen]"));
+        }
+        if config.tls.is_none() && self.registrars.iter().any(RegistrarAddress::is_tls) {
+            let key = format!("pool.{at}.registrars");
+            return Err(Invalid::new(key, "tls:// needs certificate, key and ca in [tls]"));
+        }
         if self.handle.is_empty() {
             return Err(Invalid::new(format!("pool.{at}.handle"), "must not be empty"));
         }

@@ -14,10 +14,11 @@ use service::{Condition, Context, Exit, Failure, OrExit as _, Shutdown};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
+use transport::tls::{self, Identity};
 use transport::{Association, Endpoint, EndpointConfig, Listener, PeerAddress, tcp};
 
 use crate::config::Config;
-use crate::metrics::SessionMetrics;
+use crate::metrics::{SessionMetrics, TlsMetrics};
 use crate::output::{Outputs, Writers};
 use crate::registration::Registrations;
 use crate::session::{self, Shared, Signer};
@@ -38,12 +39,15 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     let sessions_end = Shutdown::new();
     let shared = Shared { outputs, metrics, signer, shutdown: sessions_end.clone() };
     let (accepted, mut associations) = mpsc::channel(64);
-    let (endpoint, mut accepting) = listen(&config, &accepted).await.or_exit(Exit::Io)?;
+    let identity = identity(&config)?;
+    let tls = identity.clone().map(TlsMetrics::new);
+    let (endpoint, mut accepting) = listen(&config, identity.as_ref(), &accepted).await.or_exit(Exit::Io)?;
     let mut receivers = Receivers::start(&config, &shared).or_exit(Exit::Io)?;
     listening.met();
     let records = Arc::clone(&shared.metrics.records);
     let mut registrations =
-        Registrations::start(&config, endpoint.as_ref(), records, registered).or_exit(Exit::Configuration)?;
+        Registrations::start(&config, endpoint.as_ref(), identity.as_ref(), records, registered)
+            .or_exit(Exit::Configuration)?;
 
     let mut sessions = JoinSet::new();
     let mut look = tokio::time::interval(LOOK);
@@ -53,7 +57,10 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
                 admit(association, config.listen.max_associations, &shared, &mut sessions);
             }
             Some(_) = sessions.join_next() => {}
-            _ = look.tick() => tell_writable(&writable, &writers),
+            _ = look.tick() => {
+                tell_writable(&writable, &writers);
+                tls.iter().for_each(TlsMetrics::publish);
+            }
             stopped = writers.failure() => break Some(anyhow::Error::new(stopped)),
             ended = receivers.failure() => break Some(anyhow::Error::new(ended)),
             () = registrations.measure() => {}
@@ -96,9 +103,19 @@ fn signer(config: &Config) -> Result<Option<Arc<Signer>>, Failure> {
     Ok(Some(Arc::new(Signer { keys, incarnation })))
 }
 
+/// Reads the certificates, now and at each SIGHUP.
+fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
+    let Some(tls) = &config.tls else { return Ok(None) };
+    let identity = tls.read().context("[tls]").or_exit(Exit::Configuration)?;
+    let reloading = identity.clone();
+    service::on_hangup(move || reloading.reload_or_tell())?;
+    Ok(Some(identity))
+}
+
 /// Binds every address and accepts there. The SCTP endpoint must live as long as its associations.
 async fn listen(
     config: &Config,
+    identity: Option<&Identity>,
     accepted: &mpsc::Sender<Association>,
 ) -> std::io::Result<(Option<Endpoint>, JoinSet<()>)> {
     let profile = config.profile.timers.transport();
@@ -115,12 +132,19 @@ async fn listen(
         accepting.spawn(accept(listener, endpoint.peer_addresses(first.port()), accepted.clone()));
         sctp = Some(endpoint);
     }
+    let mut options = tcp::Options::default();
+    (options.profile, options.mptcp) = (profile, config.listen.mptcp);
     for address in &config.listen.ipfix_tcp {
-        let mut options = tcp::Options::default();
-        options.profile = profile.clone();
-        let listener = tcp::listen(*address, options).await?;
+        let listener = tcp::listen(*address, options.clone()).await?;
         let local = vec![listener.local()];
         accepting.spawn(accept(listener, local, accepted.clone()));
+    }
+    if let (Some(tls), Some(identity)) = (&config.tls, identity) {
+        for address in &config.listen.ipfix_tls {
+            let listener = tls::listen(*address, options.clone(), identity, &tls.peers()).await?;
+            let local = vec![listener.local()];
+            accepting.spawn(accept(listener, local, accepted.clone()));
+        }
     }
     Ok((sctp, accepting))
 }

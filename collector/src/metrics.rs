@@ -8,6 +8,7 @@ use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
+use transport::tls::{Identity, Reason};
 
 /// Bucket bounds of histograms, in seconds.
 pub(crate) const BUCKETS: &[(&str, &[f64])] = &[(
@@ -39,6 +40,7 @@ pub(crate) struct ClassMetrics {
 pub(crate) struct SessionMetrics {
     pub(crate) sctp: TransportMetrics,
     pub(crate) tcp: TransportMetrics,
+    pub(crate) tls: TransportMetrics,
     pub(crate) udp: TransportMetrics,
     pub(crate) data: Counter,
     pub(crate) options: Counter,
@@ -140,6 +142,7 @@ impl SessionMetrics {
         Self {
             sctp: transport("sctp"),
             tcp: transport("tcp"),
+            tls: transport("tls"),
             udp: transport("udp"),
             data: received("data"),
             options: received("options"),
@@ -161,6 +164,30 @@ impl SessionMetrics {
             cookie_echoes: counter!("ipfix_collector_cookie_echoes_received_total"),
             asap_ignored: counter!("ipfix_collector_asap_messages_ignored_total"),
             records: Arc::default(),
+        }
+    }
+}
+
+/// How TLS handshakes ended.
+pub(crate) struct TlsMetrics {
+    identity: Identity,
+    completed: Counter,
+    failed: [Counter; Reason::ALL.len()],
+}
+
+impl TlsMetrics {
+    pub(crate) fn new(identity: Identity) -> Self {
+        describe_counter!("ipfix_collector_tls_handshakes_total", "TLS handshakes by result");
+        let result = |result| counter!("ipfix_collector_tls_handshakes_total", "result" => result);
+        Self { identity, completed: result("ok"), failed: Reason::ALL.map(|reason| result(reason.label())) }
+    }
+
+    /// Takes over what was counted.
+    pub(crate) fn publish(&self) {
+        let handshakes = self.identity.handshakes();
+        self.completed.absolute(handshakes.completed);
+        for (counter, reason) in self.failed.iter().zip(Reason::ALL) {
+            counter.absolute(handshakes.failed(reason));
         }
     }
 }

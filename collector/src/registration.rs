@@ -17,9 +17,10 @@ use service::Condition;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use transport::Endpoint;
+use transport::tls::Identity;
+use transport::{Connector, Endpoint, tcp};
 
-use crate::config::{Config, Pool, Service};
+use crate::config::{Config, Pool, Service, Transport};
 use crate::metrics::PoolMetrics;
 
 /// How often the load is measured.
@@ -64,6 +65,7 @@ impl Registrations {
     pub(crate) fn start(
         config: &Config,
         endpoint: Option<&Endpoint>,
+        identity: Option<&Identity>,
         records: Arc<AtomicU64>,
         condition: Condition,
     ) -> Result<Self, RegistrationError> {
@@ -77,7 +79,8 @@ impl Registrations {
         for pool in &config.pool {
             let handle = PoolHandle::new(pool.handle.as_bytes())
                 .map_err(|error| RegistrationError::Handle { handle: pool.handle.clone(), error })?;
-            let element = PoolElement::spawn(element(pool, handle, config), endpoint.cloned())
+            let connector = connector(pool, config, endpoint, identity);
+            let element = PoolElement::spawn(element(pool, handle, config), connector)
                 .map_err(|error| RegistrationError::Config { handle: pool.handle.clone(), error })?;
             let metrics = PoolMetrics::new(&pool.handle);
             registrations.watching.spawn(watch(element.state(), Arc::clone(&joined), metrics));
@@ -115,15 +118,33 @@ impl Registrations {
     }
 }
 
+/// How the pool's registrars are reached: from the address the element serves at, since a registrar lets it register
+/// no other (RFC 5355 threat 2).
+fn connector(
+    pool: &Pool,
+    config: &Config,
+    endpoint: Option<&Endpoint>,
+    identity: Option<&Identity>,
+) -> Connector {
+    let mut tcp = tcp::Options::default();
+    tcp.local = config.listen.addresses(pool.transport(&config.listen)).first().map(SocketAddr::ip);
+    tcp.profile = config.profile.timers.transport();
+    tcp.mptcp = config.listen.mptcp;
+    let tls = config.tls.as_ref().zip(identity).map(|(tls, identity)| tls.registrar_client(identity));
+    Connector { endpoint: endpoint.cloned(), tcp, tls }
+}
+
 fn element(pool: &Pool, handle: PoolHandle, config: &Config) -> PoolElementConfig {
     let transport_use = match pool.service {
         Service::Full => TransportUse::DATA_PLUS_CONTROL,
         Service::Minimal => TransportUse::DATA_ONLY,
     };
-    let (protocol, addresses) = match &config.listen.ipfix[..] {
-        [] => (Protocol::Tcp, &config.listen.ipfix_tcp),
-        _ => (Protocol::Sctp, &config.listen.ipfix),
+    let transport = pool.transport(&config.listen);
+    let protocol = match transport {
+        Transport::Sctp => Protocol::Sctp,
+        Transport::Tcp | Transport::Tls => Protocol::Tcp,
     };
+    let addresses = config.listen.addresses(transport);
     let port = addresses.first().map_or(0, SocketAddr::port);
     let addresses = addresses.iter().map(SocketAddr::ip).collect();
     PoolElementConfig {

@@ -19,7 +19,7 @@ use crate::export::{Classes, Classifier};
 pub use class::{ClassTable, ClassTables, Word};
 pub use export::{Export, RetentionConfig};
 pub use metering::Metering;
-pub use pool::Pool;
+pub use pool::{Pool, Service, Transport};
 pub use profile::{Profile, Timers};
 pub use rule::{Conditions, RuleTable, TemplateName, Templates};
 pub use source::{Source, Speed, Start, parse_utc};
@@ -59,6 +59,9 @@ pub struct Config {
     /// What outlives a restart.
     #[serde(default)]
     pub state: State,
+    /// Who this exporter is, and who its peers may be.
+    #[serde(default)]
+    pub tls: Option<rserpool::TlsConfig>,
     /// Metrics and health.
     #[serde(default = "http")]
     pub http: Http,
@@ -119,7 +122,7 @@ pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
     config.retention.validate()?;
     config.metering.validate()?;
     match config.destination()? {
-        Destination::Pool(pool) => pool.validate(),
+        Destination::Pool(pool) => pool.validate(config.tls.is_some()),
         Destination::Udp(_) if !config.class.is_empty() => Err(Invalid::new(
             "class",
             "over UDP nothing is sent twice: classes need `[pool]`, with `[udp]` there must be none",

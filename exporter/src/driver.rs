@@ -6,6 +6,7 @@
 
 mod collector;
 mod paths;
+mod pauses;
 pub(crate) mod setup;
 mod summary;
 
@@ -15,22 +16,24 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use delivery::cookie::State;
 use rserpool::wire::Message as Asap;
-use rserpool::{PoolUser, PoolUserState};
+use rserpool::{PoolUser, PoolUserState, Selected};
 use service::{Condition, Context, Exit, Failure, Metrics, OrExit as _, Shutdown};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
-use transport::{Endpoint, Event, Ppid};
+use transport::{ConnectError, Connector, Event, Ppid};
 
 use crate::capture::CaptureError;
-use crate::config::{Config, Pool};
-use crate::failover::{Carrier, Failover, Sign};
+use crate::config::{Config, Pool, Service, Transport};
+use crate::failover::{Failover, Sign};
 use crate::metering::Meter;
-use crate::metrics::{COLLECTOR_INFO, Exported, Observed};
+use crate::metrics::{COLLECTOR_INFO, Exported, Observed, TlsMetrics};
 use crate::observe::{Encoded, Observation, Observer};
 use crate::state;
 
-use collector::{Collector, Link, LinkEvent};
+use collector::{Collector, Link, LinkEvent, addresses};
 use paths::Paths;
+use pauses::Pauses;
+use setup::Connectors;
 use summary::Summary;
 
 /// Events of a collector taken in before it is blamed for silence, at most.
@@ -51,12 +54,19 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let metrics = Exported::new(&classes, config.retention.memory.as_usize());
     let has_reliable = classes.has_reliable();
     let names: Vec<String> = classes.iter().map(|(_, class)| class.name.clone()).collect();
-    let failover = Failover::new(setup::failover_config(config, classes, keys), incarnation, random()?);
     let source = setup::open(&config.source, since_epoch())?;
     let meter = Meter::new(config.metering.metering(), random()?);
     let timers = config.profile.timers;
-    let endpoint = setup::bind(pool, timers)?;
-    let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers)?, Some(endpoint.clone())));
+    let Connectors { collectors, registrars, identity } = setup::connectors(config, pool)?;
+    let Pool { transport, service, reconnect_pause, .. } = *pool;
+    if transport != Transport::Sctp
+        && let Some((_, lossy)) = classes.iter().find(|(_, class)| class.kind.is_lossy())
+    {
+        let (transport, class) = (transport.name(), &lossy.name);
+        warn!(transport, class, "every record is delivered reliably over this transport, whatever its class");
+    }
+    let failover = Failover::new(setup::failover_config(config, classes, keys), incarnation, random()?);
+    let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers)?, registrars));
     let observer = Observer::start(source, meter, classifier, config.source.speed, Observed::new("pcap"))?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
@@ -64,7 +74,11 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         observer,
         link: Link::wait(&pool),
         pool,
-        endpoint,
+        connector: collectors,
+        transport,
+        service,
+        pauses: Pauses::new(reconnect_pause.0),
+        tls: identity.map(TlsMetrics::new),
         capture: config.source.pcap.clone(),
         gives_way: !config.source.speed.is_unpaced(),
         source_waits: has_reliable || config.source.speed.is_unpaced(),
@@ -105,7 +119,11 @@ struct Driver {
     failover: Failover,
     observer: Observer,
     pool: Arc<PoolUser>,
-    endpoint: Endpoint,
+    connector: Connector,
+    transport: Transport,
+    service: Service,
+    pauses: Pauses,
+    tls: Option<TlsMetrics>,
     link: Link,
     capture: PathBuf,
     /// A replay at a pace goes on like what it replays: records that may be lost make room.
@@ -232,24 +250,47 @@ impl Driver {
 
     fn link_event(&mut self, event: LinkEvent) {
         match event {
-            LinkEvent::Element(element) => self.link = Link::connect(&self.endpoint, element),
+            LinkEvent::Element(element) => self.connect(element),
             LinkEvent::Connected(collector) => self.connected(collector),
             LinkEvent::NotConnected { pe, error } => {
-                debug!(%pe, %error, "collector not reached, taking the next");
                 self.link = Link::wait(&self.pool);
-                self.pool.report_unreachable(pe);
+                // Whom this exporter does not trust is no business of the registrar.
+                if let ConnectError::Tls(..) = error {
+                    warn!(%pe, %error, "collector refused, taking the next");
+                    self.pool.set_aside(pe);
+                } else {
+                    debug!(%pe, %error, "collector not reached, taking the next");
+                    self.pool.report_unreachable(pe);
+                }
             }
             LinkEvent::Unblocked => {}
             LinkEvent::Association(event) => self.association_event(event),
         }
     }
 
+    /// Connects to the element the pool offers, if it is for this exporter and its time has come.
+    fn connect(&mut self, element: Selected) {
+        let (pe, now) = (element.pe, Instant::now());
+        let addresses = addresses(&element, self.transport);
+        let pause = self.pauses.remaining(now, &addresses);
+        if addresses.is_empty() {
+            let (has, wanted) = (element.transport.protocol, self.transport.name());
+            info!(%pe, %has, wanted, "collector not used: it has another transport");
+            self.pool.set_aside(pe);
+            self.link = Link::wait(&self.pool);
+        } else if pause > Duration::ZERO {
+            debug!(%pe, seconds = pause.as_secs_f64(), "collector not connected to yet, taking the next");
+            self.pool.put_off(pe, pause);
+            self.link = Link::wait(&self.pool);
+        } else {
+            self.pauses.note(now, &addresses);
+            self.link = Link::connect(&self.connector, element, addresses);
+        }
+    }
+
     fn connected(&mut self, collector: Collector) {
         let (pe, peer) = (collector.element.pe, collector.association.peer());
-        self.failover.handle_connected(collector.carrier(), collector.acknowledges());
-        if collector.carrier() == Carrier::OneStream && self.failover.classes().iter().len() > 1 {
-            warn!(%pe, %peer, "one stream for all classes: every record is delivered reliably");
-        }
+        self.failover.handle_connected(collector.carrier(), collector.acknowledges(self.service));
         info!(%pe, %peer, "collector connected");
         collector.describe(&self.shown);
         self.paths.begin(&collector.association);
@@ -355,6 +396,7 @@ impl Driver {
     fn tell(&self, pool: &PoolUserState) {
         let connected = matches!(self.link, Link::Up(_));
         self.metrics.update(&self.failover, connected, pool.registrar.is_some());
+        self.tls.iter().for_each(TlsMetrics::publish);
         match pool.registrar {
             Some(_) => self.health.registrar.met(),
             None => self.health.registrar.unmet("no registrar reached"),

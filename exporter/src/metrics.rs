@@ -7,6 +7,8 @@ use metrics::{
     histogram,
 };
 
+use transport::tls::{Identity, Reason};
+
 use crate::export::{ClassIndex, Classes};
 use crate::failover::{Abandonment, Books, DropReason, Failover};
 use crate::metering::{FlowEndReason, Meter};
@@ -61,6 +63,31 @@ impl Observed {
         self.flows_active.set(meter.active_flows() as f64);
         for (counter, reason) in self.expired.iter().zip(FlowEndReason::ALL) {
             counter.absolute(counters.ended(reason));
+        }
+    }
+}
+
+/// How TLS handshakes ended.
+pub struct TlsMetrics {
+    identity: Identity,
+    completed: Counter,
+    failed: [Counter; Reason::ALL.len()],
+}
+
+impl TlsMetrics {
+    /// Returns the handles for the handshakes of `identity`.
+    pub fn new(identity: Identity) -> Self {
+        describe_counter!("ipfix_exporter_tls_handshakes_total", "TLS handshakes by result");
+        let result = |result| counter!("ipfix_exporter_tls_handshakes_total", "result" => result);
+        Self { identity, completed: result("ok"), failed: Reason::ALL.map(|reason| result(reason.label())) }
+    }
+
+    /// Takes over what was counted.
+    pub fn publish(&self) {
+        let handshakes = self.identity.handshakes();
+        self.completed.absolute(handshakes.completed);
+        for (counter, reason) in self.failed.iter().zip(Reason::ALL) {
+            counter.absolute(handshakes.failed(reason));
         }
     }
 }

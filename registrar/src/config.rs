@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use rserpool::ASAP_PORT;
+use rserpool::{ASAP_PORT, TlsConfig};
 use rserpool_proto::Profile;
 use rserpool_proto::handlespace;
 use rserpool_proto::registrar::{AddressCheck, Network};
@@ -25,6 +25,8 @@ pub struct Config {
     pub registration: Registration,
     /// Bounds on what peers may make the registrar keep.
     pub limits: Limits,
+    /// Who this registrar is, and who its peers may be.
+    pub tls: Option<TlsConfig>,
     /// The HTTP server.
     pub http: Http,
 }
@@ -37,6 +39,10 @@ pub struct Listen {
     pub asap: Vec<SocketAddr>,
     /// ASAP over TCP.
     pub asap_tcp: Vec<SocketAddr>,
+    /// ASAP over TLS.
+    pub asap_tls: Vec<SocketAddr>,
+    /// Whether TCP and TLS speak MPTCP with peers that do.
+    pub mptcp: bool,
     /// The UDP port that carries SCTP.
     pub encapsulation_port: u16,
     /// Whose SCTP: the kernel's or our own.
@@ -148,6 +154,7 @@ impl Default for Config {
             profile: Timers::default(),
             registration: Registration::default(),
             limits: Limits::default(),
+            tls: None,
             http: Http::loopback(HTTP_PORT),
         }
     }
@@ -158,6 +165,8 @@ impl Default for Listen {
         Listen {
             asap: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, ASAP_PORT))],
             asap_tcp: Vec::new(),
+            asap_tls: Vec::new(),
+            mptcp: false,
             encapsulation_port: SCTP_ENCAPSULATION_PORT,
             stack: Stack::Auto,
         }
@@ -179,11 +188,21 @@ impl Default for Limits {
 
 /// Refuses values that are wrong together, or that no daemon could run with.
 pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
-    let Listen { asap, asap_tcp, encapsulation_port, .. } = &config.listen;
-    if asap.is_empty() && asap_tcp.is_empty() {
+    let Listen { asap, asap_tcp, asap_tls, encapsulation_port, .. } = &config.listen;
+    if asap.is_empty() && asap_tcp.is_empty() && asap_tls.is_empty() {
         return Err(Invalid::new(
             "listen.asap",
-            "asap and asap-tcp are both empty: nobody could reach this registrar",
+            "asap, asap-tcp and asap-tls are all empty: nobody could reach this registrar",
+        ));
+    }
+    if !asap_tls.is_empty() && config.tls.is_none() {
+        return Err(Invalid::new("listen.asap-tls", "needs certificate, key and ca in [tls]"));
+    }
+    let is_open = !asap.is_empty() || !asap_tcp.is_empty();
+    if is_open && !asap_tls.is_empty() {
+        return Err(Invalid::new(
+            "listen.asap-tls",
+            "a registrar is wholly secured or not at all (RFC 5355 section 2.15): set asap = [] and asap-tcp = []",
         ));
     }
     check_endpoint("listen.asap", asap)?;
@@ -227,6 +246,17 @@ mod tests {
         assert!(parse("[listen]\nasap = []\n").unwrap_err().contains("nobody could reach this registrar"));
         assert!(parse("[listen]\nasap = []\nasap-tcp = [\"127.0.0.1:3863\"]\n").is_ok());
         assert!(parse("[listen]\nasap = [\"0.0.0.0:3863\"]\n").unwrap_err().contains("registrar.toml:2:"));
+    }
+
+    #[test]
+    fn a_registrar_is_wholly_secured_or_not_at_all() {
+        let tls = "[tls]\ncertificate = \"c\"\nkey = \"k\"\nca = \"a\"\n";
+        let listen = |lines: &str| format!("[listen]\nasap-tls = [\"127.0.0.1:3864\"]\n{lines}\n{tls}");
+        assert!(parse(&listen("asap = []")).is_ok());
+        assert!(parse(&listen("")).unwrap_err().contains("wholly secured"));
+        assert!(parse(&listen("asap = []\nasap-tcp = [\"127.0.0.1:3863\"]")).unwrap_err().contains("wholly"));
+        let error = parse("[listen]\nasap = []\nasap-tls = [\"127.0.0.1:3864\"]\n").unwrap_err();
+        assert!(error.contains("registrar.toml:3:") && error.contains("[tls]"), "{error}");
     }
 
     #[test]

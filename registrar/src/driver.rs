@@ -6,13 +6,17 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use rserpool::{ConnectionEvent, Connections, NotSent};
 use rserpool_proto::registrar::{Event, Registrar, RegistrarConfig};
 use rserpool_proto::{ConnectionId, Output, Protocol, Remote, handlespace};
-use service::{Context, Exit, Failure};
+use service::{Context, Exit, Failure, OrExit as _};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
-use transport::{Association, Endpoint, EndpointConfig, Listener, PeerAddress, Ppid, QueueLimits, tcp};
+use transport::tls::{self, Identity};
+use transport::{
+    Association, Connector, Endpoint, EndpointConfig, Listener, PeerAddress, Ppid, QueueLimits, tcp,
+};
 
 use crate::config::{Config, Limits};
 use crate::metrics::Metrics;
@@ -32,10 +36,11 @@ pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
     let [listening] = context.health.conditions(["listening"]);
     let pulse = context.health.pulse("registrar");
     let (sink, mut accepted) = mpsc::channel(ACCEPTED);
+    let identity = identity(&config)?;
     // Dropping the endpoint would end its associations.
-    let _endpoint = listen(&config, &sink).await?;
+    let _endpoint = listen(&config, identity.as_ref(), &sink).await?;
 
-    let mut driver = Driver::new(&config, &context);
+    let mut driver = Driver::new(&config, &context, identity);
     info!(id = %driver.machine.id(), profile = driver.profile, "registrar ready");
     listening.met();
     let mut tick = tokio::time::interval(TICK);
@@ -66,8 +71,21 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
+/// Reads the certificates, now and at each SIGHUP.
+fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
+    let Some(tls) = &config.tls else { return Ok(None) };
+    let identity = tls.read().context("[tls]").or_exit(Exit::Configuration)?;
+    let reloading = identity.clone();
+    service::on_hangup(move || reloading.reload_or_tell())?;
+    Ok(Some(identity))
+}
+
 /// Opens every listener; what comes in goes into `accepted`. Returns the SCTP endpoint.
-async fn listen(config: &Config, accepted: &mpsc::Sender<Association>) -> Result<Option<Endpoint>, Failure> {
+async fn listen(
+    config: &Config,
+    identity: Option<&Identity>,
+    accepted: &mpsc::Sender<Association>,
+) -> Result<Option<Endpoint>, Failure> {
     let mut sctp = None;
     if let Some((first, others)) = config.listen.asap.split_first() {
         let mut settings = EndpointConfig::new(first.ip());
@@ -83,12 +101,22 @@ async fn listen(config: &Config, accepted: &mpsc::Sender<Association>) -> Result
         tokio::spawn(accept(listener, endpoint.peer_addresses(first.port()), accepted.clone()));
         sctp = Some(endpoint);
     }
+    let mut options = tcp::Options::default();
+    options.profile = config.profile.timers.transport();
+    (options.queues, options.mptcp) = (QUEUES, config.listen.mptcp);
     for &address in &config.listen.asap_tcp {
-        let mut options = tcp::Options::default();
-        options.queues = QUEUES;
-        let listener = tcp::listen(address, options).await.map_err(cannot_listen)?;
+        let listener = tcp::listen(address, options.clone()).await.map_err(cannot_listen)?;
         let local = vec![listener.local()];
         tokio::spawn(accept(listener, local, accepted.clone()));
+    }
+    if let (Some(tls), Some(identity)) = (&config.tls, identity) {
+        let peers = tls.peers();
+        for &address in &config.listen.asap_tls {
+            let listener = tls::listen(address, options.clone(), identity, &peers).await;
+            let listener = listener.map_err(cannot_listen)?;
+            let local = vec![listener.local()];
+            tokio::spawn(accept(listener, local, accepted.clone()));
+        }
     }
     Ok(sctp)
 }
@@ -131,7 +159,7 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(config: &Config, context: &Context) -> Driver {
+    fn new(config: &Config, context: &Context, identity: Option<Identity>) -> Driver {
         let Limits { pools, pool_elements, pool_elements_per_pool, connections, .. } = config.limits;
         let profile = config.profile.timers.profile();
         let machine = RegistrarConfig {
@@ -149,8 +177,8 @@ impl Driver {
         let seed = getrandom::u64().expect("the operating system has randomness");
         Driver {
             machine: Registrar::new(machine, seed),
-            connections: Connections::new(None),
-            metrics: Metrics::new(context.metrics.clone()),
+            connections: Connections::new(Connector::default()),
+            metrics: Metrics::new(context.metrics.clone(), identity),
             profile: profile.name,
             limits: config.limits,
             next_connection: 0,

@@ -6,6 +6,7 @@ use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use rserpool_proto::PoolHandle;
 use rserpool_proto::registrar::{Counters, Event, PoolStatus};
 use rserpool_proto::wire::MessageType;
+use transport::tls::{Identity, Reason};
 
 /// Pools with a label of their own; the names come from peers, so later ones share the label `other`.
 const MAX_POOL_LABELS: usize = 64;
@@ -26,11 +27,34 @@ pub(crate) struct Metrics {
     malformed: Counter,
     not_asap: Counter,
     stalls: Counter,
+    tls: Option<Tls>,
     messages: HashMap<(&'static str, &'static str), Counter>,
     causes: HashMap<&'static str, Counter>,
     labels: BTreeSet<String>,
     elements: HashMap<String, Elements>,
     changes: HashMap<(String, &'static str), Counter>,
+}
+
+/// How TLS handshakes ended.
+struct Tls {
+    identity: Identity,
+    completed: Counter,
+    failed: [Counter; Reason::ALL.len()],
+}
+
+impl Tls {
+    fn new(identity: Identity) -> Tls {
+        let result = |result| counter!("rserpool_tls_handshakes_total", "result" => result);
+        Tls { identity, completed: result("ok"), failed: Reason::ALL.map(|reason| result(reason.label())) }
+    }
+
+    fn publish(&self) {
+        let handshakes = self.identity.handshakes();
+        self.completed.absolute(handshakes.completed);
+        for (counter, reason) in self.failed.iter().zip(Reason::ALL) {
+            counter.absolute(handshakes.failed(reason));
+        }
+    }
 }
 
 struct Elements {
@@ -39,7 +63,8 @@ struct Elements {
 }
 
 impl Metrics {
-    pub(crate) fn new(recorder: service::Metrics) -> Metrics {
+    /// Makes the handles. `identity` counts the TLS handshakes, where there are any.
+    pub(crate) fn new(recorder: service::Metrics, identity: Option<Identity>) -> Metrics {
         recorder.clone().scope(|| {
             describe();
             let resolutions = |result| counter!("rserpool_handle_resolutions_total", "result" => result);
@@ -55,6 +80,7 @@ impl Metrics {
                 malformed: error("malformed"),
                 not_asap: error("not_asap"),
                 stalls: counter!("rserpool_stalls_total"),
+                tls: identity.map(Tls::new),
                 messages: HashMap::new(),
                 causes: HashMap::new(),
                 labels: BTreeSet::new(),
@@ -103,6 +129,9 @@ impl Metrics {
         self.reports[2].absolute(counters.reports_unknown);
         self.malformed.absolute(counters.malformed);
         self.stalls.absolute(counters.stalls);
+        if let Some(tls) = &self.tls {
+            tls.publish();
+        }
         self.publish_messages("received", &counters.received);
         self.publish_messages("sent", &counters.sent);
         let mut causes = BTreeMap::new();
@@ -189,6 +218,7 @@ fn describe() {
         "rserpool_message_errors_total",
         "Messages that could not be processed, and error causes sent, by protocol and cause"
     );
+    describe_counter!("rserpool_tls_handshakes_total", "TLS handshakes by result");
     describe_counter!("rserpool_stalls_total", "Times this process was stopped for a while");
 }
 

@@ -4,7 +4,8 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rserpool::{Causes, RegistrarAddress};
@@ -16,7 +17,8 @@ use rserpool_proto::{ENCAPSULATION_PORT, PoolHandle};
 use serde_json::{Value, json};
 use service::config::Period;
 use service::{Exit, Failure, OrExit as _};
-use transport::{Association, Endpoint, EndpointConfig, Event, MsgOut, Ppid, tcp};
+use transport::tls::{Client, Files, Identity, Names};
+use transport::{Association, Connector, Endpoint, EndpointConfig, Event, MsgOut, Ppid};
 
 /// The command line of `resolve`.
 #[derive(Debug, clap::Args)]
@@ -25,9 +27,22 @@ pub struct Arguments {
     /// Handle of the pool
     #[arg(value_name = "POOL")]
     pool: String,
-    /// Whom to ask: ADDRESS[:PORT] for SCTP in UDP, tcp://ADDRESS[:PORT]; several are asked in turn
+    /// Whom to ask: ADDRESS[:PORT] for SCTP in UDP, tcp://ADDRESS[:PORT], tls://ADDRESS[:PORT]; several are asked in
+    /// turn
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3863")]
     registrar: Vec<RegistrarAddress>,
+    /// PEM file of the certificate to show to a tls:// registrar
+    #[arg(long, value_name = "FILE", requires_all = ["key", "ca"])]
+    certificate: Option<PathBuf>,
+    /// PEM file of its key
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
+    /// PEM file of the certificate authorities of tls:// registrars
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    ca: Option<PathBuf>,
+    /// A name a tls:// registrar's certificate may have; without any it must have its address
+    #[arg(long, value_name = "NAME", requires = "certificate")]
+    registrar_name: Vec<String>,
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -40,13 +55,25 @@ pub struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let pool = PoolHandle::new(&arguments.pool).or_exit(Exit::Usage)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(ask_in_turn(arguments, &pool))
+    let tls = client(arguments)?;
+    runtime.block_on(ask_in_turn(arguments, &pool, tls.as_ref()))
 }
 
-async fn ask_in_turn(arguments: &Arguments, pool: &PoolHandle) -> Result<(), Failure> {
+/// What is shown to TLS registrars, where that was given.
+fn client(arguments: &Arguments) -> Result<Option<Client>, Failure> {
+    let Arguments { certificate: Some(certificate), key: Some(key), ca: Some(ca), .. } = arguments else {
+        return Ok(None);
+    };
+    let (certificate, key, ca) = (certificate.clone(), key.clone(), ca.clone());
+    let identity = Identity::read(Files { certificate, key, ca }).or_exit(Exit::Usage)?;
+    let names = Names::parse(&arguments.registrar_name).or_exit(Exit::Usage)?;
+    Ok(Some(Client { identity, names }))
+}
+
+async fn ask_in_turn(arguments: &Arguments, pool: &PoolHandle, tls: Option<&Client>) -> Result<(), Failure> {
     let mut failures = String::new();
     for registrar in &arguments.registrar {
-        let asked = match tokio::time::timeout(arguments.timeout.0, ask(registrar, pool)).await {
+        let asked = match tokio::time::timeout(arguments.timeout.0, ask(registrar, pool, tls)).await {
             Ok(asked) => asked,
             Err(_) => Err(anyhow::anyhow!("no answer within {}", arguments.timeout)),
         };
@@ -60,8 +87,12 @@ async fn ask_in_turn(arguments: &Arguments, pool: &PoolHandle) -> Result<(), Fai
     Err(Failure::new(Exit::Unavailable, format!("no registrar reachable{failures}")))
 }
 
-async fn ask(registrar: &RegistrarAddress, pool: &PoolHandle) -> anyhow::Result<HandleResolutionResponse> {
-    let mut association = connect(registrar).await?;
+async fn ask(
+    registrar: &RegistrarAddress,
+    pool: &PoolHandle,
+    tls: Option<&Client>,
+) -> anyhow::Result<HandleResolutionResponse> {
+    let mut association = connect(registrar, tls).await?;
     let request =
         HandleResolution { send_updates: false, pool: pool.clone(), items: Some(u32::MAX), unknown: vec![] };
     let octets = Message::HandleResolution(request).to_octets()?;
@@ -83,11 +114,14 @@ async fn ask(registrar: &RegistrarAddress, pool: &PoolHandle) -> anyhow::Result<
     }
 }
 
-async fn connect(registrar: &RegistrarAddress) -> anyhow::Result<Association> {
+async fn connect(registrar: &RegistrarAddress, tls: Option<&Client>) -> anyhow::Result<Association> {
     let peer = registrar.peer();
+    if registrar.is_tls() && tls.is_none() {
+        anyhow::bail!("needs --certificate, --key and --ca");
+    }
     if !registrar.is_sctp() {
-        let address = SocketAddr::new(peer.ip().unwrap_or(Ipv4Addr::LOCALHOST.into()), peer.port());
-        return Ok(tcp::connect(address, tcp::Options::default()).await?);
+        let connector = Connector { tls: tls.cloned(), ..Connector::default() };
+        return Ok(connector.connect(peer).await?);
     }
     let mut config = EndpointConfig::new(local_address(peer.ip().unwrap_or(Ipv4Addr::LOCALHOST.into()))?);
     config.encapsulation = 0;

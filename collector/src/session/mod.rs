@@ -66,7 +66,8 @@ pub(crate) async fn serve(association: Association, shared: Shared) {
     let Shared { outputs, metrics, signer, shutdown } = shared;
     let peer = association.peer();
     let transport = match peer {
-        PeerAddress::Tcp(_) | PeerAddress::Tls(_) | PeerAddress::Udp(_) => metrics.tcp.clone(),
+        PeerAddress::Tls(_) => metrics.tls.clone(),
+        PeerAddress::Tcp(_) | PeerAddress::Udp(_) => metrics.tcp.clone(),
         PeerAddress::Sctp { .. } | PeerAddress::Sim(_) => metrics.sctp.clone(),
     };
     let acks = Acks::new(signer.clone(), outputs.progress());

@@ -50,6 +50,11 @@ impl RegistrarAddress {
         peer(&self.0)
     }
 
+    /// Returns whether it is a TLS address, for which a certificate is needed.
+    pub fn is_tls(&self) -> bool {
+        self.0.secured
+    }
+
     /// Returns whether it is an SCTP address, for which an endpoint is needed.
     pub fn is_sctp(&self) -> bool {
         self.0.protocol == Protocol::Sctp

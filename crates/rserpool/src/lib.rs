@@ -11,6 +11,7 @@ mod connections;
 mod driver;
 mod pool_element;
 mod pool_user;
+mod tls;
 
 pub use address::{ASAP_PORT, ASAP_TLS_PORT, InvalidRegistrarAddress, RegistrarAddress};
 pub use connections::{ConnectionEvent, Connections, NotSent};
@@ -22,6 +23,7 @@ pub use rserpool_proto::pe::ConfigError;
 pub use rserpool_proto::wire;
 pub use rserpool_proto::wire::{CauseCode, ErrorCause, Load, Policy, TransportUse};
 pub use rserpool_proto::{PeId, PoolHandle, Profile, Protocol, UserTransport};
+pub use tls::{PeerName, TlsConfig};
 
 /// Spreads the timers of machines that started together, and draws identifiers.
 fn seed() -> u64 {

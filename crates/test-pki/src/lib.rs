@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 
 /// A certificate authority, and a directory for what it issues that is gone with it.
 pub struct Authority {
@@ -40,9 +40,12 @@ impl Authority {
     /// Where that fails; so does everything here.
     #[expect(clippy::new_without_default, reason = "it makes a directory")]
     pub fn new() -> Authority {
-        let directory = std::env::temp_dir().join(format!("test-pki-{:016x}", getrandom::u64().unwrap()));
+        let name = format!("test-pki-{:016x}", getrandom::u64().unwrap());
+        let directory = std::env::temp_dir().join(&name);
         fs::create_dir(&directory).unwrap();
         let mut parameters = CertificateParams::default();
+        // Authorities are told apart by their names.
+        parameters.distinguished_name.push(DnType::CommonName, name);
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
         fs::write(directory.join("ca.pem"), issuer.pem()).unwrap();
@@ -52,6 +55,11 @@ impl Authority {
     /// Returns where the authority's files are.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Returns the authority's own certificate.
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
     }
 
     /// Issues a certificate for `names`, DNS names or IP addresses, into files called `file`; those of an

@@ -27,6 +27,22 @@ impl Connector {
             _ => Err(ConnectError::Address(peer)),
         }
     }
+
+    /// Sets up an association with a peer that has several addresses, all of one transport: SCTP as its stack
+    /// can ([`Endpoint::connect_any`]), the others at one after the other, and the error is that of the last.
+    pub async fn connect_any(&self, peers: &[PeerAddress]) -> Result<Association, ConnectError> {
+        if let ([PeerAddress::Sctp { .. }, ..], Some(endpoint)) = (peers, &self.endpoint) {
+            return endpoint.connect_any(peers).await;
+        }
+        let mut failure = ConnectError::NoAddress;
+        for peer in peers {
+            match self.connect(*peer).await {
+                Ok(association) => return Ok(association),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
 }
 
 impl From<Option<Endpoint>> for Connector {

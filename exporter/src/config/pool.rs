@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, de};
-use service::config::{Invalid, check_endpoint};
+use service::config::{Invalid, Period, check_endpoint};
 
 /// `[pool]`: the collectors.
 #[derive(Debug, Deserialize)]
@@ -18,9 +18,22 @@ pub struct Pool {
     #[serde(default = "registrars")]
     pub registrars: Vec<rserpool::RegistrarAddress>,
     /// Local addresses of the SCTP endpoint, one text or a list; without any, those the host uses towards the
-    /// registrars.
+    /// registrars. TCP and TLS take the first.
     #[serde(default, deserialize_with = "one_or_more")]
     pub addresses: Vec<IpAddr>,
+    /// How collectors are reached. An element of the pool with another transport is not used.
+    #[serde(default)]
+    pub transport: Transport,
+    /// What collectors offer over TCP and TLS, where the pool cannot tell (RFC 5354 section 3.5).
+    #[serde(default)]
+    pub service: Service,
+    /// Time from one connection to a collector to the next one to the same, over TCP and TLS (RFC 7011 section
+    /// 10.4.4).
+    #[serde(default = "reconnect_pause")]
+    pub reconnect_pause: Period,
+    /// Whether TCP and TLS speak MPTCP with peers that do.
+    #[serde(default)]
+    pub mptcp: bool,
     /// UDP port of this host's userland SCTP (RFC 6951).
     #[serde(default = "encapsulation")]
     pub encapsulation_port: u16,
@@ -29,6 +42,45 @@ pub struct Pool {
     pub stack: transport::Stack,
     /// The pool's keys, which sign the collectors' cookies.
     pub key_file: PathBuf,
+}
+
+/// How collectors are reached.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// SCTP.
+    #[default]
+    Sctp,
+    /// TCP.
+    Tcp,
+    /// TLS over TCP.
+    Tls,
+}
+
+impl Transport {
+    /// Returns the name, as in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sctp => "sctp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+}
+
+/// What collectors offer.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Service {
+    /// Data and control: they acknowledge what they have on disk.
+    #[default]
+    Full,
+    /// Data only.
+    Minimal,
+}
+
+const fn reconnect_pause() -> Period {
+    Period::seconds(60)
 }
 
 fn handle() -> String {
@@ -44,12 +96,18 @@ const fn encapsulation() -> u16 {
 }
 
 impl Pool {
-    pub(super) fn validate(&self) -> Result<(), Invalid> {
+    pub(super) fn validate(&self, tls: bool) -> Result<(), Invalid> {
         if let Err(error) = rserpool::PoolHandle::new(self.handle.as_bytes()) {
             return Err(Invalid::new("pool.handle", error.to_string()));
         }
         if self.registrars.is_empty() {
             return Err(Invalid::new("pool.registrars", "must name at least one registrar"));
+        }
+        if !tls && self.transport == Transport::Tls {
+            return Err(Invalid::new("pool.transport", "needs certificate, key and ca in [tls]"));
+        }
+        if !tls && self.registrars.iter().any(rserpool::RegistrarAddress::is_tls) {
+            return Err(Invalid::new("pool.registrars", "tls:// needs certificate, key and ca in [tls]"));
         }
         let endpoint: Vec<SocketAddr> = self.addresses.iter().map(|&ip| SocketAddr::new(ip, 0)).collect();
         check_endpoint("pool.addresses", &endpoint)

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rserpool::{PeId, PoolUser, Protocol, Selected, TransportUse};
+use rserpool::{PeId, PoolUser, Protocol, Selected, TransportUse, UserTransport};
 use service::Metrics;
 use tokio::task::JoinHandle;
 use tracing::debug;
-use transport::{Association, ConnectError, Endpoint, Event, MsgOut, PeerAddress, TrySendError, tcp};
+use transport::{Association, ConnectError, Connector, Event, MsgOut, PeerAddress, TrySendError};
 
+use crate::config::{Service, Transport};
 use crate::failover::{Carrier, Sign, Transmit};
 use crate::metrics::COLLECTOR_INFO;
 
@@ -46,16 +47,10 @@ impl Link {
         Self::Waiting(Box::pin(async move { pool.wait_element().await }))
     }
 
-    /// Connects to `element`, at whichever of its addresses answers.
-    pub(super) fn connect(endpoint: &Endpoint, element: Selected) -> Self {
-        let (endpoint, addresses) = (endpoint.clone(), addresses(&element));
-        let task = tokio::spawn(async move {
-            match addresses[..] {
-                // RFC 5354 section 3.5: TCP has one address.
-                [PeerAddress::Tcp(address), ..] => tcp::connect(address, tcp::Options::default()).await,
-                _ => endpoint.connect_any(&addresses).await,
-            }
-        });
+    /// Connects to `element`, at whichever of its `addresses` answers.
+    pub(super) fn connect(connector: &Connector, element: Selected, addresses: Vec<PeerAddress>) -> Self {
+        let connector = connector.clone();
+        let task = tokio::spawn(async move { connector.connect_any(&addresses).await });
         Self::Connecting(Connecting { element: Some(element), task })
     }
 
@@ -78,17 +73,17 @@ impl Link {
     }
 }
 
-/// Returns where a pool element is reached, in its own order.
-fn addresses(element: &Selected) -> Vec<PeerAddress> {
-    let transport = &element.transport;
-    let addresses = transport.addresses.iter().map(|ip| match transport.protocol {
-        Protocol::Sctp => Some(PeerAddress::Sctp {
-            ip: *ip,
-            port: transport.port,
-            encapsulation: Some(transport.encapsulation),
-        }),
-        Protocol::Tcp => Some(PeerAddress::Tcp((*ip, transport.port).into())),
-        Protocol::Udp => None,
+/// Returns where a pool element is reached, in its own order; nowhere if it has another transport than `by`. TCP never
+/// stands in for TLS (RFC 5355 threat 9).
+pub(super) fn addresses(element: &Selected, by: Transport) -> Vec<PeerAddress> {
+    let UserTransport { protocol, port, encapsulation, .. } = element.transport;
+    let addresses = element.transport.addresses.iter().map(|&ip| match (by, protocol) {
+        (Transport::Sctp, Protocol::Sctp) => {
+            Some(PeerAddress::Sctp { ip, port, encapsulation: Some(encapsulation) })
+        }
+        (Transport::Tcp, Protocol::Tcp) => Some(PeerAddress::Tcp((ip, port).into())),
+        (Transport::Tls, Protocol::Tcp) => Some(PeerAddress::Tls((ip, port).into())),
+        (Transport::Sctp | Transport::Tcp | Transport::Tls, _) => None,
     });
     addresses.flatten().collect()
 }
@@ -132,9 +127,15 @@ impl Collector {
         Self { element, association, blocked: None, closed: false }
     }
 
-    /// Tells whether the collector registered for control messages too: it sends cookies (full service).
-    pub(super) fn acknowledges(&self) -> bool {
-        self.element.transport.transport_use == TransportUse::DATA_PLUS_CONTROL
+    /// Tells whether the collector sends cookies (full service): over SCTP, whether it registered for control messages
+    /// too; a TCP transport parameter cannot say it, and `tcp` is what the configuration says.
+    pub(super) fn acknowledges(&self, tcp: Service) -> bool {
+        match self.element.transport.protocol {
+            Protocol::Tcp => tcp == Service::Full,
+            Protocol::Sctp | Protocol::Udp => {
+                self.element.transport.transport_use == TransportUse::DATA_PLUS_CONTROL
+            }
+        }
     }
 
     /// Returns whether classes of records have streams of their own.

@@ -8,10 +8,11 @@ use anyhow::Context as _;
 use delivery::KeyRing;
 use rserpool::{PoolHandle, PoolUserConfig, RegistrarAddress};
 use service::{Exit, Failure, OrExit as _};
-use transport::{Endpoint, EndpointConfig};
+use transport::tls::Identity;
+use transport::{Connector, Endpoint, EndpointConfig, tcp};
 
 use crate::capture::{CaptureError, Looped};
-use crate::config::{Config, Pool, Source, Timers};
+use crate::config::{Config, Pool, Source, Timers, Transport};
 use crate::export::Classes;
 use crate::failover::FailoverConfig;
 
@@ -52,7 +53,39 @@ pub(super) fn pool_user(pool: &Pool, timers: Timers) -> Result<PoolUserConfig, F
     Ok(PoolUserConfig { pool: handle, registrars: pool.registrars.clone(), profile })
 }
 
-pub(super) fn bind(pool: &Pool, timers: Timers) -> Result<Endpoint, Failure> {
+/// How collectors and registrars are reached.
+pub(super) struct Connectors {
+    pub(super) collectors: Connector,
+    pub(super) registrars: Connector,
+    /// Who this exporter is to TLS servers.
+    pub(super) identity: Option<Identity>,
+}
+
+/// Opens what goes out: an SCTP endpoint only where something speaks SCTP, certificates where there are any.
+pub(super) fn connectors(config: &Config, pool: &Pool) -> Result<Connectors, Failure> {
+    let Pool { transport, registrars, addresses, mptcp, .. } = pool;
+    let speaks_sctp = *transport == Transport::Sctp || registrars.iter().any(RegistrarAddress::is_sctp);
+    let endpoint = if speaks_sctp { Some(bind(pool, config.profile.timers)?) } else { None };
+    let mut tcp = tcp::Options::default();
+    tcp.profile = config.profile.timers.transport();
+    (tcp.local, tcp.mptcp) = (addresses.first().copied(), *mptcp);
+    let identity = match &config.tls {
+        Some(tls) => Some(tls.read().context("[tls]").or_exit(Exit::Configuration)?),
+        None => None,
+    };
+    if let Some(identity) = identity.clone() {
+        service::on_hangup(move || identity.reload_or_tell())?;
+    }
+    let tls = config.tls.as_ref().zip(identity.as_ref());
+    let connector = |tls| Connector { endpoint: endpoint.clone(), tcp: tcp.clone(), tls };
+    Ok(Connectors {
+        collectors: connector(tls.map(|(tls, identity)| tls.peer_client(identity))),
+        registrars: connector(tls.map(|(tls, identity)| tls.registrar_client(identity))),
+        identity,
+    })
+}
+
+fn bind(pool: &Pool, timers: Timers) -> Result<Endpoint, Failure> {
     let configured = pool.addresses.clone();
     let addresses = match configured[..] {
         [] => source_addresses(&pool.registrars).or_exit(Exit::Io)?,

@@ -184,6 +184,23 @@ fn an_element_set_aside_is_passed_over_and_not_reported() {
 }
 
 #[test]
+fn an_element_put_off_is_passed_over_for_that_time_and_has_not_failed() {
+    let mut bench = Bench::new(Profile::FAST);
+    bench.list(vec![element(1, 10, 1)]);
+    assert!(!bench.user.put_off(bench.now, PeId(1), Duration::from_secs(7)), "nobody uses it");
+    assert_eq!(bench.select(), Some(1));
+    assert!(bench.user.put_off(bench.now, PeId(1), Duration::from_secs(7)));
+    assert_eq!(bench.select(), None);
+    bench.now += Duration::from_secs(7);
+    bench.user.handle_timeout(bench.now);
+    assert_eq!(bench.select(), Some(1));
+    bench.drain();
+    bench.user.set_aside(bench.now, PeId(1));
+    let first = |did: &Did| matches!(did, Did::Event(Event::Quarantined { duration, .. }) if duration.as_secs() == 30);
+    assert!(bench.drain().iter().any(first), "its first failure");
+}
+
+#[test]
 fn a_report_without_registrar_is_sent_to_the_next_one() {
     let mut bench = Bench::new(Profile::FAST);
     bench.list(vec![element(1, 10, 1)]);

@@ -94,6 +94,14 @@ impl Identity {
         Ok(())
     }
 
+    /// Reloads, and tells the log what came of it.
+    pub fn reload_or_tell(&self) {
+        match self.reload() {
+            Ok(()) => tracing::info!("certificates read again; connections that are up stay"),
+            Err(error) => tracing::error!(%error, "certificates not read again, the old ones stay in use"),
+        }
+    }
+
     /// Returns how often handshakes ended, and how, since the start.
     pub fn handshakes(&self) -> Handshakes {
         self.0.counters.read()

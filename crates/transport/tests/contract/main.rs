@@ -48,5 +48,6 @@ contract!(kernel, tokio::test, support::kernel);
 #[cfg(feature = "kernel-sctp")]
 contract!(kernel_v6, tokio::test, support::kernel_v6);
 contract!(tcp, tokio::test, support::tcp);
+contract!(mptcp, tokio::test, support::mptcp);
 contract!(tls, tokio::test, support::tls);
 contract!(sim, tokio::test(start_paused = true), support::sim);

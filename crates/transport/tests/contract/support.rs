@@ -78,10 +78,21 @@ async fn over_kernel(ip: IpAddr) -> Option<(Pair, Guard)> {
 
 /// TCP on loopback.
 pub(crate) async fn tcp() -> (Pair, Guard) {
+    over_tcp(tcp::Options::default()).await
+}
+
+/// MPTCP on loopback, where the kernel has it.
+pub(crate) async fn mptcp() -> (Pair, Guard) {
+    let mut options = tcp::Options::default();
+    options.mptcp = true;
+    over_tcp(options).await
+}
+
+async fn over_tcp(options: tcp::Options) -> (Pair, Guard) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let mut listener = tcp::listen(address, tcp::Options::default()).await.unwrap();
+    let mut listener = tcp::listen(address, options.clone()).await.unwrap();
     let PeerAddress::Tcp(address) = listener.local() else { panic!("not TCP") };
-    let a = tcp::connect(address, tcp::Options::default()).await.unwrap();
+    let a = tcp::connect(address, options).await.unwrap();
     let b = listener.accept().await.unwrap();
     (Pair { a, b, streams: false }, Box::new(listener))
 }

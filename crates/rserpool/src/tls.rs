@@ -1,0 +1,74 @@
+//! The section `[tls]` of a daemon's configuration: who it is, and who its peers may be.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use transport::tls::{Client, Files, Identity, IdentityError, InvalidName, Names};
+
+/// The section `[tls]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TlsConfig {
+    /// PEM file of this daemon's certificate, and those between it and its certificate authority.
+    pub certificate: PathBuf,
+    /// PEM file of its key.
+    pub key: PathBuf,
+    /// PEM file of the certificate authorities that sign the certificates of peers.
+    pub ca: PathBuf,
+    /// Names one of which a peer's certificate must carry. Default: none, and it must carry the address the peer
+    /// is at.
+    #[serde(default)]
+    pub peer_names: Vec<PeerName>,
+    /// The same for registrars. Default: `peer_names`.
+    #[serde(default)]
+    pub registrar_names: Option<Vec<PeerName>>,
+}
+
+/// A DNS name or an IP address.
+#[derive(Clone, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "String")]
+pub struct PeerName(String);
+
+impl TryFrom<String> for PeerName {
+    type Error = InvalidName;
+
+    fn try_from(name: String) -> Result<PeerName, InvalidName> {
+        Names::parse([&name]).map(|_| PeerName(name))
+    }
+}
+
+impl fmt::Debug for PeerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl TlsConfig {
+    /// Reads certificate, key and certificate authorities. The error names the file.
+    pub fn read(&self) -> Result<Identity, IdentityError> {
+        let (certificate, key, ca) = (self.certificate.clone(), self.key.clone(), self.ca.clone());
+        Identity::read(Files { certificate, key, ca })
+    }
+
+    /// Returns the names peers may have.
+    pub fn peers(&self) -> Names {
+        names(&self.peer_names)
+    }
+
+    /// Returns what it takes to reach peers as `identity`.
+    pub fn peer_client(&self, identity: &Identity) -> Client {
+        Client { identity: identity.clone(), names: self.peers() }
+    }
+
+    /// Returns what it takes to reach registrars as `identity`.
+    pub fn registrar_client(&self, identity: &Identity) -> Client {
+        let listed = self.registrar_names.as_ref().unwrap_or(&self.peer_names);
+        Client { identity: identity.clone(), names: names(listed) }
+    }
+}
+
+fn names(listed: &[PeerName]) -> Names {
+    // Each was parsed already.
+    Names::parse(listed.iter().map(|name| &name.0)).unwrap_or_default()
+}
