@@ -89,12 +89,12 @@ impl Collector {
         collector
     }
 
-    /// As `start`, at UDP too, and waits until it is ready. `more` joins no pool.
+    /// As `start`, at UDP too.
     pub(crate) fn start_udp(directory: &Directory, more: &str) -> Self {
         let address = address();
         let udp = format!("ipfix-udp = [\"{address}:4739\"]\n");
-        let collector = Self::start_with(directory, address, &udp, more);
-        collector.wait_until_ready();
+        let mut collector = Self::spawn(directory, &[address], &udp, more);
+        (0..3).for_each(|_| drop(collector.wait_for("listening for IPFIX")));
         collector
     }
 
