@@ -246,6 +246,7 @@ impl Driver {
 
     fn connected(&mut self, collector: Collector) {
         let (pe, peer) = (collector.element.pe, collector.association.peer());
+        self.failover.set_path(collector.association.status().max_payload);
         self.failover.handle_connected(collector.carrier(), collector.acknowledges());
         if collector.carrier() == Carrier::OneStream && self.failover.classes().iter().len() > 1 {
             warn!(%pe, %peer, "one stream for all classes: every record is delivered reliably");
