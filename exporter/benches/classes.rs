@@ -98,7 +98,7 @@ fn export(bencher: Bencher<'_, '_>, classifier: &Classifier) {
         domain: 1,
         classes: Classes::new(classes).expect("three classes"),
         max_message: 8 << 10,
-        max_lossy_message: 8 << 10,
+        max_lossy_message: Some(8 << 10),
         linger: Duration::from_millis(50),
         memory: 64 << 20,
         keys: delivery::KeyRing::parse("1 000102030405060708090a0b0c0d0e0f").expect("a key"),

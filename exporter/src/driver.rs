@@ -290,6 +290,7 @@ impl Driver {
 
     fn connected(&mut self, collector: Collector) {
         let (pe, peer) = (collector.element.pe, collector.association.peer());
+        self.failover.set_path(collector.association.status().max_payload);
         self.failover.handle_connected(collector.carrier(), collector.acknowledges(self.service));
         info!(%pe, %peer, "collector connected");
         collector.describe(&self.shown);

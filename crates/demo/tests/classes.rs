@@ -161,6 +161,8 @@ observation-domain = {DOMAIN}
 registrars = ["{registrar}:3863"]
 address = "{exporter}"
 key-file = "pool.key"
+[export]
+max-lossy-message = "1100B"
 [class.books]
 reliability = "reliable"
 [class.alarms]

@@ -9,25 +9,24 @@ use service::config::{Invalid, Period, Size};
 pub struct Export {
     /// Octets of a message at most, in class `reliable`. Fewer, larger messages cost less.
     pub max_message: Size,
-    /// Octets of a message at most, in the classes that may lose some: one packet, so that a lost packet is one
-    /// lost message.
-    pub max_lossy_message: Size,
+    /// Octets of a message at most, in the classes that may lose some. Without it: what one packet of the path carries,
+    /// so that a lost packet is one lost message.
+    pub max_lossy_message: Option<Size>,
     /// How long a record waits for its message to fill.
     pub linger: Period,
 }
 
 impl Default for Export {
     fn default() -> Self {
-        Self { max_message: Size(8 << 10), max_lossy_message: Size(1_100), linger: Period::milliseconds(50) }
+        Self { max_message: Size(8 << 10), max_lossy_message: None, linger: Period::milliseconds(50) }
     }
 }
 
 impl Export {
     pub(super) fn validate(&self) -> Result<(), Invalid> {
         let sizes = 512..=65_535;
-        for (key, size) in
-            [("export.max-message", self.max_message), ("export.max-lossy-message", self.max_lossy_message)]
-        {
+        let lossy = self.max_lossy_message.map(|size| ("export.max-lossy-message", size));
+        for (key, size) in [("export.max-message", self.max_message)].into_iter().chain(lossy) {
             if !sizes.contains(&size.0) {
                 return Err(Invalid::new(key, "must be from 512B to 65535B"));
             }

@@ -21,7 +21,7 @@ pub(super) fn failover_config(config: &Config, classes: Classes, keys: KeyRing) 
         domain: config.metering.observation_domain,
         classes,
         max_message: config.export.max_message.as_usize(),
-        max_lossy_message: config.export.max_lossy_message.as_usize(),
+        max_lossy_message: config.export.max_lossy_message.map(service::config::Size::as_usize),
         linger: config.export.linger.0,
         memory: config.retention.memory.as_usize(),
         keys,

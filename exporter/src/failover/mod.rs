@@ -39,6 +39,9 @@ pub use sign::{CookieRefused, Sign};
 use buffer::Buffer;
 use session::{Moment, Session};
 
+/// Octets that fit one packet of nearly every path.
+const ONE_PACKET: usize = 1_100;
+
 /// What does not change while the exporter runs.
 #[derive(Debug)]
 pub struct FailoverConfig {
@@ -48,8 +51,8 @@ pub struct FailoverConfig {
     pub classes: Classes,
     /// Octets of a message at most, in class `reliable`.
     pub max_message: usize,
-    /// Octets of a message at most, in the classes that may lose records.
-    pub max_lossy_message: usize,
+    /// Octets of a message at most, in the classes that may lose records; what the path carries in a packet without it.
+    pub max_lossy_message: Option<usize>,
     /// How long a record waits for its message to fill.
     pub linger: Duration,
     /// Octets of records kept.
@@ -91,6 +94,8 @@ pub struct Failover {
     /// How long the exporter was without a collector, to be told once.
     gap: Option<Duration>,
     finishing: bool,
+    /// What one packet of the path carries.
+    max_payload: Option<usize>,
     /// What is settled, by class; what the buffer and the session count is not in it.
     settled: Vec<Books>,
     seed: u64,
@@ -112,6 +117,7 @@ impl Failover {
             lost_at: None,
             gap: None,
             finishing: false,
+            max_payload: None,
             seed,
         }
     }
@@ -119,6 +125,11 @@ impl Failover {
     /// Returns the identity of this start.
     pub const fn incarnation(&self) -> ExporterState {
         self.incarnation
+    }
+
+    /// Tells what one packet of the path to the next collector carries, in octets, if that is known.
+    pub const fn set_path(&mut self, max_payload: Option<usize>) {
+        self.max_payload = max_payload;
     }
 
     /// Returns the classes of flow records.
@@ -174,7 +185,8 @@ impl Failover {
         let expectation = if acknowledges { Expectation::Cookies } else { Expectation::Unknown };
         let watch = AckWatch::new(ack_watch::Config::default(), expectation, self.seed);
         let id = self.buffer.retention.open_session();
-        self.session = Some(Session::new(&self.config, &self.settled, id, watch, carrier));
+        let max_lossy_message = self.config.max_lossy_message.or(self.max_payload).unwrap_or(ONE_PACKET);
+        self.session = Some(Session::new(&self.config, max_lossy_message, &self.settled, id, watch, carrier));
         self.echo = self.last_cookie.as_deref().filter(|_| acknowledges).and_then(cookie_echo);
     }
 

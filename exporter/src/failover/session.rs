@@ -76,6 +76,7 @@ impl Session {
     /// `settled`: the books of the classes as earlier sessions left them.
     pub(super) fn new(
         config: &FailoverConfig,
+        max_lossy_message: usize,
         settled: &[Books],
         id: SessionId,
         watch: AckWatch,
@@ -91,9 +92,9 @@ impl Session {
         let exporting = match carrier {
             Carrier::OneStream => vec![exporting(config.max_message)],
             Carrier::Streams => {
-                let sizes = lanes.iter().map(|lane| {
-                    if lane.kind.is_lossy() { config.max_lossy_message } else { config.max_message }
-                });
+                let sizes = lanes
+                    .iter()
+                    .map(|lane| if lane.kind.is_lossy() { max_lossy_message } else { config.max_message });
                 sizes.map(exporting).collect()
             }
         };

@@ -27,7 +27,7 @@ fn with_classes(classes: Classes) -> Failover {
         domain: SERIES.domain,
         classes,
         max_message: 1_000,
-        max_lossy_message: 1_000,
+        max_lossy_message: Some(1_000),
         linger: Duration::from_millis(50),
         memory: 1 << 20,
         keys: KeyRing::parse(KEY).unwrap(),

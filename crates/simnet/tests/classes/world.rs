@@ -156,7 +156,7 @@ impl World {
             domain: SERIES.domain,
             classes: Classes::new(classes).unwrap(),
             max_message: 1_000,
-            max_lossy_message: 600,
+            max_lossy_message: Some(600),
             linger: Duration::from_millis(50),
             memory: if random.below(3) == 0 { 20_000 } else { 1 << 20 },
             keys: KeyRing::parse(KEY).unwrap(),
