@@ -159,7 +159,7 @@ active-timeout = "1s"
 observation-domain = {DOMAIN}
 [pool]
 registrars = ["{registrar}:3863"]
-address = "{exporter}"
+addresses = "{exporter}"
 key-file = "pool.key"
 [export]
 max-lossy-message = "1100B"
