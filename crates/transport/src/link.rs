@@ -300,9 +300,30 @@ impl Link {
         octets: usize,
         now: Instant,
     ) -> (Request, bool) {
+        self.take_until(into, now, outbound::after(octets))
+    }
+
+    /// Takes what is queued up to the first message that may give way, and further while what was taken holds
+    /// fewer than `octets`. Otherwise as `take_some`.
+    #[cfg(feature = "kernel-sctp")]
+    pub(crate) fn take_unyielding(
+        &self,
+        into: &mut VecDeque<MsgOut>,
+        octets: usize,
+        now: Instant,
+    ) -> (Request, bool) {
+        self.take_until(into, now, outbound::at_yielding_after(octets))
+    }
+
+    fn take_until(
+        &self,
+        into: &mut VecDeque<MsgOut>,
+        now: Instant,
+        stop: impl FnMut(&MsgOut) -> bool,
+    ) -> (Request, bool) {
         let mut expired = Vec::new();
         let mut outbound = lock(&self.outbound);
-        let left = outbound.take(into, &mut expired, octets, now);
+        let left = outbound.take(into, &mut expired, now, stop);
         let request = outbound.request;
         drop(outbound);
         for message in expired {

@@ -28,6 +28,23 @@ struct Queued {
     expires: Option<Instant>,
 }
 
+/// Stops once so many octets, or more, were taken.
+pub(super) fn after(octets: usize) -> impl FnMut(&MsgOut) -> bool {
+    let mut taken = 0;
+    move |message| {
+        let enough = taken >= octets;
+        taken += message.data.len();
+        enough
+    }
+}
+
+/// Stops at a message that may give way, once the messages before it have so many octets or more.
+#[cfg(feature = "kernel-sctp")]
+pub(super) fn at_yielding_after(octets: usize) -> impl FnMut(&MsgOut) -> bool {
+    let mut enough = after(octets);
+    move |message| enough(message) && matches!(message.reliability, Reliability::Priority(_))
+}
+
 /// Whether a queued message gives way to a new one. Messages limited by retransmissions or time have no priority:
 /// they neither give way nor make others.
 const fn gives_way(queued: Reliability, new: Reliability) -> bool {
@@ -91,31 +108,34 @@ impl Outbound {
         Some(given_up)
     }
 
-    /// Moves messages out, the oldest first, until they hold `octets` or more; all of them once the association closes.
-    /// Messages that have waited for longer than they live go to `expired`. Returns whether some are left.
+    /// Moves messages out, the oldest first, until `stop` says that one must stay; all of them once the association
+    /// closes. Messages that have waited for longer than they live go to `expired`; of others with a lifetime, what
+    /// is left of it is told. Returns whether some are left.
     pub(super) fn take(
         &mut self,
         into: &mut VecDeque<MsgOut>,
         expired: &mut Vec<MsgOut>,
-        octets: usize,
         now: Instant,
+        mut stop: impl FnMut(&MsgOut) -> bool,
     ) -> bool {
         for queued in self.queue.range_mut(self.seen..) {
             if let Reliability::Lifetime(lifetime) = queued.message.reliability {
                 queued.expires = now.checked_add(lifetime);
             }
         }
-        let octets = if self.closing { usize::MAX } else { octets };
-        let mut taken = 0;
-        while taken < octets
-            && let Some(Queued { message, expires }) = self.queue.pop_front()
+        let closing = self.closing;
+        while let Some(front) = self.queue.front()
+            && (closing || !stop(&front.message))
+            && let Some(Queued { mut message, expires }) = self.queue.pop_front()
         {
             self.yielding -= usize::from(matches!(message.reliability, Reliability::Priority(_)));
-            if expires.is_some_and(|expires| expires < now) {
-                expired.push(message);
-            } else {
-                taken += message.data.len();
-                into.push_back(message);
+            match expires.map(|expires| expires.checked_duration_since(now)) {
+                Some(None) => expired.push(message),
+                Some(Some(left)) => {
+                    message.reliability = Reliability::Lifetime(left);
+                    into.push_back(message);
+                }
+                None => into.push_back(message),
             }
         }
         self.seen = self.queue.len();
@@ -211,10 +231,10 @@ mod tests {
     fn a_back_end_takes_as_much_as_it_asks_for_and_all_at_the_end() {
         let mut queue = outbound(&[(0, LOW), (1, LOW), (2, LOW), (3, LOW)]);
         let (mut taken, mut expired) = (VecDeque::new(), Vec::new());
-        assert!(queue.take(&mut taken, &mut expired, 1_500, start()));
+        assert!(queue.take(&mut taken, &mut expired, start(), after(1_500)));
         assert_eq!((taken.len(), queue.yielding), (2, 2));
         queue.closing = true;
-        assert!(!queue.take(&mut taken, &mut expired, 1, start()));
+        assert!(!queue.take(&mut taken, &mut expired, start(), after(1)));
         assert_eq!((taken.len(), queue.yielding, expired.len()), (4, 0, 0));
     }
 
@@ -223,11 +243,11 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut queue = outbound(&[(0, Reliability::Full), (1, Reliability::Lifetime(second)), (2, LOW)]);
         let (mut taken, mut expired, now) = (VecDeque::new(), Vec::new(), start());
-        assert!(queue.take(&mut taken, &mut expired, 1, now));
+        assert!(queue.take(&mut taken, &mut expired, now, after(1)));
         queue.push(message(3, Reliability::Lifetime(second)));
         // The one that gives way is not the one that has been waiting.
         assert_eq!(names(queue.make_room(1, Reliability::Full)), Some(vec![2]));
-        assert!(!queue.take(&mut taken, &mut expired, usize::MAX, now + second + Duration::from_millis(1)));
+        assert!(!queue.take(&mut taken, &mut expired, now + second + Duration::from_millis(1), |_| false));
         assert_eq!(names(Some(expired)), Some(vec![1]), "it has been waiting for longer than a second");
         assert_eq!(names(Some(taken.into())), Some(vec![0, 3]));
     }

@@ -21,6 +21,9 @@ const SCTP_SACK_IMMEDIATELY: u16 = 8;
 /// With so many octets unacknowledged, the last message queued asks for a SACK at once: then nothing waits
 /// for the peer's delayed one.
 const HURRY: usize = 64 << 10;
+/// With so many octets in the kernel, messages that may give way to others wait in our queue, where they can.
+/// Other messages do not, since the kernel takes nothing more once the peer has begun to close.
+const UNYIELDING: usize = 256 << 10;
 /// How often, at most, acknowledgements are looked for.
 const BREATH: Duration = Duration::from_millis(1);
 
@@ -64,8 +67,9 @@ impl Connection {
     pub(super) fn pump(&self) -> Request {
         let mut state = self.state();
         let mut taken = VecDeque::new();
-        let request = self.link.take(&mut taken);
         let now = Instant::now();
+        let room = if state.queue.is_empty() { UNYIELDING.saturating_sub(state.ledger.octets()) } else { 0 };
+        let (request, _) = self.link.take_unyielding(&mut taken, room, now.into_std());
         state.queue.extend(taken.into_iter().map(|message| {
             let until = match message.reliability {
                 Reliability::Lifetime(lifetime) => now.checked_add(lifetime),
