@@ -149,7 +149,11 @@ async fn after_a_restart_of_the_registrar_elements_and_users_are_back() {
     registered(&mut element).await;
     let news = user.state().borrow().news;
     user.resolve();
-    let told = state.wait_for(|state| state.registrar.is_some() && state.elements == 1 && state.news > news);
+    // That the restarted registrar did not know the pool yet may be news that comes as late as this.
+    let told = state.wait_for(|state| {
+        let has_registrar = state.registrar.is_some();
+        has_registrar && !state.pool_unknown && state.elements == 1 && state.news > news
+    });
     timeout(SOON, told).await.unwrap().unwrap();
     let selected = timeout(SOON, user.wait_element()).await.unwrap();
     assert_eq!((selected.pe, selected.stale), (PE, false));
