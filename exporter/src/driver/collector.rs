@@ -144,7 +144,7 @@ impl Collector {
     }
 
     /// Returns whether the end of this association may be the collector's refusal of this exporter: TLS 1.3 tells a client
-    /// that it is refused only after the client's handshake is complete (RFC 8446 section 4.4.2.4).
+    /// that it is refused only after the client's handshake is complete (RFC 8446 sections 4.4.2.4 and 4.4.4).
     pub(super) fn may_have_refused(&self) -> bool {
         matches!(self.association.peer(), PeerAddress::Tls(_))
             && !self.heard
