@@ -300,6 +300,9 @@ impl Driver {
 
     fn association_event(&mut self, event: Event) {
         let now = Instant::now();
+        if let (Event::Message(_), Link::Up(collector)) = (&event, &mut self.link) {
+            collector.heard = true;
+        }
         match event {
             Event::Message(message) if message.ppid == Ppid::ASAP => self.control_message(now, &message.data),
             Event::Message(message) => debug!(ppid = %message.ppid, "message from a collector ignored"),
@@ -353,7 +356,8 @@ impl Driver {
         let pe = collector.element.pe;
         warn!(%pe, %sign, detail, unacknowledged = self.failover.books().waiting, "collector lost, failing over");
         self.shown.clear_info(COLLECTOR_INFO);
-        if sign.is_gone() {
+        // Whom a collector does not trust has no say in whether it stays in the pool.
+        if sign.is_gone() && !collector.may_have_refused() {
             self.pool.report_unreachable(pe);
         } else {
             self.pool.set_aside(pe);

@@ -3,6 +3,8 @@
 mod world;
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -155,13 +157,7 @@ fn a_collector_with_a_wrong_certificate_is_left_for_one_with_a_right_one() {
     for (reason, spoil) in cases {
         let (plan, stage, authority) = secured(3);
         // The registrar shall know it all the same: it is the exporter that must not be fooled.
-        for name in ["collector-a", "collector-b", "exporter"] {
-            edit(&stage, name, |text| text.replace("tls://", "tcp://").replace(":3864", ":3863"));
-        }
-        edit(&stage, "registrar", |text| {
-            let text = text.replace("asap-tls = [", "asap-tcp = [").replace(":3864", ":3863");
-            text[..text.find("[tls]").unwrap()].to_owned()
-        });
+        registrar_in_clear(&stage);
         spoil(&authority);
         let mut pool = without_collectors(plan, stage);
         pool.restart_collector(world::program(), 0).unwrap();
@@ -197,4 +193,172 @@ fn a_certificate_read_again_on_sighup_is_shown_to_new_connections_only() {
     daemon.signal("STOP").unwrap();
     wait_for_line(&pool.exporter, &["WARN", "certificate not valid for name", "collector-x.example"]);
     pool.stage.keep = false;
+}
+
+/// Returns the addresses of the collectors the exporter has connected to, and when in seconds of that minute and hour.
+fn connections(exporter: &Daemon) -> Vec<(f64, String)> {
+    let log = exporter.logged();
+    let connected = log.lines().filter(|line| line.contains("collector connected"));
+    let parsed = connected.map(|line| {
+        let mut time = line[11..26].split(':').map(|part| part.parse::<f64>().unwrap());
+        let seconds = time.by_ref().fold(0.0, |seconds, part| seconds * 60.0 + part);
+        let peer = line.split("peer=tcp ").nth(1).unwrap_or_else(|| panic!("no peer: {line}"));
+        (seconds, peer.split([':', '"']).next().unwrap().to_owned())
+    });
+    parsed.collect()
+}
+
+#[test]
+fn a_collector_restarted_at_once_over_tcp_is_connected_to_after_the_pause_and_another_one_meanwhile() {
+    const PAUSE: f64 = 6.0;
+    let (plan, stage) = world::stage(10);
+    over_tcp(&stage);
+    edit(&stage, "exporter", |text| {
+        text.replace("[pool]", &format!("[pool]\nreconnect-pause = \"{PAUSE}s\""))
+    });
+    let mut pool = Pool::start(world::program(), plan, stage).unwrap();
+    let first = world::wait_for_part(&mut pool, 0.05);
+    pool.take_collector(first).unwrap().kill().unwrap();
+    pool.restart_collector(world::program(), first).unwrap();
+    world::wait_for_another(&mut pool, first);
+    // Now there is only the restarted one, which has registered anew: no quarantine keeps the exporter from it.
+    pool.take_collector(1 - first).unwrap().kill().unwrap();
+    world::wait_for_another(&mut pool, 1 - first);
+    let connected = connections(&pool.exporter);
+    println!("connected to {connected:?}");
+    let order: Vec<String> = connected.iter().map(|(_, address)| address.clone()).collect();
+    let addresses = [first, 1 - first, first].map(|index| pool.stage.collector(index).to_string());
+    assert_eq!(order, addresses);
+    // Midnight may be between; the first attempt was a little before its connection.
+    let between = |from: usize, to: usize| (connected[to].0 - connected[from].0).rem_euclid(86_400.0);
+    assert!(between(0, 1) < PAUSE, "a failover to another collector waits for nothing: {connected:?}");
+    assert!(between(0, 2) > PAUSE - 0.5, "the pause is kept: {connected:?}");
+    let (settlement, _stage) = world::settle(pool);
+    assert_eq!(settlement.failovers, 2);
+}
+
+/// Lets everyone talk to the registrar over TCP, so that certificates matter between exporter and collectors only.
+fn registrar_in_clear(stage: &Stage) {
+    for name in ["collector-a", "collector-b", "exporter"] {
+        edit(stage, name, |text| text.replace("tls://", "tcp://").replace(":3864", ":3863"));
+    }
+    edit(stage, "registrar", |text| {
+        let text = text.replace("asap-tls = [", "asap-tcp = [").replace(":3864", ":3863");
+        text[..text.find("[tls]").unwrap()].to_owned()
+    });
+}
+
+/// Returns how many handshakes of collector `index` have ended with `result`.
+fn handshakes(pool: &Pool, index: u8, result: &str) -> f64 {
+    let metrics = Metrics::scrape(pool.stage.collector_http(index)).unwrap();
+    metrics.sum(&format!("ipfix_collector_tls_handshakes_total{{result=\"{result}\"}}"))
+}
+
+#[test]
+fn an_exporter_whose_certificate_is_refused_says_so_and_tries_each_collector_once_a_quarantine() {
+    let unknown = Authority::new();
+    let cases: [(&str, &str, Spoil<'_>); 3] = [
+        ("wrong_name", "certificate not valid for name", &|authority| {
+            authority.issue("exporter", &["exporter-x.example"], Validity::Current);
+        }),
+        ("expired", "certificate expired", &|authority| {
+            authority.issue("exporter", &["exporter.example"], Validity::Past);
+        }),
+        ("unknown_issuer", "signed by no certificate authority", &|authority| {
+            let foreign = unknown.issue("exporter", &["exporter.example"], Validity::Current);
+            fs::copy(foreign.certificate, authority.directory().join("exporter.pem")).unwrap();
+            fs::copy(foreign.key, authority.directory().join("exporter.key")).unwrap();
+        }),
+    ];
+    for (result, reason, spoil) in cases {
+        let (plan, stage, authority) = secured(3);
+        registrar_in_clear(&stage);
+        // It is the quarantine that keeps the exporter from trying again and again.
+        edit(&stage, "exporter", |text| text.replace("[pool]", "[pool]\nreconnect-pause = \"1ms\""));
+        spoil(&authority);
+        let mut pool = Pool::start(world::program(), plan, stage).unwrap();
+        for index in 0..2 {
+            let collector = pool.collectors[usize::from(index)].as_ref().unwrap();
+            wait_for_line(collector, &["WARN", "TLS peer refused", reason, &format!("\"{result}\"")]);
+            let counted = wait_until(world::PATIENCE, || Ok(handshakes(&pool, index, result) >= 1.0));
+            assert!(counted.unwrap(), "{result}");
+        }
+        wait_for_line(&pool.exporter, &["WARN", "collector lost", "received fatal alert"]);
+        // With all in quarantine the exporter asks the registrar again from time to time.
+        let asked = |pool: &Pool| {
+            Metrics::scrape(pool.stage.registrar_http()).unwrap().sum("rserpool_handle_resolutions_total")
+        };
+        let before = asked(&pool);
+        assert!(wait_until(world::PATIENCE, || Ok(asked(&pool) >= before + 3.0)).unwrap(), "{before}");
+        assert_eq!(
+            [0, 1].map(|index| handshakes(&pool, index, result)),
+            [1.0; 2],
+            "{result}: tried once each"
+        );
+        for line in ["collector connected", "collector lost"] {
+            assert_eq!(pool.exporter.logged().matches(line).count(), 2, "{result}: {line}");
+        }
+        let registrar = Metrics::scrape(pool.stage.registrar_http()).unwrap();
+        assert_eq!(
+            registrar.sum("rserpool_unreachable_reports_total"),
+            0.0,
+            "{result}: it is no report's business"
+        );
+        assert_eq!(registrar.sum("rserpool_pool_elements"), 2.0, "{result}");
+        pool.stage.keep = false;
+    }
+}
+
+#[test]
+fn whoever_comes_to_a_collector_in_tls_without_a_certificate_or_without_tls_is_refused() {
+    let (plan, stage, _authority) = secured(4);
+    let mut pool = Pool::start(world::program(), plan, stage).unwrap();
+    let peer = pool.stage.collector(0);
+    let mut plain = TcpStream::connect((peer, 4740)).unwrap();
+    plain.write_all(&[0, 10, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]).unwrap();
+    // It is over when this ends, in whichever way.
+    let _ = plain.read_to_end(&mut Vec::new());
+    let mut results = vec!["protocol"];
+    // It shows no certificate of its own.
+    let openssl = Command::new("openssl")
+        .args(["s_client", "-tls1_3", "-connect", &format!("{peer}:4740")])
+        .stdin(Stdio::null())
+        .output();
+    match openssl {
+        Ok(_) => results.push("no_certificate"),
+        Err(error) => println!("SKIPPED in part: openssl: {error}"),
+    }
+    for result in results {
+        let counted = wait_until(world::PATIENCE, || Ok(handshakes(&pool, 0, result) >= 1.0));
+        assert!(counted.unwrap(), "{result}: {}", pool.collectors[0].as_ref().unwrap().logged());
+    }
+    wait_for_line(pool.collectors[0].as_ref().unwrap(), &["WARN", "TLS peer refused", "\"protocol\""]);
+    world::wait_for_part(&mut pool, 0.3);
+    world::settle_undisturbed(pool);
+}
+
+#[test]
+fn the_certificates_made_by_the_commands_of_the_documentation_carry_a_pool() {
+    let recipe =
+        include_str!("../../../docs/tls.md").split("```").find_map(|block| block.strip_prefix("sh\n"));
+    if let Err(error) = Command::new("openssl").arg("version").output() {
+        return println!("SKIPPED: openssl: {error}");
+    }
+    let (plan, stage, authority) = secured(2);
+    let made =
+        Command::new("sh").args(["-ec", recipe.unwrap()]).current_dir(&stage.directory).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let [from, to] =
+        [authority.directory(), &stage.directory.join("tls")].map(|path| path.display().to_string());
+    for name in ["registrar", "collector-a", "collector-b", "exporter"] {
+        edit(&stage, name, |text| {
+            let text = text.replace(&from, &to).replace(".example\"", ".example.net\"");
+            text.replace("collector-a.", "collector.").replace("collector-b.", "collector.")
+        });
+    }
+    // Nothing else can have made the certificates in use.
+    drop(authority);
+    let mut pool = Pool::start(world::program(), plan, stage).unwrap();
+    world::wait_for_part(&mut pool, 0.3);
+    world::settle_undisturbed(pool);
 }

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rserpool::{PeId, PoolUser, Protocol, Selected, TransportUse, UserTransport};
@@ -17,6 +17,8 @@ use crate::metrics::COLLECTOR_INFO;
 
 /// Lets the last messages pass before the association is aborted.
 const CLOSE: Duration = Duration::from_secs(5);
+/// A collector that refuses this exporter's certificate has said so by then.
+const REFUSAL: Duration = Duration::from_secs(5);
 
 /// Where the exporter is with its collector.
 pub(super) enum Link {
@@ -120,11 +122,14 @@ pub(super) struct Collector {
     blocked: Option<MsgOut>,
     /// Nothing more can be sent; the event that tells why is on its way.
     closed: bool,
+    since: Instant,
+    /// Whether it has sent a message.
+    pub(super) heard: bool,
 }
 
 impl Collector {
     fn new(element: Selected, association: Association) -> Self {
-        Self { element, association, blocked: None, closed: false }
+        Self { element, association, blocked: None, closed: false, since: Instant::now(), heard: false }
     }
 
     /// Tells whether the collector sends cookies (full service): over SCTP, whether it registered for control messages
@@ -136,6 +141,14 @@ impl Collector {
                 self.element.transport.transport_use == TransportUse::DATA_PLUS_CONTROL
             }
         }
+    }
+
+    /// Returns whether the end of this association may be the collector's refusal of this exporter: TLS 1.3 tells a client
+    /// that it is refused only after the client's handshake is complete (RFC 8446 sections 4.4.2.4 and 4.4.4).
+    pub(super) fn may_have_refused(&self) -> bool {
+        matches!(self.association.peer(), PeerAddress::Tls(_))
+            && !self.heard
+            && self.since.elapsed() < REFUSAL
     }
 
     /// Returns whether classes of records have streams of their own.

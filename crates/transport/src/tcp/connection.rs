@@ -88,6 +88,8 @@ struct Connection<'a> {
 impl Connection<'_> {
     async fn run<S: Stream>(&self, stream: &S) -> LossReason {
         let reason = tokio::select! {
+            // What the peer said last, such as a TLS alert, says more than that nothing can be written any more.
+            biased;
             reason = self.read(stream) => reason,
             reason = self.write(stream) => reason,
             reason = self.watch(stream.socket()) => reason,
