@@ -13,7 +13,9 @@ use dcsctp::api::{
 use transport::{Association, Endpoint, EndpointConfig, Event, MsgOut, PeerAddress, Ppid, tcp};
 
 const LENGTH: usize = 1_400;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 7;
+/// No further round of a comparison begins after so long.
+const BUDGET: Duration = Duration::from_secs(7);
 /// Datagrams read before dcsctp is asked what to send.
 const BATCH: usize = 64;
 /// What the bare sender keeps in dcsctp.
@@ -214,23 +216,31 @@ fn median(rates: impl Iterator<Item = f64>) -> f64 {
 
 /// Runs the two in turn and prints the ratios of the medians.
 fn compare(name: &str, count: usize, wanted: u32, ours: impl Fn() -> f64, theirs: impl Fn() -> f64) {
-    let rounds: Vec<_> = (0..ROUNDS).map(|_| (measure(count, &ours), measure(count, &theirs))).collect();
+    let start = Instant::now();
+    let rounds: Vec<_> = (0..ROUNDS)
+        .take_while(|round| *round == 0 || start.elapsed() < BUDGET)
+        .map(|_| (measure(count, &ours), measure(count, &theirs)))
+        .collect();
     let (our_rate, their_rate) = (median(rounds.iter().map(|r| r.0.0)), median(rounds.iter().map(|r| r.1.0)));
     let (our_cost, their_cost) = (median(rounds.iter().map(|r| r.0.1)), median(rounds.iter().map(|r| r.1.1)));
     println!(
-        "{name}: {our_rate:.0} of {their_rate:.0} messages/s, {:.0} % (wanted: {wanted} %); \
-         processor {our_cost:.1} against {their_cost:.1} us a message, {:.0} %",
+        "{name:31} {our_rate:8.0} {their_rate:8.0} {:6.0} % {wanted:6} % {our_cost:9.1} {their_cost:9.1} {:6.0} % {:7}",
         100.0 * our_rate / their_rate,
         100.0 * their_cost / our_cost,
+        rounds.len(),
     );
 }
 
 fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    println!(
+        "{:31} {:>17} {:>8} {:>8} {:>19} {:>8} {:>7}",
+        "", "messages/s: ours", "ratio", "wanted", "us/message: ours", "ratio", "rounds"
+    );
     for mtu in [1_452, 16_384] {
-        let (count, name) = (20_000, format!("userland SCTP, packets of {mtu}, against bare dcsctp"));
+        let (count, name) = (4_000, format!("SCTP, packets of {mtu}; dcsctp"));
         compare(&name, count, 90, || runtime.block_on(userland(mtu, count)), || bare(mtu, count));
     }
-    let count = 300_000;
-    compare("TCP against plain writes", count, 60, || runtime.block_on(our_tcp(count)), || raw_tcp(count));
+    let count = 40_000;
+    compare("TCP; plain writes", count, 60, || runtime.block_on(our_tcp(count)), || raw_tcp(count));
 }

@@ -8,14 +8,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::machine::{CookieKey, Machine, NetworkError, QUOTE, Transmit, cookie_key, system_randomness};
+use super::machine::{
+    CookieKey, Machine, NetworkError, QUOTE, TURN, Transmit, cookie_key, system_randomness,
+};
 use super::sys::{self, BATCH, Receiver};
 use super::{Command, Shared};
 
 /// A loop that comes this much too late was not running: stopped, or starved.
 const STALL: Duration = Duration::from_millis(250);
-/// Batches read before timers and handles get their turn.
-const ROUNDS: usize = 4;
 
 /// A free port of the dynamic range (RFC 6335 section 6), at random.
 pub(crate) fn ephemeral_port() -> io::Result<u16> {
@@ -84,10 +84,9 @@ impl Driver {
             if ready.errors {
                 self.network_errors(now);
             }
-            if ready.readable {
-                // Before the timers: what waits here may say that a peer lives.
-                self.receive(now)?;
-            }
+            // Before the timers: what waits here may say that a peer lives.
+            let behind = ready.readable && self.receive(now)?;
+            self.machine.set_behind(behind);
         }
         Ok(())
     }
@@ -151,27 +150,30 @@ impl Driver {
         Ok(())
     }
 
-    fn receive(&mut self, now: Instant) -> io::Result<()> {
-        for _ in 0..ROUNDS {
-            let count = match self.receiver.receive(self.socket.as_fd()) {
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // A pending error of an earlier datagram, or a signal: the next read has the data.
-                Err(error) if is_transient(&error) => continue,
-                Err(error) => return Err(error),
-            };
-            for i in 0..count {
-                if let Some((from, datagram)) = self.receiver.datagram(i) {
-                    self.shared.counters.packets_in.one();
-                    self.shared.counters.octets_in.add(datagram.len());
-                    self.machine.handle_datagram(now, from, datagram);
-                }
-            }
-            if count < BATCH {
-                break;
+    /// Handles one batch of datagrams. Returns whether more may wait.
+    fn receive(&mut self, now: Instant) -> io::Result<bool> {
+        let count = match self.receiver.receive(self.socket.as_fd()) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            // A pending error of an earlier datagram, or a signal: the next read has the data.
+            Err(error) if is_transient(&error) => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        let mut octets = 0;
+        for i in 0..count {
+            let Some((from, datagram)) = self.receiver.datagram(i) else { continue };
+            self.shared.counters.packets_in.one();
+            self.shared.counters.octets_in.add(datagram.len());
+            self.machine.handle_datagram(now, from, datagram);
+            octets += datagram.len();
+            if octets >= TURN && i + 1 < count {
+                octets = 0;
+                self.machine.set_behind(true);
+                self.machine.handle_timeout(now);
+                self.flush()?;
             }
         }
-        Ok(())
+        Ok(count == BATCH)
     }
 
     fn network_errors(&mut self, now: Instant) {

@@ -12,8 +12,8 @@ pub(crate) use crate::datagram::{EventFd, network_error, wait};
 use crate::datagram::{MAX_DATAGRAM, NAME_LENGTH, check, from_storage, into_storage, set_option};
 
 /// Datagrams per system call.
-pub(crate) const BATCH: usize = 32;
-#[expect(clippy::cast_possible_truncation, reason = "32")]
+pub(crate) const BATCH: usize = 64;
+#[expect(clippy::cast_possible_truncation, reason = "64")]
 const MESSAGES: libc::c_uint = BATCH as libc::c_uint;
 
 /// Buffers for receiving datagrams in batches, made once.

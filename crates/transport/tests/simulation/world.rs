@@ -20,7 +20,7 @@ pub(crate) struct Path {
 }
 
 /// A datagram on its way, by the time it arrives; the number keeps those of one time in order.
-type Flight = Reverse<(Instant, u64, usize, Vec<u8>)>;
+pub(crate) type Flight = Reverse<(Instant, u64, usize, Vec<u8>)>;
 
 pub(crate) struct World {
     pub(crate) now: Instant,
@@ -31,7 +31,7 @@ pub(crate) struct World {
     pub(crate) packets: u64,
     /// Datagrams to this side vanish.
     pub(crate) deaf: [bool; 2],
-    flights: BinaryHeap<Flight>,
+    pub(crate) flights: BinaryHeap<Flight>,
     random: fastrand::Rng,
 }
 
@@ -52,19 +52,26 @@ pub(crate) fn seeded(seed: u64) -> Randomness {
     Box::new(move || Ok(random.u64(..)))
 }
 
-pub(crate) fn machine(side: usize, seed: u64, profile: Profile, now: Instant) -> Machine {
+/// Short queues, so that a stalled reader is felt.
+fn short_queues(side: usize, profile: &Profile) -> EndpointConfig {
     let mut config = EndpointConfig::new(address(side).ip());
-    config.profile = profile;
-    // Short queues, so that a stalled reader is felt.
+    config.profile = profile.clone();
     (config.queues.receive, config.queues.send, config.window) = (64 << 10, 64 << 10, 128 << 10);
-    Machine::new(config, address(side), seeded(seed), || (), now).unwrap()
+    config
 }
 
 impl World {
     /// Two ends with an association between them; side 0 set it up.
     pub(crate) fn connected(seed: u64, profile: &Profile, path: Path) -> World {
+        World::configured(seed, path, |side| short_queues(side, profile))
+    }
+
+    /// The same with a configuration for each side.
+    pub(crate) fn configured(seed: u64, path: Path, config: impl Fn(usize) -> EndpointConfig) -> World {
         let now = Instant::now();
-        let ends = [0, 1].map(|side| machine(side, seed * 2 + side as u64, profile.clone(), now));
+        let ends = [0, 1].map(|side| {
+            Machine::new(config(side), address(side), seeded(seed * 2 + side as u64), || (), now).unwrap()
+        });
         let random = fastrand::Rng::with_seed(seed);
         let (associations, flights, deaf) = (Vec::new(), BinaryHeap::new(), [false; 2]);
         let mut world = World { now, ends, associations, path, packets: 0, deaf, flights, random };
@@ -97,11 +104,11 @@ impl World {
             }
             let timers = self.ends.iter().filter_map(Machine::poll_timeout).min();
             let arrival = self.flights.peek().map(|Reverse((at, ..))| *at);
-            let next = timers.into_iter().chain(arrival).min().unwrap_or(until);
-            if next > until {
+            let next = timers.into_iter().chain(arrival).min().filter(|next| *next <= until);
+            let Some(next) = next else {
                 self.now = until;
                 return;
-            }
+            };
             self.now = self.now.max(next);
             while self.flights.peek().is_some_and(|Reverse((at, ..))| *at <= self.now) {
                 let Some(Reverse((_, _, side, octets))) = self.flights.pop() else { break };

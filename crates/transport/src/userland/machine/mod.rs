@@ -40,6 +40,10 @@ use wakes::{PeerWake, Wakes};
 /// How much of a datagram an ICMP message may quote that is worth handing over, in octets.
 pub const QUOTE: usize = 64;
 
+/// Octets of datagrams to hand over before [`Machine::handle_timeout`] is called and what it made is sent, where
+/// more wait: a peer hears nothing until then.
+pub const TURN: usize = 64 << 10;
+
 /// A source of random numbers nobody can predict; in simulations, of a seed.
 pub type Randomness = Box<dyn FnMut() -> io::Result<u64>>;
 
@@ -102,6 +106,9 @@ pub struct Machine {
     timers: BTreeSet<(Instant, u64)>,
     /// Associations with something to do at the next `handle_timeout`.
     touched: Vec<u64>,
+    /// When that was last called.
+    pumped: Instant,
+    behind: bool,
     next_id: u64,
     answers: AnswerLimit,
     path_payload: PathPayload,
@@ -146,6 +153,8 @@ impl Machine {
             listeners: HashMap::new(),
             timers: BTreeSet::new(),
             touched: Vec::new(),
+            pumped: now,
+            behind: false,
             next_id: 0,
             answers: AnswerLimit::new(now),
             path_payload: Box::new(|_| None),
@@ -213,7 +222,8 @@ impl Machine {
     }
 
     /// Fires every timer due and does what datagrams and handles asked for. To be called after every
-    /// batch of other calls, when the bell rang, and at [`Machine::poll_timeout`].
+    /// batch of other calls, when the bell rang, and at [`Machine::poll_timeout`], which is at once where
+    /// more is left to do: what there is to send should leave, and what arrived be handled, first.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(&(due, id)) = self.timers.first() {
             if due > now {
@@ -235,6 +245,12 @@ impl Machine {
         self.pump_touched(now);
     }
 
+    /// Tells whether datagrams that arrived wait to be handed over. While they do, nobody is lost for
+    /// silence before twice the time is up: a sign of life may be among them.
+    pub fn set_behind(&mut self, behind: bool) {
+        self.behind = behind;
+    }
+
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.out.packets.pop_front()
@@ -242,6 +258,9 @@ impl Machine {
 
     /// When [`Machine::handle_timeout`] is due next, if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
+        if !self.touched.is_empty() {
+            return Some(self.pumped);
+        }
         self.timers.first().map(|&(due, _)| due)
     }
 
@@ -334,32 +353,39 @@ impl Machine {
     }
 
     fn pump_touched(&mut self, now: Instant) {
+        self.pumped = now;
         let mut touched = std::mem::take(&mut self.touched);
         touched.sort_unstable();
         touched.dedup();
-        for id in touched.drain(..) {
-            let Some(peer) = self.peers.get_mut(&id) else { continue };
-            let connecting = peer.is_connecting();
-            peer.pump(now, &self.config.profile, &mut self.out);
-            if connecting && peer.is_up() {
-                self.counters.connected.one();
-            }
-            if peer.is_over() {
-                if let Some(peer) = self.remove(id) {
-                    self.bury(peer, now);
-                }
-                continue;
-            }
-            let due = peer.deadline(&self.config.profile);
-            if due != peer.timer {
-                if let Some(due) = peer.timer {
-                    self.timers.remove(&(due, id));
-                }
-                self.timers.extend(due.map(|due| (due, id)));
-                peer.timer = due;
-            }
-        }
+        touched.retain(|&id| self.pump(id, now));
         self.touched = touched;
+    }
+
+    /// Returns whether the association has more to do at once.
+    fn pump(&mut self, id: u64, now: Instant) -> bool {
+        let Some(peer) = self.peers.get_mut(&id) else { return false };
+        let connecting = peer.is_connecting();
+        peer.check_liveness(now, &self.config.profile, self.behind, &mut self.out);
+        peer.pump(now, &self.config.profile, &mut self.out);
+        if connecting && peer.is_up() {
+            self.counters.connected.one();
+        }
+        if peer.is_over() {
+            if let Some(peer) = self.remove(id) {
+                self.bury(peer, now);
+            }
+            return false;
+        }
+        let hungry = peer.is_hungry();
+        let due = peer.deadline(&self.config.profile);
+        if due != peer.timer {
+            if let Some(due) = peer.timer {
+                self.timers.remove(&(due, id));
+            }
+            self.timers.extend(due.map(|due| (due, id)));
+            peer.timer = due;
+        }
+        hungry
     }
 
     fn bury(&mut self, peer: Peer, now: Instant) {

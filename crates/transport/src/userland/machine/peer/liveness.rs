@@ -36,12 +36,22 @@ pub(super) struct Liveness {
     /// Smoothed round trip time (RFC 9260 section 6.3.1), zero until known.
     round_trip: Duration,
     trouble: Option<Trouble>,
+    /// What a peer has beyond `silence` at present.
+    grace: Duration,
 }
 
 impl Liveness {
     pub(super) fn new(now: Instant, opener: bool) -> Liveness {
         let round_trip = Duration::ZERO;
-        Liveness { heard: now, asked: now, opener, nonce: 0, round_trip, trouble: None }
+        Liveness {
+            heard: now,
+            asked: now,
+            opener,
+            nonce: 0,
+            round_trip,
+            trouble: None,
+            grace: Duration::ZERO,
+        }
     }
 
     /// A packet with the right tag came.
@@ -91,11 +101,13 @@ impl Liveness {
     }
 
     fn lost(&self, profile: &Profile) -> Instant {
-        self.heard + profile.silence + 2 * self.round_trip
+        self.heard + profile.silence + self.grace + 2 * self.round_trip
     }
 
-    /// Whether the peer was silent for too long.
-    pub(super) fn is_silent(&self, now: Instant, profile: &Profile) -> bool {
+    /// Whether the peer was silent for too long. Where datagrams wait that were not read (`behind`), it has twice
+    /// as long, but not for ever: somebody may send us more than we can read.
+    pub(super) fn is_silent(&mut self, now: Instant, profile: &Profile, behind: bool) -> bool {
+        self.grace = if behind { profile.silence } else { Duration::ZERO };
         now >= self.lost(profile)
     }
 

@@ -49,6 +49,8 @@ pub(crate) struct Peer {
     reliable: usize,
     /// Octets of messages that dcsctp has and has not sent.
     unsent: usize,
+    /// More waits to be sent, and there is room for it.
+    hungry: bool,
     taken: VecDeque<MsgOut>,
     liveness: Liveness,
     /// The last packet with DATA that came while the reader stalled.
@@ -88,6 +90,7 @@ impl Peer {
             next_lifecycle: 1,
             reliable: 0,
             unsent: 0,
+            hungry: false,
             taken: VecDeque::new(),
             liveness: Liveness::new(now, opener),
             stalled_packet: None,
@@ -192,17 +195,15 @@ impl Peer {
         self.socket.handle_input(packet);
     }
 
-    /// Does everything that is due: timers, what the handle wants, what dcsctp wants.
+    /// Does what is due: timers, what the handle wants, what dcsctp wants. Of what waits to be sent it takes
+    /// [`UNSENT`] octets: see `hungry`.
     pub(crate) fn pump(&mut self, now: Instant, profile: &Profile, out: &mut Outbox) {
         self.advance(now);
-        self.check_liveness(now, profile, out);
-        let (mut request, mut left) = self.take_messages(now, profile);
+        let (request, left) = self.take_messages(now, profile);
         self.poll(now, out);
-        // What was sent made room.
-        while left && self.unsent < UNSENT {
-            (request, left) = self.take_messages(now, profile);
-            self.poll(now, out);
-        }
+        // What was sent made room. The packets leave first: a congestion window of them can take longer than
+        // the peer waits for one.
+        self.hungry = left && self.unsent < UNSENT;
         if self.end.is_some() {
             return;
         }
@@ -239,7 +240,9 @@ impl Peer {
         self.socket.advance_time(SocketTime::zero() + (now - self.born));
     }
 
-    fn check_liveness(&mut self, now: Instant, profile: &Profile, out: &mut Outbox) {
+    /// Asks after the peer, and ends the association where it is lost. `behind`: datagrams that arrived were
+    /// not handled yet.
+    pub(crate) fn check_liveness(&mut self, now: Instant, profile: &Profile, behind: bool, out: &mut Outbox) {
         if let Stage::Connecting { reply, deadline } = &self.stage {
             if now >= *deadline || reply.is_closed() {
                 self.end.get_or_insert(End::Connect(ConnectError::TimedOut(self.address())));
@@ -249,7 +252,7 @@ impl Peer {
         if self.liveness.is_unreachable(now, profile) {
             self.end.get_or_insert(End::Lost(LossReason::Unreachable(profile.unreachable)));
         }
-        if self.liveness.is_silent(now, profile) {
+        if self.liveness.is_silent(now, profile, behind) {
             self.end.get_or_insert(End::Lost(LossReason::Silent(profile.silence)));
         }
         // RFC 9260 section 6.3.3 caps the back-off at RTO.Max; dcsctp's T2-shutdown has no cap.
@@ -359,6 +362,11 @@ impl Peer {
                 retransmissions: Some(metrics.rtx_packets_count as u64),
             });
         }
+    }
+
+    /// Whether `pump` has more to do at once.
+    pub(crate) fn is_hungry(&self) -> bool {
+        self.hungry
     }
 
     pub(crate) fn is_up(&self) -> bool {
