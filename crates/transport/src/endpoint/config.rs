@@ -59,9 +59,9 @@ pub struct EndpointConfig {
     pub streams: u16,
     /// Associations waiting for `accept`, per listener. Default 128.
     pub backlog: usize,
-    /// Associations in all, for each address. Default 16,384.
+    /// Associations in all, for each address: beyond it a peer's handshake is refused. Default 16,384.
     pub max_associations: usize,
-    /// Associations with one peer IP address. Default 1,024.
+    /// The same for one peer's IP address. Default 1,024.
     pub max_per_address: usize,
 }
 
