@@ -1,7 +1,7 @@
 //! Exporting to one collector of any make, over UDP (RFC 7011 section 10.3), in place of a pool.
 //!
 //! Nothing is acknowledged, sent again, or sent elsewhere: UDP tells nothing of what arrived. What ICMP tells is counted and
-//! logged. [`session`] packs and repeats templates; this loop has the socket and the clock.
+//! logged. `session` packs and repeats templates; this loop has the socket and the clock.
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
 mod metrics;

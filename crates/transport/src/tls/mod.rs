@@ -1,6 +1,6 @@
 //! TLS 1.3 over TCP, both sides with certificates (RFC 7011 section 11, RFC 8446).
 //!
-//! As [`tcp`](crate::tcp), and a peer without a certificate of a known authority that carries one of the
+//! As [`tcp`], and a peer without a certificate of a known authority that carries one of the
 //! expected names gets no service. No other version of TLS, no resumption and no early data (RFC 5355,
 //! threat 8). Either side's certificates are reloaded without touching connections ([`Identity::reload`]).
 //!
