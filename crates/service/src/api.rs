@@ -46,7 +46,7 @@ impl Api {
     pub(crate) async fn ask(&self, uri: &Uri) -> Option<ApiAnswer> {
         let path = uri.path().strip_prefix("/api/")?;
         let sink = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        let Some(segments) = path.split('/').map(decode).collect() else {
+        let Some(segments) = path.split('/').map(percent_decode).collect() else {
             return Some(ApiAnswer::error(
                 StatusCode::BAD_REQUEST,
                 "% is followed by two hexadecimal digits",
@@ -115,8 +115,8 @@ impl ApiAnswer {
     }
 }
 
-/// Percent-decodes one segment of a path (RFC 3986 section 2.1).
-fn decode(segment: &str) -> Option<Vec<u8>> {
+/// Percent-decodes one segment of a path (RFC 3986 section 2.1); `None` where a `%` has no two digits after it.
+pub fn percent_decode(segment: &str) -> Option<Vec<u8>> {
     let mut octets = Vec::with_capacity(segment.len());
     let mut rest = segment.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
@@ -139,9 +139,9 @@ mod tests {
 
     #[test]
     fn a_segment_can_hold_any_octets() {
-        assert_eq!(decode("a%2Fb%00%ff").unwrap(), b"a/b\0\xff");
+        assert_eq!(percent_decode("a%2Fb%00%ff").unwrap(), b"a/b\0\xff");
         for wrong in ["%", "%1", "%+1", "%zz", "a%2"] {
-            assert_eq!(decode(wrong), None, "{wrong}");
+            assert_eq!(percent_decode(wrong), None, "{wrong}");
         }
     }
 

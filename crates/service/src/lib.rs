@@ -30,7 +30,7 @@ use std::num::NonZeroUsize;
 
 use serde::de::DeserializeOwned;
 
-pub use api::{Api, ApiRequest};
+pub use api::{Api, ApiRequest, percent_decode};
 pub use cli::NoCommand;
 pub use exit::{Exit, Failure, OrExit};
 pub use hangup::on_hangup;
