@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use rserpool::{ASAP_PORT, TlsConfig};
+use rserpool::{ASAP_PORT, ProfileConfig, TlsConfig};
+use rserpool_proto::RegistrarId;
 use rserpool_proto::handlespace;
 use rserpool_proto::registrar::{AddressCheck, Network, RegistrarConfig};
-use rserpool_proto::{Profile, RegistrarId};
 use serde::{Deserialize, Deserializer, de};
 use service::config::{Http, Invalid, check_endpoint};
 use transport::tls::Names;
@@ -25,7 +25,7 @@ pub struct Config {
     /// Where pool elements and pool users come in.
     pub listen: Listen,
     /// Timers.
-    pub profile: Timers,
+    pub profile: ProfileConfig,
     /// What pool elements may register.
     pub registration: Registration,
     /// Bounds on what peers may make the registrar keep.
@@ -85,47 +85,6 @@ pub struct Listen {
     pub encapsulation_port: u16,
     /// Whose SCTP: the kernel's or our own.
     pub stack: Stack,
-}
-
-/// The section `[profile]`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Timers {
-    /// The set of timers.
-    pub timers: ProfileName,
-}
-
-/// The name of a set of timers.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "kebab-case")]
-pub enum ProfileName {
-    /// Finds a dead pool element within 3.5 s.
-    #[default]
-    Fast,
-    /// RFC 5352 section 7.
-    Rfc,
-    /// The reference implementation's.
-    Rsplib,
-}
-
-impl ProfileName {
-    /// Returns the timers of associations.
-    pub const fn transport(self) -> transport::Profile {
-        match self {
-            ProfileName::Fast => transport::Profile::fast(),
-            ProfileName::Rfc => transport::Profile::rfc(),
-            ProfileName::Rsplib => transport::Profile::rsplib(),
-        }
-    }
-
-    /// Returns the timers.
-    pub const fn profile(self) -> Profile {
-        match self {
-            ProfileName::Fast => Profile::FAST,
-            ProfileName::Rfc => Profile::RFC,
-            ProfileName::Rsplib => Profile::RSPLIB,
-        }
-    }
 }
 
 /// The section `[registration]`.
@@ -190,7 +149,7 @@ impl Default for Config {
         Config {
             id: None,
             listen: Listen::default(),
-            profile: Timers::default(),
+            profile: ProfileConfig::default(),
             registration: Registration::default(),
             limits: Limits::default(),
             tls: None,
@@ -235,7 +194,7 @@ impl Config {
         let Limits { pools, pool_elements, pool_elements_per_pool, connections, .. } = self.limits;
         RegistrarConfig {
             id: self.id.map(|id| id.0),
-            profile: self.profile.timers.profile(),
+            profile: self.profile.timers.rserpool(),
             limits: handlespace::Limits {
                 pools,
                 elements: pool_elements,
@@ -301,14 +260,6 @@ mod tests {
     fn an_empty_file_is_the_annotated_sample() {
         let (empty, sample) = (parse("").unwrap(), parse(crate::SAMPLE).unwrap());
         assert_eq!(format!("{empty:?}"), format!("{sample:?}"));
-    }
-
-    #[test]
-    fn the_timers_are_chosen_by_name() {
-        for name in ["fast", "rfc", "rsplib"] {
-            let timers = parse(&format!("[profile]\ntimers = \"{name}\"")).unwrap().profile.timers;
-            assert_eq!((timers.transport().name, timers.profile().name), (name, name));
-        }
     }
 
     #[test]

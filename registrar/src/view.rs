@@ -159,7 +159,7 @@ impl View {
         let elements: Vec<Value> = found
             .iter()
             .map(|status| {
-                let mut element = element_json(status.element);
+                let mut element = element_json(&status.element);
                 element["state"] = status.state.label().into();
                 element["peer"] = status.connection.map(|connection| remotes.name(connection)).into();
                 element

@@ -47,7 +47,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
     let mut requests = context.api.requests();
 
     let mut driver = Driver::new(&config, &context, connector, identity);
-    info!(id = %driver.machine.id(), profile = config.profile.timers.profile().name, "registrar ready");
+    info!(id = %driver.machine.id(), profile = config.profile.timers.rserpool().name, "registrar ready");
     listening.met();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);

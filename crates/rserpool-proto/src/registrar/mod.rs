@@ -326,9 +326,9 @@ impl Registrar {
     }
 
     /// Returns a registered element, draining or not.
-    fn element(&self, key: &Key) -> Option<&PoolElementParameter> {
+    fn element(&self, key: &Key) -> Option<PoolElementParameter> {
         let registered = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
-        registered.or_else(|| self.drained.get(key))
+        registered.or_else(|| self.drained.get(key).cloned())
     }
 
     fn is_suspect(&self, pool: &PoolHandle, pe: PeId) -> bool {

@@ -106,7 +106,7 @@ impl Registrar {
         let set = |element: &PoolElementParameter| -> BTreeSet<IpAddr> {
             element.user_transport.addresses().iter().map(IpAddr::to_canonical).collect()
         };
-        self.element(key).is_some_and(|known| set(known) == set(element))
+        self.element(key).is_some_and(|known| set(&known) == set(element))
     }
 
     fn hold_claim(&mut self, now: Instant, connection: ConnectionId, key: &Key, registration: Registration) {

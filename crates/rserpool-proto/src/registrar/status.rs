@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Monitor, Registrar};
+use super::{Key, Registrar};
 use crate::handlespace::Pool;
 use crate::wire::{ParameterType, PolicyType, PoolElementParameter};
 use crate::{ConnectionId, PeId, PoolHandle};
@@ -47,10 +47,10 @@ impl ElementState {
 }
 
 /// One registered element.
-#[derive(Clone, Copy, Debug)]
-pub struct ElementStatus<'a> {
+#[derive(Clone, Debug)]
+pub struct ElementStatus {
     /// As it was registered.
-    pub element: &'a PoolElementParameter,
+    pub element: PoolElementParameter,
     /// How it is.
     pub state: ElementState,
     /// The connection it is registered over.
@@ -62,7 +62,7 @@ impl Registrar {
     pub fn pools(&self) -> impl Iterator<Item = PoolStatus<'_>> {
         let mut pools: BTreeMap<&PoolHandle, PoolStatus<'_>> = BTreeMap::new();
         for (handle, pool) in self.handlespace.pools() {
-            let suspect = pool.elements().filter(|element| self.is_suspect(handle, element.pe)).count();
+            let suspect = pool.ids().filter(|&pe| self.is_suspect(handle, pe)).count();
             let status = PoolStatus {
                 pool: handle,
                 policy: pool.policy_type(),
@@ -88,27 +88,25 @@ impl Registrar {
     }
 
     /// Returns up to `count` elements of a pool by identifier, those after `after`; none of an unknown pool.
-    pub fn elements(&self, pool: &PoolHandle, after: Option<PeId>, count: usize) -> Vec<ElementStatus<'_>> {
-        let known = self.handlespace.pool(pool).into_iter().flat_map(Pool::elements);
+    pub fn elements(&self, pool: &PoolHandle, after: Option<PeId>, count: usize) -> Vec<ElementStatus> {
+        let known = self.handlespace.pool(pool).into_iter().flat_map(Pool::ids);
         let drained = self.drained.range((pool.clone(), PeId(0))..=(pool.clone(), PeId(u32::MAX)));
-        let all = known.chain(drained.map(|(_, element)| element));
-        let mut elements: Vec<_> =
-            all.filter(|element| after.is_none_or(|after| element.pe > after)).collect();
-        elements.sort_unstable_by_key(|element| element.pe);
-        elements.truncate(count);
-        elements.into_iter().map(|element| self.status(pool, element)).collect()
+        let all = known.chain(drained.map(|((_, pe), _)| *pe));
+        let mut ids: Vec<PeId> = all.filter(|pe| after.is_none_or(|after| *pe > after)).collect();
+        ids.sort_unstable();
+        ids.truncate(count);
+        ids.into_iter().filter_map(|pe| self.status(&(pool.clone(), pe))).collect()
     }
 
-    fn status<'a>(&self, pool: &PoolHandle, element: &'a PoolElementParameter) -> ElementStatus<'a> {
-        let key = (pool.clone(), element.pe);
-        let state = if self.drained.contains_key(&key) {
+    fn status(&self, key: &Key) -> Option<ElementStatus> {
+        let state = if self.drained.contains_key(key) {
             ElementState::Draining
-        } else if self.is_suspect(pool, element.pe) {
+        } else if self.is_suspect(&key.0, key.1) {
             ElementState::Suspect
         } else {
             ElementState::Up
         };
-        let connection = self.monitors.get(&key).and_then(|Monitor { connection, .. }| *connection);
-        ElementStatus { element, state, connection }
+        let connection = self.monitors.get(key).and_then(|monitor| monitor.connection);
+        Some(ElementStatus { element: self.element(key)?, state, connection })
     }
 }
