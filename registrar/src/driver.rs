@@ -161,7 +161,7 @@ struct Driver {
 impl Driver {
     fn new(config: &Config, context: &Context, identity: Option<Identity>) -> Driver {
         let Limits { pools, pool_elements, pool_elements_per_pool, connections, .. } = config.limits;
-        let profile = config.profile.timers.profile();
+        let profile = config.profile.timers.rserpool();
         let machine = RegistrarConfig {
             profile,
             limits: handlespace::Limits {
@@ -258,7 +258,7 @@ impl Driver {
                 }
                 Output::Event(event) => self.tell(&event),
                 // The ASAP side only answers.
-                Output::Connect { .. } => {}
+                Output::Connect { .. } | Output::Announce { .. } => {}
             }
         }
     }
@@ -304,5 +304,9 @@ fn remote(association: &Association) -> Option<Remote> {
         PeerAddress::Udp(_) | PeerAddress::Sim(_) => return None,
     };
     let addresses: Vec<IpAddr> = association.peer_addresses().iter().filter_map(PeerAddress::ip).collect();
-    (!addresses.is_empty()).then(|| Remote { protocol, addresses, port: peer.port() })
+    let encapsulation = match peer {
+        PeerAddress::Sctp { encapsulation, .. } => encapsulation,
+        _ => None,
+    };
+    (!addresses.is_empty()).then(|| Remote { protocol, addresses, port: peer.port(), encapsulation })
 }

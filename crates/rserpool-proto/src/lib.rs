@@ -26,5 +26,6 @@ mod timers;
 
 pub use address::{ENCAPSULATION_PORT, Protocol, RegistrarAddress, Remote, UserTransport};
 pub use id::{ConnectionId, InvalidPoolHandle, PeId, PoolHandle, RegistrarId};
-pub use output::{LostReason, Output};
+pub use output::{ControlProtocol, LostReason, Output};
 pub use profile::Profile;
+pub use random::Random;

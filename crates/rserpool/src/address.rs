@@ -65,7 +65,9 @@ impl RegistrarAddress {
 pub(crate) fn peer(address: &rserpool_proto::RegistrarAddress) -> PeerAddress {
     let rserpool_proto::RegistrarAddress { protocol, ip, port, encapsulation, secured } = *address;
     match protocol {
-        Protocol::Sctp => PeerAddress::Sctp { ip, port, encapsulation: Some(encapsulation) },
+        Protocol::Sctp => {
+            PeerAddress::Sctp { ip, port, encapsulation: Some(encapsulation).filter(|&udp| udp != 0) }
+        }
         Protocol::Tcp if secured => PeerAddress::Tls(SocketAddr::new(ip, port)),
         // A registrar is never reached over UDP (RFC 5352 section 2.1).
         Protocol::Tcp | Protocol::Udp => PeerAddress::Tcp(SocketAddr::new(ip, port)),

@@ -115,7 +115,7 @@ impl<M: Machine> Driver<M> {
     pub(crate) fn perform_outputs(&mut self) {
         while let Some(output) = self.machine.poll_output() {
             match output {
-                Output::Connect { connection, address } => {
+                Output::Connect { connection, address, .. } => {
                     self.connections.connect(connection, peer(&address));
                 }
                 Output::Send { connection, octets } => {
@@ -124,6 +124,8 @@ impl<M: Machine> Driver<M> {
                     }
                 }
                 Output::Disconnect { connection } => self.connections.close(connection),
+                // Only a registrar announces itself.
+                Output::Announce { .. } => {}
                 Output::Event(event) => self.events.push_back(event),
             }
         }

@@ -29,7 +29,8 @@ use crate::random::Random;
 use crate::timers::Timers;
 use crate::wire::{Load, Message, Policy, Transport};
 use crate::{
-    ConnectionId, LostReason, Output, PeId, PoolHandle, Profile, RegistrarAddress, RegistrarId, inbox,
+    ConnectionId, ControlProtocol, LostReason, Output, PeId, PoolHandle, Profile, RegistrarAddress,
+    RegistrarId, inbox,
 };
 
 /// Connections of registrars that want to become home, at once.
@@ -311,7 +312,9 @@ impl PoolElement {
 
     fn perform(&mut self, steps: impl IntoIterator<Item = Step>) {
         self.outputs.extend(steps.into_iter().map(|step| match step {
-            Step::Connect(connection, address) => Output::Connect { connection, address },
+            Step::Connect(connection, address) => {
+                Output::Connect { connection, protocol: ControlProtocol::Asap, address }
+            }
             Step::Disconnect(connection) => Output::Disconnect { connection },
         }));
     }

@@ -24,7 +24,8 @@ use crate::random::Random;
 use crate::timers::Timers;
 use crate::wire::{ErrorCause, Message, Policy, WireError};
 use crate::{
-    ConnectionId, LostReason, Output, PeId, PoolHandle, Profile, RegistrarAddress, UserTransport, inbox,
+    ConnectionId, ControlProtocol, LostReason, Output, PeId, PoolHandle, Profile, RegistrarAddress,
+    UserTransport, inbox,
 };
 
 use cache::Cache;
@@ -299,7 +300,9 @@ impl PoolUser {
 
     fn perform(&mut self, steps: impl IntoIterator<Item = Step>) {
         self.outputs.extend(steps.into_iter().map(|step| match step {
-            Step::Connect(connection, address) => Output::Connect { connection, address },
+            Step::Connect(connection, address) => {
+                Output::Connect { connection, protocol: ControlProtocol::Asap, address }
+            }
             Step::Disconnect(connection) => Output::Disconnect { connection },
         }));
     }

@@ -62,7 +62,12 @@ impl Bench {
     }
 
     fn accept(&mut self, connection: ConnectionId, from: [u8; 4]) {
-        let remote = Remote { protocol: Protocol::Sctp, addresses: vec![IpAddr::from(from)], port: 5000 };
+        let remote = Remote {
+            protocol: Protocol::Sctp,
+            addresses: vec![IpAddr::from(from)],
+            port: 5000,
+            encapsulation: None,
+        };
         self.registrar.handle_accepted(self.now, connection, remote);
     }
 
