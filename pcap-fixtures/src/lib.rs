@@ -5,10 +5,12 @@
 mod file;
 mod frame;
 mod trace;
+mod tshark;
 
 pub use file::{PcapNgWriter, PcapWriter};
 pub use frame::{Frame, Wrong};
 pub use trace::Trace;
+pub use tshark::{ipfix_datagrams, tshark};
 
 use std::path::PathBuf;
 

@@ -2,8 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use rserpool::{ASAP_PORT, TlsConfig};
-use rserpool_proto::Profile;
+use rserpool::{ASAP_PORT, ProfileConfig, TlsConfig};
 use rserpool_proto::handlespace;
 use rserpool_proto::registrar::{AddressCheck, Network};
 use serde::{Deserialize, Deserializer, de};
@@ -20,7 +19,7 @@ pub struct Config {
     /// Where pool elements and pool users come in.
     pub listen: Listen,
     /// Timers.
-    pub profile: Timers,
+    pub profile: ProfileConfig,
     /// What pool elements may register.
     pub registration: Registration,
     /// Bounds on what peers may make the registrar keep.
@@ -47,47 +46,6 @@ pub struct Listen {
     pub encapsulation_port: u16,
     /// Whose SCTP: the kernel's or our own.
     pub stack: Stack,
-}
-
-/// The section `[profile]`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Timers {
-    /// The set of timers.
-    pub timers: ProfileName,
-}
-
-/// The name of a set of timers.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "kebab-case")]
-pub enum ProfileName {
-    /// Finds a dead pool element within 3.5 s.
-    #[default]
-    Fast,
-    /// RFC 5352 section 7.
-    Rfc,
-    /// The reference implementation's.
-    Rsplib,
-}
-
-impl ProfileName {
-    /// Returns the timers of associations.
-    pub const fn transport(self) -> transport::Profile {
-        match self {
-            ProfileName::Fast => transport::Profile::fast(),
-            ProfileName::Rfc => transport::Profile::rfc(),
-            ProfileName::Rsplib => transport::Profile::rsplib(),
-        }
-    }
-
-    /// Returns the timers.
-    pub const fn profile(self) -> Profile {
-        match self {
-            ProfileName::Fast => Profile::FAST,
-            ProfileName::Rfc => Profile::RFC,
-            ProfileName::Rsplib => Profile::RSPLIB,
-        }
-    }
 }
 
 /// The section `[registration]`.
@@ -151,7 +109,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             listen: Listen::default(),
-            profile: Timers::default(),
+            profile: ProfileConfig::default(),
             registration: Registration::default(),
             limits: Limits::default(),
             tls: None,
@@ -224,14 +182,6 @@ mod tests {
     fn an_empty_file_is_the_annotated_sample() {
         let (empty, sample) = (parse("").unwrap(), parse(crate::SAMPLE).unwrap());
         assert_eq!(format!("{empty:?}"), format!("{sample:?}"));
-    }
-
-    #[test]
-    fn the_timers_are_chosen_by_name() {
-        for name in ["fast", "rfc", "rsplib"] {
-            let timers = parse(&format!("[profile]\ntimers = \"{name}\"")).unwrap().profile.timers;
-            assert_eq!((timers.transport().name, timers.profile().name), (name, name));
-        }
     }
 
     #[test]

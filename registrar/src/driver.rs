@@ -161,7 +161,7 @@ struct Driver {
 impl Driver {
     fn new(config: &Config, context: &Context, identity: Option<Identity>) -> Driver {
         let Limits { pools, pool_elements, pool_elements_per_pool, connections, .. } = config.limits;
-        let profile = config.profile.timers.profile();
+        let profile = config.profile.timers.rserpool();
         let machine = RegistrarConfig {
             profile,
             limits: handlespace::Limits {

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use service::config::{Http, Invalid};
 use service::{Context, Daemon, Failure, Shell};
 
-pub use config::{Addresses, Config, Limits, Listen, ProfileName, Registration, Timers};
+pub use config::{Addresses, Config, Limits, Listen, Registration};
 pub use driver::run;
 
 /// The annotated configuration.

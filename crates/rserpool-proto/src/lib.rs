@@ -28,3 +28,4 @@ pub use address::{ENCAPSULATION_PORT, Protocol, RegistrarAddress, Remote, UserTr
 pub use id::{ConnectionId, InvalidPoolHandle, PeId, PoolHandle, RegistrarId};
 pub use output::{ControlProtocol, LostReason, Output};
 pub use profile::Profile;
+pub use random::Random;

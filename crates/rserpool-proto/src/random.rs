@@ -4,14 +4,16 @@ use std::time::Duration;
 
 /// SplitMix64: good enough to spread timers and to choose identifiers, not for secrets.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Random {
+    /// Returns the sequence that follows from this seed.
+    pub fn new(seed: u64) -> Random {
         Random(seed)
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    /// Returns the next number of the sequence.
+    pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,7 +24,7 @@ impl Random {
     /// Returns a number that is not zero: identifiers are never zero.
     pub(crate) fn identifier(&mut self) -> u32 {
         loop {
-            let [_, _, _, _, a, b, c, d] = self.next().to_be_bytes();
+            let [_, _, _, _, a, b, c, d] = self.next_u64().to_be_bytes();
             let number = u32::from_be_bytes([a, b, c, d]);
             if number != 0 {
                 return number;
@@ -35,7 +37,7 @@ impl Random {
         let nanos = u64::try_from(base.as_nanos()).unwrap_or(u64::MAX);
         let span = nanos / 100 * u64::from(percent.min(100));
         let least = nanos - span;
-        Duration::from_nanos(least.saturating_add(self.next() % (span * 2).max(1)))
+        Duration::from_nanos(least.saturating_add(self.next_u64() % (span * 2).max(1)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Message transports behind one [`Association`]: userland SCTP in UDP, TCP, simulated.
+//! Message transports behind one [`Association`]: SCTP in user space or of the kernel, TCP, TLS, simulated.
 //!
 //! A message keeps its boundaries, its stream and its payload protocol identifier on the way, and may
 //! be less than reliable (RFC 3758). Several back ends carry it:
@@ -10,8 +10,7 @@
 //! * plain UDP, without associations: [`udp`];
 //! * an in-process pair on tokio's clock, for tests: [`sim`].
 //!
-//! What is here promises only what every back end
-//! can tell.
+//! An [`Association`] promises only what every back end can tell.
 //!
 //! Both directions are bounded in octets: [`Association::send`] waits while the send queue is full, and
 //! a reader that does not call [`Association::recv`] closes the peer's window, without ending the

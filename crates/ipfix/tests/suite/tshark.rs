@@ -1,10 +1,9 @@
 //! What is exported is read by tshark without complaint. Skipped, visibly, where tshark is not installed.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ipfix::{ExportingConfig, ExportingSession, FieldSpecifier, NtpTime, RecordWriter, TemplateRecord};
+use pcap_fixtures::{ipfix_datagrams, tshark};
 
 const TIME: u32 = 1_700_000_000;
 
@@ -55,55 +54,10 @@ fn export() -> Vec<Vec<u8>> {
     std::iter::from_fn(|| session.poll_message()).map(|out| out.octets).collect()
 }
 
-/// Returns a capture file (LINKTYPE_RAW) of the messages as UDP datagrams to port 4739.
-fn capture(messages: &[Vec<u8>]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 101] {
-        out.extend(word.to_le_bytes());
-    }
-    for message in messages {
-        let length = u16::try_from(message.len()).unwrap();
-        for word in [TIME, 0, u32::from(length) + 28, u32::from(length) + 28] {
-            out.extend(word.to_le_bytes());
-        }
-        let mut ip = vec![0x45, 0];
-        ip.extend((length + 28).to_be_bytes());
-        ip.extend([0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1]);
-        let sum: u32 = ip.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
-        let checksum = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
-        ip[10..12].copy_from_slice(&checksum.to_be_bytes());
-        out.extend(ip);
-        out.extend([40000_u16, 4739, length + 8, 0].iter().flat_map(|word| word.to_be_bytes()));
-        out.extend(message);
-    }
-    out
-}
-
-/// Returns tshark's output for a capture, or `None` where it is not installed.
-fn tshark(capture: &[u8], arguments: &[&str]) -> Option<String> {
-    let spawned = Command::new("tshark")
-        .args(["-n", "-r", "-", "-d", "udp.port==4739,cflow"])
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn();
-    let Ok(mut child) = spawned else {
-        eprintln!("SKIPPED: tshark is not installed");
-        return None;
-    };
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(capture).unwrap();
-    drop(stdin);
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "tshark failed: {}", output.status);
-    Some(String::from_utf8(output.stdout).unwrap())
-}
-
 #[test]
 fn tshark_reads_what_is_exported_without_complaint() {
     let messages = export();
-    let capture = capture(&messages);
+    let capture = ipfix_datagrams(&messages);
     let Some(complaints) = tshark(&capture, &["-Y", "_ws.malformed || _ws.expert"]) else { return };
     assert_eq!(complaints, "");
     let fields =
@@ -123,7 +77,7 @@ fn tshark_would_complain_about_a_broken_message() {
     let mut messages = export();
     let last = messages.len() - 2;
     messages[last][19] = 200;
-    let Some(complaints) = tshark(&capture(&messages), &["-Y", "_ws.malformed || _ws.expert"]) else {
+    let Some(complaints) = tshark(&ipfix_datagrams(&messages), &["-Y", "_ws.malformed || _ws.expert"]) else {
         return;
     };
     assert_ne!(complaints, "");

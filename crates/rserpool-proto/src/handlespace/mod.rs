@@ -1,14 +1,18 @@
 //! The handlespace: pools by handle, elements by identifier, and what a registration must agree with
 //! (RFC 5352 section 3.1, RFC 5356 section 4).
 
+mod checksum;
 mod pool;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 pub use pool::Pool;
 
+use crate::wire::param::pe_checksum::PeChecksum;
 use crate::wire::{CauseCode, ErrorCause, PoolElementParameter};
-use crate::{PeId, PoolHandle, policy};
+use crate::{PeId, PoolHandle, RegistrarId, policy};
+use checksum::{Block, Sum};
 
 /// How much a handlespace may hold; beyond, registrations lack resources (RFC 5355 threat 1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,17 +47,21 @@ pub enum Registered {
 pub struct Handlespace {
     pools: BTreeMap<PoolHandle, Pool>,
     elements: usize,
+    /// What each registrar owns, without those that own nothing.
+    owners: BTreeMap<RegistrarId, Sum>,
     limits: Limits,
 }
 
 impl Handlespace {
     /// Returns an empty handlespace.
     pub fn new(limits: Limits) -> Handlespace {
-        Handlespace { pools: BTreeMap::new(), elements: 0, limits }
+        Handlespace { pools: BTreeMap::new(), elements: 0, owners: BTreeMap::new(), limits }
     }
 
     /// Registers or re-registers an element; the first one of a pool decides its policy, transport type and
     /// transport use (RFC 5352 section 3.1).
+    ///
+    /// `element.home` owns the element from then on; registering again may change the owner.
     ///
     /// Fails with the cause for the answer: 3 policy unknown, 5 policy, 7 transport type or 8 transport use
     /// not the pool's, 6 limits reached. Nothing is changed then.
@@ -66,10 +74,13 @@ impl Handlespace {
         let ranking = policy::ranking(element.policy.policy_type())
             .ok_or_else(|| ErrorCause::plain(CauseCode::INVALID_VALUES))?;
         let pool = self.pools.entry(handle.clone()).or_insert_with(|| Pool::new(ranking));
+        let (pe, home) = (element.pe, element.home);
+        let before = pool.home(pe);
         let registered = pool.insert(element);
         if registered == Registered::New {
             self.elements += 1;
         }
+        self.change_owner(Block::of(handle, pe), before, Some(home));
         Ok(registered)
     }
 
@@ -87,7 +98,7 @@ impl Handlespace {
             return if full { lack() } else { Ok(()) };
         };
         pool.check(element)?;
-        let new = pool.element(element.pe).is_none();
+        let new = !pool.contains(element.pe);
         let full = self.elements >= self.limits.elements || pool.len() >= self.limits.elements_per_pool;
         if new && full { lack() } else { Ok(()) }
     }
@@ -100,7 +111,84 @@ impl Handlespace {
             self.pools.remove(handle);
         }
         self.elements -= 1;
+        self.change_owner(Block::of(handle, pe), Some(element.home), None);
         Some(element)
+    }
+
+    /// Changes the owner of an element; returns whether there is such an element.
+    pub fn set_home(&mut self, handle: &PoolHandle, pe: PeId, home: RegistrarId) -> bool {
+        let before = self.pools.get_mut(handle).and_then(|pool| pool.set_home(pe, home));
+        if before.is_some() {
+            self.change_owner(Block::of(handle, pe), before, Some(home));
+        }
+        before.is_some()
+    }
+
+    fn change_owner(&mut self, block: Block, before: Option<RegistrarId>, after: Option<RegistrarId>) {
+        if before == after {
+            return;
+        }
+        if let Some(before) = before
+            && let Some(sum) = self.owners.get_mut(&before)
+        {
+            sum.remove(block);
+            if sum.is_empty() {
+                self.owners.remove(&before);
+            }
+        }
+        if let Some(after) = after {
+            self.owners.entry(after).or_default().add(block);
+        }
+    }
+
+    /// Returns the PE checksum over the elements this registrar owns (RFC 5353 section 3.6.2);
+    /// `ffff` when it owns none.
+    pub fn checksum(&self, home: RegistrarId) -> PeChecksum {
+        PeChecksum(self.owners.get(&home).copied().unwrap_or_default().checksum16())
+    }
+
+    /// Returns the registrars that own elements, and how many.
+    pub fn owners(&self) -> impl Iterator<Item = (RegistrarId, usize)> {
+        self.owners.iter().map(|(&home, sum)| (home, sum.elements()))
+    }
+
+    /// Returns the elements a registrar owns, by handle and identifier.
+    pub fn owned_by(&self, home: RegistrarId) -> impl Iterator<Item = (&PoolHandle, PoolElementParameter)> {
+        self.owned_after(home, None)
+    }
+
+    /// Returns the elements a registrar owns that come after this one, by handle and identifier.
+    pub fn owned_after(
+        &self,
+        home: RegistrarId,
+        last: Option<(&PoolHandle, PeId)>,
+    ) -> impl Iterator<Item = (&PoolHandle, PoolElementParameter)> {
+        self.pools_from(last).flat_map(move |(handle, pool, after)| {
+            pool.after(after, Some(home)).map(move |element| (handle, element))
+        })
+    }
+
+    /// Returns all elements that come after this one, by handle and identifier.
+    pub fn after(
+        &self,
+        last: Option<(&PoolHandle, PeId)>,
+    ) -> impl Iterator<Item = (&PoolHandle, PoolElementParameter)> {
+        self.pools_from(last)
+            .flat_map(|(handle, pool, after)| pool.after(after, None).map(move |element| (handle, element)))
+    }
+
+    /// The pools from that of `last` on, the first with the element to begin behind.
+    fn pools_from(
+        &self,
+        last: Option<(&PoolHandle, PeId)>,
+    ) -> impl Iterator<Item = (&PoolHandle, &Pool, Option<PeId>)> {
+        let from = last.map_or(Bound::Unbounded, |(handle, _)| Bound::Included(handle));
+        // The bounds are looked up here; nothing of `last` is kept but a copy.
+        let begin = last.map(|(handle, pe)| (handle.clone(), pe));
+        self.pools.range::<PoolHandle, _>((from, Bound::Unbounded)).map(move |(handle, pool)| {
+            let after = begin.as_ref().filter(|(first, _)| first == handle).map(|&(_, pe)| pe);
+            (handle, pool, after)
+        })
     }
 
     /// Returns the pool of this name.

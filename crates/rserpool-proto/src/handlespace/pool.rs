@@ -1,11 +1,13 @@
 //! One pool: its elements by identifier and in the order of its policy.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use super::Registered;
-use crate::PeId;
 use crate::policy::Ranking;
+use crate::random::Random;
 use crate::wire::{CauseCode, ErrorCause, Policy, PolicyType, PoolElementParameter};
+use crate::{PeId, RegistrarId};
 
 /// Elements of one policy, transport type and transport use.
 pub struct Pool {
@@ -38,14 +40,40 @@ impl Pool {
         Some(&self.elements.get(pe)?.element.policy)
     }
 
-    /// Returns the element.
-    pub fn element(&self, pe: PeId) -> Option<&PoolElementParameter> {
-        self.elements.get(&pe).map(|member| &member.element)
+    /// Returns the element; what it is made of is kept in another form, so this is a value.
+    pub fn element(&self, pe: PeId) -> Option<PoolElementParameter> {
+        self.elements.get(&pe).map(|member| member.element.clone())
+    }
+
+    /// Returns whether the pool has this element.
+    pub fn contains(&self, pe: PeId) -> bool {
+        self.elements.contains_key(&pe)
+    }
+
+    /// Returns the element's owner.
+    pub fn home(&self, pe: PeId) -> Option<RegistrarId> {
+        self.elements.get(&pe).map(|member| member.element.home)
+    }
+
+    /// Returns the identifiers of the elements, in order.
+    pub fn ids(&self) -> impl Iterator<Item = PeId> {
+        self.elements.keys().copied()
     }
 
     /// Returns the elements by identifier.
-    pub fn elements(&self) -> impl Iterator<Item = &PoolElementParameter> {
-        self.elements.values().map(|member| &member.element)
+    pub fn elements(&self) -> impl Iterator<Item = PoolElementParameter> {
+        self.after(None, None)
+    }
+
+    /// Returns the elements behind `last` by identifier, all or those of one owner.
+    pub(super) fn after(
+        &self,
+        last: Option<PeId>,
+        home: Option<RegistrarId>,
+    ) -> impl Iterator<Item = PoolElementParameter> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let elements = self.elements.range((from, Bound::Unbounded)).map(|(_, member)| &member.element);
+        elements.filter(move |element| home.is_none_or(|home| element.home == home)).cloned()
     }
 
     /// Returns the number of elements.
@@ -59,8 +87,14 @@ impl Pool {
     }
 
     /// Returns up to `count` elements that `wanted` accepts, in the order of the policy, and gives
-    /// the first one's turn away: the head advances by one (RFC 5356 section 4.1.2).
-    pub fn select(&mut self, count: usize, wanted: impl FnMut(PeId) -> bool) -> Vec<PeId> {
+    /// the first one's turn away: the head advances by one (RFC 5356 section 4.1.2). Policies that choose by
+    /// chance draw from `random`.
+    pub fn select(
+        &mut self,
+        count: usize,
+        _random: &mut Random,
+        wanted: impl FnMut(PeId) -> bool,
+    ) -> Vec<PeId> {
         let chosen = self.first(count, wanted);
         if let Some(&head) = chosen.first() {
             self.end_turn(head);
@@ -96,6 +130,12 @@ impl Pool {
         self.order.insert((rank, turn, pe));
         self.elements.insert(pe, Member { element, rank, turn });
         Registered::New
+    }
+
+    /// Changes the owner; returns the one before.
+    pub(super) fn set_home(&mut self, pe: PeId, home: RegistrarId) -> Option<RegistrarId> {
+        let member = self.elements.get_mut(&pe)?;
+        Some(std::mem::replace(&mut member.element.home, home))
     }
 
     pub(crate) fn remove(&mut self, pe: PeId) -> Option<PoolElementParameter> {

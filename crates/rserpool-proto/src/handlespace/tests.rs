@@ -1,7 +1,7 @@
 use super::*;
 use crate::wire::param::transport::{SctpTransport, TcpTransport, Transport, TransportUse};
 use crate::wire::{Load, Policy, PolicyType, RegistrationLife};
-use crate::{PeId, RegistrarId};
+use crate::{PeId, Random, RegistrarId};
 use std::net::IpAddr;
 
 fn element(pe: u32, policy: Policy) -> PoolElementParameter {
@@ -39,7 +39,13 @@ fn space(elements: impl IntoIterator<Item = PoolElementParameter>) -> Handlespac
 }
 
 fn select(space: &mut Handlespace, count: usize) -> Vec<u32> {
-    space.pool_mut(&handle()).unwrap().select(count, |_| true).into_iter().map(|pe| pe.0).collect()
+    space
+        .pool_mut(&handle())
+        .unwrap()
+        .select(count, &mut Random::new(1), |_| true)
+        .into_iter()
+        .map(|pe| pe.0)
+        .collect()
 }
 
 #[test]
@@ -55,9 +61,9 @@ fn round_robin_advances_the_head_by_one_for_three_of_five() {
 fn round_robin_passes_over_unwanted_elements_without_taking_their_turn() {
     let mut space = space((1..=3).map(|pe| element(pe, Policy::RoundRobin)));
     let pool = space.pool_mut(&handle()).unwrap();
-    assert_eq!(pool.select(1, |pe| pe.0 != 1), [PeId(2)]);
-    assert_eq!(pool.select(1, |_| true), [PeId(1)]);
-    assert_eq!(pool.select(1, |_| true), [PeId(3)]);
+    assert_eq!(pool.select(1, &mut Random::new(1), |pe| pe.0 != 1), [PeId(2)]);
+    assert_eq!(pool.select(1, &mut Random::new(1), |_| true), [PeId(1)]);
+    assert_eq!(pool.select(1, &mut Random::new(1), |_| true), [PeId(3)]);
 }
 
 #[test]
@@ -139,4 +145,57 @@ fn a_pool_ends_with_its_last_element() {
     assert!(space.deregister(&handle(), PeId(1)).is_some());
     assert!(space.pool(&handle()).is_none());
     assert_eq!(space.register(&handle(), element(1, Policy::RoundRobin)), Ok(Registered::New));
+}
+
+fn owned(pe: u32, home: u32) -> PoolElementParameter {
+    PoolElementParameter { home: RegistrarId(home), ..element(pe, Policy::RoundRobin) }
+}
+
+/// Two pools of one registrar, and one element of another.
+fn captured() -> (Handlespace, PoolHandle, PoolHandle) {
+    let (echo, calc) = (PoolHandle::new("EchoPool").unwrap(), PoolHandle::new("CalcAppPool").unwrap());
+    let mut space = Handlespace::new(Limits::default());
+    for (handle, element) in
+        [(&echo, owned(0xa1, 1)), (&echo, owned(0xa2, 1)), (&echo, owned(0xa4, 2)), (&calc, owned(0xa3, 1))]
+    {
+        space.register(handle, element).unwrap();
+    }
+    (space, echo, calc)
+}
+
+#[test]
+fn checksums_are_those_captured_from_the_reference_implementation() {
+    let (mut space, echo, _) = captured();
+    assert_eq!(space.checksum(RegistrarId(1)), PeChecksum(0xe5c7));
+    assert_eq!(space.checksum(RegistrarId(2)), PeChecksum(0x91ad));
+    assert_eq!(space.checksum(RegistrarId(3)), PeChecksum(0xffff));
+    space.deregister(&echo, PeId(0xa1));
+    assert_eq!(space.checksum(RegistrarId(1)), PeChecksum(0x5417));
+}
+
+#[test]
+fn a_new_owner_takes_the_element_out_of_the_old_ones_checksum() {
+    let (mut space, echo, calc) = captured();
+    assert!(space.set_home(&echo, PeId(0xa2), RegistrarId(2)));
+    assert!(space.register(&calc, owned(0xa3, 2)).is_ok());
+    assert_eq!(space.checksum(RegistrarId(1)), PeChecksum(0x91b0));
+    assert_eq!(space.owners().collect::<Vec<_>>(), [(RegistrarId(1), 1), (RegistrarId(2), 3)]);
+    assert!(!space.set_home(&calc, PeId(0xa1), RegistrarId(2)));
+}
+
+#[test]
+fn elements_are_listed_by_handle_and_identifier_from_anywhere_on() {
+    let (space, echo, calc) = captured();
+    let all: Vec<_> = space.after(None).map(|(handle, element)| (handle.clone(), element.pe.0)).collect();
+    assert_eq!(all, [(calc.clone(), 0xa3), (echo.clone(), 0xa1), (echo.clone(), 0xa2), (echo.clone(), 0xa4)]);
+    let ids = |last: Option<(&PoolHandle, PeId)>| -> Vec<u32> {
+        space.owned_after(RegistrarId(1), last).map(|(_, element)| element.pe.0).collect()
+    };
+    assert_eq!(ids(None), [0xa3, 0xa1, 0xa2]);
+    assert_eq!(ids(Some((&calc, PeId(0xa3)))), [0xa1, 0xa2]);
+    assert_eq!(ids(Some((&echo, PeId(0xa1)))), [0xa2]);
+    // What was told last may be gone by now.
+    assert_eq!(ids(Some((&PoolHandle::new("D").unwrap(), PeId(9)))), [0xa1, 0xa2]);
+    assert_eq!(space.owned_by(RegistrarId(2)).count(), 1);
+    assert_eq!(space.after(Some((&echo, PeId(0xa4)))).count(), 0);
 }

@@ -59,16 +59,16 @@ impl PoolUser {
         let quarantine = &self.quarantine;
         let wanted = |pe: PeId| quarantine.get(&pe).is_none_or(|entry| !entry.holds(now));
         let chosen = self.cache.as_mut().and_then(|cache| {
-            let pe = cache.pool.select(1, wanted).pop()?;
+            let pe = cache.pool.select(1, &mut self.random, wanted).pop()?;
             let element = cache.pool.element(pe)?;
             let transport = UserTransport::from_wire(&element.user_transport, element.encapsulation)?;
-            Some(Selected { pe, transport, policy: element.policy.clone(), stale })
+            Some(Selected { pe, transport, policy: element.policy, stale })
         });
         match &chosen {
             Some(selected) => {
                 self.handed_out.insert(selected.pe);
                 if let (MAX_HANDED_OUT.., Some(cache)) = (self.handed_out.len(), &self.cache) {
-                    self.handed_out.retain(|&pe| cache.pool.element(pe).is_some());
+                    self.handed_out.retain(|&pe| cache.pool.contains(pe));
                 }
             }
             None if self.request == Request::None => self.retry_later(now),
@@ -79,7 +79,7 @@ impl PoolUser {
     }
 
     /// Returns the elements last told, in order of their identifiers.
-    pub fn elements(&self) -> impl Iterator<Item = &PoolElementParameter> {
+    pub fn elements(&self) -> impl Iterator<Item = PoolElementParameter> {
         self.cache.iter().flat_map(|cache| cache.pool.elements())
     }
 

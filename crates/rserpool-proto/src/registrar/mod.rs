@@ -176,7 +176,7 @@ impl Registrar {
     /// Returns every pool with its elements by state.
     pub fn pools(&self) -> impl Iterator<Item = PoolStatus<'_>> {
         self.handlespace.pools().map(|(handle, pool)| {
-            let suspect = pool.elements().filter(|element| self.is_suspect(handle, element.pe)).count();
+            let suspect = pool.ids().filter(|&pe| self.is_suspect(handle, pe)).count();
             PoolStatus {
                 pool: handle,
                 policy: pool.policy_type(),

@@ -105,7 +105,7 @@ impl Registrar {
             element.user_transport.addresses().iter().map(IpAddr::to_canonical).collect()
         };
         let known = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
-        known.is_some_and(|known| set(known) == set(element))
+        known.is_some_and(|known| set(&known) == set(element))
     }
 
     fn hold_claim(&mut self, now: Instant, connection: ConnectionId, key: &Key, registration: Registration) {

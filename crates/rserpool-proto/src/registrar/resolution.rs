@@ -35,8 +35,8 @@ impl Registrar {
         let monitors = &self.monitors;
         let up = |pe: PeId| monitors.get(&(handle.clone(), pe)).is_some_and(|m| !m.is_suspect());
         let Some(pool) = self.handlespace.pool_mut(handle) else { return vec![] };
-        let chosen = pool.select(count, up);
-        if chosen.is_empty() { pool.select(count, |_| true) } else { chosen }
+        let chosen = pool.select(count, &mut self.random, up);
+        if chosen.is_empty() { pool.select(count, &mut self.random, |_| true) } else { chosen }
     }
 
     /// The answer with these elements and the pool's policy; without the ASAP transports, which are
@@ -46,7 +46,7 @@ impl Registrar {
         let elements: Vec<PoolElementParameter> = chosen
             .iter()
             .filter_map(|&pe| pool?.element(pe))
-            .map(|element| PoolElementParameter { asap_transport: None, ..element.clone() })
+            .map(|element| PoolElementParameter { asap_transport: None, ..element })
             .collect();
         let policy = elements.first().map(|first| first.policy.clone());
         HandleResolutionResponse {
