@@ -218,7 +218,7 @@ impl Census {
                 self.outcome.homes_found += 1;
                 self.registrars.iter().map(|view| view.node).find(|n| self.world.ip(*n) == address.ip)
             }
-            pe::Event::HomeAdopted { registrar } => {
+            pe::Event::HomeAdopted { registrar, .. } => {
                 self.outcome.homes_adopted += 1;
                 let mut nodes = self.registrars.iter().map(|view| view.node);
                 nodes.find(|node| self.world.registrar(*node).id() == *registrar)

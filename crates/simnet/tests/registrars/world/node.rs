@@ -6,7 +6,7 @@ use std::time::Instant;
 use rserpool_proto::pe::{self, PoolElement};
 use rserpool_proto::pu::{self, PoolUser};
 use rserpool_proto::registrar::{self, Registrar};
-use rserpool_proto::{ConnectionId, ControlProtocol, Output, Remote};
+use rserpool_proto::{ConnectionId, ControlProtocol, Output, RegistrarAddress, Remote};
 
 pub(super) const ASAP_PORT: u16 = 3863;
 pub(super) const ENRP_PORT: u16 = 9901;
@@ -79,7 +79,10 @@ impl Machine {
             (Machine::Registrar(registrar), ControlProtocol::Enrp) => {
                 unreachable!("no ENRP yet: {registrar:?}");
             }
-            (Machine::Element(element), _) => element.handle_accepted(now, connection),
+            (Machine::Element(element), _) => {
+                let address = RegistrarAddress::sctp(remote.addresses[0], remote.port);
+                element.handle_accepted(now, connection, address);
+            }
             (Machine::User(_), _) => panic!("a pool user does not listen"),
         }
     }
@@ -116,7 +119,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, octets: &[u8]) {
+    pub(super) fn handle_datagram(&mut self, _now: Instant, from: SocketAddr, octets: &[u8]) {
         match self {
             Machine::Registrar(_) => unreachable!("no ENRP yet: {from} {octets:?}"),
             Machine::Element(_) | Machine::User(_) => {}
