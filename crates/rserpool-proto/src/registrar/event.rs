@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::enrp::{Abandoned, Refusal};
 use crate::wire::param::pe_checksum::PeChecksum;
-use crate::wire::{ErrorCause, WireError};
+use crate::wire::{ErrorCause, PoolElementParameter, WireError};
 use crate::{ConnectionId, PeId, PoolHandle, RegistrarId};
 
 /// Why an element is no longer registered.
@@ -50,6 +50,8 @@ pub enum Event {
         pool: PoolHandle,
         /// The element.
         pe: PeId,
+        /// Who said so.
+        by: ConnectionId,
     },
     /// An element registered again, with other values or over another association.
     ElementUpdated {
@@ -57,6 +59,8 @@ pub enum Event {
         pool: PoolHandle,
         /// The element.
         pe: PeId,
+        /// Who said so.
+        by: ConnectionId,
     },
     /// An element left its pool.
     ElementRemoved {
@@ -66,6 +70,24 @@ pub enum Event {
         pe: PeId,
         /// Why.
         reason: Removal,
+        /// Who asked for it; `None`: this registrar found out itself.
+        by: Option<ConnectionId>,
+        /// The element as it was registered.
+        element: Box<PoolElementParameter>,
+    },
+    /// The operator took an element out of selection; it stays registered here.
+    ElementDraining {
+        /// The pool.
+        pool: PoolHandle,
+        /// The element.
+        pe: PeId,
+    },
+    /// The operator put a draining element back.
+    ElementUndrained {
+        /// The pool.
+        pool: PoolHandle,
+        /// The element.
+        pe: PeId,
     },
     /// An element may be dead: its association is lost or a keep-alive was not answered.
     ElementSuspect {
@@ -87,6 +109,8 @@ pub enum Event {
         pool: PoolHandle,
         /// The element.
         pe: PeId,
+        /// Who wanted it.
+        by: ConnectionId,
         /// Why.
         cause: ErrorCause,
     },

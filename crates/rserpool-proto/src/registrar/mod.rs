@@ -7,18 +7,21 @@
 //!   the old association is up it is probed first: if it answers, the new one gets cause 4.
 //! * Reports of unreachability never remove an element that answers keep-alives (RFC 5355 threat 8).
 //! * A registrar that was itself stopped puts all its deadlines off by more than that time.
+//! * An element the operator drains leaves the handlespace and stays registered and watched: nobody selects it.
 //! * An element removed for its silence is told so with an ASAP_DEREGISTRATION_RESPONSE, so that it
 //!   registers again at once if it wakes.
 
 mod config;
 mod counters;
 mod deregistration;
+mod drain;
 mod enrp;
 mod event;
 mod keep_alive;
 mod network;
 mod registration;
 mod resolution;
+mod status;
 #[cfg(test)]
 mod tests;
 mod token_bucket;
@@ -30,16 +33,18 @@ use std::time::{Duration, Instant};
 
 pub use config::{AddressCheck, RegistrarConfig};
 pub use counters::Counters;
+pub use drain::DrainError;
 pub use enrp::{Abandoned, Arbitration, EnrpConfig, EnrpCounters, PeerState, PeerStatus, Refusal};
 pub use event::{Event, Removal};
 pub use network::{InvalidNetwork, Network};
+pub use status::{ElementState, ElementStatus, PoolStatus};
 
 use crate::handlespace::Handlespace;
 use crate::random::Random;
 use crate::timers::Timers;
 use crate::wire::asap::deregistration::DeregistrationResponse;
 use crate::wire::asap::registration::Registration;
-use crate::wire::{ErrorCause, Message, MessageType, ParameterType, PolicyType};
+use crate::wire::{ErrorCause, Message, MessageType, PoolElementParameter};
 use crate::{ConnectionId, Output, PeId, PoolHandle, RegistrarId, Remote, inbox};
 use token_bucket::TokenBucket;
 
@@ -48,21 +53,6 @@ const STALL: Duration = Duration::from_millis(500);
 
 /// After a stall elements may need so long to come back: the longest T5 of profile `fast`, spread, and connecting.
 const LENIENCE: Duration = Duration::from_secs(10);
-
-/// One pool, for metrics and status pages.
-#[derive(Clone, Copy, Debug)]
-pub struct PoolStatus<'a> {
-    /// The pool.
-    pub pool: &'a PoolHandle,
-    /// Its policy.
-    pub policy: PolicyType,
-    /// Its transport type.
-    pub transport: Option<ParameterType>,
-    /// Elements that answer.
-    pub up: usize,
-    /// Elements that may be dead.
-    pub suspect: usize,
-}
 
 type Key = (PoolHandle, PeId);
 
@@ -136,13 +126,15 @@ pub struct Registrar {
     id: RegistrarId,
     random: Random,
     handlespace: Handlespace,
+    /// Elements the operator took out of the handlespace: registered and watched, and never selected.
+    drained: BTreeMap<Key, PoolElementParameter>,
     monitors: BTreeMap<Key, Monitor>,
     peers: BTreeMap<ConnectionId, Peer>,
     subscribers: BTreeMap<PoolHandle, BTreeMap<ConnectionId, Option<u32>>>,
     timers: Timers<Timer>,
     lenient_until: Option<Instant>,
     counters: Counters,
-    enrp: enrp::Enrp,
+    enrp: Box<enrp::Enrp>,
     outputs: VecDeque<Output<Event>>,
 }
 
@@ -154,9 +146,10 @@ impl Registrar {
         Registrar {
             id: id.unwrap_or_else(|| RegistrarId(random.identifier())),
             handlespace: Handlespace::new(config.limits),
-            enrp: enrp::Enrp::new(config.enrp.clone()),
+            enrp: Box::new(enrp::Enrp::new(config.enrp.clone())),
             config,
             random,
+            drained: BTreeMap::new(),
             monitors: BTreeMap::new(),
             peers: BTreeMap::new(),
             subscribers: BTreeMap::new(),
@@ -185,20 +178,6 @@ impl Registrar {
     /// Returns the number of connections.
     pub fn connections(&self) -> usize {
         self.peers.len()
-    }
-
-    /// Returns every pool with its elements by state.
-    pub fn pools(&self) -> impl Iterator<Item = PoolStatus<'_>> {
-        self.handlespace.pools().map(|(handle, pool)| {
-            let suspect = pool.ids().filter(|&pe| self.is_suspect(handle, pe)).count();
-            PoolStatus {
-                pool: handle,
-                policy: pool.policy_type(),
-                transport: pool.elements().next().map(|element| element.user_transport.kind()),
-                up: pool.len() - suspect,
-                suspect,
-            }
-        })
     }
 
     /// Returns what to do next, until there is nothing more.
@@ -355,16 +334,22 @@ impl Registrar {
 
     /// Takes an element of ours out of the handlespace; it is told if it did not ask for it, and the peers are.
     fn remove(&mut self, now: Instant, key: &Key, reason: Removal) {
+        self.remove_for(now, key, reason, None);
+    }
+
+    fn remove_for(&mut self, now: Instant, key: &Key, reason: Removal, by: Option<ConnectionId>) {
         for timer in [Timer::KeepAlive, Timer::Ack, Timer::Expiry, Timer::Grace] {
             self.timers.stop(&timer(key.clone()));
         }
         let Some(monitor) = self.monitors.remove(key) else { return };
+        let element = self.handlespace.deregister(&key.0, key.1);
         // A registrar that leaves does not know who is dead any more.
-        if let Some(element) = self.handlespace.deregister(&key.0, key.1)
+        if let Some(element) = &element
             && (reason == Removal::Deregistered || !self.is_leaving())
         {
-            self.announce_delete(&key.0, &element);
+            self.announce_delete(&key.0, element);
         }
+        let element = element.or_else(|| self.drained.remove(key));
         if let Some(connection) = monitor.connection {
             if let Some(peer) = self.peers.get_mut(&connection) {
                 peer.elements.remove(key);
@@ -374,7 +359,9 @@ impl Registrar {
             }
         }
         *self.counters.removed.entry(reason).or_insert(0) += 1;
-        self.event(Event::ElementRemoved { pool: key.0.clone(), pe: key.1, reason });
+        if let Some(element) = element.map(Box::new) {
+            self.event(Event::ElementRemoved { pool: key.0.clone(), pe: key.1, reason, by, element });
+        }
         self.pool_changed(now, &key.0);
     }
 
@@ -389,6 +376,7 @@ impl Registrar {
         for timer in [Timer::KeepAlive, Timer::Ack, Timer::Expiry, Timer::Grace] {
             self.timers.stop(&timer(key.clone()));
         }
+        self.drained.remove(key);
         let Some(monitor) = self.monitors.remove(key) else { return };
         if let Some(claimant) = monitor.claim.and_then(|claim| self.peers.get_mut(&claim.connection)) {
             claimant.claims.remove(key);
@@ -396,6 +384,12 @@ impl Registrar {
         if let Some(peer) = monitor.connection.and_then(|connection| self.peers.get_mut(&connection)) {
             peer.elements.remove(key);
         }
+    }
+
+    /// Returns a registered element, draining or not.
+    fn element(&self, key: &Key) -> Option<PoolElementParameter> {
+        let registered = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
+        registered.or_else(|| self.drained.get(key).cloned())
     }
 
     fn is_suspect(&self, pool: &PoolHandle, pe: PeId) -> bool {

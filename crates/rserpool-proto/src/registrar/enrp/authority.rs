@@ -107,8 +107,7 @@ impl Registrar {
         let set = |element: &PoolElementParameter| -> BTreeSet<IpAddr> {
             element.user_transport.addresses().iter().map(IpAddr::to_canonical).collect()
         };
-        let known = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
-        known.is_none_or(|known| set(&known) == set(element))
+        self.element(key).is_none_or(|known| set(&known) == set(element))
     }
 
     /// Stores an element of another registrar.
@@ -155,16 +154,18 @@ impl Registrar {
         self.enrp.overdue.remove(key);
         let Some(element) = self.handlespace.deregister(&key.0, key.1) else { return };
         *self.counters.removed.entry(reason).or_insert(0) += 1;
-        self.event(Event::ElementRemoved { pool: key.0.clone(), pe: key.1, reason });
+        let home = element.home;
+        let (pool, pe, element) = (key.0.clone(), key.1, Box::new(element));
+        self.event(Event::ElementRemoved { pool, pe, reason, by: None, element });
         self.pool_changed(now, &key.0);
-        self.forget_if_empty(now, element.home);
+        self.forget_if_empty(now, home);
     }
 
     /// The life of another registrar's element has ended here. While its home lives and tells the checksum we
     /// hold, it has it still; a silent home has one more life to come back or to be taken over.
     pub(in super::super) fn foreign_expired(&mut self, now: Instant, key: &Key) {
         let Some(home) = self.home_of(key) else { return };
-        let element = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
+        let element = self.element(key);
         let Some(element) = element else { return };
         let life = element.life.duration(self.config.profile.life_unit);
         if self.is_active(home) {
