@@ -32,8 +32,11 @@ impl Registrar {
 
     /// Selects by the pool's policy among the elements that are up, or among all when none is.
     fn choose(&mut self, handle: &PoolHandle, count: usize) -> Vec<PeId> {
-        let monitors = &self.monitors;
-        let up = |pe: PeId| monitors.get(&(handle.clone(), pe)).is_some_and(|m| !m.is_suspect());
+        let (monitors, doubts) = (&self.monitors, &self.enrp.doubts);
+        let up = |pe: PeId| {
+            let key = (handle.clone(), pe);
+            monitors.get(&key).map_or_else(|| !doubts.contains(&key), |monitor| !monitor.is_suspect())
+        };
         let Some(pool) = self.handlespace.pool_mut(handle) else { return vec![] };
         let chosen = pool.select(count, &mut self.random, up);
         if chosen.is_empty() { pool.select(count, &mut self.random, |_| true) } else { chosen }
