@@ -114,7 +114,13 @@ fn a_dead_registrar_is_taken_over_within_6_s_and_nobody_is_lost_meanwhile() {
                 let resolved: BTreeSet<PeId> = scope
                     .world
                     .with_user(user, |user, _| user.elements().map(|element| element.pe).collect());
-                assert_eq!(resolved, everybody, "seed {seed}, {:?} after\n{}", scope.world.elapsed() - died, scope.world.ladder());
+                assert_eq!(
+                    resolved,
+                    everybody,
+                    "seed {seed}, {:?} after\n{}",
+                    scope.world.elapsed() - died,
+                    scope.world.ladder()
+                );
             }
             let owned = |node: &Node| scope.world.registrar(*node).handlespace().owned_by(dead_id).count();
             if others.iter().all(|node| owned(node) == 0) {
