@@ -27,7 +27,7 @@ fn scope(seed: u64) -> Scope {
     let mut options = Options { seed, ..Options::default() };
     options.link.delay = milliseconds(1 + seed % 30);
     options.link.jitter = milliseconds(seed % 7);
-    options.transport_timeout = (seed % 3 > 0).then(|| milliseconds(2_000));
+    options.transport_timeout = (!seed.is_multiple_of(3)).then(|| milliseconds(2_000));
     let mut world = World::new(options);
     let all = [1, 2, 3];
     let registrars = all.map(|number| {
@@ -114,7 +114,13 @@ fn a_dead_registrar_is_taken_over_within_6_s_and_nobody_is_lost_meanwhile() {
                 let resolved: BTreeSet<PeId> = scope
                     .world
                     .with_user(user, |user, _| user.elements().map(|element| element.pe).collect());
-                assert_eq!(resolved, everybody, "seed {seed}, {:?} after\n{}", scope.world.elapsed() - died, scope.world.ladder());
+                assert_eq!(
+                    resolved,
+                    everybody,
+                    "seed {seed}, {:?} after\n{}",
+                    scope.world.elapsed() - died,
+                    scope.world.ladder()
+                );
             }
             let owned = |node: &Node| scope.world.registrar(*node).handlespace().owned_by(dead_id).count();
             if others.iter().all(|node| owned(node) == 0) {
