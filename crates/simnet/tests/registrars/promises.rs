@@ -27,7 +27,7 @@ fn scope(seed: u64) -> Scope {
     let mut options = Options { seed, ..Options::default() };
     options.link.delay = milliseconds(1 + seed % 30);
     options.link.jitter = milliseconds(seed % 7);
-    options.transport_timeout = (seed % 3 > 0).then(|| milliseconds(2_000));
+    options.transport_timeout = (!seed.is_multiple_of(3)).then(|| milliseconds(2_000));
     let mut world = World::new(options);
     let all = [1, 2, 3];
     let registrars = all.map(|number| {
