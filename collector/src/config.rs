@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use rserpool::{ASAP_PORT, RegistrarAddress, TlsConfig};
+use rserpool::{ASAP_PORT, ProfileConfig, RegistrarAddress, TlsConfig};
 use serde::Deserialize;
 use service::config::{Http, Invalid, Period, Size, check_endpoint};
 
@@ -26,7 +26,7 @@ pub struct Config {
     /// Where octets go that could not be decoded.
     pub dead_letter: DeadLetter,
     /// Timing of associations.
-    pub profile: Profile,
+    pub profile: ProfileConfig,
     /// What this collector keeps beside its outputs.
     pub state: State,
     /// Who this collector is, and who its peers may be.
@@ -43,7 +43,7 @@ impl Default for Config {
             pool: Vec::new(),
             output: BTreeMap::from([("flows".to_owned(), Output::Jsonl(Jsonl::default()))]),
             dead_letter: DeadLetter::default(),
-            profile: Profile::default(),
+            profile: ProfileConfig::default(),
             state: State::default(),
             tls: None,
             http: Http::loopback(9381),
@@ -267,47 +267,6 @@ impl Default for DeadLetter {
     }
 }
 
-/// Timing of associations.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Profile {
-    /// Which set of timers.
-    pub timers: Timers,
-}
-
-/// A set of timers.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "kebab-case")]
-pub enum Timers {
-    /// Notices a dead peer within about two seconds.
-    #[default]
-    Fast,
-    /// The values of RFC 9260 section 16 and RFC 5352 section 7.
-    Rfc,
-    /// The reference implementation's.
-    Rsplib,
-}
-
-impl Timers {
-    /// Returns the timers of associations.
-    pub const fn transport(self) -> transport::Profile {
-        match self {
-            Timers::Fast => transport::Profile::fast(),
-            Timers::Rfc => transport::Profile::rfc(),
-            Timers::Rsplib => transport::Profile::rsplib(),
-        }
-    }
-
-    /// Returns the timers towards registrars.
-    pub const fn rserpool(self) -> rserpool::Profile {
-        match self {
-            Timers::Fast => rserpool::Profile::FAST,
-            Timers::Rfc => rserpool::Profile::RFC,
-            Timers::Rsplib => rserpool::Profile::RSPLIB,
-        }
-    }
-}
-
 /// What this collector keeps beside its outputs.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -447,14 +406,6 @@ mod tests {
         let pool = &parse("[[pool]]\nhandle = \"ipfix\"").unwrap().pool[0];
         let written = format!("{:?}", sample.pool[0]).replace("Some(RoundRobin)", "None");
         assert_eq!(written, format!("{pool:?}"));
-    }
-
-    #[test]
-    fn the_timers_are_chosen_by_name() {
-        for name in ["fast", "rfc", "rsplib"] {
-            let timers = parse(&format!("[profile]\ntimers = \"{name}\"")).unwrap().profile.timers;
-            assert_eq!((timers.transport().name, timers.rserpool().name), (name, name));
-        }
     }
 
     #[test]

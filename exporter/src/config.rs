@@ -4,7 +4,6 @@ mod class;
 mod export;
 mod metering;
 mod pool;
-mod profile;
 mod rule;
 mod source;
 mod udp;
@@ -20,7 +19,6 @@ pub use class::{ClassTable, ClassTables, Word};
 pub use export::{Export, RetentionConfig};
 pub use metering::Metering;
 pub use pool::{Pool, Service, Transport};
-pub use profile::{Profile, Timers};
 pub use rule::{Conditions, RuleTable, TemplateName, Templates};
 pub use source::{Source, Speed, Start, parse_utc};
 pub use udp::Udp;
@@ -55,7 +53,7 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// Timing of associations.
     #[serde(default)]
-    pub profile: Profile,
+    pub profile: rserpool::ProfileConfig,
     /// What outlives a restart.
     #[serde(default)]
     pub state: State,

@@ -31,7 +31,8 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Where a registrar listens for ASAP.
+/// Where a registrar listens for ASAP or ENRP, or a pool element for ASAP; one address of a multi-homed
+/// endpoint is enough, as SCTP tells the others.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RegistrarAddress {
     /// SCTP or TCP.
@@ -40,9 +41,9 @@ pub struct RegistrarAddress {
     pub ip: IpAddr,
     /// SCTP or TCP port, usually 3863.
     pub port: u16,
-    /// UDP port of an encapsulated SCTP endpoint; without meaning for TCP.
+    /// UDP port of an encapsulated SCTP endpoint, 0 for native SCTP; without meaning for TCP.
     pub encapsulation: u16,
-    /// Whether ASAP is in TLS; TCP only.
+    /// Whether the protocol is in TLS; TCP only.
     pub secured: bool,
 }
 
@@ -79,6 +80,7 @@ impl fmt::Display for RegistrarAddress {
         write!(f, "{protocol}:{socket}")?;
         match (protocol, *encapsulation) {
             (Protocol::Tcp | Protocol::Udp, _) | (Protocol::Sctp, ENCAPSULATION_PORT) => Ok(()),
+            (Protocol::Sctp, 0) => f.write_str("/native"),
             (Protocol::Sctp, udp) => write!(f, "/udp:{udp}"),
         }
     }
@@ -151,6 +153,8 @@ pub struct Remote {
     pub addresses: Vec<IpAddr>,
     /// The far port.
     pub port: u16,
+    /// The UDP port the SCTP association comes from (RFC 6951); `None` for native SCTP and for TCP.
+    pub encapsulation: Option<u16>,
 }
 
 #[cfg(test)]

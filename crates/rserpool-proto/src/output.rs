@@ -2,6 +2,15 @@
 
 use crate::{ConnectionId, RegistrarAddress};
 
+/// Which control protocol a connection carries; one connection never carries both.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum ControlProtocol {
+    /// ASAP (RFC 5352), PPID 11.
+    Asap,
+    /// ENRP (RFC 5353), PPID 12.
+    Enrp,
+}
+
 /// One thing to do or to tell; `E` is the machine's own kind of event.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Output<E> {
@@ -9,10 +18,12 @@ pub enum Output<E> {
     Connect {
         /// Name of the connection from here on.
         connection: ConnectionId,
+        /// What it will carry; a pool element and a pool user have ASAP only.
+        protocol: ControlProtocol,
         /// Where to.
         address: RegistrarAddress,
     },
-    /// Send one message (PPID 11).
+    /// Send one message of the connection's protocol.
     Send {
         /// Over this connection.
         connection: ConnectionId,
@@ -23,6 +34,13 @@ pub enum Output<E> {
     Disconnect {
         /// The connection; its name is not used again.
         connection: ConnectionId,
+    },
+    /// Send one datagram to the multicast group of the protocol.
+    Announce {
+        /// Which group.
+        protocol: ControlProtocol,
+        /// The whole message.
+        octets: Vec<u8>,
     },
     /// Something the machine's owner may want to know.
     Event(E),

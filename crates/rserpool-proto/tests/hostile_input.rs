@@ -66,7 +66,7 @@ fn a_registrar_survives_and_keeps_its_limits() {
     let mut mutator = Mutator::new();
     for number in 0..CONNECTIONS {
         let addresses = vec![IpAddr::from([10, 77, 0, 31])];
-        let remote = Remote { protocol: Protocol::Sctp, addresses, port: 1 };
+        let remote = Remote { protocol: Protocol::Sctp, addresses, port: 1, encapsulation: None };
         registrar.handle_accepted(now, ConnectionId::accepted(number), remote);
     }
     let mut most = 0;

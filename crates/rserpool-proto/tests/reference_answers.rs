@@ -52,7 +52,11 @@ fn answers_are_the_octets_of_the_reference_implementation() {
     let mut registrar = Registrar::new(config, 1);
     let (now, connection) = (Instant::now(), ConnectionId::accepted(1));
     let addresses = vec![IpAddr::from([10, 77, 0, 31])];
-    registrar.handle_accepted(now, connection, Remote { protocol: Protocol::Sctp, addresses, port: 44236 });
+    registrar.handle_accepted(
+        now,
+        connection,
+        Remote { protocol: Protocol::Sctp, addresses, port: 44236, encapsulation: None },
+    );
     for (request, captured) in SESSION {
         registrar.handle_message(now, connection, &octets(request));
         let mut answer = String::new();

@@ -65,10 +65,23 @@ impl RegistrarAddress {
 pub(crate) fn peer(address: &rserpool_proto::RegistrarAddress) -> PeerAddress {
     let rserpool_proto::RegistrarAddress { protocol, ip, port, encapsulation, secured } = *address;
     match protocol {
-        Protocol::Sctp => PeerAddress::Sctp { ip, port, encapsulation: Some(encapsulation) },
+        Protocol::Sctp => {
+            PeerAddress::Sctp { ip, port, encapsulation: Some(encapsulation).filter(|&udp| udp != 0) }
+        }
         Protocol::Tcp if secured => PeerAddress::Tls(SocketAddr::new(ip, port)),
         // A registrar is never reached over UDP (RFC 5352 section 2.1).
         Protocol::Tcp | Protocol::Udp => PeerAddress::Tcp(SocketAddr::new(ip, port)),
+    }
+}
+
+/// Returns where an accepted association comes from, in the machines' form; `None` for what is no registrar's.
+pub(crate) fn seen(peer: PeerAddress) -> Option<rserpool_proto::RegistrarAddress> {
+    match peer {
+        PeerAddress::Sctp { ip, port, encapsulation } => Some(rserpool_proto::RegistrarAddress {
+            encapsulation: encapsulation.unwrap_or(0),
+            ..rserpool_proto::RegistrarAddress::sctp(ip, port)
+        }),
+        PeerAddress::Tcp(_) | PeerAddress::Tls(_) | PeerAddress::Udp(_) | PeerAddress::Sim(_) => None,
     }
 }
 

@@ -11,6 +11,7 @@ mod connections;
 mod driver;
 mod pool_element;
 mod pool_user;
+mod profile;
 mod tls;
 
 pub use address::{ASAP_PORT, ASAP_TLS_PORT, InvalidRegistrarAddress, RegistrarAddress};
@@ -19,6 +20,7 @@ pub use pool_element::{
     Causes, DeregisterError, PoolElement, PoolElementConfig, PoolElementEvent, PoolElementState,
 };
 pub use pool_user::{PoolUser, PoolUserConfig, PoolUserState, Selected};
+pub use profile::{ProfileConfig, Timers};
 pub use rserpool_proto::pe::ConfigError;
 pub use rserpool_proto::wire;
 pub use rserpool_proto::wire::{CauseCode, ErrorCause, Load, Policy, TransportUse};

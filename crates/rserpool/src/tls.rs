@@ -56,6 +56,11 @@ impl TlsConfig {
         names(&self.peer_names)
     }
 
+    /// Returns the names registrars may have.
+    pub fn registrars(&self) -> Names {
+        names(self.registrar_names.as_ref().unwrap_or(&self.peer_names))
+    }
+
     /// Returns what it takes to reach peers as `identity`.
     pub fn peer_client(&self, identity: &Identity) -> Client {
         Client { identity: identity.clone(), names: self.peers() }
@@ -63,8 +68,7 @@ impl TlsConfig {
 
     /// Returns what it takes to reach registrars as `identity`.
     pub fn registrar_client(&self, identity: &Identity) -> Client {
-        let listed = self.registrar_names.as_ref().unwrap_or(&self.peer_names);
-        Client { identity: identity.clone(), names: names(listed) }
+        Client { identity: identity.clone(), names: self.registrars() }
     }
 }
 

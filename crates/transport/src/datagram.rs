@@ -5,11 +5,15 @@
     reason = "ppoll, eventfd, the error queue and socket options have no safe wrapper in std"
 )]
 
+mod batch;
+
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
+
+pub(crate) use batch::Batch;
 
 /// The longest UDP payload.
 pub(crate) const MAX_DATAGRAM: usize = 65_535;
@@ -166,6 +170,19 @@ pub(crate) fn set_option(
     let result =
         unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), length) };
     check(result).map(drop)
+}
+
+/// The MTU of the path to the peer of a connected socket, as far as the kernel knows; none where it does not say.
+pub(crate) fn path_mtu(socket: BorrowedFd<'_>, ipv6: bool) -> Option<usize> {
+    let (level, name) =
+        if ipv6 { (libc::IPPROTO_IPV6, libc::IPV6_MTU) } else { (libc::IPPROTO_IP, libc::IP_MTU) };
+    let mut mtu: libc::c_int = 0;
+    #[expect(clippy::cast_possible_truncation, reason = "4 octets")]
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` octets into `mtu`, which has as many.
+    let result =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut mtu).cast(), &raw mut length) };
+    if result == 0 { usize::try_from(mtu).ok() } else { None }
 }
 
 /// Writes an address; returns its length.

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use delivery::KeyRing;
-use rserpool::{PoolHandle, PoolUserConfig, RegistrarAddress};
+use rserpool::{PoolHandle, PoolUserConfig, RegistrarAddress, Timers};
 use service::{Exit, Failure, OrExit as _};
 use transport::tls::Identity;
 use transport::{Connector, Endpoint, EndpointConfig, tcp};
 
 use crate::capture::{CaptureError, Looped};
-use crate::config::{Config, Pool, Source, Timers, Transport};
+use crate::config::{Config, Pool, Source, Transport};
 use crate::export::Classes;
 use crate::failover::FailoverConfig;
 

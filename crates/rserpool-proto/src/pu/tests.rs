@@ -71,6 +71,7 @@ impl Bench {
                     Did::Send(connection, Message::decode(&octets).unwrap())
                 }
                 Output::Disconnect { connection } => Did::Disconnect(connection),
+                Output::Announce { .. } => panic!("only a registrar announces"),
                 Output::Event(event) => Did::Event(event),
             });
         }

@@ -93,7 +93,12 @@ mod tests {
     use crate::Protocol;
 
     fn remote(address: [u8; 4]) -> Remote {
-        Remote { protocol: Protocol::Sctp, addresses: vec![IpAddr::from(address)], port: 1 }
+        Remote {
+            protocol: Protocol::Sctp,
+            addresses: vec![IpAddr::from(address)],
+            port: 1,
+            encapsulation: None,
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
 
+mod drain;
+
 use std::net::IpAddr;
 
 use super::*;
@@ -62,7 +64,12 @@ impl Bench {
     }
 
     fn accept(&mut self, connection: ConnectionId, from: [u8; 4]) {
-        let remote = Remote { protocol: Protocol::Sctp, addresses: vec![IpAddr::from(from)], port: 5000 };
+        let remote = Remote {
+            protocol: Protocol::Sctp,
+            addresses: vec![IpAddr::from(from)],
+            port: 5000,
+            encapsulation: None,
+        };
         self.registrar.handle_accepted(self.now, connection, remote);
     }
 
@@ -137,6 +144,23 @@ impl Bench {
 
 fn codes(response: &RegistrationResponse) -> Vec<CauseCode> {
     response.causes.iter().map(|cause| cause.code).collect()
+}
+
+#[test]
+fn a_told_asap_transport_is_kept_as_far_as_it_is_the_senders() {
+    let told = |addresses: &[[u8; 4]]| {
+        let mut registrant = element(&[HERE]);
+        let Transport::Sctp(asap) = element(addresses).user_transport else { panic!() };
+        registrant.asap_transport = Some(SctpTransport { port: 50_000, ..asap });
+        let mut bench = Bench::default();
+        assert!(!bench.register(FIRST, registrant).rejected);
+        let registered = bench.registrar.handlespace().pool(&pool()).unwrap().element(PE).unwrap();
+        let asap = registered.asap_transport.clone().unwrap();
+        (asap.port, asap.addresses)
+    };
+    assert_eq!(told(&[HERE]), (50_000, vec![IpAddr::from(HERE)]));
+    assert_eq!(told(&[THERE, HERE]), (50_000, vec![IpAddr::from(HERE)]));
+    assert_eq!(told(&[THERE]), (5_000, vec![IpAddr::from(HERE)]), "where the association comes from");
 }
 
 #[test]

@@ -328,7 +328,12 @@ impl World {
                 let (client, client_connection) = self.links[link].client;
                 let server_connection = self.links[link].server.1;
                 let ip = self.places[client.0].ip;
-                let remote = Remote { protocol: Protocol::Sctp, addresses: vec![ip], port: 50_000 };
+                let remote = Remote {
+                    protocol: Protocol::Sctp,
+                    addresses: vec![ip],
+                    port: 50_000,
+                    encapsulation: None,
+                };
                 let Machine::Registrar(registrar) = &mut self.places[node.0].machine else { return };
                 registrar.handle_accepted(now, server_connection, remote);
                 self.links[link].up = true;
@@ -375,9 +380,13 @@ impl World {
     fn drain(&mut self, node: Node) {
         loop {
             let output = match &mut self.places[node.0].machine {
-                Machine::Element(element) => element.poll_output().map(erase),
-                Machine::User(user) => user.poll_output().map(erase),
-                Machine::Registrar(registrar) => registrar.poll_output().map(erase),
+                Machine::Element(element) => {
+                    element.poll_output().map(|it| erase(it, |event| format!("{event:?}")))
+                }
+                Machine::User(user) => user.poll_output().map(|it| erase(it, |event| format!("{event:?}"))),
+                Machine::Registrar(registrar) => {
+                    registrar.poll_output().map(|it| erase(it, describe::registrar_event))
+                }
             };
             let Some(output) = output else { return };
             self.perform(node, output);
@@ -386,7 +395,7 @@ impl World {
 
     fn perform(&mut self, node: Node, output: Output<String>) {
         match output {
-            Output::Connect { connection, address } => self.connect(node, connection, address),
+            Output::Connect { connection, address, .. } => self.connect(node, connection, address),
             Output::Send { connection, octets } => {
                 let Some((to, theirs)) = self.far_end(node, connection) else { return };
                 let message =
@@ -404,6 +413,7 @@ impl World {
                     self.close(link, node, LATENCY);
                 }
             }
+            Output::Announce { .. } => {}
             Output::Event(event) => {
                 let line = format!("{}: {event}", self.places[node.0].name);
                 self.line(&line);
@@ -464,11 +474,14 @@ impl World {
     }
 }
 
-fn erase<E: Debug>(output: Output<E>) -> Output<String> {
+fn erase<E>(output: Output<E>, describe: impl FnOnce(&E) -> String) -> Output<String> {
     match output {
-        Output::Connect { connection, address } => Output::Connect { connection, address },
+        Output::Connect { connection, protocol, address } => {
+            Output::Connect { connection, protocol, address }
+        }
         Output::Send { connection, octets } => Output::Send { connection, octets },
         Output::Disconnect { connection } => Output::Disconnect { connection },
-        Output::Event(event) => Output::Event(format!("{event:?}")),
+        Output::Announce { protocol, octets } => Output::Announce { protocol, octets },
+        Output::Event(event) => Output::Event(describe(&event)),
     }
 }

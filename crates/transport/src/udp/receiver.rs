@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::sys::{self, Batch};
-use crate::datagram::{EventFd, wait};
+use super::sys::{self, BATCH};
+use crate::datagram::{Batch, EventFd, wait};
 
 /// Settings of [`Receiver::bind`].
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ pub struct Receiver {
     socket: Socket,
     local: SocketAddr,
     receive_buffer: usize,
-    batch: Batch,
+    batch: Batch<BATCH>,
     drops: Drops,
     event: Arc<EventFd>,
 }

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use super::machine::{
     CookieKey, Machine, NetworkError, QUOTE, TURN, Transmit, cookie_key, system_randomness,
 };
-use super::sys::{self, BATCH, Receiver};
+use super::sys::{self, BATCH};
 use super::{Command, Shared};
+use crate::datagram::Batch;
 
 /// A loop that comes this much too late was not running: stopped, or starved.
 const STALL: Duration = Duration::from_millis(250);
@@ -38,7 +39,7 @@ struct Driver {
     socket: UdpSocket,
     shared: Arc<Shared>,
     machine: Machine,
-    receiver: Receiver,
+    receiver: Batch<BATCH>,
     /// Taken from the machine and not yet by the socket.
     packets: Vec<Transmit>,
     /// The socket took no more datagrams.
@@ -58,7 +59,7 @@ impl Driver {
             Machine::with_counters(config, shared.local, key, random, bell, counters, Instant::now());
         let local = shared.local.ip();
         machine.set_path_payload(Box::new(move |to| sys::path_payload(local, to).ok()));
-        let receiver = Receiver::new();
+        let receiver = Batch::new();
         Driver { socket, shared, machine, receiver, packets: Vec::new(), blocked: false, closed: false }
     }
 
