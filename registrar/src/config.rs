@@ -1,12 +1,16 @@
 //! `registrar.toml`; the annotated sample is `deploy/config/registrar.toml`.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use rserpool::{ASAP_PORT, ProfileConfig, TlsConfig};
+use rserpool_proto::RegistrarId;
 use rserpool_proto::handlespace;
-use rserpool_proto::registrar::{AddressCheck, Network};
+use rserpool_proto::registrar::{AddressCheck, Network, RegistrarConfig};
 use serde::{Deserialize, Deserializer, de};
 use service::config::{Http, Invalid, check_endpoint};
+use transport::tls::Names;
 use transport::{SCTP_ENCAPSULATION_PORT, Stack};
 
 /// Port of the registrar's HTTP server.
@@ -16,6 +20,8 @@ const HTTP_PORT: u16 = 9380;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Config {
+    /// This registrar's identifier; a random one where there is none.
+    pub id: Option<Id>,
     /// Where pool elements and pool users come in.
     pub listen: Listen,
     /// Timers.
@@ -28,6 +34,33 @@ pub struct Config {
     pub tls: Option<TlsConfig>,
     /// The HTTP server.
     pub http: Http,
+    /// Commands of the operator.
+    pub control: Control,
+}
+
+/// A registrar's identifier, in eight hexadecimal digits.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "String")]
+pub struct Id(pub RegistrarId);
+
+impl TryFrom<String> for Id {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Id, String> {
+        let digits = text.len() == 8 && text.chars().all(|digit| digit.is_ascii_hexdigit());
+        match u32::from_str_radix(&text, 16) {
+            Ok(id) if digits && id != 0 => Ok(Id(RegistrarId(id))),
+            _ => Err(format!("\"{text}\" is no identifier such as \"0a0b0c01\", and not 0")),
+        }
+    }
+}
+
+/// The section `[control]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Control {
+    /// The Unix socket for commands that change something; without one there are none.
+    pub socket: Option<PathBuf>,
 }
 
 /// The section `[listen]`.
@@ -40,6 +73,12 @@ pub struct Listen {
     pub asap_tcp: Vec<SocketAddr>,
     /// ASAP over TLS.
     pub asap_tls: Vec<SocketAddr>,
+    /// The same endpoint for ENRP, which other registrars speak; empty: this one is alone.
+    pub enrp: Vec<SocketAddr>,
+    /// ENRP over TCP.
+    pub enrp_tcp: Vec<SocketAddr>,
+    /// ENRP over TLS.
+    pub enrp_tls: Vec<SocketAddr>,
     /// Whether TCP and TLS speak MPTCP with peers that do.
     pub mptcp: bool,
     /// The UDP port that carries SCTP.
@@ -108,12 +147,14 @@ pub struct Limits {
 impl Default for Config {
     fn default() -> Config {
         Config {
+            id: None,
             listen: Listen::default(),
             profile: ProfileConfig::default(),
             registration: Registration::default(),
             limits: Limits::default(),
             tls: None,
             http: Http::loopback(HTTP_PORT),
+            control: Control::default(),
         }
     }
 }
@@ -124,6 +165,9 @@ impl Default for Listen {
             asap: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, ASAP_PORT))],
             asap_tcp: Vec::new(),
             asap_tls: Vec::new(),
+            enrp: Vec::new(),
+            enrp_tcp: Vec::new(),
+            enrp_tls: Vec::new(),
             mptcp: false,
             encapsulation_port: SCTP_ENCAPSULATION_PORT,
             stack: Stack::Auto,
@@ -144,9 +188,34 @@ impl Default for Limits {
     }
 }
 
+impl Config {
+    /// Returns the machine's settings.
+    pub(crate) fn machine(&self) -> RegistrarConfig {
+        let Limits { pools, pool_elements, pool_elements_per_pool, connections, .. } = self.limits;
+        RegistrarConfig {
+            id: self.id.map(|id| id.0),
+            profile: self.profile.timers.rserpool(),
+            limits: handlespace::Limits {
+                pools,
+                elements: pool_elements,
+                elements_per_pool: pool_elements_per_pool,
+            },
+            max_connections: connections,
+            address_check: self.registration.addresses.check(),
+            networks: self.registration.networks.clone(),
+            ..RegistrarConfig::default()
+        }
+    }
+
+    /// Returns the names pool elements and pool users may have.
+    pub(crate) fn client_names(&self, tls: &TlsConfig) -> Names {
+        tls.peers()
+    }
+}
+
 /// Refuses values that are wrong together, or that no daemon could run with.
 pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
-    let Listen { asap, asap_tcp, asap_tls, encapsulation_port, .. } = &config.listen;
+    let Listen { asap, asap_tcp, asap_tls, enrp, encapsulation_port, .. } = &config.listen;
     if asap.is_empty() && asap_tcp.is_empty() && asap_tls.is_empty() {
         return Err(Invalid::new(
             "listen.asap",
@@ -155,6 +224,15 @@ pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
     }
     if !asap_tls.is_empty() && config.tls.is_none() {
         return Err(Invalid::new("listen.asap-tls", "needs certificate, key and ca in [tls]"));
+    }
+    check_endpoint("listen.enrp", enrp)?;
+    let hosts = |list: &[SocketAddr]| list.iter().map(SocketAddr::ip).collect::<BTreeSet<_>>();
+    if !asap.is_empty() && !enrp.is_empty() && hosts(asap) != hosts(enrp) {
+        let text = "must have the same addresses as listen.asap: both are one SCTP endpoint";
+        return Err(Invalid::new("listen.enrp", text));
+    }
+    if !asap.is_empty() && asap.first().map(SocketAddr::port) == enrp.first().map(SocketAddr::port) {
+        return Err(Invalid::new("listen.enrp", "must have another port than listen.asap"));
     }
     let is_open = !asap.is_empty() || !asap_tcp.is_empty();
     if is_open && !asap_tls.is_empty() {
@@ -217,6 +295,24 @@ mod tests {
         assert_eq!(told, ["192.0.2.0/24", "2001:db8::/32"]);
         let error = networks("[\"192.0.2.1/24\"]").unwrap_err();
         assert!(error.contains("registrar.toml:2:12") && error.contains("192.0.2.0/24"), "{error}");
+    }
+
+    #[test]
+    fn an_identifier_is_eight_hexadecimal_digits_and_not_zero() {
+        assert_eq!(parse("id = \"0a0b0c01\"").unwrap().id, Some(Id(RegistrarId(0x0a0b_0c01))));
+        for wrong in ["0", "00000000", "0a0b0c0g", "+a0b0c01", "0a0b0c011"] {
+            let error = parse(&format!("id = \"{wrong}\"")).unwrap_err();
+            assert!(error.contains("registrar.toml:1:6") && error.contains("no identifier"), "{error}");
+        }
+    }
+
+    #[test]
+    fn enrp_is_on_the_endpoint_of_asap() {
+        let listen = |enrp: &str| parse(&format!("[listen]\nenrp = [\"{enrp}\"]\n"));
+        assert!(listen("127.0.0.1:9901").is_ok());
+        assert!(listen("127.0.0.2:9901").unwrap_err().contains("same addresses as listen.asap"));
+        assert!(listen("127.0.0.1:3863").unwrap_err().contains("another port"));
+        assert!(listen("0.0.0.0:9901").is_err());
     }
 
     #[test]

@@ -1,12 +1,18 @@
 //! The RSerPool registrar: keeps the handlespace and resolves pool handles (RFC 5352).
 //!
-//! One machine ([`rserpool_proto::registrar::Registrar`]) in one task decides; associations, listeners, metrics and
-//! the clock stand around it ([`run`]).
+//! One machine ([`rserpool_proto::registrar::Registrar`]) in one task decides; associations, listeners, metrics, the
+//! operator's view and the clock stand around it ([`run`]). The operator reads over HTTP, commands over a Unix socket,
+//! and finds every registration, removal and takeover in the audit log.
 
+mod audit;
+mod client;
 mod config;
+mod control;
 mod driver;
 mod metrics;
-mod resolve;
+mod remotes;
+mod text;
+mod view;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -14,7 +20,8 @@ use std::process::ExitCode;
 use service::config::{Http, Invalid};
 use service::{Context, Daemon, Failure, Shell};
 
-pub use config::{Addresses, Config, Limits, Listen, Registration};
+pub use client::Command;
+pub use config::{Addresses, Config, Control, Id, Limits, Listen, Registration};
 pub use driver::run;
 
 /// The annotated configuration.
@@ -34,13 +41,6 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 #[derive(Debug)]
 pub struct RegistrarDaemon;
 
-/// The registrar's own subcommands.
-#[derive(Debug, clap::Subcommand)]
-pub enum Command {
-    /// Ask a registrar for the elements of a pool and print them
-    Resolve(resolve::Arguments),
-}
-
 impl Daemon for RegistrarDaemon {
     const NAME: &'static str = "rserpool-registrar";
     const SHORT: &'static str = "registrar";
@@ -49,6 +49,8 @@ impl Daemon for RegistrarDaemon {
         "Keeps track of the servers of each pool and tells clients who they are (RSerPool)";
     const SAMPLE: &'static str = SAMPLE;
     const METRICS_PREFIX: &'static str = "rserpool";
+    const BUCKETS: &'static [(&'static str, &'static [f64])] =
+        &[(metrics::RESOLUTION_DURATION, metrics::RESOLUTION_BUCKETS)];
 
     type Config = Config;
     type Command = Command;
@@ -66,8 +68,6 @@ impl Daemon for RegistrarDaemon {
     }
 
     fn command(command: Command, _shell: &Shell) -> Result<(), Failure> {
-        match command {
-            Command::Resolve(arguments) => resolve::run(&arguments),
-        }
+        command.run()
     }
 }

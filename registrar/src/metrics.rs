@@ -1,12 +1,18 @@
 //! The registrar's metrics: `rserpool_*`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
-use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
-use rserpool_proto::PoolHandle;
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
 use rserpool_proto::registrar::{Counters, Event, PoolStatus};
 use rserpool_proto::wire::MessageType;
+use rserpool_proto::{ControlProtocol, PoolHandle};
 use transport::tls::{Identity, Reason};
+
+use crate::remotes::Remotes;
 
 /// Pools with a label of their own; the names come from peers, so later ones share the label `other`.
 const MAX_POOL_LABELS: usize = 64;
@@ -16,16 +22,23 @@ const MAX_LABEL: usize = 64;
 
 const OTHER: &str = "other";
 
+/// How long the machine takes for a handle resolution; receiving and sending not included.
+pub(crate) const RESOLUTION_DURATION: &str = "rserpool_handle_resolution_duration_seconds";
+
+/// Upper bounds of its buckets: a resolution of one element takes microseconds.
+pub(crate) const RESOLUTION_BUCKETS: &[f64] = &[1e-6, 1e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 0.1, 1.0];
+
 /// Handles are made once each; pools and message types get theirs when they first appear.
 pub(crate) struct Metrics {
     recorder: service::Metrics,
     pools: Gauge,
-    connections: Gauge,
+    connections: [Gauge; 2],
     resolutions: [Counter; 2],
     keep_alives: [Counter; 2],
     reports: [Counter; 3],
     malformed: Counter,
-    not_asap: Counter,
+    wrong_protocol: [Counter; 2],
+    resolution_duration: Histogram,
     stalls: Counter,
     tls: Option<Tls>,
     messages: HashMap<(&'static str, &'static str), Counter>,
@@ -57,10 +70,8 @@ impl Tls {
     }
 }
 
-struct Elements {
-    up: Gauge,
-    suspect: Gauge,
-}
+/// By state: up, suspect, draining.
+type Elements = [Gauge; 3];
 
 impl Metrics {
     /// Makes the handles. `identity` counts the TLS handshakes, where there are any.
@@ -73,12 +84,15 @@ impl Metrics {
             Metrics {
                 recorder,
                 pools: gauge!("rserpool_pools"),
-                connections: gauge!("rserpool_connections", "protocol" => "asap"),
+                connections: ["asap", "enrp"].map(|protocol| gauge!("rserpool_connections", "protocol" => protocol)),
                 resolutions: [resolutions("answered"), resolutions("unknown_pool")],
                 keep_alives: [keep_alives("answered"), keep_alives("missed")],
                 reports: [reports("accepted"), reports("limited"), reports("unknown_element")],
                 malformed: error("malformed"),
-                not_asap: error("not_asap"),
+                wrong_protocol: ["asap", "enrp"].map(|protocol| {
+                    counter!("rserpool_message_errors_total", "protocol" => protocol, "cause" => "wrong_protocol")
+                }),
+                resolution_duration: histogram!(RESOLUTION_DURATION),
                 stalls: counter!("rserpool_stalls_total"),
                 tls: identity.map(Tls::new),
                 messages: HashMap::new(),
@@ -90,9 +104,17 @@ impl Metrics {
         })
     }
 
-    /// Counts a message with a payload protocol identifier that is not ASAP's.
-    pub(crate) fn not_asap(&self) {
-        self.not_asap.increment(1);
+    /// Counts a message with a payload protocol identifier that is not its connection's.
+    pub(crate) fn wrong_protocol(&self, protocol: ControlProtocol) {
+        match protocol {
+            ControlProtocol::Asap => self.wrong_protocol[0].increment(1),
+            ControlProtocol::Enrp => self.wrong_protocol[1].increment(1),
+        }
+    }
+
+    /// Records how long the machine took for a handle resolution.
+    pub(crate) fn resolved_in(&self, duration: Duration) {
+        self.resolution_duration.record(duration);
     }
 
     /// Counts what happened to a pool element.
@@ -101,7 +123,9 @@ impl Metrics {
             Event::ElementRegistered { pool, .. } => (pool, "registered"),
             Event::ElementUpdated { pool, .. } => (pool, "updated"),
             Event::ElementRemoved { pool, reason, .. } => (pool, reason.label()),
-            Event::RegistrationRejected { .. }
+            Event::ElementDraining { .. }
+            | Event::ElementUndrained { .. }
+            | Event::RegistrationRejected { .. }
             | Event::ElementSuspect { .. }
             | Event::ElementRecovered { .. }
             | Event::Malformed { .. }
@@ -118,8 +142,10 @@ impl Metrics {
     }
 
     /// Publishes the machine's counters.
-    pub(crate) fn publish(&mut self, counters: &Counters, connections: usize) {
-        self.connections.set(float(connections));
+    pub(crate) fn publish(&mut self, counters: &Counters, remotes: &Remotes) {
+        for (gauge, protocol) in self.connections.iter().zip([ControlProtocol::Asap, ControlProtocol::Enrp]) {
+            gauge.set(float(remotes.count(protocol)));
+        }
         self.resolutions[0].absolute(counters.resolutions_answered);
         self.resolutions[1].absolute(counters.resolutions_unknown);
         self.keep_alives[0].absolute(counters.keep_alives_answered);
@@ -166,25 +192,27 @@ impl Metrics {
     /// Publishes how many elements each pool has.
     pub(crate) fn publish_pools<'a>(&mut self, pools: impl Iterator<Item = PoolStatus<'a>>) {
         // A pool that is gone has no elements.
-        let mut counts: BTreeMap<String, (usize, usize)> =
-            self.elements.keys().map(|label| (label.clone(), (0, 0))).collect();
+        let mut counts: BTreeMap<String, [usize; 3]> =
+            self.elements.keys().map(|label| (label.clone(), [0; 3])).collect();
         let mut known = 0;
         for pool in pools {
             known += 1;
-            let (up, suspect) = counts.entry(self.label(pool.pool)).or_default();
-            *up += pool.up;
-            *suspect += pool.suspect;
+            let counts = counts.entry(self.label(pool.pool)).or_default();
+            for (count, more) in counts.iter_mut().zip([pool.up, pool.suspect, pool.draining]) {
+                *count += more;
+            }
         }
         self.pools.set(float(known));
-        for (label, (up, suspect)) in counts {
+        for (label, counts) in counts {
             let recorder = &self.recorder;
             let elements = self.elements.entry(label).or_insert_with_key(|label| {
                 let state =
                     |state| gauge!("rserpool_pool_elements", "pool" => label.clone(), "state" => state);
-                recorder.scope(|| Elements { up: state("up"), suspect: state("suspect") })
+                recorder.scope(|| ["up", "suspect", "draining"].map(state))
             });
-            elements.up.set(float(up));
-            elements.suspect.set(float(suspect));
+            for (gauge, count) in elements.iter().zip(counts) {
+                gauge.set(float(count));
+            }
         }
     }
 
@@ -208,6 +236,10 @@ fn describe() {
     describe_gauge!("rserpool_connections", "Associations and connections of pool elements and pool users");
     describe_counter!("rserpool_pool_element_changes_total", "Changes of the handlespace by pool and event");
     describe_counter!("rserpool_handle_resolutions_total", "Handle resolutions by result");
+    describe_histogram!(
+        RESOLUTION_DURATION,
+        "Time the registrar needs for a handle resolution, without receiving and sending, in seconds"
+    );
     describe_counter!("rserpool_keepalives_total", "Keep-alives sent to pool elements, by result");
     describe_counter!(
         "rserpool_unreachable_reports_total",

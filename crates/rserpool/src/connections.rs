@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rserpool_proto::ConnectionId;
+use rserpool_proto::{ConnectionId, ControlProtocol};
 use tokio::sync::{mpsc, oneshot};
 use transport::{
     Association, ConnectError, Connector, Event, LossReason, MsgOut, PeerAddress, Ppid, Sender, TrySendError,
@@ -36,7 +36,7 @@ pub enum ConnectionEvent {
     Failed(ConnectError),
     /// The peer sent a message.
     Message {
-        /// What it is said to be; [`Ppid::ASAP`] or anything else.
+        /// What it is said to be: [`Ppid::ASAP`], [`Ppid::ENRP`] or anything else.
         ppid: Ppid,
         /// Its octets.
         data: Bytes,
@@ -59,6 +59,8 @@ pub struct Connections {
 
 #[derive(Debug)]
 struct Open {
+    /// What its messages are said to be.
+    ppid: Ppid,
     /// None while it is being set up.
     sender: Option<Sender>,
     /// Asks the task for a graceful close. Dropping it aborts.
@@ -103,10 +105,15 @@ impl Connections {
         self.open.is_empty()
     }
 
-    /// Sets up a connection; [`ConnectionEvent::Up`] or [`ConnectionEvent::Failed`] tells the end.
+    /// Sets up a connection for ASAP; [`ConnectionEvent::Up`] or [`ConnectionEvent::Failed`] tells the end.
     pub fn connect(&mut self, id: ConnectionId, peer: PeerAddress) {
+        self.connect_for(id, ControlProtocol::Asap, peer);
+    }
+
+    /// As [`Connections::connect`], for either protocol.
+    pub fn connect_for(&mut self, id: ConnectionId, protocol: ControlProtocol, peer: PeerAddress) {
         let (connector, sink) = (self.connector.clone(), self.sink.clone());
-        let closing = self.open(id, None);
+        let closing = self.open(id, protocol, None);
         tokio::spawn(async move {
             let mut closing = closing;
             let connected = tokio::select! {
@@ -127,22 +134,37 @@ impl Connections {
         });
     }
 
-    /// Adds an association that a listener accepted.
+    /// Adds an association that a listener for ASAP accepted.
     pub fn accept(&mut self, id: ConnectionId, association: Association) {
-        let closing = self.open(id, Some(association.sender()));
+        self.accept_for(id, ControlProtocol::Asap, association);
+    }
+
+    /// As [`Connections::accept`], for either protocol.
+    pub fn accept_for(&mut self, id: ConnectionId, protocol: ControlProtocol, association: Association) {
+        let closing = self.open(id, protocol, Some(association.sender()));
         tokio::spawn(read(id, association, closing, self.sink.clone()));
     }
 
-    fn open(&mut self, id: ConnectionId, sender: Option<Sender>) -> oneshot::Receiver<()> {
+    fn open(
+        &mut self,
+        id: ConnectionId,
+        protocol: ControlProtocol,
+        sender: Option<Sender>,
+    ) -> oneshot::Receiver<()> {
         let (close, closing) = oneshot::channel();
-        self.open.insert(id, Open { sender, close });
+        let ppid = match protocol {
+            ControlProtocol::Asap => Ppid::ASAP,
+            ControlProtocol::Enrp => Ppid::ENRP,
+        };
+        self.open.insert(id, Open { ppid, sender, close });
         closing
     }
 
-    /// Queues an ASAP message: reliable, in order, on stream 0.
+    /// Queues a message of the connection's protocol: reliable, in order, on stream 0.
     pub fn send(&mut self, id: ConnectionId, message: impl Into<Bytes>) -> Result<(), NotSent> {
-        let sender = self.open.get(&id).and_then(|open| open.sender.as_ref()).ok_or(NotSent::NotConnected)?;
-        match sender.try_send(MsgOut::new(Ppid::ASAP, message)) {
+        let open = self.open.get(&id).ok_or(NotSent::NotConnected)?;
+        let sender = open.sender.as_ref().ok_or(NotSent::NotConnected)?;
+        match sender.try_send(MsgOut::new(open.ppid, message)) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => {
                 self.abort(id);

@@ -58,16 +58,26 @@ impl TlsConfig {
         names(&self.peer_names)
     }
 
+    /// Returns the names registrars may have.
+    pub fn registrars(&self) -> Names {
+        names(self.registrar_names.as_ref().unwrap_or(&self.peer_names))
+    }
+
     /// Returns what it takes to reach peers as `identity`.
     pub fn peer_client(&self, identity: &Identity) -> Client {
         Client { identity: identity.clone(), names: self.peers() }
     }
 
-    /// Returns what it takes to reach `registrars` as `identity`. Where no names are configured, a certificate must
+    /// Returns what it takes to reach other registrars as `identity`.
+    pub fn registrar_client(&self, identity: &Identity) -> Client {
+        Client { identity: identity.clone(), names: self.registrars() }
+    }
+
+    /// Returns what it takes to reach the configured `registrars` as `identity`. Where no names are configured, a certificate must
     /// carry the name the registrar is configured by, or its address.
-    pub fn registrar_client(&self, identity: &Identity, registrars: &[ConfiguredRegistrar]) -> Client {
+    pub fn client_of(&self, identity: &Identity, registrars: &[ConfiguredRegistrar]) -> Client {
         let listed = self.registrar_names.as_ref().unwrap_or(&self.peer_names);
-        let names = if listed.is_empty() { certificate_names(registrars) } else { names(listed) };
+        let names = if listed.is_empty() { certificate_names(registrars) } else { self.registrars() };
         Client { identity: identity.clone(), names }
     }
 }

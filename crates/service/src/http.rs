@@ -1,4 +1,5 @@
-//! The daemon's own HTTP server: `/metrics`, `/livez` and `/readyz`, read only.
+//! The daemon's own HTTP server: `/metrics`, `/livez` and `/readyz`, and what the daemon answers below `/api/`; read
+//! only.
 //!
 //! Limits: 100 connections, one request each; 5 s for its header and 30 s for everything; 8 KiB of request.
 //! `/readyz?verbose` and `/livez?verbose` list what the verdict rests on.
@@ -21,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
-use crate::{Health, Metrics};
+use crate::{Api, Health, Metrics};
 
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,6 +31,7 @@ const MAX_REQUEST: usize = 8 * 1024;
 /// Waits out a shortage of file descriptors instead of spinning on it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+const JSON: &str = "application/json";
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
@@ -37,20 +39,28 @@ const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 #[derive(Debug)]
 pub struct HttpServer {
     listener: TcpListener,
-    state: Arc<Routes>,
+    state: Routes,
 }
 
 #[derive(Debug)]
 struct Routes {
     health: Health,
     metrics: Metrics,
+    api: Api,
 }
 
 impl HttpServer {
     /// Binds `address`; port 0 takes any free one. Must run within a tokio runtime.
     pub async fn bind(address: SocketAddr, health: Health, metrics: Metrics) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, state: Arc::new(Routes { health, metrics }) })
+        Ok(Self { listener, state: Routes { health, metrics, api: Api::default() } })
+    }
+
+    /// Lets the daemon answer below `/api/`.
+    #[must_use]
+    pub fn with_api(mut self, api: Api) -> Self {
+        self.state.api = api;
+        self
     }
 
     /// Returns the address that was bound.
@@ -61,6 +71,7 @@ impl HttpServer {
     /// Serves until dropped.
     pub async fn serve(self) -> Infallible {
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let state = Arc::new(self.state);
         loop {
             let (stream, peer) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
@@ -74,7 +85,7 @@ impl HttpServer {
                 debug!(%peer, "too many HTTP connections, closing the newest");
                 continue;
             };
-            let state = Arc::clone(&self.state);
+            let state = Arc::clone(&state);
             tokio::spawn(async move {
                 if let Err(error) = serve_connection(stream, state).await {
                     debug!(%peer, error, "HTTP connection failed");
@@ -87,8 +98,8 @@ impl HttpServer {
 
 async fn serve_connection(stream: TcpStream, state: Arc<Routes>) -> Result<(), String> {
     let service = service_fn(move |request| {
-        let response = state.answer(&request);
-        async move { Ok::<_, Infallible>(response) }
+        let state = Arc::clone(&state);
+        async move { Ok::<_, Infallible>(state.answer(&request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -103,7 +114,7 @@ async fn serve_connection(stream: TcpStream, state: Arc<Routes>) -> Result<(), S
 }
 
 impl Routes {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             response
@@ -120,7 +131,10 @@ impl Routes {
             "/livez" => verdict(self.health.is_live(), verbose, || self.health.live_report()),
             "/readyz" => verdict(self.health.is_ready(), verbose, || self.health.ready_report()),
             "/" => text(StatusCode::OK, "/metrics\n/livez?verbose\n/readyz?verbose\n"),
-            _ => text(StatusCode::NOT_FOUND, "not found\n"),
+            _ => match self.api.ask(request.uri()).await {
+                Some(answer) => respond(answer.status, JSON, answer.json),
+                None => text(StatusCode::NOT_FOUND, "not found\n"),
+            },
         }
     }
 }

@@ -12,6 +12,7 @@
 
 pub mod config;
 
+mod api;
 mod cli;
 mod exit;
 mod hangup;
@@ -29,6 +30,7 @@ use std::num::NonZeroUsize;
 
 use serde::de::DeserializeOwned;
 
+pub use api::{Api, ApiRequest, percent_decode};
 pub use cli::NoCommand;
 pub use exit::{Exit, Failure, OrExit};
 pub use hangup::on_hangup;
@@ -91,12 +93,15 @@ pub struct Context {
     pub metrics: Metrics,
     /// The bound address of the HTTP server.
     pub http: Option<SocketAddr>,
+    /// Requests for the daemon itself.
+    pub api: Api,
 }
 
 impl Context {
     /// A context without HTTP server and signals, for tests that run a daemon within their own process.
     pub fn detached() -> Self {
         let shutdown = Shutdown::new();
-        Self { health: Health::new(shutdown.clone()), shutdown, metrics: Metrics::new(&[]), http: None }
+        let (health, metrics) = (Health::new(shutdown.clone()), Metrics::new(&[]));
+        Self { health, shutdown, metrics, http: None, api: Api::default() }
     }
 }

@@ -14,7 +14,7 @@ use crate::cli::{self, Command, ConfigCommand, Options};
 use crate::http::HttpServer;
 use crate::notify::Notify;
 use crate::shutdown::Signals;
-use crate::{Context, Daemon, Exit, Failure, Health, Metrics, OrExit as _, Shutdown, config, log};
+use crate::{Api, Context, Daemon, Exit, Failure, Health, Metrics, OrExit as _, Shutdown, config, log};
 
 const UPKEEP: Duration = Duration::from_secs(5);
 const PULSE: Duration = Duration::from_secs(1);
@@ -128,12 +128,14 @@ async fn supervise<D: Daemon>(config: D::Config) -> Result<(), Failure> {
 
     let mut tasks = JoinSet::new();
     tasks.spawn(signals.watch(shutdown.clone()));
+    let api = Api::default();
     let http = match D::http(&config) {
         Some(http) => {
             let server = HttpServer::bind(http.listen, health.clone(), metrics.clone())
                 .await
                 .map_err(|error| anyhow::anyhow!("[http] listen = \"{}\": {error}", http.listen))?;
             let address = server.local_addr()?;
+            let server = server.with_api(api.clone());
             tasks.spawn(async move { match server.serve().await {} });
             Some(address)
         }
@@ -143,7 +145,8 @@ async fn supervise<D: Daemon>(config: D::Config) -> Result<(), Failure> {
     tasks.spawn(upkeep(health.clone(), metrics.clone()));
     let notified = tokio::spawn(notify(health.clone(), shutdown.clone()));
 
-    let result = D::run(config, Context { shutdown: shutdown.clone(), health, metrics, http }).await;
+    let context = Context { shutdown: shutdown.clone(), health, metrics, http, api };
+    let result = D::run(config, context).await;
     // Also where the daemon ended by itself: whoever waits for the shutdown shall see it.
     shutdown.request();
     let _ = notified.await;

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use service::{Health, HttpServer, Metrics, Shutdown};
+use service::{Api, Health, HttpServer, Metrics, Shutdown};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -13,6 +13,7 @@ struct Server {
     health: Health,
     metrics: Metrics,
     shutdown: Shutdown,
+    api: Api,
 }
 
 async fn serve() -> Server {
@@ -22,8 +23,9 @@ async fn serve() -> Server {
     let address = "127.0.0.1:0".parse().unwrap();
     let server = HttpServer::bind(address, health.clone(), metrics.clone()).await.unwrap();
     let address = server.local_addr().unwrap();
-    tokio::spawn(server.serve());
-    Server { address, health, metrics, shutdown }
+    let api = Api::default();
+    tokio::spawn(server.with_api(api.clone()).serve());
+    Server { address, health, metrics, shutdown, api }
 }
 
 /// Sends `request` and returns everything the server answers until it closes.
@@ -162,4 +164,34 @@ async fn the_connection_after_the_hundredth_is_closed_at_once() {
     let mut answer = String::new();
     first.read_to_string(&mut answer).await.unwrap();
     assert_eq!(status(&answer), 200);
+}
+
+#[tokio::test]
+async fn the_daemon_answers_what_is_below_api() {
+    let server = serve().await;
+    assert_eq!(get(server.address, "/api/v1/pools").await.0, 404, "before the daemon takes requests");
+    let mut requests = server.api.requests();
+    tokio::spawn(async move {
+        while let Some(request) = requests.recv().await {
+            let after = request.parameter("after").map(str::to_owned);
+            match request.segments()[..] {
+                [b"v1", b"pools", pool] => {
+                    let text = format!("{{\"octets\":{},\"after\":{after:?}}}", pool.len());
+                    request.answer(text);
+                }
+                [b"v1", b"wrong"] => request.bad_request("no \"wrong\" here"),
+                [b"v1", b"dropped"] => drop(request),
+                _ => request.not_found("no such path"),
+            }
+        }
+    });
+    let (code, body) = get(server.address, "/api/v1/pools/a%2Fb%00?x=1&after=7").await;
+    assert_eq!((code, body.as_str()), (200, "{\"octets\":4,\"after\":Some(\"7\")}"));
+    let (code, body) = get(server.address, "/api/v1/wrong").await;
+    assert_eq!((code, body.as_str()), (400, "{\"error\":\"no \\\"wrong\\\" here\"}"));
+    assert_eq!(get(server.address, "/api/v1/other").await.0, 404);
+    assert_eq!(get(server.address, "/api/%zz").await.0, 400);
+    assert_eq!(get(server.address, "/api/v1/dropped").await.0, 503);
+    let post = b"POST /api/v1/pools HTTP/1.1\r\nHost: x\r\n\r\n";
+    assert_eq!(status(&exchange(server.address, post).await), 405);
 }

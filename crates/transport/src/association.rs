@@ -89,6 +89,16 @@ impl Association {
         self.link.is_multipath()
     }
 
+    /// Which of the expected names the peer's certificate carries, as [`tls::Names`](crate::tls::Names) has them; its
+    /// address where none was expected. Nothing without TLS: nobody vouches for such a peer.
+    pub fn peer_names(&self) -> &[String] {
+        self.link.names()
+    }
+
+    pub(crate) fn set_peer_names(&self, names: Vec<String>) {
+        self.link.set_names(names);
+    }
+
     /// A sending half for another task.
     pub fn sender(&self) -> Sender {
         Sender { link: Arc::clone(&self.link) }

@@ -8,7 +8,7 @@ mod outbound;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
@@ -81,6 +81,8 @@ pub(crate) struct Link {
     /// Outgoing streams agreed on; 0 where any number does.
     streams: AtomicU16,
     multipath: AtomicBool,
+    /// What the peer was authenticated as.
+    names: OnceLock<Vec<String>>,
     /// The longest message that fits one packet, in octets; 0 where that means nothing.
     max_payload: AtomicUsize,
     space: Notify,
@@ -120,6 +122,7 @@ impl Link {
             figures: Mutex::default(),
             streams: AtomicU16::new(0),
             multipath: AtomicBool::new(false),
+            names: OnceLock::new(),
             max_payload: AtomicUsize::new(0),
             space: Notify::new(),
             ready: Notify::new(),
@@ -441,6 +444,15 @@ impl Link {
     /// Both sides speak MPTCP.
     pub(crate) fn agree_multipath(&self) {
         self.multipath.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn names(&self) -> &[String] {
+        self.names.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Once, before anybody asks.
+    pub(crate) fn set_names(&self, names: Vec<String>) {
+        let _ = self.names.set(names);
     }
 
     pub(crate) fn is_multipath(&self) -> bool {

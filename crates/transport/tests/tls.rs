@@ -85,6 +85,8 @@ async fn a_peer_is_known_by_any_of_the_names_expected_of_it() {
     let mut accepted = server.accept().await;
     works(&client, &mut accepted).await;
     assert_eq!(both.handshakes().completed, 2, "both roles");
+    assert_eq!(accepted.peer_names(), ["node.example"]);
+    assert_eq!(client.peer_names(), ["node.example"]);
 }
 
 #[tokio::test]

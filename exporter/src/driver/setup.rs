@@ -80,7 +80,7 @@ pub(super) async fn connectors(config: &Config, pool: &Pool) -> Result<Connector
     let connector = |tls| Connector { endpoint: endpoint.clone(), tcp: tcp.clone(), tls };
     Ok(Connectors {
         collectors: connector(tls.map(|(tls, identity)| tls.peer_client(identity))),
-        registrars: connector(tls.map(|(tls, identity)| tls.registrar_client(identity, registrars))),
+        registrars: connector(tls.map(|(tls, identity)| tls.client_of(identity, registrars))),
         identity,
     })
 }

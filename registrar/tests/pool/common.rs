@@ -80,7 +80,7 @@ impl Net {
         PoolUser::spawn(config, endpoint)
     }
 
-    fn http(self) -> SocketAddr {
+    pub(crate) fn http(self) -> SocketAddr {
         SocketAddr::new(self.host(1), 9380)
     }
 
@@ -105,12 +105,38 @@ impl Net {
         }
     }
 
+    pub(crate) fn socket(self) -> PathBuf {
+        std::env::temp_dir().join(format!("registrar-{}.sock", self.host(1)))
+    }
+
     /// Runs `rserpool-registrar resolve`.
     pub(crate) async fn resolve(self, options: &[&str]) -> Output {
-        let mut command = Command::new(REGISTRAR);
-        command.args(["resolve", POOL]).args(options);
-        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+        run(&[&["resolve", POOL], options].concat()).await
     }
+
+    /// Runs a subcommand that asks the registrar over HTTP.
+    pub(crate) async fn ask(self, arguments: &[&str]) -> Output {
+        run(&[arguments, &["--http", &self.http().to_string()]].concat()).await
+    }
+
+    /// The same, as JSON.
+    pub(crate) async fn json(self, arguments: &[&str]) -> serde_json::Value {
+        let output = self.ask(&[arguments, &["--output", "json"]].concat()).await;
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Runs `rserpool-registrar drain`.
+    pub(crate) async fn drain(self, arguments: &[&str]) -> Output {
+        run(&[&["drain", POOL, "--socket", self.socket().to_str().unwrap()], arguments].concat()).await
+    }
+}
+
+/// Runs `rserpool-registrar` to its end.
+pub(crate) async fn run(arguments: &[&str]) -> Output {
+    let mut command = Command::new(REGISTRAR);
+    command.args(arguments);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
 /// Returns the value of a sample in the Prometheus text form.
@@ -123,6 +149,8 @@ pub(crate) struct Process {
     child: Child,
     /// What it has written to standard error.
     lines: watch::Receiver<Vec<String>>,
+    /// Its control socket, which outlives it when it is killed.
+    socket: Option<PathBuf>,
 }
 
 impl Process {
@@ -130,14 +158,17 @@ impl Process {
     pub(crate) async fn registrar(net: Net) -> Process {
         let host = net.host(1);
         let text = format!(
-            "[listen]\nasap = [\"{host}:3863\"]\nasap-tcp = [\"{host}:3863\"]\n[http]\nlisten = \"{}\"\n",
-            net.http()
+            "[listen]\nasap = [\"{host}:3863\"]\nasap-tcp = [\"{host}:3863\"]\n[http]\nlisten = \"{}\"\n\
+             [control]\nsocket = \"{}\"\n",
+            net.http(),
+            net.socket().display()
         );
         let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("registrar-{host}.toml"));
         std::fs::write(&file, text).unwrap();
         let mut command = Command::new(REGISTRAR);
         command.args(["run", "--log-format", "plain", "--config"]).arg(&file);
-        let process = Process::start(&mut command);
+        let mut process = Process::start(&mut command);
+        process.socket = Some(net.socket());
         process.line("registrar ready", 1).await;
         std::fs::remove_file(file).unwrap();
         process
@@ -161,7 +192,7 @@ impl Process {
                 sink.send_modify(|lines| lines.push(line));
             }
         });
-        Process { child, lines }
+        Process { child, lines, socket: None }
     }
 
     /// Waits until so many lines of standard error hold `sign`.
@@ -192,6 +223,9 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(socket) = &self.socket {
+            let _ = std::fs::remove_file(socket);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "measures how long things take")]
 
 mod common;
+mod operator;
 
 use std::time::{Duration, Instant};
 
@@ -271,7 +272,7 @@ async fn the_command_resolve_prints_the_pool_and_tells_failures_by_exit_codes() 
         "{text}"
     );
 
-    let json = net.resolve(&["--json", "--registrar", &format!("tcp://{registrar}")]).await;
+    let json = net.resolve(&["--output", "json", "--registrar", &format!("tcp://{registrar}")]).await;
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json["pool"], POOL);
     assert_eq!(json["elements"][0]["transport"]["addresses"][0], net.host(2).to_string());
@@ -289,7 +290,8 @@ async fn what_is_no_asap_is_counted_and_hurts_nobody() {
     association.send(MsgOut::new(Ppid::ASAP, vec![1, 0, 0xff, 0xff])).await.unwrap();
     association.send(MsgOut::new(Ppid::ENRP, vec![1, 0, 0, 4])).await.unwrap();
     net.metric("rserpool_message_errors_total{protocol=\"asap\",cause=\"malformed\"}", |n| n == 1.0).await;
-    net.metric("rserpool_message_errors_total{protocol=\"asap\",cause=\"not_asap\"}", |n| n == 1.0).await;
+    net.metric("rserpool_message_errors_total{protocol=\"asap\",cause=\"wrong_protocol\"}", |n| n == 1.0)
+        .await;
     net.metric(UP, |up| up == 1.0).await;
 }
 

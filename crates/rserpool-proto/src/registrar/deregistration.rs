@@ -21,7 +21,7 @@ impl Registrar {
             self.send_deregistration_response(connection, &key, causes);
             return;
         }
-        self.remove(now, &key, Removal::Deregistered);
+        self.remove_for(now, &key, Removal::Deregistered, Some(connection));
         // "If the ENRP server fails to find any record of the PE [...] it SHOULD consider the
         // de-registration granted".
         self.send_deregistration_response(connection, &key, vec![]);
@@ -33,8 +33,9 @@ impl Registrar {
         if let Some(registrant) = monitor.connection {
             return registrant == connection;
         }
-        let element = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
-        let (Some(element), Some(peer)) = (element, self.peers.get(&connection)) else { return false };
+        let (Some(element), Some(peer)) = (self.element(key), self.peers.get(&connection)) else {
+            return false;
+        };
         let allows = |address: &IpAddr| self.config.address_check.allows(*address, &peer.remote);
         // An element on a stack with one path has one of its addresses now.
         element.user_transport.addresses().iter().any(allows)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::wire::{ErrorCause, WireError};
+use crate::wire::{ErrorCause, PoolElementParameter, WireError};
 use crate::{ConnectionId, PeId, PoolHandle};
 
 /// Why an element is no longer registered.
@@ -39,6 +39,8 @@ pub enum Event {
         pool: PoolHandle,
         /// The element.
         pe: PeId,
+        /// Who said so.
+        by: ConnectionId,
     },
     /// An element registered again, with other values or over another association.
     ElementUpdated {
@@ -46,6 +48,8 @@ pub enum Event {
         pool: PoolHandle,
         /// The element.
         pe: PeId,
+        /// Who said so.
+        by: ConnectionId,
     },
     /// An element left its pool.
     ElementRemoved {
@@ -55,6 +59,24 @@ pub enum Event {
         pe: PeId,
         /// Why.
         reason: Removal,
+        /// Who asked for it; `None`: this registrar found out itself.
+        by: Option<ConnectionId>,
+        /// The element as it was registered.
+        element: Box<PoolElementParameter>,
+    },
+    /// The operator took an element out of selection; it stays registered here.
+    ElementDraining {
+        /// The pool.
+        pool: PoolHandle,
+        /// The element.
+        pe: PeId,
+    },
+    /// The operator put a draining element back.
+    ElementUndrained {
+        /// The pool.
+        pool: PoolHandle,
+        /// The element.
+        pe: PeId,
     },
     /// An element may be dead: its association is lost or a keep-alive was not answered.
     ElementSuspect {
@@ -76,6 +98,8 @@ pub enum Event {
         pool: PoolHandle,
         /// The element.
         pe: PeId,
+        /// Who wanted it.
+        by: ConnectionId,
         /// Why.
         cause: ErrorCause,
     },

@@ -7,17 +7,20 @@
 //!   the old association is up it is probed first: if it answers, the new one gets cause 4.
 //! * Reports of unreachability never remove an element that answers keep-alives (RFC 5355 threat 8).
 //! * A registrar that was itself stopped puts all its deadlines off by more than that time.
+//! * An element the operator drains leaves the handlespace and stays registered and watched: nobody selects it.
 //! * An element removed for its silence is told so with an ASAP_DEREGISTRATION_RESPONSE, so that it
 //!   registers again at once if it wakes.
 
 mod config;
 mod counters;
 mod deregistration;
+mod drain;
 mod event;
 mod keep_alive;
 mod network;
 mod registration;
 mod resolution;
+mod status;
 #[cfg(test)]
 mod tests;
 mod token_bucket;
@@ -29,15 +32,17 @@ use std::time::{Duration, Instant};
 
 pub use config::{AddressCheck, RegistrarConfig};
 pub use counters::Counters;
+pub use drain::DrainError;
 pub use event::{Event, Removal};
 pub use network::{InvalidNetwork, Network};
+pub use status::{ElementState, ElementStatus, PoolStatus};
 
 use crate::handlespace::Handlespace;
 use crate::random::Random;
 use crate::timers::Timers;
 use crate::wire::asap::deregistration::DeregistrationResponse;
 use crate::wire::asap::registration::Registration;
-use crate::wire::{ErrorCause, Message, MessageType, ParameterType, PolicyType};
+use crate::wire::{ErrorCause, Message, MessageType, PoolElementParameter};
 use crate::{ConnectionId, Output, PeId, PoolHandle, RegistrarId, Remote, inbox};
 use token_bucket::TokenBucket;
 
@@ -46,21 +51,6 @@ const STALL: Duration = Duration::from_millis(500);
 
 /// After a stall elements may need so long to come back: the longest T5 of profile `fast`, spread, and connecting.
 const LENIENCE: Duration = Duration::from_secs(10);
-
-/// One pool, for metrics and status pages.
-#[derive(Clone, Copy, Debug)]
-pub struct PoolStatus<'a> {
-    /// The pool.
-    pub pool: &'a PoolHandle,
-    /// Its policy.
-    pub policy: PolicyType,
-    /// Its transport type.
-    pub transport: Option<ParameterType>,
-    /// Elements that answer.
-    pub up: usize,
-    /// Elements that may be dead.
-    pub suspect: usize,
-}
 
 type Key = (PoolHandle, PeId);
 
@@ -124,6 +114,8 @@ pub struct Registrar {
     id: RegistrarId,
     random: Random,
     handlespace: Handlespace,
+    /// Elements the operator took out of the handlespace: registered and watched, and never selected.
+    drained: BTreeMap<Key, PoolElementParameter>,
     monitors: BTreeMap<Key, Monitor>,
     peers: BTreeMap<ConnectionId, Peer>,
     subscribers: BTreeMap<PoolHandle, BTreeMap<ConnectionId, Option<u32>>>,
@@ -143,6 +135,7 @@ impl Registrar {
             handlespace: Handlespace::new(config.limits),
             config,
             random,
+            drained: BTreeMap::new(),
             monitors: BTreeMap::new(),
             peers: BTreeMap::new(),
             subscribers: BTreeMap::new(),
@@ -171,20 +164,6 @@ impl Registrar {
     /// Returns the number of connections.
     pub fn connections(&self) -> usize {
         self.peers.len()
-    }
-
-    /// Returns every pool with its elements by state.
-    pub fn pools(&self) -> impl Iterator<Item = PoolStatus<'_>> {
-        self.handlespace.pools().map(|(handle, pool)| {
-            let suspect = pool.ids().filter(|&pe| self.is_suspect(handle, pe)).count();
-            PoolStatus {
-                pool: handle,
-                policy: pool.policy_type(),
-                transport: pool.elements().next().map(|element| element.user_transport.kind()),
-                up: pool.len() - suspect,
-                suspect,
-            }
-        })
     }
 
     /// Returns what to do next, until there is nothing more.
@@ -316,11 +295,15 @@ impl Registrar {
 
     /// Takes an element out of the handlespace; it is told if it did not ask for it.
     fn remove(&mut self, now: Instant, key: &Key, reason: Removal) {
+        self.remove_for(now, key, reason, None);
+    }
+
+    fn remove_for(&mut self, now: Instant, key: &Key, reason: Removal, by: Option<ConnectionId>) {
         for timer in [Timer::KeepAlive, Timer::Ack, Timer::Expiry, Timer::Grace] {
             self.timers.stop(&timer(key.clone()));
         }
         let Some(monitor) = self.monitors.remove(key) else { return };
-        self.handlespace.deregister(&key.0, key.1);
+        let element = self.handlespace.deregister(&key.0, key.1).or_else(|| self.drained.remove(key));
         if let Some(connection) = monitor.connection {
             if let Some(peer) = self.peers.get_mut(&connection) {
                 peer.elements.remove(key);
@@ -330,7 +313,9 @@ impl Registrar {
             }
         }
         *self.counters.removed.entry(reason).or_insert(0) += 1;
-        self.event(Event::ElementRemoved { pool: key.0.clone(), pe: key.1, reason });
+        if let Some(element) = element.map(Box::new) {
+            self.event(Event::ElementRemoved { pool: key.0.clone(), pe: key.1, reason, by, element });
+        }
         self.pool_changed(now, &key.0);
     }
 
@@ -338,6 +323,12 @@ impl Registrar {
         let (pool, pe) = key.clone();
         let response = DeregistrationResponse { pool, pe, causes, unknown: vec![] };
         self.send(to, &Message::DeregistrationResponse(response));
+    }
+
+    /// Returns a registered element, draining or not.
+    fn element(&self, key: &Key) -> Option<PoolElementParameter> {
+        let registered = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
+        registered.or_else(|| self.drained.get(key).cloned())
     }
 
     fn is_suspect(&self, pool: &PoolHandle, pe: PeId) -> bool {

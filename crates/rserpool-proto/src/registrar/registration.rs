@@ -84,7 +84,9 @@ impl Registrar {
         key: &Key,
         element: &PoolElementParameter,
     ) -> Result<Admission, ErrorCause> {
-        self.handlespace.check(&key.0, element)?;
+        if !self.drained.contains_key(key) {
+            self.handlespace.check(&key.0, element)?;
+        }
         let Some(monitor) = self.monitors.get(key) else {
             let elements = self.peers.get(&connection).map_or(0, |peer| peer.elements.len());
             let full = elements >= self.config.max_elements_per_connection;
@@ -109,8 +111,7 @@ impl Registrar {
         let set = |element: &PoolElementParameter| -> BTreeSet<IpAddr> {
             element.user_transport.addresses().iter().map(IpAddr::to_canonical).collect()
         };
-        let known = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
-        known.is_some_and(|known| set(&known) == set(element))
+        self.element(key).is_some_and(|known| set(&known) == set(element))
     }
 
     fn hold_claim(&mut self, now: Instant, connection: ConnectionId, key: &Key, registration: Registration) {
@@ -161,7 +162,7 @@ impl Registrar {
         let moved = self.moved(&key, &element);
         // The registrant itself registers again: it lives, and so it keeps its identifier.
         self.refuse_claim(&key);
-        let registered = match self.handlespace.register(&key.0, element) {
+        let registered = match self.keep(&key, element) {
             Ok(registered) => registered,
             Err(cause) => return self.reject(connection, &key, cause),
         };
@@ -174,13 +175,12 @@ impl Registrar {
         let (pool, pe) = key.clone();
         let response = RegistrationResponse { rejected: false, pool, pe, causes: warnings, unknown: vec![] };
         self.send(connection, &Message::RegistrationResponse(response));
-        self.tell(now, key, registered, recovered, moved);
+        self.tell(now, connection, key, registered, recovered, moved);
     }
 
     /// Returns whether pool users would find the element elsewhere than before.
     fn moved(&self, key: &Key, element: &PoolElementParameter) -> bool {
-        let known = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
-        known.is_none_or(|known| {
+        self.element(key).is_none_or(|known| {
             (&known.user_transport, known.encapsulation) != (&element.user_transport, element.encapsulation)
         })
     }
@@ -209,7 +209,15 @@ impl Registrar {
         old.is_some_and(|monitor| monitor.is_suspect())
     }
 
-    fn tell(&mut self, now: Instant, key: Key, registered: Registered, recovered: bool, moved: bool) {
+    fn tell(
+        &mut self,
+        now: Instant,
+        by: ConnectionId,
+        key: Key,
+        registered: Registered,
+        recovered: bool,
+        moved: bool,
+    ) {
         let (pool, pe) = key;
         if recovered || moved {
             self.pool_changed(now, &pool);
@@ -220,11 +228,11 @@ impl Registrar {
         match registered {
             Registered::New => {
                 self.counters.registered += 1;
-                self.event(Event::ElementRegistered { pool, pe });
+                self.event(Event::ElementRegistered { pool, pe, by });
             }
             Registered::Changed => {
                 self.counters.updated += 1;
-                self.event(Event::ElementUpdated { pool, pe });
+                self.event(Event::ElementUpdated { pool, pe, by });
             }
             Registered::Unchanged => self.counters.updated += 1,
         }
@@ -241,7 +249,7 @@ impl Registrar {
             self.send(connection, &Message::RegistrationResponse(response));
         }
         let (pool, pe) = key.clone();
-        self.event(Event::RegistrationRejected { pool, pe, cause });
+        self.event(Event::RegistrationRejected { pool, pe, by: connection, cause });
     }
 }
 

@@ -1,5 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
 
+mod drain;
+
 use std::net::IpAddr;
 
 use super::*;

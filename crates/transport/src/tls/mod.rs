@@ -139,8 +139,11 @@ impl Server {
         let tls = ServerConnection::new(config).map_err(|error| broken(&error))?;
         let stream = TlsStream::new(stream, tls, Arc::clone(self.identity.counters()));
         stream.handshake().await.map_err(|error| Refused::of(&error))?;
-        connection::start(stream, &self.options, PeerAddress::Tls)
-            .map_err(|error| Refused::new(Reason::Disconnected, error.to_string()))
+        let carried = stream.certificate().map(|shown| self.names.carried(&shown, peer.ip()));
+        let association = connection::start(stream, &self.options, PeerAddress::Tls)
+            .map_err(|error| Refused::new(Reason::Disconnected, error.to_string()))?;
+        association.set_peer_names(carried.unwrap_or_default());
+        Ok(association)
     }
 }
 
@@ -169,7 +172,11 @@ pub async fn connect(
         ConnectError::Tls(peer, refused)
     })?;
     identity.counters().completed();
-    connection::start(stream, &options, PeerAddress::Tls).map_err(|error| ConnectError::Io(peer, error))
+    let carried = stream.certificate().map(|shown| names.carried(&shown, address.ip()));
+    let association = connection::start(stream, &options, PeerAddress::Tls)
+        .map_err(|error| ConnectError::Io(peer, error))?;
+    association.set_peer_names(carried.unwrap_or_default());
+    Ok(association)
 }
 
 async fn shake(

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
 
 /// Whom to talk to: names one of which the peer's certificate must carry as a subjectAltName, DNS name
@@ -41,6 +41,15 @@ impl Names {
             return has(&ServerName::IpAddress(address.into()));
         };
         has(first).or_else(|error| others.iter().find_map(|name| has(name).ok()).ok_or(error))
+    }
+
+    /// Returns which of the names a certificate carries; the address where there are none and it carries that.
+    pub(super) fn carried(&self, certificate: &CertificateDer<'_>, address: IpAddr) -> Vec<String> {
+        let Ok(parsed) = ParsedCertificate::try_from(certificate) else { return Vec::new() };
+        let has = |name: &&ServerName<'_>| rustls::client::verify_server_name(&parsed, name).is_ok();
+        let address = ServerName::IpAddress(address.into());
+        let listed = if self.0.is_empty() { std::slice::from_ref(&address) } else { &self.0[..] };
+        listed.iter().filter(has).map(|name| name.to_str().into_owned()).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
 use rustls::Connection;
+use rustls::pki_types::CertificateDer;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -49,6 +50,11 @@ impl TlsStream {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Returns what the peer has shown in the handshake.
+    pub(super) fn certificate(&self) -> Option<CertificateDer<'static>> {
+        self.state().tls.peer_certificates()?.first().map(|shown| shown.clone().into_owned())
     }
 
     /// Writes what there is to write, or else reads. Returns whether the handshake is complete.

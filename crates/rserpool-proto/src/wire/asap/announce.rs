@@ -54,7 +54,7 @@ impl ServerAnnounce {
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        writer::message(out, MessageType::SERVER_ANNOUNCE, 0, |out| {
+        writer::message(out, MessageType::SERVER_ANNOUNCE.0, 0, |out| {
             out.extend(self.registrar.0.to_be_bytes());
             self.transports.iter().try_for_each(|transport| transport.encode(out))?;
             encode_all(&self.unknown, out)

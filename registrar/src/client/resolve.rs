@@ -3,22 +3,22 @@
 //! Exit codes: 0 the pool was printed, 1 no registrar that answered knows it, 69 no registrar answered.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rserpool::{Causes, ConfiguredRegistrar, RegistrarAddress, certificate_names};
 use rserpool_proto::wire::asap::handle_resolution::{HandleResolution, HandleResolutionResponse};
-use rserpool_proto::wire::{
-    CauseCode, LifeUnit, Message, Policy, PoolElementParameter, RegistrationLife, Transport,
-};
+use rserpool_proto::wire::{CauseCode, Message, PoolElementParameter};
 use rserpool_proto::{ENCAPSULATION_PORT, PoolHandle};
 use serde_json::{Value, json};
 use service::config::Period;
 use service::{Exit, Failure, OrExit as _};
 use transport::tls::{Client, Files, Identity, Names};
 use transport::{Association, Connector, Endpoint, EndpointConfig, Event, MsgOut, Ppid};
+
+use super::{Form, print, table};
+use crate::text::{element_json, life_text, policy_text, transport_text};
 
 /// The command line of `resolve`.
 #[derive(Debug, clap::Args)]
@@ -43,9 +43,9 @@ pub struct Arguments {
     /// A name a tls:// registrar's certificate may have; without any it must have the HOST
     #[arg(long, value_name = "NAME", requires = "certificate")]
     registrar_name: Vec<String>,
-    /// Print JSON instead of a table
-    #[arg(long)]
-    json: bool,
+    /// Form of the output
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    output: Form,
     /// How long one registrar may take to answer
     #[arg(long, value_name = "PERIOD", default_value = "3s")]
     timeout: Period,
@@ -162,28 +162,14 @@ fn answer(arguments: &Arguments, response: &HandleResolutionResponse) -> Result<
         let reason = if unknown { "is unknown".to_owned() } else { format!("refused: {}", Causes(causes)) };
         return Err(Failure::new(Exit::Failed, format!("pool {}: {reason}", response.pool)));
     }
-    let text = if arguments.json { format!("{:#}\n", as_json(response)) } else { as_table(response) };
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.or_exit(Exit::Io),
-    }
+    print(&match arguments.output {
+        Form::Json => format!("{:#}\n", as_json(response)),
+        Form::Table => as_table(response),
+    })
 }
 
 fn as_table(response: &HandleResolutionResponse) -> String {
-    let header = ["PE", "HOME", "TRANSPORT", "USE", "POLICY", "LIFE"].map(str::to_owned);
-    let rows: Vec<[String; 6]> = std::iter::once(header).chain(response.elements.iter().map(row)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..6).map(width).collect();
-    let mut table = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            let _ = write!(line, "{cell:width$}  ");
-        }
-        table.push_str(line.trim_end());
-        table.push('\n');
-    }
-    table
+    table(["PE", "HOME", "TRANSPORT", "USE", "POLICY", "LIFE"], response.elements.iter().map(row))
 }
 
 fn row(element: &PoolElementParameter) -> [String; 6] {
@@ -193,77 +179,13 @@ fn row(element: &PoolElementParameter) -> [String; 6] {
         transport_text(element),
         element.user_transport.transport_use().to_string(),
         policy_text(&element.policy),
-        life_seconds(element.life).map_or_else(|| "infinite".to_owned(), |seconds| format!("{seconds} s")),
+        life_text(element.life),
     ]
-}
-
-/// `sctp 192.0.2.1,192.0.2.2 port 4739`, with the encapsulation port where it is told.
-fn transport_text(element: &PoolElementParameter) -> String {
-    let transport = &element.user_transport;
-    let addresses: Vec<String> = transport.addresses().iter().map(ToString::to_string).collect();
-    let mut text = format!("{} {}", protocol(transport), addresses.join(","));
-    if let Some(port) = transport.port() {
-        let _ = write!(text, " port {port}");
-    }
-    if let Some(encapsulation) = element.encapsulation {
-        let _ = write!(text, " (UDP {encapsulation})");
-    }
-    text
-}
-
-const fn protocol(transport: &Transport) -> &'static str {
-    match transport {
-        Transport::Dccp(_) => "dccp",
-        Transport::Sctp(_) => "sctp",
-        Transport::Tcp(_) => "tcp",
-        Transport::Udp(_) => "udp",
-        Transport::UdpLite(_) => "udp-lite",
-        Transport::Opaque(_) => "opaque",
-    }
-}
-
-fn policy_text(policy: &Policy) -> String {
-    let name = policy.policy_type();
-    match policy {
-        Policy::RoundRobin | Policy::Random | Policy::Other { .. } => name.to_string(),
-        Policy::WeightedRoundRobin { weight } | Policy::WeightedRandom { weight } => {
-            format!("{name} weight {weight}")
-        }
-        Policy::Priority { priority } => format!("{name} {priority}"),
-        Policy::LeastUsed { load } | Policy::RandomizedLeastUsed { load } => format!("{name} load {load}"),
-        Policy::LeastUsedDegradation { load, degradation }
-        | Policy::PriorityLeastUsed { load, degradation } => {
-            format!("{name} load {load} degradation {degradation}")
-        }
-    }
-}
-
-/// As RFC 5354 counts: registrars with the profile "rsplib" tell milliseconds.
-fn life_seconds(life: RegistrationLife) -> Option<u64> {
-    life.duration(LifeUnit::Seconds).map(|life| life.as_secs())
 }
 
 fn as_json(response: &HandleResolutionResponse) -> Value {
     let policy =
         response.policy.as_ref().map_or("round-robin".to_owned(), |policy| policy.policy_type().to_string());
-    let elements: Vec<Value> = response
-        .elements
-        .iter()
-        .map(|element| {
-            json!({
-                "pe": element.pe.to_string(),
-                "home": element.home.to_string(),
-                "transport": {
-                    "protocol": protocol(&element.user_transport),
-                    "addresses": element.user_transport.addresses(),
-                    "port": element.user_transport.port(),
-                    "use": element.user_transport.transport_use().to_string(),
-                    "encapsulation": element.encapsulation.unwrap_or(ENCAPSULATION_PORT),
-                },
-                "policy": policy_text(&element.policy),
-                "life-seconds": life_seconds(element.life),
-            })
-        })
-        .collect();
+    let elements: Vec<Value> = response.elements.iter().map(element_json).collect();
     json!({ "pool": response.pool.to_string(), "policy": policy, "elements": elements })
 }

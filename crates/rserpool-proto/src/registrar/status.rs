@@ -1,0 +1,112 @@
+//! What the registrar has, for metrics and the operator's view.
+
+use std::collections::BTreeMap;
+
+use super::{Key, Registrar};
+use crate::handlespace::Pool;
+use crate::wire::{ParameterType, PolicyType, PoolElementParameter};
+use crate::{ConnectionId, PeId, PoolHandle};
+
+/// One pool, for metrics and status pages.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolStatus<'a> {
+    /// The pool.
+    pub pool: &'a PoolHandle,
+    /// Its policy.
+    pub policy: PolicyType,
+    /// Its transport type.
+    pub transport: Option<ParameterType>,
+    /// Elements that answer.
+    pub up: usize,
+    /// Elements that may be dead.
+    pub suspect: usize,
+    /// Elements the operator has taken out of selection.
+    pub draining: usize,
+}
+
+/// How a registered element is.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum ElementState {
+    /// It answers, or its home has said nothing else.
+    Up,
+    /// Its association is lost, or a keep-alive was not answered.
+    Suspect,
+    /// The operator has taken it out of selection.
+    Draining,
+}
+
+impl ElementState {
+    /// Returns the state as operators and metrics call it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            ElementState::Up => "up",
+            ElementState::Suspect => "suspect",
+            ElementState::Draining => "draining",
+        }
+    }
+}
+
+/// One registered element.
+#[derive(Clone, Debug)]
+pub struct ElementStatus {
+    /// As it was registered.
+    pub element: PoolElementParameter,
+    /// How it is.
+    pub state: ElementState,
+    /// The connection it is registered over.
+    pub connection: Option<ConnectionId>,
+}
+
+impl Registrar {
+    /// Returns every pool with its elements by state, by handle.
+    pub fn pools(&self) -> impl Iterator<Item = PoolStatus<'_>> {
+        let mut pools: BTreeMap<&PoolHandle, PoolStatus<'_>> = BTreeMap::new();
+        for (handle, pool) in self.handlespace.pools() {
+            let suspect = pool.ids().filter(|&pe| self.is_suspect(handle, pe)).count();
+            let status = PoolStatus {
+                pool: handle,
+                policy: pool.policy_type(),
+                transport: pool.elements().next().map(|element| element.user_transport.kind()),
+                up: pool.len() - suspect,
+                suspect,
+                draining: 0,
+            };
+            pools.insert(handle, status);
+        }
+        for ((handle, _), element) in &self.drained {
+            let empty = PoolStatus {
+                pool: handle,
+                policy: element.policy.policy_type(),
+                transport: Some(element.user_transport.kind()),
+                up: 0,
+                suspect: 0,
+                draining: 0,
+            };
+            pools.entry(handle).or_insert(empty).draining += 1;
+        }
+        pools.into_values()
+    }
+
+    /// Returns up to `count` elements of a pool by identifier, those after `after`; none of an unknown pool.
+    pub fn elements(&self, pool: &PoolHandle, after: Option<PeId>, count: usize) -> Vec<ElementStatus> {
+        let known = self.handlespace.pool(pool).into_iter().flat_map(Pool::ids);
+        let drained = self.drained.range((pool.clone(), PeId(0))..=(pool.clone(), PeId(u32::MAX)));
+        let all = known.chain(drained.map(|((_, pe), _)| *pe));
+        let mut ids: Vec<PeId> = all.filter(|pe| after.is_none_or(|after| *pe > after)).collect();
+        ids.sort_unstable();
+        ids.truncate(count);
+        ids.into_iter().filter_map(|pe| self.status(&(pool.clone(), pe))).collect()
+    }
+
+    fn status(&self, key: &Key) -> Option<ElementStatus> {
+        let state = if self.drained.contains_key(key) {
+            ElementState::Draining
+        } else if self.is_suspect(&key.0, key.1) {
+            ElementState::Suspect
+        } else {
+            ElementState::Up
+        };
+        let connection = self.monitors.get(key).and_then(|monitor| monitor.connection);
+        Some(ElementStatus { element: self.element(key)?, state, connection })
+    }
+}

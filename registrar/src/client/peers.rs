@@ -1,0 +1,40 @@
+//! The subcommand `peers`.
+
+use serde_json::Value;
+use service::Failure;
+
+use super::http::{Http, list, text};
+use super::{Form, print, table};
+
+/// The command line of `peers`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  rserpool-registrar peers --http 127.0.0.1:9380")]
+pub struct Arguments {
+    #[command(flatten)]
+    http: Http,
+    /// Form of the output
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    output: Form,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let answer = arguments.http.get("peers")?;
+    print(&match arguments.output {
+        Form::Json => format!("{answer:#}\n"),
+        Form::Table => {
+            let header = ["REGISTRAR", "STATE", "ADDRESSES", "ELEMENTS", "CHECKSUM", "HEARD"];
+            table(header, list(&answer, "peers").iter().map(row))
+        }
+    })
+}
+
+fn row(peer: &Value) -> [String; 6] {
+    let addresses: Vec<&str> = list(peer, "addresses").iter().filter_map(Value::as_str).collect();
+    let (told, held) = (text(peer, "checksum-told"), text(peer, "checksum-held"));
+    let checksum = if told == held { told } else { format!("{told}, here {held}") };
+    let heard = match text(peer, "seconds-since-heard") {
+        never if never.is_empty() => "never".to_owned(),
+        seconds => format!("{seconds} s ago"),
+    };
+    [text(peer, "id"), text(peer, "state"), addresses.join(","), text(peer, "elements"), checksum, heard]
+}

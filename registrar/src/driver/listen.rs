@@ -1,0 +1,129 @@
+//! The registrar's listeners, and where its own connections go out from.
+
+use std::io;
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use rserpool_proto::ControlProtocol;
+use service::{Exit, Failure, OrExit as _};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+use transport::tls::{self, Identity};
+use transport::{Association, Connector, Endpoint, EndpointConfig, Listener, PeerAddress, QueueLimits, tcp};
+
+use crate::config::Config;
+
+/// What one peer can make us keep, in octets: it is a message of the greatest length or a few hundred usual ones.
+const QUEUES: QueueLimits = QueueLimits { send: 256 << 10, receive: 64 << 10 };
+const WINDOW: usize = 128 << 10;
+
+/// A peer that has connected, and for which protocol.
+pub(super) type Accepted = (ControlProtocol, Association);
+
+/// Reads the certificates, now and at each SIGHUP.
+pub(super) fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
+    let Some(tls) = &config.tls else { return Ok(None) };
+    let identity = tls.read().context("[tls]").or_exit(Exit::Configuration)?;
+    let reloading = identity.clone();
+    service::on_hangup(move || reloading.reload_or_tell())?;
+    Ok(Some(identity))
+}
+
+/// Opens every listener; what comes in goes into `accepted`. Returns how to reach others; dropping its SCTP endpoint
+/// ends all associations.
+pub(super) async fn listen(
+    config: &Config,
+    identity: Option<&Identity>,
+    accepted: &mpsc::Sender<Accepted>,
+) -> Result<Connector, Failure> {
+    let listen = &config.listen;
+    let sctp = endpoint(config)?;
+    if let Some(endpoint) = &sctp {
+        for (protocol, addresses) in
+            [(ControlProtocol::Asap, &listen.asap), (ControlProtocol::Enrp, &listen.enrp)]
+        {
+            let Some(first) = addresses.first() else { continue };
+            let listener = endpoint.listen(first.port()).await.map_err(cannot_listen)?;
+            let local = endpoint.peer_addresses(first.port());
+            tokio::spawn(accept(protocol, listener, local, accepted.clone()));
+        }
+    }
+    let mut options = tcp::Options::default();
+    options.profile = config.profile.timers.transport();
+    (options.queues, options.mptcp) = (QUEUES, listen.mptcp);
+    for (protocol, addresses) in
+        [(ControlProtocol::Asap, &listen.asap_tcp), (ControlProtocol::Enrp, &listen.enrp_tcp)]
+    {
+        for &address in addresses {
+            let listener = tcp::listen(address, options.clone()).await.map_err(cannot_listen)?;
+            let local = vec![listener.local()];
+            tokio::spawn(accept(protocol, listener, local, accepted.clone()));
+        }
+    }
+    let mut client = None;
+    if let (Some(tls), Some(identity)) = (&config.tls, identity) {
+        client = Some(tls.registrar_client(identity));
+        for (protocol, addresses, names) in [
+            (ControlProtocol::Asap, &listen.asap_tls, config.client_names(tls)),
+            (ControlProtocol::Enrp, &listen.enrp_tls, tls.registrars()),
+        ] {
+            for &address in addresses {
+                let listener = tls::listen(address, options.clone(), identity, &names).await;
+                let listener = listener.map_err(cannot_listen)?;
+                let local = vec![listener.local()];
+                tokio::spawn(accept(protocol, listener, local, accepted.clone()));
+            }
+        }
+    }
+    Ok(Connector { endpoint: sctp, tcp: options, tls: client })
+}
+
+/// The one SCTP endpoint, with the addresses of both protocols.
+fn endpoint(config: &Config) -> Result<Option<Endpoint>, Failure> {
+    let mut addresses: Vec<_> =
+        config.listen.asap.iter().chain(&config.listen.enrp).map(SocketAddr::ip).collect();
+    let Some(&first) = addresses.first() else { return Ok(None) };
+    let mut known = std::collections::BTreeSet::new();
+    addresses.retain(|address| known.insert(*address));
+    let mut settings = EndpointConfig::new(first);
+    settings.more_addresses = addresses.split_off(1);
+    settings.encapsulation = config.listen.encapsulation_port;
+    settings.stack = config.listen.stack;
+    settings.max_associations = config.limits.connections;
+    settings.max_per_address = config.limits.connections_per_address;
+    (settings.queues, settings.window) = (QUEUES, WINDOW);
+    settings.profile = config.profile.timers.transport();
+    Endpoint::bind(settings).map_err(cannot_listen).map(Some)
+}
+
+fn cannot_listen(error: io::Error) -> Failure {
+    let exit = match error.kind() {
+        io::ErrorKind::PermissionDenied => Exit::Permission,
+        _ => Exit::Io,
+    };
+    Failure::new(exit, format!("cannot listen: {error}"))
+}
+
+/// Ends with the listener, or with the registrar.
+async fn accept(
+    protocol: ControlProtocol,
+    mut listener: Listener,
+    local: Vec<PeerAddress>,
+    accepted: mpsc::Sender<Accepted>,
+) {
+    for address in local {
+        match protocol {
+            ControlProtocol::Asap => info!(%address, "listening for ASAP"),
+            ControlProtocol::Enrp => info!(%address, "listening for ENRP"),
+        }
+    }
+    loop {
+        tokio::select! {
+            association = listener.accept() => match association {
+                Ok(association) => if accepted.send((protocol, association)).await.is_err() { return },
+                Err(error) => return warn!(%error, address = %listener.local(), "no longer listening"),
+            },
+            () = accepted.closed() => return,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Who is at the far end of each connection, and how many connections an address has.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use rserpool_proto::{ConnectionId, ControlProtocol};
+use transport::PeerAddress;
+
+/// The far ends of all connections.
+#[derive(Debug)]
+pub(crate) struct Remotes {
+    known: HashMap<ConnectionId, Known>,
+    per_address: HashMap<IpAddr, usize>,
+    max_per_address: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    protocol: ControlProtocol,
+    peer: PeerAddress,
+}
+
+impl Remotes {
+    /// Nobody yet. `max_per_address` holds for connections that others open.
+    pub(crate) fn new(max_per_address: usize) -> Remotes {
+        Remotes { known: HashMap::new(), per_address: HashMap::new(), max_per_address }
+    }
+
+    /// Adds a connection; returns whether its address may have one more.
+    pub(crate) fn add(
+        &mut self,
+        connection: ConnectionId,
+        protocol: ControlProtocol,
+        peer: PeerAddress,
+    ) -> bool {
+        if let Some(address) = peer.ip() {
+            let count = self.per_address.entry(address).or_default();
+            if *count >= self.max_per_address {
+                return false;
+            }
+            *count += 1;
+        }
+        self.known.insert(connection, Known { protocol, peer });
+        true
+    }
+
+    /// Forgets a connection that has ended.
+    pub(crate) fn remove(&mut self, connection: ConnectionId) {
+        let Some(address) = self.known.remove(&connection).and_then(|known| known.peer.ip()) else { return };
+        if let Some(count) = self.per_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_address.remove(&address);
+            }
+        }
+    }
+
+    /// Returns what a connection carries.
+    pub(crate) fn protocol(&self, connection: ConnectionId) -> Option<ControlProtocol> {
+        self.known.get(&connection).map(|known| known.protocol)
+    }
+
+    /// Returns how many connections carry `protocol`.
+    pub(crate) fn count(&self, protocol: ControlProtocol) -> usize {
+        self.known.values().filter(|known| known.protocol == protocol).count()
+    }
+
+    /// Returns the far end as operators and the audit log see it.
+    pub(crate) fn name(&self, connection: ConnectionId) -> String {
+        self.known.get(&connection).map_or_else(|| "unknown".to_owned(), Known::to_string)
+    }
+}
+
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.peer.fmt(f)
+    }
+}

@@ -1,0 +1,236 @@
+//! The operator's view: what the registrar has, what changed, and what left, as JSON below `/api/v1/`.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `pools` | every pool with its elements by state |
+//! | `pools/POOL/elements?after=PE` | its elements by identifier, 1000 at once, and those that left within 5 minutes |
+//! | `peers` | the registrars this one replicates with |
+//! | `changes?after=N&wait=SECONDS` | what changed after change N; waits for it if there is nothing yet |
+#![expect(clippy::disallowed_methods, reason = "driver: tells the wall clock")]
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant, SystemTime};
+
+use rserpool_proto::registrar::{Event, Registrar, Removal};
+use rserpool_proto::wire::PoolElementParameter;
+use rserpool_proto::{PeId, PoolHandle};
+use serde_json::{Value, json};
+use service::ApiRequest;
+
+use crate::remotes::Remotes;
+use crate::text::{element_json, protocol, time_text};
+
+/// Elements that left stay listed for so long, and so many of them at most.
+const GONE_FOR: Duration = Duration::from_secs(300);
+const MAX_GONE: usize = 1_000;
+
+/// Changes that are remembered.
+const MAX_CHANGES: usize = 1_000;
+
+/// Elements in one answer.
+const PAGE: usize = 1_000;
+
+/// Requests that wait for a change at once, and for how long.
+const MAX_WAITING: usize = 32;
+const MAX_WAIT: Duration = Duration::from_secs(20);
+
+/// What happened lately, and who waits for more.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    changes: VecDeque<Value>,
+    /// The number of the latest change; the first one has 1.
+    last: u64,
+    gone: VecDeque<Gone>,
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Debug)]
+struct Gone {
+    pool: PoolHandle,
+    pe: PeId,
+    reason: &'static str,
+    at: Instant,
+    element: Value,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    request: ApiRequest,
+    after: u64,
+    until: Instant,
+}
+
+impl View {
+    /// Remembers what happened.
+    pub(crate) fn record(&mut self, now: Instant, event: &Event, remotes: &Remotes) {
+        let by = |connection| remotes.name(connection);
+        let (pool, pe, what, reason, by) = match event {
+            Event::ElementRegistered { pool, pe, by: who } => {
+                self.gone.retain(|gone| (&gone.pool, gone.pe) != (pool, *pe));
+                (pool, *pe, "registered", None, Some(by(*who)))
+            }
+            Event::ElementRemoved { pool, pe, reason, by: who, element } => {
+                self.bury(now, pool, *reason, element);
+                (pool, *pe, "removed", Some(reason.label()), who.map(by))
+            }
+            Event::ElementDraining { pool, pe } => (pool, *pe, "draining", None, None),
+            Event::ElementUndrained { pool, pe } => (pool, *pe, "undrained", None, None),
+            Event::ElementSuspect { pool, pe } => (pool, *pe, "suspect", None, None),
+            Event::ElementRecovered { pool, pe } => (pool, *pe, "recovered", None, None),
+            // A load report is no change to read about.
+            Event::ElementUpdated { .. }
+            | Event::RegistrationRejected { .. }
+            | Event::Malformed { .. }
+            | Event::Stalled { .. } => return,
+        };
+        self.push(json!({
+            "pool": pool.to_string(), "pe": pe.to_string(), "event": what, "reason": reason, "by": by,
+        }));
+    }
+
+    fn push(&mut self, mut change: Value) {
+        self.last += 1;
+        change["number"] = self.last.into();
+        change["time"] = time_text(SystemTime::now()).into();
+        if self.changes.len() >= MAX_CHANGES {
+            self.changes.pop_front();
+        }
+        self.changes.push_back(change);
+    }
+
+    fn bury(&mut self, now: Instant, pool: &PoolHandle, reason: Removal, element: &PoolElementParameter) {
+        self.forget_old(now);
+        if self.gone.len() >= MAX_GONE {
+            self.gone.pop_front();
+        }
+        let (pool, pe, reason) = (pool.clone(), element.pe, reason.label());
+        self.gone.push_back(Gone { pool, pe, reason, at: now, element: element_json(element) });
+    }
+
+    fn forget_old(&mut self, now: Instant) {
+        while self.gone.front().is_some_and(|gone| now.saturating_duration_since(gone.at) >= GONE_FOR) {
+            self.gone.pop_front();
+        }
+    }
+
+    /// Answers a request, now or when something changes.
+    pub(crate) fn request(
+        &mut self,
+        now: Instant,
+        request: ApiRequest,
+        machine: &Registrar,
+        remotes: &Remotes,
+    ) {
+        match request.segments()[..] {
+            [b"v1", b"pools"] => request.answer(pools(machine).to_string()),
+            [b"v1", b"pools", pool, b"elements"] => match PoolHandle::new(pool) {
+                Ok(pool) => self.elements(now, request, &pool, machine, remotes),
+                Err(error) => request.bad_request(&error.to_string()),
+            },
+            [b"v1", b"peers"] => request.answer(peers(machine).to_string()),
+            [b"v1", b"changes"] => self.changes(now, request),
+            _ => {
+                request.not_found("no such path; /api/v1/ has pools, pools/POOL/elements, peers and changes");
+            }
+        }
+    }
+
+    fn elements(
+        &mut self,
+        now: Instant,
+        request: ApiRequest,
+        pool: &PoolHandle,
+        machine: &Registrar,
+        remotes: &Remotes,
+    ) {
+        self.forget_old(now);
+        let after = match request.parameter("after").map(|pe| u32::from_str_radix(pe, 16)) {
+            None => None,
+            Some(Ok(pe)) => Some(PeId(pe)),
+            Some(Err(_)) => return request.bad_request("after is no identifier of a pool element"),
+        };
+        let found = machine.elements(pool, after, PAGE);
+        let gone: Vec<Value> =
+            self.gone.iter().filter(|gone| gone.pool == *pool).map(|gone| gone.json(now)).collect();
+        if found.is_empty() && gone.is_empty() && after.is_none() {
+            return request.not_found(&format!("pool {pool}: is unknown"));
+        }
+        let next = (found.len() == PAGE).then(|| found.last().map(|last| last.element.pe.to_string()));
+        let elements: Vec<Value> = found
+            .iter()
+            .map(|status| {
+                let mut element = element_json(&status.element);
+                element["state"] = status.state.label().into();
+                element["peer"] = status.connection.map(|connection| remotes.name(connection)).into();
+                element
+            })
+            .collect();
+        request.answer(
+            json!({ "pool": pool.to_string(), "elements": elements, "gone": gone, "next": next.flatten() })
+                .to_string(),
+        );
+    }
+
+    /// `after` beyond the latest change, as after a restart of the registrar, means that one.
+    fn changes(&mut self, now: Instant, request: ApiRequest) {
+        let number = |key| request.parameter(key).map(str::parse::<u64>).transpose();
+        let (Ok(after), Ok(wait)) = (number("after"), number("wait")) else {
+            return request.bad_request("after and wait are numbers");
+        };
+        let after = after.unwrap_or(0).min(self.last);
+        let wait = Duration::from_secs(wait.unwrap_or(0)).min(MAX_WAIT);
+        if after < self.last || wait.is_zero() || self.waiting.len() >= MAX_WAITING {
+            return request.answer(self.changes_after(after));
+        }
+        self.waiting.push(Waiting { request, after, until: now + wait });
+    }
+
+    fn changes_after(&self, after: u64) -> String {
+        let count = usize::try_from(self.last - after).unwrap_or(usize::MAX);
+        let changes: Vec<&Value> = self.changes.iter().rev().take(count).rev().collect();
+        let missed = count.saturating_sub(changes.len());
+        json!({ "changes": changes, "last": self.last, "missed": missed }).to_string()
+    }
+
+    /// Answers whoever waited for what has changed, or for too long.
+    pub(crate) fn answer_waiting(&mut self, now: Instant) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            if waiting.after < self.last || waiting.until <= now {
+                waiting.request.answer(self.changes_after(waiting.after));
+            } else if !waiting.request.is_abandoned() {
+                self.waiting.push(waiting);
+            }
+        }
+    }
+}
+
+impl Gone {
+    fn json(&self, now: Instant) -> Value {
+        let mut element = self.element.clone();
+        element["state"] = "gone".into();
+        element["reason"] = self.reason.into();
+        element["seconds-ago"] = now.saturating_duration_since(self.at).as_secs().into();
+        element
+    }
+}
+
+fn pools(machine: &Registrar) -> Value {
+    let pools: Vec<Value> = machine
+        .pools()
+        .map(|pool| {
+            json!({
+                "pool": pool.pool.to_string(),
+                "policy": pool.policy.to_string(),
+                "transport": pool.transport.map(protocol),
+                "up": pool.up,
+                "suspect": pool.suspect,
+                "draining": pool.draining,
+            })
+        })
+        .collect();
+    json!({ "registrar": machine.id().to_string(), "pools": pools })
+}
+
+fn peers(machine: &Registrar) -> Value {
+    json!({ "registrar": machine.id().to_string(), "peers": [] })
+}

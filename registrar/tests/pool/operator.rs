@@ -1,0 +1,125 @@
+//! What the operator sees and commands.
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::common::{Net, PE, POOL, Process, registered, run};
+use rserpool::{PeId, PoolElement, PoolElementConfig};
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn states(answer: &Value) -> Vec<(&str, &str)> {
+    let all = ["elements", "gone"].into_iter().flat_map(|list| answer[list].as_array().unwrap());
+    all.map(|element| (element["pe"].as_str().unwrap(), element["state"].as_str().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn pools_and_elements_are_listed_and_what_left_stays_with_the_reason() {
+    let net = Net::random();
+    let _registrar = Process::registrar(net).await;
+    let empty = net.ask(&["pools"]).await;
+    assert_eq!(text(&empty), "POOL  POLICY  TRANSPORT  UP  SUSPECT  DRAINING\n");
+    let unknown = net.ask(&["elements", POOL]).await;
+    assert_eq!(unknown.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&unknown.stderr), "error: pool ipfix: is unknown\n");
+
+    let endpoint = net.endpoint(2);
+    let mut element = PoolElement::spawn(net.element_config(2), Some(endpoint.clone())).unwrap();
+    registered(&mut element).await;
+    let pools = text(&net.ask(&["pools"]).await);
+    assert_eq!(pools.lines().nth(1).unwrap(), "ipfix  round-robin  sctp       1   0        0", "{pools}");
+    let answer = net.json(&["elements", POOL]).await;
+    assert_eq!(states(&answer), [("000000a1", "up")]);
+    assert_eq!(answer["elements"][0]["transport"]["addresses"][0], net.host(2).to_string());
+    let table = text(&net.ask(&["elements", POOL]).await);
+    let row = table.lines().nth(1).unwrap();
+    assert!(
+        row.starts_with("000000a1  up     ") && row.contains(&format!("sctp {} port 4739", net.host(2))),
+        "{table}"
+    );
+
+    element.deregister(crate::SOON).await.unwrap();
+    let answer = net.json(&["elements", POOL]).await;
+    assert_eq!(states(&answer), [("000000a1", "gone")]);
+    assert_eq!(answer["gone"][0]["reason"], "deregistered");
+    let table = text(&net.ask(&["elements", POOL]).await);
+    assert!(table.contains("000000a1  gone") && table.contains("deregistered 0 s ago"), "{table}");
+
+    // It comes back and is no longer among those that left.
+    let mut element = PoolElement::spawn(net.element_config(2), Some(endpoint)).unwrap();
+    registered(&mut element).await;
+    assert_eq!(states(&net.json(&["elements", POOL]).await), [("000000a1", "up")]);
+}
+
+#[tokio::test]
+async fn a_drained_element_is_selected_by_nobody_until_it_is_put_back() {
+    let net = Net::random();
+    let registrar = Process::registrar(net).await;
+    let mut first = net.element(2);
+    registered(&mut first).await;
+    let config = PoolElementConfig { pe: Some(PeId(0xa2)), ..net.element_config(3) };
+    let mut second = PoolElement::spawn(config, Some(net.endpoint(3))).unwrap();
+    registered(&mut second).await;
+
+    let drained = net.drain(&["000000a1"]).await;
+    assert_eq!(drained.status.code(), Some(0), "{drained:?}");
+    assert_eq!(states(&net.json(&["elements", POOL]).await), [("000000a1", "draining"), ("000000a2", "up")]);
+    net.metric("rserpool_pool_elements{pool=\"ipfix\",state=\"draining\"}", |count| count == 1.0).await;
+    let user = net.user();
+    for _ in 0..4 {
+        assert_eq!(tokio::time::timeout(crate::SOON, user.wait_element()).await.unwrap().pe, PeId(0xa2));
+    }
+    registrar.line("pool element draining", 1).await;
+
+    assert_eq!(net.drain(&["000000a1", "--undo"]).await.status.code(), Some(0));
+    assert_eq!(states(&net.json(&["elements", POOL]).await), [("000000a1", "up"), ("000000a2", "up")]);
+    user.resolve();
+    let chosen = async { while user.wait_element().await.pe != PE {} };
+    tokio::time::timeout(crate::SOON, chosen).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_done_says_why() {
+    let net = Net::random();
+    let registrar = net.drain(&["000000a1"]).await;
+    assert_eq!(registrar.status.code(), Some(69), "nobody listens: {registrar:?}");
+    let _registrar = Process::registrar(net).await;
+    let unknown = net.drain(&["000000a1"]).await;
+    assert_eq!(unknown.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&unknown.stderr), "error: no such pool element is registered\n");
+    assert_eq!(net.drain(&["x"]).await.status.code(), Some(2));
+    let nobody = run(&["pools", "--http", "127.0.0.1:1"]).await;
+    assert_eq!(nobody.status.code(), Some(69), "{nobody:?}");
+}
+
+#[tokio::test]
+async fn changes_are_printed_as_they_happen() {
+    let net = Net::random();
+    let _registrar = Process::registrar(net).await;
+    let watching = net.ask(&["watch", "--recent", "--count", "2"]);
+    let changing = async {
+        let mut element = net.element(2);
+        registered(&mut element).await;
+        element.deregister(crate::SOON).await.unwrap();
+    };
+    let (watched, ()) = tokio::join!(watching, changing);
+    let watched = text(&watched);
+    let lines: Vec<&str> = watched.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    assert_eq!(lines, ["ipfix 000000a1 registered", "ipfix 000000a1 removed: deregistered"]);
+
+    let json = text(&net.ask(&["watch", "--recent", "--count", "1", "--output", "json"]).await);
+    let change: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&change["event"], &change["number"]), (&"registered".into(), &1.into()));
+    assert!(change["by"].as_str().unwrap().contains(&net.host(2).to_string()), "{change}");
+}
+
+#[tokio::test]
+async fn every_subcommand_shows_an_example() {
+    for command in ["pools", "elements", "resolve", "watch", "peers", "drain"] {
+        let help = text(&run(&[command, "--help"]).await);
+        assert!(help.contains(&format!("Example:\n  rserpool-registrar {command}")), "{help}");
+    }
+}
