@@ -11,6 +11,7 @@
 //! * An element removed for its silence is told so with an ASAP_DEREGISTRATION_RESPONSE, so that it
 //!   registers again at once if it wakes.
 
+mod authority;
 mod config;
 mod counters;
 mod deregistration;
@@ -30,8 +31,9 @@ mod updates;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+pub use authority::{Authority, PoolPattern};
 pub use config::{AddressCheck, RegistrarConfig};
-pub use counters::Counters;
+pub use counters::{Counters, Resolved};
 pub use drain::DrainError;
 pub use event::{Event, Removal};
 pub use network::{InvalidNetwork, Network};
@@ -45,6 +47,7 @@ use crate::wire::asap::registration::Registration;
 use crate::wire::{ErrorCause, Message, MessageType, PoolElementParameter};
 use crate::{ConnectionId, Output, PeId, PoolHandle, RegistrarId, Remote, inbox};
 use token_bucket::TokenBucket;
+use updates::Subscribers;
 
 /// A deadline missed by more than this means that we were stopped.
 const STALL: Duration = Duration::from_millis(500);
@@ -73,12 +76,18 @@ enum Timer {
 struct Claim {
     connection: ConnectionId,
     registration: Registration,
+    /// Of the registration's message.
+    octets: usize,
 }
 
 /// What is known about one registered element's health.
 #[derive(Debug, Default)]
 struct Monitor {
     connection: Option<ConnectionId>,
+    /// Who registered it, where somebody vouches for that.
+    names: Vec<String>,
+    /// Octets of its registration: what it makes us keep.
+    octets: usize,
     /// When the element was last asked out of turn.
     last_doubt: Option<Instant>,
     /// Keep-alives in a row that were not answered.
@@ -97,8 +106,11 @@ impl Monitor {
 #[derive(Debug)]
 struct Peer {
     remote: Remote,
+    authority: Authority,
     /// Elements registered over this connection.
     elements: BTreeSet<Key>,
+    /// Octets of their registrations.
+    octets: usize,
     /// Elements this connection claims.
     claims: BTreeSet<Key>,
     /// Pools this connection wants to hear of.
@@ -118,10 +130,18 @@ pub struct Registrar {
     drained: BTreeMap<Key, PoolElementParameter>,
     monitors: BTreeMap<Key, Monitor>,
     peers: BTreeMap<ConnectionId, Peer>,
-    subscribers: BTreeMap<PoolHandle, BTreeMap<ConnectionId, Option<u32>>>,
+    subscribers: BTreeMap<PoolHandle, Subscribers>,
+    /// Of all connections.
+    subscriptions: usize,
     timers: Timers<Timer>,
+    /// Registrations of all connections together.
+    registrations: Option<TokenBucket>,
+    /// Octets of all registrations, as of [`Monitor::octets`].
+    octets: usize,
     lenient_until: Option<Instant>,
     counters: Counters,
+    /// Handle resolutions by pool since somebody took them.
+    resolved: BTreeMap<PoolHandle, Resolved>,
     outputs: VecDeque<Output<Event>>,
 }
 
@@ -139,9 +159,13 @@ impl Registrar {
             monitors: BTreeMap::new(),
             peers: BTreeMap::new(),
             subscribers: BTreeMap::new(),
+            subscriptions: 0,
             timers: Timers::new(),
+            registrations: None,
+            octets: 0,
             lenient_until: None,
             counters: Counters::default(),
+            resolved: BTreeMap::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -159,6 +183,12 @@ impl Registrar {
     /// Returns what was counted since the start.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Returns the handle resolutions answered since the last call, by pool. Pools with handles too long for a
+    /// label are not among them.
+    pub fn take_resolved(&mut self) -> BTreeMap<PoolHandle, Resolved> {
+        std::mem::take(&mut self.resolved)
     }
 
     /// Returns the number of connections.
@@ -185,7 +215,7 @@ impl Registrar {
                 Timer::Ack(key) => self.keep_alive_missed(now, &key),
                 Timer::Expiry(key) => self.remove(now, &key, Removal::Expired),
                 Timer::Grace(key) => self.remove(now, &key, Removal::ConnectionLost),
-                Timer::Update(pool) => self.tell_subscribers(&pool),
+                Timer::Update(pool) => self.tell_subscribers(now, &pool),
             }
         }
     }
@@ -198,13 +228,22 @@ impl Registrar {
         }
         let peer = Peer {
             remote,
+            authority: Authority::default(),
             elements: BTreeSet::new(),
+            octets: 0,
             claims: BTreeSet::new(),
             subscriptions: BTreeSet::new(),
             registrations: TokenBucket::new(self.config.registrations_per_second, now),
             reports: TokenBucket::new(self.config.reports_per_second, now),
         };
         self.peers.insert(connection, peer);
+    }
+
+    /// Says who the far end of a connection is and what it may register; without that it may do anything.
+    pub fn authorize(&mut self, connection: ConnectionId, authority: Authority) {
+        if let Some(peer) = self.peers.get_mut(&connection) {
+            peer.authority = authority;
+        }
     }
 
     /// A connection has ended: its elements become suspect, or go at once if the profile has no grace.
@@ -237,7 +276,9 @@ impl Registrar {
             self.send(connection, &answer);
         }
         match decoded {
-            Ok(Message::Registration(message)) => self.handle_registration(now, connection, message),
+            Ok(Message::Registration(message)) => {
+                self.handle_registration(now, connection, message, octets.len());
+            }
             Ok(Message::Deregistration(message)) => self.handle_deregistration(now, connection, message),
             Ok(Message::HandleResolution(message)) => self.handle_resolution(connection, message),
             Ok(Message::EndpointKeepAliveAck(message)) => self.handle_ack(now, connection, message),
@@ -303,10 +344,12 @@ impl Registrar {
             self.timers.stop(&timer(key.clone()));
         }
         let Some(monitor) = self.monitors.remove(key) else { return };
+        self.octets -= monitor.octets;
         let element = self.handlespace.deregister(&key.0, key.1).or_else(|| self.drained.remove(key));
         if let Some(connection) = monitor.connection {
             if let Some(peer) = self.peers.get_mut(&connection) {
                 peer.elements.remove(key);
+                peer.octets -= monitor.octets;
             }
             if reason != Removal::Deregistered {
                 self.send_deregistration_response(connection, key, vec![]);

@@ -478,6 +478,14 @@ fn erase<E: Debug>(output: Output<E>) -> Output<String> {
         Output::Send { connection, octets } => Output::Send { connection, octets },
         Output::Disconnect { connection } => Output::Disconnect { connection },
         Output::Announce { protocol, octets } => Output::Announce { protocol, octets },
-        Output::Event(event) => Output::Event(format!("{event:?}")),
+        Output::Event(event) => Output::Event(brief(format!("{event:?}"))),
+    }
+}
+
+/// Who asked for a change, and the element as it was, stand last in an event, and in the messages before it.
+fn brief(event: String) -> String {
+    match event.split_once(", by: ") {
+        Some((told, _)) => format!("{told} }}"),
+        None => event,
     }
 }
