@@ -1,18 +1,24 @@
-//! Server hunt: finds a home registrar among the configured ones (RFC 5352 section 3.6).
+//! Server hunt: finds a home registrar among those that are known (RFC 5352 section 3.6).
 //!
-//! A round tries up to three registrars at once and takes the first that answers; the next round
+//! Known are the configured ones, which their owner may have to look up by name at each round, and those that have
+//! announced themselves within T7-ENRPoutdate. A round tries up to three registrars at once and takes the first that answers; the next round
 //! takes the next ones. Timer: T5-serverhunt between the starts of rounds, doubling up to
 //! RETRAN-MAX, spread by the profile's jitter. Deviation: a round goes on after T5 while the profile's
 //! connect time-out has not passed, so that a short T5 does not end it early.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::random::Random;
-use crate::{ConnectionId, Profile, RegistrarAddress};
+use crate::registrar::Network;
+use crate::{AnnounceError, ConnectionId, Profile, RegistrarAddress, announce};
 
 /// Connections a hunt may open at once (SH1).
 const MAX_CONNECTIONS: usize = 3;
+
+/// Registrars known from their announces only, at once.
+const MAX_ANNOUNCED: usize = 64;
 
 /// What the hunt wants done.
 #[derive(Debug, Eq, PartialEq)]
@@ -23,9 +29,15 @@ pub(crate) enum Step {
 
 #[derive(Debug)]
 pub(crate) struct Hunt {
-    registrars: Vec<RegistrarAddress>,
-    /// Where the next round starts in `registrars`.
+    known: Registrars,
+    /// Where the next round starts in `known`.
     cursor: usize,
+    /// Where registrars may be that announce themselves.
+    networks: Vec<Network>,
+    /// The owner looks registrars up at each round.
+    lookup: bool,
+    /// The owner has not told what this round's lookup has found.
+    pending: bool,
     attempts: BTreeMap<ConnectionId, RegistrarAddress>,
     /// Registrars this round has not tried yet (SH4).
     untried: Vec<RegistrarAddress>,
@@ -34,6 +46,8 @@ pub(crate) struct Hunt {
     round: Option<Round>,
     /// Rounds of this hunt.
     rounds: u64,
+    /// Rounds of all hunts.
+    begun: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,14 +61,18 @@ struct Round {
 impl Hunt {
     pub(crate) fn new(registrars: Vec<RegistrarAddress>, profile: &Profile) -> Hunt {
         Hunt {
-            registrars,
+            known: Registrars { configured: registrars, announced: BTreeMap::new() },
             cursor: 0,
+            networks: Vec::new(),
+            lookup: false,
+            pending: false,
             attempts: BTreeMap::new(),
             untried: Vec::new(),
             next_connection: 1,
             t5: profile.t5_hunt,
             round: None,
             rounds: 0,
+            begun: 0,
         }
     }
 
@@ -70,18 +88,74 @@ impl Hunt {
     /// Starts a hunt, or a round of it.
     pub(crate) fn start(&mut self, now: Instant, profile: &Profile, random: &mut Random) -> Vec<Step> {
         self.rounds = if self.is_running() { self.rounds + 1 } else { 1 };
+        self.begun += 1;
+        self.pending = self.lookup;
         let mut steps = self.give_up();
         let next = now + random.jitter(self.t5, profile.jitter_percent);
         self.round = Some(Round { next, end: next.max(now + profile.connect_timeout) });
         self.t5 = (self.t5 * 2).min(profile.t5_max);
-        let count = self.registrars.len();
-        self.untried = (0..count).map(|step| self.registrars[(self.cursor + step) % count]).rev().collect();
+        let known = self.known.list(now);
+        let count = known.len();
+        self.untried = (0..count).map(|step| known[(self.cursor + step) % count]).rev().collect();
         self.cursor = if count == 0 { 0 } else { (self.cursor + MAX_CONNECTIONS.min(count)) % count };
-        while self.attempts.len() < MAX_CONNECTIONS {
-            let Some(step) = self.try_another() else { break };
-            steps.push(step);
-        }
+        steps.extend(self.try_more());
         steps
+    }
+
+    /// Replaces the configured registrars; a round that is running tries the new ones too.
+    pub(crate) fn set_registrars(&mut self, registrars: Vec<RegistrarAddress>) -> Vec<Step> {
+        self.pending = false;
+        let before = std::mem::replace(&mut self.known.configured, registrars);
+        let new: Vec<_> =
+            self.known.configured.iter().filter(|registrar| !before.contains(registrar)).copied().collect();
+        self.try_new(&new)
+    }
+
+    /// The owner looks registrars up at each round, and tells them with [`Hunt::set_registrars`].
+    pub(crate) fn await_lookups(&mut self) {
+        self.lookup = true;
+    }
+
+    /// Returns how many rounds have begun.
+    pub(crate) fn begun_rounds(&self) -> u64 {
+        self.begun
+    }
+
+    /// Says in which networks registrars may be that announce themselves.
+    pub(crate) fn believe(&mut self, networks: Vec<Network>) {
+        self.networks = networks;
+    }
+
+    /// Tries what a datagram announces, if it is to be believed.
+    pub(crate) fn handle_announce(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        octets: &[u8],
+        profile: &Profile,
+    ) -> Result<Vec<Step>, AnnounceError> {
+        let told = announce::registrars(from, octets, &self.networks)?;
+        Ok(told.into_iter().flat_map(|address| self.announced(now, address, profile)).collect())
+    }
+
+    /// A registrar has announced itself: it is known until T7 ends. A round that is running tries it.
+    fn announced(&mut self, now: Instant, address: RegistrarAddress, profile: &Profile) -> Vec<Step> {
+        let new = !self.known.list(now).contains(&address);
+        let taken = self.known.announce(now, address, profile.t7_outdate);
+        if new && taken { self.try_new(&[address]) } else { Vec::new() }
+    }
+
+    fn try_new(&mut self, new: &[RegistrarAddress]) -> Vec<Step> {
+        if !self.is_running() {
+            return Vec::new();
+        }
+        self.untried.splice(0..0, new.iter().rev().copied());
+        self.try_more()
+    }
+
+    fn try_more(&mut self) -> Vec<Step> {
+        let room = MAX_CONNECTIONS.saturating_sub(self.attempts.len());
+        (0..room).map_while(|_| self.try_another()).collect()
     }
 
     fn try_another(&mut self) -> Option<Step> {
@@ -108,8 +182,9 @@ impl Hunt {
         let address = self.attempts.remove(&connection)?;
         self.t5 = profile.t5_hunt;
         // The next hunt prefers another registrar than the one that failed then.
-        if let Some(at) = self.registrars.iter().position(|registrar| *registrar == address) {
-            self.cursor = (at + 1) % self.registrars.len();
+        let known: Vec<_> = self.known.all().collect();
+        if let Some(at) = known.iter().position(|registrar| *registrar == address) {
+            self.cursor = (at + 1) % known.len();
         }
         Some((address, self.give_up()))
     }
@@ -122,7 +197,36 @@ impl Hunt {
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let round = self.round?;
-        Some(if self.attempts.is_empty() { round.next } else { round.end })
+        Some(if self.attempts.is_empty() && !self.pending { round.next } else { round.end })
+    }
+}
+
+/// The registrars to choose from.
+#[derive(Debug)]
+struct Registrars {
+    configured: Vec<RegistrarAddress>,
+    /// Those that announced themselves, and when that is out of date.
+    announced: BTreeMap<RegistrarAddress, Instant>,
+}
+
+impl Registrars {
+    fn all(&self) -> impl Iterator<Item = RegistrarAddress> {
+        let announced = self.announced.keys().filter(|address| !self.configured.contains(address));
+        self.configured.iter().chain(announced).copied()
+    }
+
+    fn list(&mut self, now: Instant) -> Vec<RegistrarAddress> {
+        self.announced.retain(|_, outdated| *outdated > now);
+        self.all().collect()
+    }
+
+    /// Returns whether there was room.
+    fn announce(&mut self, now: Instant, address: RegistrarAddress, life: Duration) -> bool {
+        let room = self.announced.len() < MAX_ANNOUNCED || self.announced.contains_key(&address);
+        if room {
+            self.announced.insert(address, now + life);
+        }
+        room
     }
 }
 
@@ -188,6 +292,58 @@ mod tests {
         assert!(!hunt.is_running());
         hunt.start(now, &exact, &mut random);
         assert_eq!(hunt.deadline(), Some(now + Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn a_round_waits_for_its_lookup_and_tries_what_it_has_found() {
+        let (mut hunt, now) = (Hunt::new(vec![], &Profile::FAST), Instant::now());
+        let exact = Profile { jitter_percent: 0, ..Profile::FAST };
+        let mut random = Random::new(1);
+        hunt.await_lookups();
+        assert_eq!(hunt.start(now, &exact, &mut random), []);
+        assert_eq!(hunt.begun_rounds(), 1);
+        assert_eq!(hunt.deadline(), Some(now + exact.connect_timeout));
+        assert_eq!(tried(&hunt.set_registrars(registrars(5))), [1, 2, 3]);
+        assert_eq!(tried(&hunt.set_registrars(registrars(6))), [], "three at once");
+        assert_eq!(tried(&Vec::from_iter(hunt.failed(ConnectionId(1)))), [4]);
+        for connection in [2, 3, 4] {
+            hunt.failed(ConnectionId(connection));
+        }
+        assert_eq!(
+            tried(&hunt.start(now, &exact, &mut random)),
+            [1, 2, 3],
+            "the next round is looked up too"
+        );
+        assert_eq!(hunt.begun_rounds(), 2);
+        for connection in 5..=12 {
+            hunt.failed(ConnectionId(connection));
+        }
+        assert_eq!(hunt.deadline(), Some(now + exact.connect_timeout));
+        assert_eq!(hunt.set_registrars(registrars(6)), [], "nothing new");
+        assert!(hunt.deadline().unwrap() < now + exact.connect_timeout);
+    }
+
+    #[test]
+    fn an_announced_registrar_is_tried_until_it_is_out_of_date() {
+        let (mut hunt, now) = (Hunt::new(registrars(1), &Profile::FAST), Instant::now());
+        let mut random = Random::new(1);
+        let announced = registrars(3)[2];
+        assert_eq!(hunt.announced(now, announced, &Profile::FAST), [], "no hunt is running");
+        assert_eq!(tried(&hunt.start(now, &Profile::FAST, &mut random)), [1, 3]);
+        assert_eq!(tried(&hunt.announced(now, registrars(2)[1], &Profile::FAST)), [2]);
+        assert_eq!(hunt.announced(now, announced, &Profile::FAST), [], "it is being tried");
+        let later = now + Profile::FAST.t7_outdate;
+        assert_eq!(tried(&hunt.start(later, &Profile::FAST, &mut random)), [1]);
+    }
+
+    #[test]
+    fn announces_fill_no_memory() {
+        let (mut hunt, now) = (Hunt::new(vec![], &Profile::FAST), Instant::now());
+        for last in 0..=255 {
+            hunt.announced(now, registrars(255)[usize::from(last.max(1u8)) - 1], &Profile::FAST);
+        }
+        assert_eq!(hunt.known.list(now).len(), MAX_ANNOUNCED);
+        assert_eq!(hunt.known.list(now + Profile::FAST.t7_outdate).len(), 0);
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod registrar;
 pub mod wire;
 
 mod address;
+mod announce;
 mod hunt;
 mod id;
 mod inbox;
@@ -25,6 +26,7 @@ mod random;
 mod timers;
 
 pub use address::{ENCAPSULATION_PORT, Protocol, RegistrarAddress, Remote, UserTransport};
+pub use announce::AnnounceError;
 pub use id::{ConnectionId, InvalidPoolHandle, PeId, PoolHandle, RegistrarId};
 pub use output::{ControlProtocol, LostReason, Output};
 pub use profile::Profile;

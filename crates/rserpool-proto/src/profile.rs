@@ -29,6 +29,8 @@ pub struct Profile {
     pub t5_hunt: Duration,
     /// RETRAN-MAX: where doubling T5 ends.
     pub t5_max: Duration,
+    /// T7-ENRPoutdate: how long a registrar is known by its announce.
+    pub t7_outdate: Duration,
     /// How long a connection may take to come up; T5 counts if it is longer.
     pub connect_timeout: Duration,
     /// T5 and retries are spread by so many percent.
@@ -86,6 +88,7 @@ impl Profile {
         life_unit: LifeUnit::Seconds,
         t5_hunt: millis(50),
         t5_max: seconds(5),
+        t7_outdate: seconds(10),
         connect_timeout: seconds(1),
         jitter_percent: 50,
         max_reg_attempt: 2,
@@ -117,6 +120,7 @@ impl Profile {
         life_unit: LifeUnit::Seconds,
         t5_hunt: seconds(10),
         t5_max: seconds(60),
+        t7_outdate: seconds(5),
         connect_timeout: seconds(0),
         jitter_percent: 10,
         max_reg_attempt: 2,
@@ -148,6 +152,7 @@ impl Profile {
         life_unit: LifeUnit::Milliseconds,
         t5_hunt: seconds(1),
         t5_max: seconds(10),
+        t7_outdate: seconds(5),
         connect_timeout: millis(7_500),
         jitter_percent: 10,
         max_reg_attempt: 1,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rserpool_proto::wire::{Message, MessageType, Report, WireError};
+use rserpool_proto::wire::{Message, MessageType, Report, WireError, enrp};
 
 struct Captured {
     place: String,
@@ -12,10 +12,11 @@ struct Captured {
     octets: Vec<u8>,
 }
 
-fn captured() -> Vec<Captured> {
+/// The messages in the files with this ending.
+fn captured(ending: &str) -> Vec<Captured> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.to_string_lossy().ends_with(".asap.txt"));
+    files.retain(|path| path.to_string_lossy().ends_with(ending));
     files.sort();
     let mut messages = Vec::new();
     for file in files {
@@ -48,7 +49,7 @@ fn expected_error(octets: &[u8]) -> Option<&'static str> {
 #[test]
 fn every_captured_message_decodes_and_encodes_to_the_same_octets() {
     let mut count = BTreeMap::new();
-    for Captured { place, name, octets } in captured() {
+    for Captured { place, name, octets } in captured(".asap.txt") {
         match (Message::decode(&octets), expected_error(&octets)) {
             (Ok(message), None) => {
                 let expected = message.message_type().name().trim_start_matches("ASAP_");
@@ -63,6 +64,20 @@ fn every_captured_message_decodes_and_encodes_to_the_same_octets() {
     // Business cards were not captured; every other message was.
     let kinds: Vec<u8> = count.keys().map(|kind: &MessageType| kind.0).collect();
     assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8, 9, 0x0a, 0x0b, 0x0c, 0x0e]);
+}
+
+#[test]
+fn every_captured_enrp_message_decodes_and_encodes_to_the_same_octets() {
+    let mut count = BTreeMap::new();
+    for Captured { place, name, octets } in captured(".enrp.txt") {
+        let message = enrp::Message::decode(&octets).unwrap_or_else(|error| panic!("{place}: {error}"));
+        assert_eq!(name, message.message_type().name().trim_start_matches("ENRP_"), "{place}");
+        assert_eq!(message.to_octets().unwrap(), octets, "{place}: {message:?}");
+        *count.entry(message.message_type()).or_insert(0) += 1;
+    }
+    // The reference implementation never manages to send ENRP_TAKEOVER_SERVER, and had no error to tell.
+    let kinds: Vec<u8> = count.keys().map(|kind: &enrp::MessageType| kind.0).collect();
+    assert_eq!(kinds, [1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
 /// Decodes whatever comes; what decodes must encode and decode to the same message again.
@@ -82,10 +97,36 @@ fn survives(octets: &[u8]) -> bool {
     }
 }
 
+fn enrp_survives(octets: &[u8]) {
+    if let Ok(message) = enrp::Message::decode_reporting(octets, &mut Report::default()) {
+        let again = message.to_octets().unwrap();
+        assert_eq!(enrp::Message::decode(&again).unwrap(), message);
+    }
+}
+
+#[test]
+fn no_change_and_no_cut_of_an_enrp_message_makes_the_decoder_panic() {
+    for Captured { octets, .. } in captured(".enrp.txt") {
+        for at in 0..octets.len() {
+            for change in [0x01, 0x7f, 0x80, 0xff] {
+                let mut mutated = octets.clone();
+                mutated[at] ^= change;
+                enrp_survives(&mutated);
+            }
+            let mut cut = octets[..at].to_vec();
+            enrp_survives(&cut);
+            if at >= 4 {
+                cut[2..4].copy_from_slice(&u16::try_from(at).unwrap().to_be_bytes());
+                enrp_survives(&cut);
+            }
+        }
+    }
+}
+
 #[test]
 fn no_single_octet_change_makes_the_decoder_panic() {
     let (mut good, mut bad) = (0, 0);
-    for Captured { octets, .. } in captured() {
+    for Captured { octets, .. } in captured(".asap.txt") {
         for at in 0..octets.len() {
             for change in [0x00, 0x01, 0x7f, 0x80, 0xff] {
                 let mut mutated = octets.clone();
@@ -99,7 +140,7 @@ fn no_single_octet_change_makes_the_decoder_panic() {
 
 #[test]
 fn no_cut_and_no_lengthening_makes_the_decoder_panic() {
-    for Captured { octets, .. } in captured() {
+    for Captured { octets, .. } in captured(".asap.txt") {
         for end in 0..octets.len() {
             assert!(!survives(&octets[..end]));
             // The same cut with a message length that agrees with it.
@@ -126,7 +167,7 @@ fn many_random_changes_at_once_do_not_make_the_decoder_panic() {
         state ^= state << 17;
         usize::try_from(state % u64::try_from(limit).unwrap()).unwrap()
     };
-    let captured = captured();
+    let captured = captured(".asap.txt");
     for _ in 0..200_000 {
         let mut octets = captured[random(captured.len())].octets.clone();
         for _ in 0..=random(6) {

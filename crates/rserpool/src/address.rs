@@ -74,6 +74,17 @@ pub(crate) fn peer(address: &rserpool_proto::RegistrarAddress) -> PeerAddress {
     }
 }
 
+/// Returns where an accepted association comes from, in the machines' form; `None` for what is no registrar's.
+pub(crate) fn seen(peer: PeerAddress) -> Option<rserpool_proto::RegistrarAddress> {
+    match peer {
+        PeerAddress::Sctp { ip, port, encapsulation } => Some(rserpool_proto::RegistrarAddress {
+            encapsulation: encapsulation.unwrap_or(0),
+            ..rserpool_proto::RegistrarAddress::sctp(ip, port)
+        }),
+        PeerAddress::Tcp(_) | PeerAddress::Tls(_) | PeerAddress::Udp(_) | PeerAddress::Sim(_) => None,
+    }
+}
+
 impl From<RegistrarAddress> for rserpool_proto::RegistrarAddress {
     fn from(address: RegistrarAddress) -> rserpool_proto::RegistrarAddress {
         address.0

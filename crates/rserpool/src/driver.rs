@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rserpool_proto::{ConnectionId, Output};
 use tracing::{debug, info, warn};
-use transport::{Connector, Ppid};
+use transport::{Association, Connector, Ppid};
 
 use crate::RegistrarAddress;
 use crate::address::peer;
@@ -74,6 +74,8 @@ pub(crate) use machine;
 pub(crate) struct Driver<M: Machine> {
     pub(crate) machine: M,
     connections: Connections,
+    /// Connections accepted so far; names them.
+    accepted: u64,
     events: VecDeque<M::Event>,
     /// Why the last attempt to reach a registrar failed, or the last association with one was lost.
     failure: Option<String>,
@@ -86,6 +88,7 @@ impl<M: Machine> Driver<M> {
         Driver {
             machine,
             connections: Connections::new(connector),
+            accepted: 0,
             events: VecDeque::new(),
             failure: None,
             told: false,
@@ -95,6 +98,14 @@ impl<M: Machine> Driver<M> {
     /// Gives the machine a command, with the time.
     pub(crate) fn command<T>(&mut self, command: impl FnOnce(&mut M, Instant) -> T) -> T {
         command(&mut self.machine, Instant::now())
+    }
+
+    /// Adds a connection that was accepted; returns its name.
+    pub(crate) fn accept(&mut self, association: Association) -> ConnectionId {
+        self.accepted += 1;
+        let connection = ConnectionId::accepted(self.accepted);
+        self.connections.accept(connection, association);
+        connection
     }
 
     /// Drives the machine until it has an event. Cancel safe.

@@ -4,13 +4,16 @@ use std::fmt;
 use std::time::Duration;
 
 use rserpool_proto::pe::{self, ConfigError, Event};
-use rserpool_proto::wire::{CauseCode, ErrorCause, Load, Policy};
-use rserpool_proto::{LostReason, PeId, PoolHandle, Profile, UserTransport};
+use rserpool_proto::wire::{CauseCode, ErrorCause, Load, Policy, TransportUse};
+use rserpool_proto::{
+    ENCAPSULATION_PORT, LostReason, PeId, PoolHandle, Profile, Protocol, RegistrarId, UserTransport,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{Instrument as _, debug, info, info_span, warn};
-use transport::Connector;
+use transport::{Association, Connector, Endpoint, Listener, PeerAddress};
 
 use crate::RegistrarAddress;
+use crate::address::seen;
 use crate::driver::{Driver, machine};
 
 machine!(pe::PoolElement, Event);
@@ -79,6 +82,13 @@ pub enum PoolElementEvent {
         /// When it is tried again; `None`: never.
         retry: Option<Duration>,
     },
+    /// Another registrar made itself the home.
+    HomeChanged {
+        /// The element.
+        pe: PeId,
+        /// Where the registrar connected from.
+        registrar: RegistrarAddress,
+    },
     /// The home registrar is lost; another one is being looked for. Says nothing about data associations.
     RegistrarLost,
     /// The element is out of the pool, as asked.
@@ -114,11 +124,17 @@ impl PoolElement {
     /// Registers the element and keeps it registered. `connector` is how registrars are reached, its
     /// endpoint alone for SCTP and TCP: it must be bound to the address the element serves at (RFC 5352 section
     /// 3.1, R1). Must run within a tokio runtime.
+    ///
+    /// The element also listens for registrars, on a free SCTP port of that endpoint that it registers as its ASAP
+    /// transport: one that takes over from its home connects there (RFC 5352 section 3.4, KA2). It does not where
+    /// there is no endpoint, nor where a registrar is reached over TLS, since nothing would prove who connects.
     pub fn spawn(
         config: PoolElementConfig,
         connector: impl Into<Connector>,
     ) -> Result<PoolElement, ConfigError> {
         let span = info_span!("pool_element", pool = %config.pool);
+        let secured = config.registrars.iter().any(RegistrarAddress::is_tls);
+        let user = config.transport.clone();
         let machine = pe::PoolElement::new(
             pe::PoolElementConfig {
                 pool: config.pool,
@@ -133,8 +149,12 @@ impl PoolElement {
         let (commands, command_queue) = mpsc::unbounded_channel();
         let (states, state) = watch::channel(PoolElementState::Searching);
         let (event_sink, events) = mpsc::channel(EVENTS);
+        let connector = connector.into();
         let mut task = Task {
-            driver: Driver::new(machine, connector.into()),
+            endpoint: connector.endpoint.clone().filter(|_| !secured),
+            listener: None,
+            user,
+            driver: Driver::new(machine, connector),
             states,
             events: event_sink,
             registrar: None,
@@ -177,6 +197,10 @@ impl PoolElement {
 }
 
 struct Task {
+    /// Where registrars may come in.
+    endpoint: Option<Endpoint>,
+    listener: Option<Listener>,
+    user: UserTransport,
     driver: Driver<pe::PoolElement>,
     states: watch::Sender<PoolElementState>,
     events: mpsc::Sender<PoolElementEvent>,
@@ -188,9 +212,11 @@ struct Task {
 
 impl Task {
     async fn run(&mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        self.listen().await;
         self.driver.command(pe::PoolElement::register);
         loop {
             tokio::select! {
+                association = accept(&mut self.listener) => self.accepted(association),
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command),
                     None => return,
@@ -202,6 +228,34 @@ impl Task {
                 },
             }
         }
+    }
+
+    /// Lets registrars in. Without, the element is registered all the same, and found again after its home's end
+    /// when it has found another one.
+    async fn listen(&mut self) {
+        let Some(endpoint) = self.endpoint.take() else { return };
+        let listener = match endpoint.listen(0).await {
+            Ok(listener) => listener,
+            Err(error) => return warn!(%error, "no registrar can take this element over: it does not listen"),
+        };
+        let asap = asap_transport(&endpoint, &listener, &self.user);
+        debug!(port = asap.port, "listening for registrars");
+        match self.driver.machine.set_asap_transport(Some(asap)) {
+            Ok(()) => self.listener = Some(listener),
+            Err(error) => warn!(%error, "no registrar can take this element over"),
+        }
+    }
+
+    fn accepted(&mut self, association: Option<Association>) {
+        let Some(association) = association else {
+            // The endpoint is closed: nothing comes any more.
+            self.listener = None;
+            return;
+        };
+        let Some(address) = seen(association.peer()) else { return };
+        debug!(registrar = %RegistrarAddress::from(address), "a registrar has connected");
+        let connection = self.driver.accept(association);
+        self.driver.command(|machine, now| machine.handle_accepted(now, connection, address));
     }
 
     fn obey(&mut self, command: Command) {
@@ -233,7 +287,7 @@ impl Task {
                 warn!(attempts, stopped, "registrations are not answered");
             }
             Event::Expired => info!("the registration has expired, registering again"),
-            Event::HomeAdopted { registrar } => info!(%registrar, "another registrar took over"),
+            Event::HomeAdopted { registrar, address } => self.adopted(registrar, address.into()),
             Event::Deregistered => return self.end(Ok(())),
             Event::DeregistrationFailed => return self.end(Err(DeregisterError::Unconfirmed)),
             Event::ErrorReceived { causes } => {
@@ -249,6 +303,19 @@ impl Task {
         info!(registrar, ?reason, "registrar lost, looking for one");
         self.states.send_replace(PoolElementState::Searching);
         self.tell(PoolElementEvent::RegistrarLost);
+    }
+
+    fn adopted(&mut self, id: RegistrarId, registrar: RegistrarAddress) {
+        info!(%registrar, %id, "another registrar took over");
+        self.registrar = Some(registrar);
+        self.driver.tell_registrar_found(registrar);
+        let pe = self.driver.machine.pe();
+        let state = match self.driver.machine.is_registered() {
+            true => PoolElementState::Registered { pe, registrar },
+            false => PoolElementState::Registering { registrar },
+        };
+        self.states.send_replace(state);
+        self.tell(PoolElementEvent::HomeChanged { pe, registrar });
     }
 
     fn registered(&mut self, pe: PeId, warnings: &[ErrorCause]) {
@@ -295,6 +362,28 @@ impl Task {
     /// An owner that reads only the state loses no more than events nobody waits for.
     fn tell(&self, event: PoolElementEvent) {
         let _ = self.events.try_send(event);
+    }
+}
+
+/// Where registrars reach an element that serves at `user` for ASAP: at every address of its endpoint.
+fn asap_transport(endpoint: &Endpoint, listener: &Listener, user: &UserTransport) -> UserTransport {
+    let local = listener.local();
+    let encapsulation = match (user.protocol, local) {
+        // An element has one endpoint, whose encapsulation port is told once.
+        (Protocol::Sctp, _) => user.encapsulation,
+        (_, PeerAddress::Sctp { encapsulation: Some(port), .. }) => port,
+        _ => ENCAPSULATION_PORT,
+    };
+    let addresses = endpoint.peer_addresses(local.port()).iter().filter_map(PeerAddress::ip).collect();
+    let (protocol, transport_use) = (Protocol::Sctp, TransportUse::DATA_ONLY);
+    UserTransport { protocol, addresses, port: local.port(), transport_use, encapsulation }
+}
+
+/// Waits for the next association; `None` once there will be no more. Cancel safe.
+async fn accept(listener: &mut Option<Listener>) -> Option<Association> {
+    match listener {
+        Some(listener) => listener.accept().await.ok(),
+        None => std::future::pending().await,
     }
 }
 

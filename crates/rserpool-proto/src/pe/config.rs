@@ -30,6 +30,9 @@ pub enum ConfigError {
     /// Zero is no identifier.
     #[error("the pool element identifier is zero")]
     ZeroIdentifier,
+    /// The ASAP transport is not of the element's SCTP endpoint.
+    #[error("the ASAP transport is not of the element's SCTP endpoint")]
+    AsapTransport,
     /// The registration does not fit a message.
     #[error("the registration does not fit a message")]
     TooLong(#[from] EncodeError),

@@ -17,8 +17,8 @@ pub enum Event {
     NoRegistrar,
     /// The home registrar is lost; another one is being looked for.
     RegistrarLost {
-        /// The registrar, where we connected to it.
-        address: Option<RegistrarAddress>,
+        /// The registrar.
+        address: RegistrarAddress,
         /// Why.
         reason: LostReason,
     },
@@ -56,6 +56,8 @@ pub enum Event {
     HomeAdopted {
         /// The registrar.
         registrar: RegistrarId,
+        /// Where it connected from.
+        address: RegistrarAddress,
     },
     /// The element is out of the pool, as asked.
     Deregistered,

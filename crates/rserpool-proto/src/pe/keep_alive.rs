@@ -31,14 +31,16 @@ impl PoolElement {
 
     /// KA2.4: the sender becomes the home registrar.
     fn adopt(&mut self, now: Instant, connection: ConnectionId, message: &EndpointKeepAlive) {
+        let Some(&address) = self.accepted.get(&connection) else { return };
         let steps = self.hunt.give_up();
         self.perform(steps);
         if let Some(old) = self.home.take() {
             self.outputs.push_back(Output::Disconnect { connection: old.connection });
             self.accepted.remove(&old.connection);
         }
-        self.home = Some(Home { connection, address: None, registrar: message.registrar });
-        self.event(Event::HomeAdopted { registrar: message.registrar });
+        let registrar = message.registrar;
+        self.home = Some(Home { connection, address, registrar });
+        self.event(Event::HomeAdopted { registrar, address });
         // Registered, the new home knows us already; everything else is asked again, of it.
         if self.stage != Stage::Registered {
             self.pursue(now);

@@ -18,7 +18,8 @@ mod registration;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 pub use config::{ConfigError, PoolElementConfig};
@@ -26,14 +27,15 @@ pub use event::Event;
 
 use crate::hunt::{Hunt, Step};
 use crate::random::Random;
+use crate::registrar::Network;
 use crate::timers::Timers;
-use crate::wire::{Load, Message, Policy, Transport};
+use crate::wire::{Load, Message, Policy, SctpTransport, Transport};
 use crate::{
-    ConnectionId, ControlProtocol, LostReason, Output, PeId, PoolHandle, Profile, RegistrarAddress,
-    RegistrarId, inbox,
+    AnnounceError, ConnectionId, ControlProtocol, LostReason, Output, PeId, PoolHandle, Profile,
+    RegistrarAddress, RegistrarId, UserTransport, inbox,
 };
 
-/// Connections of registrars that want to become home, at once.
+/// Connections of registrars that may become home, at once; one more takes the place of the oldest.
 const MAX_ACCEPTED: usize = 8;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,7 +70,7 @@ enum Timer {
 #[derive(Clone, Copy, Debug)]
 struct Home {
     connection: ConnectionId,
-    address: Option<RegistrarAddress>,
+    address: RegistrarAddress,
     registrar: RegistrarId,
 }
 
@@ -80,6 +82,7 @@ pub struct PoolElement {
     pe_is_random: bool,
     transport: Transport,
     encapsulation: Option<u16>,
+    asap_transport: Option<SctpTransport>,
     policy: Policy,
     profile: Profile,
     random: Random,
@@ -87,7 +90,8 @@ pub struct PoolElement {
     goal: Goal,
     stage: Stage,
     home: Option<Home>,
-    accepted: BTreeSet<ConnectionId>,
+    /// Connections of registrars, by age.
+    accepted: BTreeMap<ConnectionId, RegistrarAddress>,
     timers: Timers<Timer>,
     /// Unanswered requests in a row.
     attempts: u32,
@@ -114,6 +118,7 @@ impl PoolElement {
             pe_is_random: config.pe.is_none(),
             transport,
             encapsulation,
+            asap_transport: None,
             policy: config.policy,
             profile: config.profile,
             hunt: Hunt::new(config.registrars, &config.profile),
@@ -121,7 +126,7 @@ impl PoolElement {
             goal: Goal::Nothing,
             stage: Stage::Unregistered,
             home: None,
-            accepted: BTreeSet::new(),
+            accepted: BTreeMap::new(),
             timers: Timers::new(),
             attempts: 0,
             rejections: 0,
@@ -146,6 +151,30 @@ impl PoolElement {
     /// Returns whether a connection to a registrar is up.
     pub fn is_connected(&self) -> bool {
         self.home.is_some()
+    }
+
+    /// Says where registrars reach this element for ASAP, from the next registration on (RFC 5352 section 3.1, RFC
+    /// 5354 section 3.10): one that takes over as home connects there. `None`: nowhere.
+    ///
+    /// Fails, and changes nothing, if it is not SCTP, has no address, has another encapsulation port than an SCTP
+    /// user transport (an element has one endpoint), or does not fit the registration.
+    pub fn set_asap_transport(&mut self, asap: Option<UserTransport>) -> Result<(), ConfigError> {
+        let (transport, told) =
+            match asap.map(|asap| asap.to_wire().ok_or(ConfigError::NoAddress)).transpose()? {
+                Some((Transport::Sctp(transport), told)) => (Some(transport), told),
+                Some(_) => return Err(ConfigError::AsapTransport),
+                None => (None, self.encapsulation),
+            };
+        if matches!(self.transport, Transport::Sctp(_)) && told != self.encapsulation {
+            return Err(ConfigError::AsapTransport);
+        }
+        let before = (self.asap_transport.take(), self.encapsulation);
+        (self.asap_transport, self.encapsulation) = (transport, told);
+        if let Err(error) = self.registration().to_octets() {
+            (self.asap_transport, self.encapsulation) = before;
+            return Err(error.into());
+        }
+        Ok(())
     }
 
     /// Registers the element and keeps it registered (RFC 5352 section 3.1).
@@ -190,6 +219,43 @@ impl PoolElement {
         }
     }
 
+    /// Replaces the registrars to choose from; a hunt that is running tries the new ones too.
+    pub fn set_registrars(&mut self, registrars: Vec<RegistrarAddress>) {
+        let steps = self.hunt.set_registrars(registrars);
+        self.perform(steps);
+    }
+
+    /// Says that the owner looks registrars up, by name, at each round of a hunt and tells them with
+    /// [`PoolElement::set_registrars`]: a round in which nobody answers waits for that.
+    pub fn await_lookups(&mut self) {
+        self.hunt.await_lookups();
+    }
+
+    /// Returns how many rounds of hunts have begun; a change is the time to look registrars up.
+    pub fn hunt_rounds(&self) -> u64 {
+        self.hunt.begun_rounds()
+    }
+
+    /// Says in which networks registrars may be that announce themselves; without any, none is believed.
+    pub fn believe_announces(&mut self, networks: Vec<Network>) {
+        self.hunt.believe(networks);
+    }
+
+    /// A datagram arrived on the multicast group of ASAP (RFC 5352 section 3.6): its registrar is known until T7
+    /// ends, and a hunt that is running tries it.
+    ///
+    /// Fails, and changes nothing, where it is no announce, or one of a stranger.
+    pub fn handle_announce(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        octets: &[u8],
+    ) -> Result<(), AnnounceError> {
+        let steps = self.hunt.handle_announce(now, from, octets, &self.profile)?;
+        self.perform(steps);
+        Ok(())
+    }
+
     /// Returns what to do next, until there is nothing more.
     pub fn poll_output(&mut self) -> Option<Output<Event>> {
         self.outputs.pop_front()
@@ -224,7 +290,7 @@ impl PoolElement {
             return;
         };
         self.perform(steps);
-        self.home = Some(Home { connection, address: Some(address), registrar: RegistrarId::UNDETERMINED });
+        self.home = Some(Home { connection, address, registrar: RegistrarId::UNDETERMINED });
         self.event(Event::RegistrarFound { address });
         self.pursue(now);
     }
@@ -235,13 +301,18 @@ impl PoolElement {
         self.perform(step);
     }
 
-    /// A registrar connected to our ASAP transport, maybe to become our home.
-    pub fn handle_accepted(&mut self, _: Instant, connection: ConnectionId) {
+    /// A registrar connected to our ASAP transport from `address`, maybe to become our home.
+    pub fn handle_accepted(&mut self, _: Instant, connection: ConnectionId, address: RegistrarAddress) {
+        let home = self.home.map(|home| home.connection);
         if self.accepted.len() >= MAX_ACCEPTED {
-            self.outputs.push_back(Output::Disconnect { connection });
-        } else {
-            self.accepted.insert(connection);
+            // Strangers must not keep out the registrar that takes over.
+            let oldest = self.accepted.keys().copied().find(|&accepted| Some(accepted) != home);
+            if let Some(connection) = oldest {
+                self.accepted.remove(&connection);
+                self.outputs.push_back(Output::Disconnect { connection });
+            }
         }
+        self.accepted.insert(connection, address);
     }
 
     /// A connection that was up has ended.
@@ -257,7 +328,7 @@ impl PoolElement {
     /// A message arrived from a registrar.
     pub fn handle_message(&mut self, now: Instant, connection: ConnectionId, octets: &[u8]) {
         let from_home = self.home.is_some_and(|home| home.connection == connection);
-        if !from_home && !self.accepted.contains(&connection) {
+        if !from_home && !self.accepted.contains_key(&connection) {
             return;
         }
         let (decoded, answer) = inbox::open(octets);

@@ -16,7 +16,7 @@ impl PoolElement {
             life: RegistrationLife::from_duration(self.profile.life, self.profile.life_unit),
             user_transport: self.transport.clone(),
             policy: self.policy.clone(),
-            asap_transport: None,
+            asap_transport: self.asap_transport.clone(),
             encapsulation: self.encapsulation,
             unknown: vec![],
         };

@@ -1,6 +1,6 @@
 #![expect(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::*;
@@ -12,6 +12,7 @@ use crate::{ENCAPSULATION_PORT, Protocol, UserTransport};
 
 const PE: PeId = PeId(0xa1);
 const HOME: ConnectionId = ConnectionId(1);
+const OTHER: RegistrarAddress = RegistrarAddress::sctp(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 8)), 3863);
 
 struct Bench {
     element: PoolElement,
@@ -243,13 +244,13 @@ fn a_keep_alive_for_another_pool_or_element_is_discarded_silently() {
 fn a_registrar_that_connects_and_sets_the_home_flag_becomes_home() {
     let mut bench = Bench::registered();
     let other = ConnectionId::accepted(1);
-    bench.element.handle_accepted(bench.now, other);
+    bench.element.handle_accepted(bench.now, other, OTHER);
     assert_eq!(bench.tell(other, &keep_alive(false)), [ack(other)]);
-    let adopted = Did::Event(Event::HomeAdopted { registrar: RegistrarId(0x0b) });
+    let adopted = Did::Event(Event::HomeAdopted { registrar: RegistrarId(0x0b), address: OTHER });
     assert_eq!(bench.tell(other, &keep_alive(true)), [ack(other), Did::Disconnect(HOME), adopted]);
     // It is home like any other: its loss starts a hunt.
     bench.element.handle_lost(bench.now, other);
-    let lost = Did::Event(Event::RegistrarLost { address: None, reason: LostReason::Connection });
+    let lost = Did::Event(Event::RegistrarLost { address: OTHER, reason: LostReason::Connection });
     assert_eq!(bench.drain(), [lost, Did::Connect(ConnectionId(2))]);
 }
 
@@ -257,7 +258,7 @@ fn a_registrar_that_connects_and_sets_the_home_flag_becomes_home() {
 fn adoption_during_a_hunt_ends_the_hunt_and_registers() {
     let mut bench = Bench::registered();
     let other = ConnectionId::accepted(1);
-    bench.element.handle_accepted(bench.now, other);
+    bench.element.handle_accepted(bench.now, other, OTHER);
     bench.element.handle_lost(bench.now, HOME);
     bench.drain();
     let did = bench.tell(other, &keep_alive(true));
@@ -266,12 +267,62 @@ fn adoption_during_a_hunt_ends_the_hunt_and_registers() {
 }
 
 #[test]
-fn strangers_cannot_fill_the_memory() {
+fn strangers_fill_no_memory_and_keep_out_no_registrar() {
     let mut bench = Bench::registered();
-    for number in 0..100 {
-        bench.element.handle_accepted(bench.now, ConnectionId::accepted(number));
+    let home = ConnectionId::accepted(0);
+    bench.element.handle_accepted(bench.now, home, OTHER);
+    bench.tell(home, &keep_alive(true));
+    for number in 1..100 {
+        bench.element.handle_accepted(bench.now, ConnectionId::accepted(number), OTHER);
     }
-    assert_eq!(bench.drain().len(), 100 - MAX_ACCEPTED);
+    let did = bench.drain();
+    assert_eq!(did.len(), 100 - MAX_ACCEPTED);
+    assert!(!did.contains(&Did::Disconnect(home)), "home stays");
+    let last = ConnectionId::accepted(99);
+    assert_eq!(bench.tell(last, &keep_alive(false)), [ack(last)]);
+}
+
+#[test]
+fn the_asap_transport_is_told_from_the_next_registration_on() {
+    let mut bench = Bench::registered();
+    let addresses = vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2])];
+    let asap = UserTransport {
+        addresses,
+        port: 50_000,
+        transport_use: TransportUse::DATA_ONLY,
+        ..config(Profile::FAST).transport
+    };
+    bench.element.set_asap_transport(Some(asap.clone())).unwrap();
+    bench.element.set_load(bench.now, Load(1));
+    let did = bench.drain();
+    let told = registration(&did).unwrap().element.asap_transport.clone().unwrap();
+    assert_eq!((told.port, told.addresses), (50_000, asap.addresses.clone()));
+
+    let mut refused = |change: fn(&mut UserTransport)| {
+        let mut asap = asap.clone();
+        change(&mut asap);
+        bench.element.set_asap_transport(Some(asap)).unwrap_err()
+    };
+    assert_eq!(refused(|asap| asap.protocol = Protocol::Tcp), ConfigError::AsapTransport);
+    assert_eq!(refused(|asap| asap.encapsulation = 9_900), ConfigError::AsapTransport);
+    assert_eq!(refused(|asap| asap.addresses.clear()), ConfigError::NoAddress);
+    bench.element.set_load(bench.now, Load(2));
+    let did = bench.grant();
+    assert_eq!(registration(&did).unwrap().element.asap_transport.as_ref().unwrap().port, 50_000);
+}
+
+#[test]
+fn the_encapsulation_port_of_the_asap_transport_is_told_where_users_come_over_tcp() {
+    let mut config = config(Profile::FAST);
+    let asap = UserTransport { encapsulation: 9_900, ..config.transport.clone() };
+    config.transport.protocol = Protocol::Tcp;
+    let mut bench = Bench::new(config);
+    bench.element.set_asap_transport(Some(asap)).unwrap();
+    bench.element.register(bench.now);
+    bench.element.handle_connected(bench.now, HOME);
+    let did = bench.drain();
+    let element = &registration(&did).unwrap().element;
+    assert_eq!((element.encapsulation, element.asap_transport.is_some()), (Some(9_900), true));
 }
 
 #[test]

@@ -17,15 +17,17 @@ mod resolution;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::hunt::{Hunt, Step};
 use crate::random::Random;
+use crate::registrar::Network;
 use crate::timers::Timers;
 use crate::wire::{ErrorCause, Message, Policy, WireError};
 use crate::{
-    ConnectionId, ControlProtocol, LostReason, Output, PeId, PoolHandle, Profile, RegistrarAddress,
-    UserTransport, inbox,
+    AnnounceError, ConnectionId, ControlProtocol, LostReason, Output, PeId, PoolHandle, Profile,
+    RegistrarAddress, UserTransport, inbox,
 };
 
 use cache::Cache;
@@ -188,6 +190,43 @@ impl PoolUser {
     /// Returns whether a connection to a registrar is up.
     pub fn is_connected(&self) -> bool {
         self.home.is_some()
+    }
+
+    /// Replaces the registrars to choose from; a hunt that is running tries the new ones too.
+    pub fn set_registrars(&mut self, registrars: Vec<RegistrarAddress>) {
+        let steps = self.hunt.set_registrars(registrars);
+        self.perform(steps);
+    }
+
+    /// Says that the owner looks registrars up, by name, at each round of a hunt and tells them with
+    /// [`PoolUser::set_registrars`]: a round in which nobody answers waits for that.
+    pub fn await_lookups(&mut self) {
+        self.hunt.await_lookups();
+    }
+
+    /// Returns how many rounds of hunts have begun; a change is the time to look registrars up.
+    pub fn hunt_rounds(&self) -> u64 {
+        self.hunt.begun_rounds()
+    }
+
+    /// Says in which networks registrars may be that announce themselves; without any, none is believed.
+    pub fn believe_announces(&mut self, networks: Vec<Network>) {
+        self.hunt.believe(networks);
+    }
+
+    /// A datagram arrived on the multicast group of ASAP (RFC 5352 section 3.6): its registrar is known until T7
+    /// ends, and a hunt that is running tries it.
+    ///
+    /// Fails, and changes nothing, where it is no announce, or one of a stranger.
+    pub fn handle_announce(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        octets: &[u8],
+    ) -> Result<(), AnnounceError> {
+        let steps = self.hunt.handle_announce(now, from, octets, &self.config.profile)?;
+        self.perform(steps);
+        Ok(())
     }
 
     /// Returns what to do next, until there is nothing more.

@@ -91,6 +91,11 @@ impl Registrar {
         if !addresses.iter().any(own) && !addresses.is_empty() {
             return Err(invalid(element));
         }
+        // Without an address of the sender, the element is reached where its association comes from.
+        element.asap_transport.take_if(|told| {
+            told.addresses.retain(allowed);
+            told.addresses.is_empty()
+        });
         if addresses.iter().all(allowed) {
             return Ok(vec![]);
         }
@@ -196,7 +201,8 @@ impl Registrar {
         let key = (pool, element.pe);
         let life = element.life.duration(self.config.profile.life_unit);
         element.home = self.id;
-        element.asap_transport = self.peers.get(&connection).and_then(|peer| asap_transport(&peer.remote));
+        let seen = self.peers.get(&connection).and_then(|peer| asap_transport(&peer.remote));
+        element.asap_transport = element.asap_transport.take().or(seen);
         let moved = self.moved(&key, &element);
         // The registrant itself registers again: it lives, and so it keeps its identifier.
         self.refuse_claim(&key);

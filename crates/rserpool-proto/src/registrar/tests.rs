@@ -148,6 +148,23 @@ fn codes(response: &RegistrationResponse) -> Vec<CauseCode> {
 }
 
 #[test]
+fn a_told_asap_transport_is_kept_as_far_as_it_is_the_senders() {
+    let told = |addresses: &[[u8; 4]]| {
+        let mut registrant = element(&[HERE]);
+        let Transport::Sctp(asap) = element(addresses).user_transport else { panic!() };
+        registrant.asap_transport = Some(SctpTransport { port: 50_000, ..asap });
+        let mut bench = Bench::default();
+        assert!(!bench.register(FIRST, registrant).rejected);
+        let registered = bench.registrar.handlespace().pool(&pool()).unwrap().element(PE).unwrap();
+        let asap = registered.asap_transport.clone().unwrap();
+        (asap.port, asap.addresses)
+    };
+    assert_eq!(told(&[HERE]), (50_000, vec![IpAddr::from(HERE)]));
+    assert_eq!(told(&[THERE, HERE]), (50_000, vec![IpAddr::from(HERE)]));
+    assert_eq!(told(&[THERE]), (5_000, vec![IpAddr::from(HERE)]), "where the association comes from");
+}
+
+#[test]
 fn the_registrar_becomes_home_and_records_where_the_registration_came_from() {
     let mut bench = Bench::default();
     assert!(!bench.register(FIRST, element(&[HERE])).rejected);

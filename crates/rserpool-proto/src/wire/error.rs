@@ -1,6 +1,6 @@
 //! What can be wrong with a message, with the octet where it was found.
 
-use super::{MessageType, ParameterType};
+use super::ParameterType;
 
 /// Says why octets are not a message we can process; `offset` counts from the message's first octet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -83,10 +83,10 @@ pub enum WireError {
         kind: ParameterType,
     },
     /// The message type is not known (RFC 5354 section 4).
-    #[error("octet 0: unrecognized {kind}")]
+    #[error("octet 0: unrecognized message type {kind:#04x}")]
     UnrecognizedMessage {
         /// The message type.
-        kind: MessageType,
+        kind: u8,
     },
 }
 

@@ -1,15 +1,15 @@
 //! Writes messages, parameters and error causes: a closure writes the value, the length follows from it.
 
-use super::{CauseCode, EncodeError, MessageType, ParameterType};
+use super::{CauseCode, EncodeError, ParameterType};
 
 /// Appends a message: type, flags, length, and what `body` writes.
 pub(crate) fn message(
     out: &mut Vec<u8>,
-    kind: MessageType,
+    kind: u8,
     flags: u8,
     body: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
 ) -> Result<(), EncodeError> {
-    with_header(out, [kind.0, flags], body)
+    with_header(out, [kind, flags], body)
 }
 
 /// Appends a parameter and pads it with zero octets to a multiple of 4.

@@ -1,4 +1,4 @@
-//! Tests that need kernel SCTP: built here, run in one virtual machine that has it.
+//! Suites of tests that need kernel SCTP: built here, each run in one virtual machine that has it.
 
 use std::env;
 use std::fs;
@@ -13,11 +13,44 @@ use crate::vm;
 /// The feature of a package that has kernel SCTP.
 pub(crate) const FEATURE: &str = "kernel-sctp";
 
-/// Test files and folders in `tests` of a package that need kernel SCTP start with one of these.
-const PREFIXES: [&str; 2] = ["kernel", "interop_kernel"];
+/// The tests of one run of the machine.
+#[derive(Debug)]
+pub(crate) struct Suite {
+    /// As in `cargo xtask interop NAME`.
+    pub(crate) name: &'static str,
+    /// The heading of its step.
+    pub(crate) title: &'static str,
+    /// Test files and folders in `tests` of a package that belong to it start with one of these.
+    prefixes: &'static [&'static str],
+    /// A test file of which only a part belongs to it, and what the names of the tests in that part contain.
+    part: Option<(&'static str, &'static str)>,
+    /// What the tests call, and the packages that bring it.
+    programs: &'static [(&'static str, &'static str)],
+}
 
-/// Of the contract of all back ends, only the kernel's part is for the machine.
-const CONTRACT: (&str, &str) = ("contract", "kernel");
+/// To add a suite, add an entry and test files.
+pub(crate) const SUITES: [Suite; 2] = [
+    Suite {
+        name: "kernel",
+        title: "kernel SCTP, in a virtual machine",
+        prefixes: &["kernel", "interop_kernel"],
+        // Of the contract of all back ends, only the kernel's part is for the machine.
+        part: Some(("contract", "kernel")),
+        programs: &[("ip", "iproute2"), ("tc", "iproute2"), ("ethtool", "ethtool"), ("sysctl", "procps")],
+    },
+    Suite {
+        name: "rsplib",
+        title: "rsplib, in a virtual machine",
+        prefixes: &["interop_rsplib"],
+        part: None,
+        programs: &[
+            ("ip", "iproute2"),
+            ("rspregistrar", "rsplib-registrar"),
+            ("rspserver", "rsplib-tools"),
+            ("pingpongclient", "rsplib-services"),
+        ],
+    },
+];
 
 /// One test program.
 #[derive(Debug, Eq, PartialEq)]
@@ -37,23 +70,19 @@ const LIMIT: Duration = Duration::from_secs(1_800);
 /// The header that the feature is built with; package libsctp-dev.
 const LIBSCTP: [&str; 2] = ["/usr/include/netinet/sctp.h", "/usr/local/include/netinet/sctp.h"];
 
-/// What the tests call, and the packages that bring it.
-const PROGRAMS: [(&str, &str); 4] =
-    [("ip", "iproute2"), ("tc", "iproute2"), ("ethtool", "ethtool"), ("sysctl", "procps")];
-
 /// The file in the machine's `/out` that collects rows of tables.
 const ROWS: &str = "rows";
 
-/// Runs them and returns their tables.
-pub(super) fn check(root: &Path, tables: &mut Vec<Table>) -> Outcome {
+/// Runs a suite and returns its tables.
+pub(super) fn check(root: &Path, suite: &Suite, tables: &mut Vec<Table>) -> Outcome {
     buildable()?;
-    vm::prepare(&PROGRAMS).map_err(|error| Unpassed::Skipped(error.to_string()))?;
+    vm::prepare(suite.programs).map_err(|error| Unpassed::Skipped(error.to_string()))?;
     let mut script = String::from("failed=0\n");
-    for run in &runs(root) {
+    for run in &suite.runs(root) {
         script += &command(run, &build(root, run)?);
     }
     script += "exit $failed\n";
-    let out = fresh_folder(root).map_err(|error| Unpassed::Failed(error.to_string()))?;
+    let out = fresh_folder(root, suite.name).map_err(|error| Unpassed::Failed(error.to_string()))?;
     let options = vm::Options { limit: LIMIT, out: Some(out.clone()), ..vm::Options::default() };
     println!("$ cargo xtask vm --timeout {} -- …", LIMIT.as_secs());
     let status = vm::run_command(&options, &["bash", "-c", &script].map(str::to_owned))
@@ -70,23 +99,25 @@ pub(crate) fn buildable() -> Outcome {
     Err(Unpassed::Skipped("not installed (Debian packages): libsctp-dev".to_owned()))
 }
 
-/// The test programs of all packages that have the feature.
-fn runs(root: &Path) -> Vec<Run> {
-    let mut runs = Vec::new();
-    for folder in packages(root) {
-        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
-        let Some(package) = package_with_feature(&manifest) else { continue };
-        let targets = entries(&folder.join("tests"));
-        let targets = targets.iter().filter_map(|path| path.file_stem()?.to_str());
-        runs.extend(targets.filter_map(|target| run(package, target)));
+impl Suite {
+    /// Its test programs in all packages that have the feature.
+    fn runs(&self, root: &Path) -> Vec<Run> {
+        let mut runs = Vec::new();
+        for folder in packages(root) {
+            let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
+            let Some(package) = package_with_feature(&manifest) else { continue };
+            let targets = entries(&folder.join("tests"));
+            let targets = targets.iter().filter_map(|path| path.file_stem()?.to_str());
+            runs.extend(targets.filter_map(|target| self.run(package, target)));
+        }
+        runs
     }
-    runs
-}
 
-fn run(package: &str, target: &str) -> Option<Run> {
-    let filter = (target == CONTRACT.0).then_some(CONTRACT.1);
-    let chosen = filter.is_some() || PREFIXES.iter().any(|prefix| target.starts_with(prefix));
-    chosen.then(|| Run { package: package.to_owned(), target: target.to_owned(), filter })
+    fn run(&self, package: &str, target: &str) -> Option<Run> {
+        let filter = self.part.filter(|(file, _)| target == *file).map(|(_, filter)| filter);
+        let chosen = filter.is_some() || self.prefixes.iter().any(|prefix| target.starts_with(prefix));
+        chosen.then(|| Run { package: package.to_owned(), target: target.to_owned(), filter })
+    }
 }
 
 /// The name in a manifest that has the feature.
@@ -128,9 +159,9 @@ fn command(run: &Run, program: &Path) -> String {
 }
 
 /// The folder that is `/out` in the machine, without what an earlier run left there.
-fn fresh_folder(root: &Path) -> std::io::Result<PathBuf> {
+fn fresh_folder(root: &Path, name: &str) -> std::io::Result<PathBuf> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let folder = target.join("interop");
+    let folder = target.join("interop").join(name);
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
@@ -146,10 +177,14 @@ mod tests {
     fn tests_of_kernel_sctp_are_known_by_their_names() {
         let of =
             |target: &str, filter| Some(Run { package: "p".to_owned(), target: target.to_owned(), filter });
-        assert_eq!(run("p", "kernel_multihoming"), of("kernel_multihoming", None));
-        assert_eq!(run("p", "interop_kernel"), of("interop_kernel", None));
-        assert_eq!(run("p", "contract"), of("contract", Some("kernel")));
-        assert_eq!(run("p", "interop_tshark"), None);
+        let [kernel, rsplib] = &SUITES;
+        assert_eq!(kernel.run("p", "kernel_multihoming"), of("kernel_multihoming", None));
+        assert_eq!(kernel.run("p", "interop_kernel"), of("interop_kernel", None));
+        assert_eq!(kernel.run("p", "contract"), of("contract", Some("kernel")));
+        assert_eq!(kernel.run("p", "interop_tshark"), None);
+        assert_eq!(kernel.run("p", "interop_rsplib"), None);
+        assert_eq!(rsplib.run("p", "interop_rsplib_cpu"), of("interop_rsplib_cpu", None));
+        assert_eq!(rsplib.run("p", "contract"), None);
         assert_eq!(package_with_feature("name = \"p\"\n[features]\nkernel-sctp = []\n"), Some("p"));
         assert_eq!(package_with_feature("name = \"p\"\n"), None);
     }

@@ -1,6 +1,7 @@
 //! Tests against other programs. A test file `tests/interop_PEER.rs` of any package belongs to the peer of that
 //! name below; its tests are `#[ignore]`d, so that `cargo test` needs no peer, and run here where it is installed.
-//! The peer `kernel` is Linux's SCTP, in a virtual machine; test files `tests/kernel….rs` are for that machine too.
+//! The peers `kernel`, Linux's SCTP, and `rsplib`, RSerPool's reference implementation, are in a virtual machine: see
+//! [`kernel::SUITES`].
 
 pub(crate) mod kernel;
 mod tables;
@@ -31,12 +32,12 @@ const PEERS: [Peer; 4] = [
 ];
 
 const USAGE: &str = "\
-Runs the tests against other programs, those that are installed, and against kernel SCTP in a virtual machine (see
-cargo xtask vm --help for what that needs, and libsctp-dev). What cannot run is named at the end.
+Runs the tests against other programs, those that are installed, and in virtual machines those against kernel SCTP and
+rsplib (see cargo xtask vm --help for what that needs, and libsctp-dev). What cannot run is named at the end.
 
 Usage: cargo xtask interop [--write] [PEER]
 
-PEER is one of tshark, softflowd, netcat, nfdump and kernel [default: all of them]
+PEER is one of tshark, softflowd, netcat, nfdump, kernel and rsplib [default: all of them]
 
 Options:
   --write  Write the tables of what was measured into docs/interop.md (as UPDATE_GOLDEN=1 does)
@@ -56,9 +57,6 @@ impl Tables {
     }
 }
 
-/// Linux's SCTP.
-const KERNEL: &str = "kernel";
-
 /// All interoperation, or that with one peer, as part of a larger run.
 pub(crate) fn run_all(steps: &mut Steps, root: &Path, only: Option<&str>, then: Tables) {
     let chosen = |name: &str| only.is_none_or(|only| only == name);
@@ -67,16 +65,16 @@ pub(crate) fn run_all(steps: &mut Steps, root: &Path, only: Option<&str>, then: 
             steps.step(&format!("interoperation with {}", peer.name), |root| check(root, peer));
         }
     }
-    if !chosen(KERNEL) {
-        return;
-    }
-    let mut measured = Vec::new();
-    steps.step("kernel SCTP, in a virtual machine", |root| kernel::check(root, &mut measured));
-    if !measured.is_empty() {
-        println!("\n{}", tables::markdown(&measured));
-    }
-    if then == Tables::Write && !measured.is_empty() {
-        steps.step("tables in docs/interop.md", |root| tables::write(root, &measured));
+    for suite in kernel::SUITES.iter().filter(|suite| chosen(suite.name)) {
+        let mut measured = Vec::new();
+        steps.step(suite.title, |root| kernel::check(root, suite, &mut measured));
+        if !measured.is_empty() {
+            println!("\n{}", tables::markdown(&measured));
+        }
+        if then == Tables::Write && !measured.is_empty() {
+            let step = format!("tables of {} in docs/interop.md", suite.name);
+            steps.step(&step, |root| tables::write(root, suite.name, &measured));
+        }
     }
 }
 
@@ -92,7 +90,7 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> ExitCode {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
         }
-        [name] if *name == KERNEL || PEERS.iter().any(|peer| peer.name == *name) => Some(*name),
+        [name] if is_peer(name) => Some(*name),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);
@@ -101,6 +99,11 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> ExitCode {
     let mut steps = Steps::new(root);
     run_all(&mut steps, root, only, then);
     steps.finish()
+}
+
+fn is_peer(name: &str) -> bool {
+    let suites = kernel::SUITES.iter().map(|suite| suite.name);
+    suites.chain(PEERS.iter().map(|peer| peer.name)).any(|known| known == name)
 }
 
 fn check(root: &Path, peer: &Peer) -> Outcome {

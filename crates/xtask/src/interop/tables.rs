@@ -5,10 +5,14 @@ use std::path::Path;
 
 use crate::steps::{Outcome, Unpassed};
 
-/// Where the tables stand in the documentation, and the lines around them.
+/// Where the tables stand in the documentation.
 const FILE: &str = "docs/interop.md";
-const BEGIN: &str = "<!-- tables: written by `cargo xtask interop --write` -->";
-const END: &str = "<!-- end of tables -->";
+
+/// The lines around the tables of a suite.
+fn marks(suite: &str) -> (String, String) {
+    let begin = format!("<!-- tables of {suite}: written by `cargo xtask interop --write {suite}` -->");
+    (begin, format!("<!-- end of tables of {suite} -->"))
+}
 
 /// All rows of one name.
 #[derive(Debug, Eq, PartialEq)]
@@ -62,20 +66,22 @@ pub(super) fn markdown(tables: &[Table]) -> String {
     tables.iter().map(Table::markdown).collect::<Vec<_>>().join("\n")
 }
 
-/// Puts the tables into the documentation, in place of those there.
-pub(super) fn write(root: &Path, tables: &[Table]) -> Outcome {
+/// Puts the tables of a suite into the documentation, in place of those there.
+pub(super) fn write(root: &Path, suite: &str, tables: &[Table]) -> Outcome {
     let failed = |error: std::io::Error| Unpassed::Failed(format!("{FILE}: {error}"));
     let text = fs::read_to_string(root.join(FILE)).map_err(failed)?;
-    let Some(text) = with_tables(&text, &markdown(tables)) else {
-        return Err(Unpassed::Failed(format!("{FILE} lacks the lines {BEGIN:?} and {END:?}")));
+    let Some(text) = with_tables(&text, suite, &markdown(tables)) else {
+        let (begin, end) = marks(suite);
+        return Err(Unpassed::Failed(format!("{FILE} lacks the lines {begin:?} and {end:?}")));
     };
     fs::write(root.join(FILE), text).map_err(failed)
 }
 
-fn with_tables(text: &str, tables: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{tables}\n{END}{after}"))
+fn with_tables(text: &str, suite: &str, tables: &str) -> Option<String> {
+    let (begin, end) = marks(suite);
+    let (before, rest) = text.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{begin}\n\n{tables}\n{end}{after}"))
 }
 
 #[cfg(test)]
@@ -93,8 +99,10 @@ mod tests {
 
     #[test]
     fn tables_replace_those_between_the_marks() {
-        let text = format!("# x\n{BEGIN}\nold\n{END}\nend\n");
-        assert_eq!(with_tables(&text, "new\n"), Some(format!("# x\n{BEGIN}\n\nnew\n\n{END}\nend\n")));
-        assert_eq!(with_tables("# x\n", "new\n"), None);
+        let ((begin, end), (other, _)) = (marks("a"), marks("b"));
+        let text = format!("{other}\n# x\n{begin}\nold\n{end}\nend\n");
+        let expected = format!("{other}\n# x\n{begin}\n\nnew\n\n{end}\nend\n");
+        assert_eq!(with_tables(&text, "a", "new\n"), Some(expected));
+        assert_eq!(with_tables("# x\n", "a", "new\n"), None);
     }
 }

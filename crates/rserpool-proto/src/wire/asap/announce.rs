@@ -10,6 +10,7 @@
 
 use super::MessageType;
 use crate::RegistrarId;
+use crate::wire::param::ParameterType;
 use crate::wire::param::transport::Transport;
 use crate::wire::reader::Reader;
 use crate::wire::unknown::{Report, UnknownParameter, encode_all, parameters};
@@ -27,6 +28,14 @@ pub struct ServerAnnounce {
 }
 
 impl ServerAnnounce {
+    /// Returns the UDP port of the SCTP transports, or of the sender where there is none, if it is told
+    /// (extension, RFC 6951).
+    pub fn encapsulation(&self) -> Option<u16> {
+        let told = self.unknown.iter().find(|found| found.kind == ParameterType::ENCAPSULATION_PORT)?;
+        let [high, low, ..] = told.value[..] else { return None };
+        Some(u16::from_be_bytes([high, low])).filter(|&port| port != 0)
+    }
+
     pub(super) fn decode(
         _: u8,
         mut body: Reader<'_>,
@@ -45,7 +54,7 @@ impl ServerAnnounce {
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        writer::message(out, MessageType::SERVER_ANNOUNCE, 0, |out| {
+        writer::message(out, MessageType::SERVER_ANNOUNCE.0, 0, |out| {
             out.extend(self.registrar.0.to_be_bytes());
             self.transports.iter().try_for_each(|transport| transport.encode(out))?;
             encode_all(&self.unknown, out)

@@ -46,7 +46,7 @@ impl BusinessCard {
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        writer::message(out, MessageType::BUSINESS_CARD, 0, |out| {
+        writer::message(out, MessageType::BUSINESS_CARD.0, 0, |out| {
             pool_handle::encode(&self.pool, out)?;
             if let Some(policy) = &self.policy {
                 policy.encode(out)?;

@@ -68,7 +68,7 @@ fn encode(
     unknown: &[UnknownParameter],
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    writer::message(out, kind, 0, |out| {
+    writer::message(out, kind.0, 0, |out| {
         param::cookie::encode(cookie, out)?;
         encode_all(unknown, out)
     })

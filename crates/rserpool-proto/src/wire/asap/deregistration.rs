@@ -32,7 +32,7 @@ impl Deregistration {
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        writer::message(out, MessageType::DEREGISTRATION, 0, |out| {
+        writer::message(out, MessageType::DEREGISTRATION.0, 0, |out| {
             pool_handle::encode(&self.pool, out)?;
             pe_identifier::encode(self.pe, out)?;
             encode_all(&self.unknown, out)
@@ -69,7 +69,7 @@ impl DeregistrationResponse {
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        writer::message(out, MessageType::DEREGISTRATION_RESPONSE, 0, |out| {
+        writer::message(out, MessageType::DEREGISTRATION_RESPONSE.0, 0, |out| {
             pool_handle::encode(&self.pool, out)?;
             pe_identifier::encode(self.pe, out)?;
             if !self.causes.is_empty() {

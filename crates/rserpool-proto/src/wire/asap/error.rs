@@ -33,7 +33,7 @@ impl AsapError {
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        writer::message(out, MessageType::ERROR, 0, |out| {
+        writer::message(out, MessageType::ERROR.0, 0, |out| {
             operation_error::encode(&self.causes, out)?;
             encode_all(&self.unknown, out)
         })

@@ -48,7 +48,7 @@ impl HandleResolution {
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let flags = if self.send_updates { UPDATES } else { 0 };
-        writer::message(out, MessageType::HANDLE_RESOLUTION, flags, |out| {
+        writer::message(out, MessageType::HANDLE_RESOLUTION.0, flags, |out| {
             pool_handle::encode(&self.pool, out)?;
             if let Some(items) = self.items {
                 resolution_option::encode(items, out)?;
@@ -107,7 +107,7 @@ impl HandleResolutionResponse {
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let flags = if self.updates_accepted { UPDATES } else { 0 };
-        writer::message(out, MessageType::HANDLE_RESOLUTION_RESPONSE, flags, |out| {
+        writer::message(out, MessageType::HANDLE_RESOLUTION_RESPONSE.0, flags, |out| {
             pool_handle::encode(&self.pool, out)?;
             if let Some(policy) = &self.policy {
                 policy.encode(out)?;

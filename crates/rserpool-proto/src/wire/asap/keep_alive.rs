@@ -54,7 +54,7 @@ impl EndpointKeepAlive {
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let flags = if self.home { HOME } else { 0 };
-        writer::message(out, MessageType::ENDPOINT_KEEP_ALIVE, flags, |out| {
+        writer::message(out, MessageType::ENDPOINT_KEEP_ALIVE.0, flags, |out| {
             out.extend(self.registrar.0.to_be_bytes());
             pool_handle::encode(&self.pool, out)?;
             if let Some(pe) = self.pe {
@@ -87,7 +87,7 @@ impl EndpointKeepAliveAck {
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        writer::message(out, MessageType::ENDPOINT_KEEP_ALIVE_ACK, 0, |out| {
+        writer::message(out, MessageType::ENDPOINT_KEEP_ALIVE_ACK.0, 0, |out| {
             pool_handle::encode(&self.pool, out)?;
             pe_identifier::encode(self.pe, out)?;
             encode_all(&self.unknown, out)

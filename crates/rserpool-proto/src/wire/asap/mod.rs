@@ -34,7 +34,7 @@ use unreachable::EndpointUnreachable;
 
 use super::reader::Reader;
 use super::unknown::{Found, Report, UnknownParameter, parameters};
-use super::{EncodeError, ErrorCause, ParameterType, WireError};
+use super::{EncodeError, ErrorCause, ParameterType, WireError, open_message};
 use crate::wire::param::{pe_identifier, pool_handle};
 use crate::{PeId, PoolHandle};
 
@@ -78,7 +78,7 @@ macro_rules! messages {
             ) -> Result<Message, WireError> {
                 match kind {
                     $(MessageType::$name => <$body>::decode(flags, body, report).map(Message::$variant),)*
-                    _ => Err(WireError::UnrecognizedMessage { kind }),
+                    _ => Err(WireError::UnrecognizedMessage { kind: kind.0 }),
                 }
             }
 
@@ -138,11 +138,6 @@ impl MessageType {
     pub fn of(octets: &[u8]) -> Option<MessageType> {
         octets.first().copied().map(MessageType)
     }
-
-    /// Returns whether an unknown message of this type is reported (upper bits `01`, RFC 5354 section 4).
-    pub const fn is_reported_if_unknown(self) -> bool {
-        self.0 >> 6 == 1
-    }
 }
 
 impl Message {
@@ -154,23 +149,9 @@ impl Message {
     /// Like [`Message::decode`], and collects in `report` what the sender is to be told in an
     /// ASAP_ERROR, whether the message can be processed or not (RFC 5352 section 2.2.14).
     pub fn decode_reporting(octets: &[u8], report: &mut Report) -> Result<Message, WireError> {
-        let mut reader = Reader::new(octets);
-        let kind = MessageType(reader.u8()?);
-        let flags = reader.u8()?;
-        let length = reader.u16()?;
-        let end = usize::from(length);
-        if end < 4 || end > octets.len() {
-            return Err(WireError::MessageLength { length, octets: octets.len() });
-        }
-        if octets.len() > end.next_multiple_of(4) {
-            return Err(WireError::TrailingOctets { offset: end, extra: octets.len() - end });
-        }
-        let body = reader.window(end - 4)?;
-        let decoded = Message::decode_body(kind, flags, body, report);
-        if matches!(decoded, Err(WireError::UnrecognizedMessage { .. })) && kind.is_reported_if_unknown() {
-            report.add(ErrorCause::unrecognized_message(&octets[..end]));
-        }
-        decoded
+        open_message(octets, report, |kind, flags, body, report| {
+            Message::decode_body(MessageType(kind), flags, body, report)
+        })
     }
 
     /// Appends the message; on failure `out` is as before.

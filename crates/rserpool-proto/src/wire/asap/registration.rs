@@ -42,7 +42,7 @@ impl Registration {
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        writer::message(out, MessageType::REGISTRATION, 0, |out| {
+        writer::message(out, MessageType::REGISTRATION.0, 0, |out| {
             pool_handle::encode(&self.pool, out)?;
             self.element.encode(out)?;
             encode_all(&self.unknown, out)
@@ -84,7 +84,7 @@ impl RegistrationResponse {
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let flags = if self.rejected { REJECT } else { 0 };
-        writer::message(out, MessageType::REGISTRATION_RESPONSE, flags, |out| {
+        writer::message(out, MessageType::REGISTRATION_RESPONSE.0, flags, |out| {
             pool_handle::encode(&self.pool, out)?;
             pe_identifier::encode(self.pe, out)?;
             if !self.causes.is_empty() {

@@ -85,7 +85,7 @@ fn an_unknown_message_is_reported_only_with_bits_01() {
     for (kind, reported) in [(0x3f, 0), (0x7f, 1), (0xbf, 0), (0xff, 0)] {
         let octets = [kind, 0, 0, 0x0c, 0, 9, 0, 5, b'P', 0, 0, 0];
         let (decoded, causes) = decode(&octets);
-        assert_eq!(decoded, Err(WireError::UnrecognizedMessage { kind: MessageType(kind) }));
+        assert_eq!(decoded, Err(WireError::UnrecognizedMessage { kind }));
         assert_eq!(causes.len(), reported);
         for cause in causes {
             assert_eq!(cause, ErrorCause::unrecognized_message(&octets));

@@ -35,7 +35,7 @@ impl EndpointUnreachable {
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        writer::message(out, MessageType::ENDPOINT_UNREACHABLE, 0, |out| {
+        writer::message(out, MessageType::ENDPOINT_UNREACHABLE.0, 0, |out| {
             pool_handle::encode(&self.pool, out)?;
             pe_identifier::encode(self.pe, out)?;
             encode_all(&self.unknown, out)

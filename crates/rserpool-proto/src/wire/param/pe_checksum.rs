@@ -21,7 +21,7 @@ impl PeChecksum {
         checksum.ok_or(WireError::MissingParameter { offset: octets.len(), kind })
     }
 
-    fn decode(found: &Found<'_>) -> Result<PeChecksum, WireError> {
+    pub(crate) fn decode(found: &Found<'_>) -> Result<PeChecksum, WireError> {
         let mut value = found.value.clone();
         if value.left() != 2 {
             return Err(found.wrong_length());

@@ -1,7 +1,10 @@
 //! Server information parameter (RFC 5354 section 3.11): a registrar's id and its SCTP transport.
+//!
+//! An encapsulation port of ours (see [`encapsulation`]) may follow the transport: the UDP port
+//! of the registrar's SCTP endpoint where it is not the usual one.
 
-use super::ParameterType;
 use super::transport::{SctpTransport, Transport};
+use super::{ParameterType, encapsulation};
 use crate::RegistrarId;
 use crate::wire::reader::Reader;
 use crate::wire::unknown::{Found, Report, UnknownParameter, encode_all, parameters};
@@ -14,6 +17,8 @@ pub struct ServerInformation {
     pub registrar: RegistrarId,
     /// Where it is.
     pub transport: SctpTransport,
+    /// UDP port of the SCTP transport where it is not the usual one (extension).
+    pub encapsulation: Option<u16>,
     /// Skipped parameters, kept.
     pub unknown: Vec<UnknownParameter>,
 }
@@ -32,17 +37,25 @@ impl ServerInformation {
         information.ok_or(WireError::MissingParameter { offset: octets.len(), kind })
     }
 
-    fn decode(found: &Found<'_>, report: &mut Report) -> Result<ServerInformation, WireError> {
+    pub(crate) fn decode(found: &Found<'_>, report: &mut Report) -> Result<ServerInformation, WireError> {
         let mut value = found.value.clone();
         let registrar = RegistrarId(value.u32()?);
-        let mut transport = None;
-        let unknown = parameters(value, report, |found, report| match Transport::decode(found, report)? {
-            Some(Transport::Sctp(sctp)) => found.once(&mut transport, sctp),
-            _ => Ok(false),
+        let (mut transport, mut port) = (None, None);
+        let unknown = parameters(value, report, |found, report| match found.kind {
+            ParameterType::ENCAPSULATION_PORT => found.once(&mut port, encapsulation::decode(found)?),
+            _ => match Transport::decode(found, report)? {
+                Some(Transport::Sctp(sctp)) => found.once(&mut transport, sctp),
+                _ => Ok(false),
+            },
         })?;
         let offset = found.offset + found.octets.len();
         let missing = WireError::MissingParameter { offset, kind: ParameterType::SCTP_TRANSPORT };
-        Ok(ServerInformation { registrar, transport: transport.ok_or(missing)?, unknown })
+        Ok(ServerInformation {
+            registrar,
+            transport: transport.ok_or(missing)?,
+            encapsulation: port,
+            unknown,
+        })
     }
 
     /// Appends the parameter.
@@ -50,6 +63,9 @@ impl ServerInformation {
         writer::parameter(out, ParameterType::SERVER_INFORMATION, |out| {
             out.extend(self.registrar.0.to_be_bytes());
             self.transport.encode(out)?;
+            if let Some(port) = self.encapsulation {
+                encapsulation::encode(port, out)?;
+            }
             encode_all(&self.unknown, out)
         })
     }
@@ -71,6 +87,16 @@ mod tests {
         let mut out = Vec::new();
         information.encode(&mut out).unwrap();
         assert_eq!(out, CAPTURED);
+    }
+
+    #[test]
+    fn an_unusual_encapsulation_port_survives() {
+        let usual = ServerInformation::from_octets(&CAPTURED).unwrap();
+        let unusual = ServerInformation { encapsulation: Some(9900), ..usual };
+        let mut out = Vec::new();
+        unusual.encode(&mut out).unwrap();
+        assert_eq!(out[24..], [0x8f, 0x01, 0, 8, 0x26, 0xac, 0, 0]);
+        assert_eq!(ServerInformation::from_octets(&out), Ok(unusual));
     }
 
     #[test]

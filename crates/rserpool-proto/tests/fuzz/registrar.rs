@@ -1,0 +1,255 @@
+//! Octets from a fuzzer, taken for what the world does to a registrar: connections from elements, users,
+//! peers and strangers, messages well and badly formed, losses, time that passes or is slept through.
+//!
+//! Panics if the machine does, if it breaks its promises to its driver, goes beyond its limits, or if its
+//! PE checksums are not those of its table.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use rserpool_proto::handlespace::Limits;
+use rserpool_proto::registrar::{Registrar, RegistrarConfig};
+use rserpool_proto::wire::{self, enrp};
+use rserpool_proto::{ConnectionId, ControlProtocol, Output, Protocol, RegistrarId, Remote};
+
+use crate::message;
+use crate::octets::Octets;
+
+const LIMITS: Limits = Limits { pools: 4, elements: 24, elements_per_pool: 12 };
+const CONNECTIONS: usize = 12;
+/// Connections the machine asks for and has at once, at most.
+const CONNECTS: usize = 64;
+/// More than any one step can make.
+const MANY: usize = 2_000;
+const ME: RegistrarId = RegistrarId(2);
+/// Messages kept to be sent back to where they came from.
+const KEPT: usize = 16;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    /// The machine asked for it.
+    Wanted,
+    Up,
+}
+
+struct Bench {
+    registrar: Registrar,
+    now: Instant,
+    connections: BTreeMap<ConnectionId, (ControlProtocol, Stage)>,
+    accepted: u64,
+    /// The largest name the machine gave.
+    wanted: Option<ConnectionId>,
+    kept: Vec<Vec<u8>>,
+}
+
+fn config() -> RegistrarConfig {
+    RegistrarConfig {
+        id: Some(ME),
+        limits: LIMITS,
+        max_connections: CONNECTIONS,
+        registrations_per_second: 1_000,
+        ..RegistrarConfig::default()
+    }
+}
+
+/// Does what the octets say.
+pub(crate) fn exercise(octets: &[u8], now: Instant) {
+    let mut octets = Octets::new(octets);
+    let registrar = Registrar::new(config(), u64::from(octets.octet()));
+    let mut bench =
+        Bench { registrar, now, connections: BTreeMap::new(), accepted: 0, wanted: None, kept: Vec::new() };
+    bench.look();
+    while !octets.is_empty() {
+        bench.step(&mut octets);
+        bench.look();
+    }
+}
+
+impl Bench {
+    fn step(&mut self, octets: &mut Octets<'_>) {
+        match octets.below(24) {
+            0..2 => self.accept(octets, ControlProtocol::Asap),
+            2..4 => self.accept(octets, ControlProtocol::Enrp),
+            4 => self.end(octets),
+            5 => {
+                let octets_of_it = usize::from(octets.octet());
+                let raw = octets.some(octets_of_it);
+                self.deliver(octets, raw);
+            }
+            6 => {
+                let kept = octets.below(KEPT);
+                let Some(mut again) = self.kept.get(kept).cloned() else { return };
+                if octets.chance() && !again.is_empty() {
+                    let at = usize::from(octets.u16()) % again.len();
+                    again[at] = octets.octet();
+                }
+                self.deliver(octets, &again);
+            }
+            7..12 => {
+                let message = message::asap(octets);
+                self.send(octets, ControlProtocol::Asap, message.to_octets());
+            }
+            12..18 => {
+                let message = message::enrp(octets);
+                self.send(octets, ControlProtocol::Enrp, message.to_octets());
+            }
+            18..20 => self.answer(octets),
+            20 => self.pass(Duration::from_millis(octets.u16().into())),
+            21 => self.pass(Duration::from_millis(octets.octet().into())),
+            22 => self.pass_to_timeout(),
+            _ => self.pass(Duration::from_micros(octets.u16().into())),
+        }
+    }
+
+    fn remote(octets: &mut Octets<'_>) -> Remote {
+        let addresses = vec![IpAddr::from([127, 0, 0, 1 + octets.octet() % 4])];
+        Remote { protocol: Protocol::Sctp, addresses, port: 9_901, encapsulation: None }
+    }
+
+    fn accept(&mut self, octets: &mut Octets<'_>, protocol: ControlProtocol) {
+        self.accepted += 1;
+        let connection = ConnectionId::accepted(self.accepted);
+        let _ = protocol;
+        self.connections.insert(connection, (ControlProtocol::Asap, Stage::Up));
+        self.registrar.handle_accepted(self.now, connection, Self::remote(octets));
+    }
+
+    fn some(&self, octets: &mut Octets<'_>, stage: Stage) -> Option<ConnectionId> {
+        let of =
+            |(name, (_, is)): (&ConnectionId, &(ControlProtocol, Stage))| (*is == stage).then_some(*name);
+        let some: Vec<ConnectionId> = self.connections.iter().filter_map(of).collect();
+        some.get(octets.below(some.len())).copied()
+    }
+
+    fn end(&mut self, octets: &mut Octets<'_>) {
+        let Some(connection) = self.some(octets, Stage::Up) else { return };
+        self.connections.remove(&connection);
+        self.registrar.handle_lost(self.now, connection);
+    }
+
+    fn deliver(&mut self, octets: &mut Octets<'_>, message: &[u8]) {
+        let Some(connection) = self.some(octets, Stage::Up) else { return };
+        self.registrar.handle_message(self.now, connection, message);
+    }
+
+    /// Gives it to a connection of the protocol; of any, if none of the first two is.
+    fn send(
+        &mut self,
+        octets: &mut Octets<'_>,
+        protocol: ControlProtocol,
+        message: Result<Vec<u8>, wire::EncodeError>,
+    ) {
+        let Ok(message) = message else { return };
+        for _ in 0..2 {
+            let connection = self.some(octets, Stage::Up);
+            let right =
+                connection.filter(|name| self.connections.get(name).is_some_and(|(is, _)| *is == protocol));
+            if let Some(connection) = right {
+                return self.registrar.handle_message(self.now, connection, &message);
+            }
+        }
+        self.deliver(octets, &message);
+    }
+
+    /// Answers a connection attempt.
+    fn answer(&mut self, octets: &mut Octets<'_>) {
+        let _ = octets;
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.fire();
+    }
+
+    fn pass_to_timeout(&mut self) {
+        if let Some(at) = self.registrar.poll_timeout() {
+            self.now = self.now.max(at);
+            self.fire();
+        }
+    }
+
+    fn fire(&mut self) {
+        if self.registrar.poll_timeout().is_some_and(|at| at <= self.now) {
+            self.registrar.handle_timeout(self.now);
+            assert!(self.registrar.poll_timeout().is_none_or(|at| at > self.now), "a timer is not served");
+        }
+    }
+
+    /// Takes the outputs and looks at the table.
+    fn look(&mut self) {
+        for count in 0.. {
+            assert!(count < MANY, "outputs without end");
+            let Some(output) = self.registrar.poll_output() else { break };
+            self.perform(output);
+        }
+        let wanted = self.connections.values().filter(|(_, stage)| *stage == Stage::Wanted).count();
+        assert!(wanted <= CONNECTS, "{wanted} connections asked for");
+        assert!(
+            self.connections.len() <= CONNECTIONS * 2 + CONNECTS,
+            "{} connections",
+            self.connections.len()
+        );
+        self.look_at_table();
+    }
+
+    fn perform<E>(&mut self, output: Output<E>) {
+        match output {
+            Output::Connect { connection, protocol, .. } => {
+                assert_eq!(connection.0 & ConnectionId::ACCEPTED, 0, "{connection} is the driver's to give");
+                assert!(self.wanted.is_none_or(|last| last < connection), "{connection} was given before");
+                self.wanted = Some(connection);
+                self.connections.insert(connection, (protocol, Stage::Wanted));
+            }
+            Output::Send { connection, octets } => {
+                let known = self.connections.get(&connection);
+                let &(protocol, stage) = known.unwrap_or_else(|| panic!("{connection} has ended"));
+                assert_eq!(stage, Stage::Up, "{connection} is not up");
+                Self::check_message(protocol, &octets);
+                self.kept.insert(0, octets);
+                self.kept.truncate(KEPT);
+            }
+            Output::Disconnect { connection } => {
+                assert!(self.connections.remove(&connection).is_some(), "{connection} has ended before");
+            }
+            Output::Announce { protocol, octets } => Self::check_message(protocol, &octets),
+            Output::Event(_) => {}
+        }
+    }
+
+    fn check_message(protocol: ControlProtocol, octets: &[u8]) {
+        let decoded = match protocol {
+            ControlProtocol::Asap => wire::Message::decode(octets).map(drop),
+            ControlProtocol::Enrp => enrp::Message::decode(octets).map(drop),
+        };
+        assert_eq!(decoded, Ok(()), "{octets:02x?}");
+    }
+
+    fn look_at_table(&self) {
+        let space = self.registrar.handlespace();
+        assert!(space.pools().count() <= LIMITS.pools && space.elements() <= LIMITS.elements);
+        assert!(space.pools().all(|(_, pool)| (1..=LIMITS.elements_per_pool).contains(&pool.len())));
+        assert_eq!(space.elements(), space.pools().map(|(_, pool)| pool.len()).sum::<usize>());
+        assert_eq!(space.elements(), space.owners().map(|(_, elements)| elements).sum::<usize>());
+        for (home, elements) in space.owners() {
+            assert_eq!(space.owned_by(home).count(), elements);
+            let mut sum = 0_u32;
+            for (handle, element) in space.owned_by(home) {
+                assert_eq!(element.home, home);
+                let mut block = handle.as_octets().to_vec();
+                block.resize(block.len().next_multiple_of(4), 0);
+                block.extend(element.pe.0.to_be_bytes());
+                sum = block
+                    .chunks(2)
+                    .fold(sum, |sum, word| sum + u32::from(word[0]) * 256 + u32::from(word[1]));
+            }
+            while sum > 0xffff {
+                sum = (sum & 0xffff) + (sum >> 16);
+            }
+            let told = space.checksum(home).0;
+            let right = u16::try_from(0xffff - sum).unwrap();
+            // 0 and 0xffff are the same number in one's complement.
+            assert!(told == right || told % 0xffff == right % 0xffff, "{told:04x} is not {right:04x}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! One line per message and event, for the ladders.
+
+use rserpool_proto::ControlProtocol;
+use rserpool_proto::wire::enrp::handle_table::PoolEntry;
+use rserpool_proto::wire::enrp::handle_update::UpdateAction;
+use rserpool_proto::wire::enrp::{self, Body};
+use rserpool_proto::wire::{Message, PoolElementParameter};
+
+use crate::world::Told;
+
+#[path = "../../../rserpool-proto/tests/ladder/describe.rs"]
+#[expect(unreachable_pub, reason = "shared with the ladders of rserpool-proto")]
+mod asap;
+
+pub(crate) fn message(protocol: ControlProtocol, octets: &[u8]) -> String {
+    match protocol {
+        ControlProtocol::Asap => {
+            Message::decode(octets).map_or_else(|e| e.to_string(), |m| asap::message(&m))
+        }
+        ControlProtocol::Enrp => enrp::Message::decode(octets).map_or_else(|e| e.to_string(), |m| peer(&m)),
+    }
+}
+
+/// Who is meant only where it is not everybody; the sender is in the ladder.
+fn peer(message: &enrp::Message) -> String {
+    let details = match &message.body {
+        Body::Presence(m) => {
+            let checksum = m.checksum.map_or(String::new(), |sum| format!(" checksum={:04x}", sum.0));
+            let information = if m.information.is_some() { " information" } else { "" };
+            format!("{checksum}{information}{}", if m.reply_required { " reply-required" } else { "" })
+        }
+        Body::HandleTableRequest(m) => String::from(if m.own_children_only { " W" } else { "" }),
+        Body::HandleTableResponse(m) => {
+            let entries: Vec<String> = m.entries.iter().map(entry).collect();
+            let (rejected, more) =
+                (if m.rejected { " R" } else { "" }, if m.more_to_send { " M" } else { "" });
+            format!("{rejected}{more} [{}]", entries.join(", "))
+        }
+        Body::HandleUpdate(m) => {
+            let action = match m.action {
+                UpdateAction::ADD_PE => "ADD_PE".to_string(),
+                UpdateAction::DEL_PE => "DEL_PE".to_string(),
+                other => format!("{other:?}"),
+            };
+            let suggested = if m.takeover_suggested { " T" } else { "" };
+            format!(" {action}{suggested} pool={} {}", m.pool, element(&m.element))
+        }
+        Body::ListRequest(_) => String::new(),
+        Body::ListResponse(m) => {
+            let peers: Vec<String> = m.peers.iter().map(|peer| peer.registrar.to_string()).collect();
+            format!("{} [{}]", if m.rejected { " R" } else { "" }, peers.join(" "))
+        }
+        Body::InitTakeover(m) => format!(" target={}", m.target),
+        Body::InitTakeoverAck(m) => format!(" target={}", m.target),
+        Body::TakeoverServer(m) => format!(" target={}", m.target),
+        Body::EnrpError(m) => m.causes.iter().map(|cause| format!(" ({cause})")).collect(),
+    };
+    let receiver = match message.receiver.0 {
+        0 => String::new(),
+        _ => format!(" to={}", message.receiver),
+    };
+    format!("{}{receiver}{details}", message.message_type())
+}
+
+fn entry(entry: &PoolEntry) -> String {
+    let elements: Vec<String> = entry.elements.iter().map(|e| format!("{}@{}", e.pe, e.home)).collect();
+    format!("{}: {}", entry.pool, elements.join(" "))
+}
+
+fn element(element: &PoolElementParameter) -> String {
+    format!("pe={} home={}", element.pe, element.home)
+}
+
+pub(crate) fn told(told: &Told) -> String {
+    match told {
+        Told::Registrar(event) => format!("{event:?}"),
+        Told::Element(event) => format!("{event:?}"),
+        Told::User(event) => format!("{event:?}"),
+    }
+}

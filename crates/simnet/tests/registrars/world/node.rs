@@ -1,0 +1,140 @@
+//! The machines behind one set of verbs.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use rserpool_proto::pe::{self, PoolElement};
+use rserpool_proto::pu::{self, PoolUser};
+use rserpool_proto::registrar::{self, Registrar};
+use rserpool_proto::{ConnectionId, ControlProtocol, Output, RegistrarAddress, Remote};
+
+pub(super) const ASAP_PORT: u16 = 3863;
+pub(super) const ENRP_PORT: u16 = 9901;
+/// Where a pool element listens for registrars.
+pub(super) const ELEMENT_PORT: u16 = 3864;
+
+pub(super) enum Machine {
+    Registrar(Registrar),
+    Element(PoolElement),
+    User(PoolUser),
+}
+
+/// What a machine told.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    Registrar(registrar::Event),
+    Element(pe::Event),
+    User(pu::Event),
+}
+
+impl Machine {
+    /// Whether anybody can connect to it.
+    pub(super) fn listens(&self) -> bool {
+        !matches!(self, Machine::User(_))
+    }
+
+    pub(super) fn port(&self, protocol: ControlProtocol) -> u16 {
+        match (self, protocol) {
+            (Machine::Registrar(_), ControlProtocol::Asap) => ASAP_PORT,
+            (Machine::Registrar(_), ControlProtocol::Enrp) => ENRP_PORT,
+            (Machine::Element(_) | Machine::User(_), _) => ELEMENT_PORT,
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Machine::Registrar(registrar) => registrar.poll_timeout(),
+            Machine::Element(element) => element.poll_timeout(),
+            Machine::User(user) => user.poll_timeout(),
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        match self {
+            Machine::Registrar(registrar) => registrar.handle_timeout(now),
+            Machine::Element(element) => element.handle_timeout(now),
+            Machine::User(user) => user.handle_timeout(now),
+        }
+    }
+
+    pub(super) fn poll_output(&mut self) -> Option<Output<Told>> {
+        match self {
+            Machine::Registrar(registrar) => registrar.poll_output().map(|it| wrap(it, Told::Registrar)),
+            Machine::Element(element) => element.poll_output().map(|it| wrap(it, Told::Element)),
+            Machine::User(user) => user.poll_output().map(|it| wrap(it, Told::User)),
+        }
+    }
+
+    pub(super) fn handle_accepted(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        protocol: ControlProtocol,
+        remote: Remote,
+    ) {
+        match (self, protocol) {
+            (Machine::Registrar(registrar), ControlProtocol::Asap) => {
+                registrar.handle_accepted(now, connection, remote);
+            }
+            (Machine::Registrar(registrar), ControlProtocol::Enrp) => {
+                unreachable!("no ENRP yet: {registrar:?}");
+            }
+            (Machine::Element(element), _) => {
+                let address = RegistrarAddress::sctp(remote.addresses[0], remote.port);
+                element.handle_accepted(now, connection, address);
+            }
+            (Machine::User(_), _) => panic!("a pool user does not listen"),
+        }
+    }
+
+    pub(super) fn handle_connected(&mut self, now: Instant, connection: ConnectionId, remote: Remote) {
+        match self {
+            Machine::Registrar(_) => unreachable!("no ENRP yet: {remote:?}"),
+            Machine::Element(element) => element.handle_connected(now, connection),
+            Machine::User(user) => user.handle_connected(now, connection),
+        }
+    }
+
+    pub(super) fn handle_connect_failed(&mut self, now: Instant, connection: ConnectionId) {
+        match self {
+            Machine::Registrar(_) => unreachable!("no ENRP yet"),
+            Machine::Element(element) => element.handle_connect_failed(now, connection),
+            Machine::User(user) => user.handle_connect_failed(now, connection),
+        }
+    }
+
+    pub(super) fn handle_lost(&mut self, now: Instant, connection: ConnectionId) {
+        match self {
+            Machine::Registrar(registrar) => registrar.handle_lost(now, connection),
+            Machine::Element(element) => element.handle_lost(now, connection),
+            Machine::User(user) => user.handle_lost(now, connection),
+        }
+    }
+
+    pub(super) fn handle_message(&mut self, now: Instant, connection: ConnectionId, octets: &[u8]) {
+        match self {
+            Machine::Registrar(registrar) => registrar.handle_message(now, connection, octets),
+            Machine::Element(element) => element.handle_message(now, connection, octets),
+            Machine::User(user) => user.handle_message(now, connection, octets),
+        }
+    }
+
+    pub(super) fn handle_datagram(&mut self, _now: Instant, from: SocketAddr, octets: &[u8]) {
+        match self {
+            Machine::Registrar(_) => unreachable!("no ENRP yet: {from} {octets:?}"),
+            Machine::Element(_) | Machine::User(_) => {}
+        }
+    }
+}
+
+fn wrap<E>(output: Output<E>, event: impl FnOnce(E) -> Told) -> Output<Told> {
+    match output {
+        Output::Connect { connection, protocol, address } => {
+            Output::Connect { connection, protocol, address }
+        }
+        Output::Send { connection, octets } => Output::Send { connection, octets },
+        Output::Disconnect { connection } => Output::Disconnect { connection },
+        Output::Announce { protocol, octets } => Output::Announce { protocol, octets },
+        Output::Event(told) => Output::Event(event(told)),
+    }
+}
