@@ -1,6 +1,7 @@
 //! Handle resolution (RFC 5352 section 3.3).
 
 use super::Registrar;
+use crate::wire::asap::error::AsapError;
 use crate::wire::asap::handle_resolution::{HandleResolution, HandleResolutionResponse};
 use crate::wire::{CauseCode, ErrorCause, Message, PoolElementParameter};
 use crate::{ConnectionId, PeId, PoolHandle};
@@ -9,6 +10,11 @@ use crate::{ConnectionId, PeId, PoolHandle};
 /// section 3.2). RFC 5354 has no cause of its own for this; "unknown pool handle" would be wrong, and who hears of
 /// a lack of resources asks again later.
 pub(super) const NOBODY_SERVES: CauseCode = CauseCode::LACK_OF_RESOURCES;
+/// A message's length has 16 bits (RFC 5354 section 2).
+const MAX_MESSAGE: usize = 65_535;
+
+/// Resolutions of pools with longer handles are counted in all only.
+const MAX_COUNTED: usize = 64;
 
 impl Registrar {
     pub(super) fn handle_resolution(&mut self, connection: ConnectionId, message: HandleResolution) {
@@ -18,7 +24,13 @@ impl Registrar {
             let count = self.item_count(items);
             let chosen = self.choose(&pool, count);
             self.counters.resolutions_answered += 1;
-            self.counters.elements_selected += u64::try_from(chosen.len()).unwrap_or(u64::MAX);
+            let selected = u64::try_from(chosen.len()).unwrap_or(u64::MAX);
+            self.counters.elements_selected += selected;
+            if pool.as_octets().len() <= MAX_COUNTED {
+                let resolved = self.resolved.entry(pool.clone()).or_default();
+                resolved.answered += 1;
+                resolved.selected += selected;
+            }
             if chosen.is_empty() { refusal(pool, NOBODY_SERVES) } else { self.answer(pool, &chosen) }
         } else {
             self.counters.resolutions_unknown += 1;
@@ -68,14 +80,35 @@ impl Registrar {
         }
     }
 
-    /// Sends as many of the elements as fit one message.
+    /// Sends as many of the elements as fit one message; where not even one does, that resources are lacking.
     pub(super) fn send_response(&mut self, to: ConnectionId, mut response: HandleResolutionResponse) {
-        loop {
-            let elements = response.elements.len();
-            if self.send(to, &Message::HandleResolutionResponse(response.clone())) || elements < 2 {
-                return;
-            }
-            response.elements.truncate(elements / 2);
+        if self.send(to, &Message::HandleResolutionResponse(response.clone())) {
+            return;
+        }
+        self.counters.answers_cut += 1;
+        let elements = std::mem::take(&mut response.elements);
+        let bare = Message::HandleResolutionResponse(response.clone()).to_octets();
+        let mut room = MAX_MESSAGE.saturating_sub(bare.map_or(MAX_MESSAGE, |octets| octets.len()));
+        let mut fits = |element: &PoolElementParameter| {
+            let left = room.checked_sub(element.to_octets().len().next_multiple_of(4));
+            room = left.unwrap_or(room);
+            left.is_some()
+        };
+        response.elements = elements.into_iter().take_while(|element| fits(element)).collect();
+        if response.elements.is_empty()
+            || !self.send(to, &Message::HandleResolutionResponse(response.clone()))
+        {
+            self.refuse_resolution(to, response.pool);
+        }
+    }
+
+    /// A handle may leave no room even for this; then it is told without the handle.
+    fn refuse_resolution(&mut self, to: ConnectionId, pool: PoolHandle) {
+        self.counters.resolutions_refused += 1;
+        let causes = vec![ErrorCause::plain(CauseCode::LACK_OF_RESOURCES)];
+        let refused = HandleResolutionResponse { causes: Some(causes.clone()), ..unknown_pool(pool) };
+        if !self.send(to, &Message::HandleResolutionResponse(refused)) {
+            self.send(to, &Message::Error(AsapError { causes, unknown: vec![] }));
         }
     }
 }
