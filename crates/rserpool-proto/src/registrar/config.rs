@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Network;
+use super::{EnrpConfig, Network};
 use crate::handlespace::Limits;
 use crate::{Profile, RegistrarId, Remote};
 
@@ -58,6 +58,8 @@ pub struct RegistrarConfig {
     pub registrations_per_second: u32,
     /// Reports of unreachability a connection may send in a second, and five times as many at once.
     pub reports_per_second: u32,
+    /// Peers and how to get along with them; `None`: there are none.
+    pub enrp: Option<EnrpConfig>,
 }
 
 impl Default for RegistrarConfig {
@@ -74,6 +76,7 @@ impl Default for RegistrarConfig {
             networks: Vec::new(),
             registrations_per_second: 200,
             reports_per_second: 1,
+            enrp: None,
         }
     }
 }

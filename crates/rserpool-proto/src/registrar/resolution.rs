@@ -5,21 +5,27 @@ use crate::wire::asap::handle_resolution::{HandleResolution, HandleResolutionRes
 use crate::wire::{CauseCode, ErrorCause, Message, PoolElementParameter};
 use crate::{ConnectionId, PeId, PoolHandle};
 
+/// Why a pool is resolved to nobody: all its elements have weight zero and so give no service (RFC 5356
+/// section 3.2). RFC 5354 has no cause of its own for this; "unknown pool handle" would be wrong, and who hears of
+/// a lack of resources asks again later.
+pub(super) const NOBODY_SERVES: CauseCode = CauseCode::LACK_OF_RESOURCES;
+
 impl Registrar {
     pub(super) fn handle_resolution(&mut self, connection: ConnectionId, message: HandleResolution) {
         let HandleResolution { send_updates, pool, items, .. } = message;
-        let mut response = if self.handlespace.pool(&pool).is_some() {
+        let exists = self.handlespace.pool(&pool).is_some();
+        let mut response = if exists {
             let count = self.item_count(items);
             let chosen = self.choose(&pool, count);
             self.counters.resolutions_answered += 1;
             self.counters.elements_selected += u64::try_from(chosen.len()).unwrap_or(u64::MAX);
-            self.answer(pool, &chosen)
+            if chosen.is_empty() { refusal(pool, NOBODY_SERVES) } else { self.answer(pool, &chosen) }
         } else {
             self.counters.resolutions_unknown += 1;
             unknown_pool(pool)
         };
         // "The 'S' bit will only cause Dynamic update of a Pool when the Pool exists" (section 2.2.5).
-        if send_updates && response.causes.is_none() {
+        if send_updates && exists {
             response.updates_accepted = self.subscribe(&response.pool, connection, items);
         }
         self.send_response(connection, response);
@@ -32,8 +38,11 @@ impl Registrar {
 
     /// Selects by the pool's policy among the elements that are up, or among all when none is.
     fn choose(&mut self, handle: &PoolHandle, count: usize) -> Vec<PeId> {
-        let monitors = &self.monitors;
-        let up = |pe: PeId| monitors.get(&(handle.clone(), pe)).is_some_and(|m| !m.is_suspect());
+        let (monitors, doubts) = (&self.monitors, &self.enrp.doubts);
+        let up = |pe: PeId| {
+            let key = (handle.clone(), pe);
+            monitors.get(&key).map_or_else(|| !doubts.contains(&key), |monitor| !monitor.is_suspect())
+        };
         let Some(pool) = self.handlespace.pool_mut(handle) else { return vec![] };
         let chosen = pool.select(count, &mut self.random, up);
         if chosen.is_empty() { pool.select(count, &mut self.random, |_| true) } else { chosen }
@@ -72,12 +81,17 @@ impl Registrar {
 }
 
 pub(super) fn unknown_pool(pool: PoolHandle) -> HandleResolutionResponse {
+    refusal(pool, CauseCode::UNKNOWN_POOL_HANDLE)
+}
+
+/// An answer without elements says why (RFC 5352 section 2.2.6).
+pub(super) fn refusal(pool: PoolHandle, cause: CauseCode) -> HandleResolutionResponse {
     HandleResolutionResponse {
         updates_accepted: false,
         pool,
         policy: None,
         elements: vec![],
-        causes: Some(vec![ErrorCause::plain(CauseCode::UNKNOWN_POOL_HANDLE)]),
+        causes: Some(vec![ErrorCause::plain(cause)]),
         unknown: vec![],
     }
 }

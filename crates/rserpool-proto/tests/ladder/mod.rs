@@ -380,9 +380,13 @@ impl World {
     fn drain(&mut self, node: Node) {
         loop {
             let output = match &mut self.places[node.0].machine {
-                Machine::Element(element) => element.poll_output().map(erase),
-                Machine::User(user) => user.poll_output().map(erase),
-                Machine::Registrar(registrar) => registrar.poll_output().map(erase),
+                Machine::Element(element) => {
+                    element.poll_output().map(|it| erase(it, |event| format!("{event:?}")))
+                }
+                Machine::User(user) => user.poll_output().map(|it| erase(it, |event| format!("{event:?}"))),
+                Machine::Registrar(registrar) => {
+                    registrar.poll_output().map(|it| erase(it, describe::registrar_event))
+                }
             };
             let Some(output) = output else { return };
             self.perform(node, output);
@@ -470,7 +474,7 @@ impl World {
     }
 }
 
-fn erase<E: Debug>(output: Output<E>) -> Output<String> {
+fn erase<E>(output: Output<E>, describe: impl FnOnce(&E) -> String) -> Output<String> {
     match output {
         Output::Connect { connection, protocol, address } => {
             Output::Connect { connection, protocol, address }
@@ -478,6 +482,6 @@ fn erase<E: Debug>(output: Output<E>) -> Output<String> {
         Output::Send { connection, octets } => Output::Send { connection, octets },
         Output::Disconnect { connection } => Output::Disconnect { connection },
         Output::Announce { protocol, octets } => Output::Announce { protocol, octets },
-        Output::Event(event) => Output::Event(format!("{event:?}")),
+        Output::Event(event) => Output::Event(describe(&event)),
     }
 }
