@@ -109,10 +109,10 @@ pub enum Event {
         pool: PoolHandle,
         /// The element.
         pe: PeId,
-        /// Who wanted it.
-        by: ConnectionId,
         /// Why.
         cause: ErrorCause,
+        /// Who wanted it.
+        by: ConnectionId,
     },
     /// Someone sent something we cannot read; discarded.
     Malformed {

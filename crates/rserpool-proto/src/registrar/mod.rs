@@ -11,6 +11,7 @@
 //! * An element removed for its silence is told so with an ASAP_DEREGISTRATION_RESPONSE, so that it
 //!   registers again at once if it wakes.
 
+mod authority;
 mod config;
 mod counters;
 mod deregistration;
@@ -31,8 +32,9 @@ mod updates;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+pub use authority::{Authority, PoolPattern};
 pub use config::{AddressCheck, RegistrarConfig};
-pub use counters::Counters;
+pub use counters::{Counters, Resolved};
 pub use drain::DrainError;
 pub use enrp::{Abandoned, Arbitration, EnrpConfig, EnrpCounters, PeerState, PeerStatus, Refusal};
 pub use event::{Event, Removal};
@@ -47,6 +49,7 @@ use crate::wire::asap::registration::Registration;
 use crate::wire::{ErrorCause, Message, MessageType, PoolElementParameter};
 use crate::{ConnectionId, Output, PeId, PoolHandle, RegistrarId, Remote, inbox};
 use token_bucket::TokenBucket;
+use updates::Subscribers;
 
 /// A deadline missed by more than this means that we were stopped.
 const STALL: Duration = Duration::from_millis(500);
@@ -77,12 +80,18 @@ enum Timer {
 struct Claim {
     connection: ConnectionId,
     registration: Registration,
+    /// Of the registration's message.
+    octets: usize,
 }
 
 /// What is known about one registered element's health.
 #[derive(Debug, Default)]
 struct Monitor {
     connection: Option<ConnectionId>,
+    /// Who registered it, where somebody vouches for that.
+    names: Vec<String>,
+    /// Octets of its registration: what it makes us keep.
+    octets: usize,
     /// When the element was last asked out of turn.
     last_doubt: Option<Instant>,
     /// Keep-alives in a row that were not answered.
@@ -110,8 +119,11 @@ impl Monitor {
 #[derive(Debug)]
 struct Peer {
     remote: Remote,
+    authority: Authority,
     /// Elements registered over this connection.
     elements: BTreeSet<Key>,
+    /// Octets of their registrations.
+    octets: usize,
     /// Elements this connection claims.
     claims: BTreeSet<Key>,
     /// Pools this connection wants to hear of.
@@ -131,11 +143,19 @@ pub struct Registrar {
     drained: BTreeMap<Key, PoolElementParameter>,
     monitors: BTreeMap<Key, Monitor>,
     peers: BTreeMap<ConnectionId, Peer>,
-    subscribers: BTreeMap<PoolHandle, BTreeMap<ConnectionId, Option<u32>>>,
+    subscribers: BTreeMap<PoolHandle, Subscribers>,
+    /// Of all connections.
+    subscriptions: usize,
     timers: Timers<Timer>,
+    /// Registrations of all connections together.
+    registrations: Option<TokenBucket>,
+    /// Octets of all registrations, as of [`Monitor::octets`].
+    octets: usize,
     lenient_until: Option<Instant>,
     counters: Counters,
     enrp: Box<enrp::Enrp>,
+    /// Handle resolutions by pool since somebody took them.
+    resolved: BTreeMap<PoolHandle, Resolved>,
     outputs: VecDeque<Output<Event>>,
 }
 
@@ -154,9 +174,13 @@ impl Registrar {
             monitors: BTreeMap::new(),
             peers: BTreeMap::new(),
             subscribers: BTreeMap::new(),
+            subscriptions: 0,
             timers: Timers::new(),
+            registrations: None,
+            octets: 0,
             lenient_until: None,
             counters: Counters::default(),
+            resolved: BTreeMap::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -174,6 +198,12 @@ impl Registrar {
     /// Returns what was counted since the start.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Returns the handle resolutions answered since the last call, by pool. Pools with handles too long for a
+    /// label are not among them.
+    pub fn take_resolved(&mut self) -> BTreeMap<PoolHandle, Resolved> {
+        std::mem::take(&mut self.resolved)
     }
 
     /// Returns the number of connections.
@@ -203,7 +233,7 @@ impl Registrar {
                 }
                 Timer::Expiry(key) => self.foreign_expired(now, &key),
                 Timer::Grace(key) => self.grace_ended(now, &key),
-                Timer::Update(pool) => self.tell_subscribers(&pool),
+                Timer::Update(pool) => self.tell_subscribers(now, &pool),
                 Timer::Enrp(timer) => self.handle_enrp_timeout(now, timer),
             }
         }
@@ -221,13 +251,22 @@ impl Registrar {
     fn open_connection(&mut self, now: Instant, connection: ConnectionId, remote: Remote) {
         let peer = Peer {
             remote,
+            authority: Authority::default(),
             elements: BTreeSet::new(),
+            octets: 0,
             claims: BTreeSet::new(),
             subscriptions: BTreeSet::new(),
             registrations: TokenBucket::new(self.config.registrations_per_second, now),
             reports: TokenBucket::new(self.config.reports_per_second, now),
         };
         self.peers.insert(connection, peer);
+    }
+
+    /// Says who the far end of a connection is and what it may register; without that it may do anything.
+    pub fn authorize(&mut self, connection: ConnectionId, authority: Authority) {
+        if let Some(peer) = self.peers.get_mut(&connection) {
+            peer.authority = authority;
+        }
     }
 
     /// A connection has ended: its elements become suspect, or go at once if the profile has no grace.
@@ -267,7 +306,9 @@ impl Registrar {
             self.send(connection, &answer);
         }
         match decoded {
-            Ok(Message::Registration(message)) => self.handle_registration(now, connection, message),
+            Ok(Message::Registration(message)) => {
+                self.handle_registration(now, connection, message, octets.len());
+            }
             Ok(Message::Deregistration(message)) => self.handle_deregistration(now, connection, message),
             Ok(Message::HandleResolution(message)) => self.handle_resolution(connection, message),
             Ok(Message::EndpointKeepAliveAck(message)) => self.handle_ack(now, connection, message),
@@ -343,6 +384,7 @@ impl Registrar {
             self.timers.stop(&timer(key.clone()));
         }
         let Some(monitor) = self.monitors.remove(key) else { return };
+        self.octets -= monitor.octets;
         let element = self.handlespace.deregister(&key.0, key.1);
         // A registrar that leaves does not know who is dead any more.
         if let Some(element) = &element
@@ -354,6 +396,7 @@ impl Registrar {
         if let Some(connection) = monitor.connection {
             if let Some(peer) = self.peers.get_mut(&connection) {
                 peer.elements.remove(key);
+                peer.octets -= monitor.octets;
             }
             if reason != Removal::Deregistered {
                 self.send_deregistration_response(connection, key, vec![]);

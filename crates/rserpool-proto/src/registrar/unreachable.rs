@@ -11,7 +11,7 @@ use crate::ConnectionId;
 use crate::wire::asap::unreachable::EndpointUnreachable;
 
 /// Reporters remembered per element; more do not change anything.
-const MAX_REPORTERS: usize = 64;
+const MAX_REPORTERS: usize = 8;
 
 impl Registrar {
     pub(super) fn handle_unreachable(

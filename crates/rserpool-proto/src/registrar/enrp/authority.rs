@@ -5,8 +5,6 @@
 //! set of addresses) has gone over to the sender. If we are the present home and still hold the element's
 //! association, the element is asked first: one that answers stays ours and is announced again.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::super::{Event, Key, Monitor, Registrar, Removal, Timer as RegistrarTimer};
@@ -47,7 +45,7 @@ impl Registrar {
             _ if element.home != sender => Refusal::ThirdParty,
             _ if element.pe == PeId(0) => Refusal::Unsuitable,
             Some(home) if home == self.id => return self.contested(now, key, element),
-            Some(home) if home != sender && self.may_live(home) && !self.is_same(&key, &element) => {
+            Some(home) if home != sender && self.may_live(home) && !self.is_new_or_same(&key, &element) => {
                 Refusal::OtherElement
             }
             None | Some(_) => return self.store_foreign(now, key, element),
@@ -102,12 +100,9 @@ impl Registrar {
         self.enrp.peers.get(&id).is_some_and(|peer| peer.state != PeerState::Dead)
     }
 
-    /// Unsecured, the set of addresses is the identity of an element.
-    fn is_same(&self, key: &Key, element: &PoolElementParameter) -> bool {
-        let set = |element: &PoolElementParameter| -> BTreeSet<IpAddr> {
-            element.user_transport.addresses().iter().map(IpAddr::to_canonical).collect()
-        };
-        self.element(key).is_none_or(|known| set(&known) == set(element))
+    /// Among registrars the set of addresses is the identity of an element.
+    fn is_new_or_same(&self, key: &Key, element: &PoolElementParameter) -> bool {
+        self.element(key).is_none() || self.same_addresses(key, element)
     }
 
     /// Stores an element of another registrar.
@@ -205,7 +200,7 @@ impl Registrar {
 
     /// Another registrar says that it is home of an element of ours.
     fn contested(&mut self, now: Instant, key: Key, element: PoolElementParameter) -> bool {
-        if !self.is_same(&key, &element) {
+        if !self.is_new_or_same(&key, &element) {
             self.refuse(Refusal::OtherElement, None);
             return false;
         }
