@@ -40,6 +40,7 @@ impl Registrar {
             return Err(DrainError::NotHome(home));
         }
         let Some(element) = self.handlespace.deregister(pool, pe) else { return Err(DrainError::Unknown) };
+        self.announce_delete(pool, &element);
         self.drained.insert(key, element);
         self.event(Event::ElementDraining { pool: pool.clone(), pe });
         self.pool_changed(now, pool);
@@ -56,6 +57,7 @@ impl Registrar {
         };
         self.handlespace.register(pool, element.clone()).map_err(DrainError::Refused)?;
         self.drained.remove(&key);
+        self.announce_add(&key);
         self.event(Event::ElementUndrained { pool: pool.clone(), pe });
         self.pool_changed(now, pool);
         Ok(())

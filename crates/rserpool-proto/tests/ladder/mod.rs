@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use rserpool_proto::pe::{PoolElement, PoolElementConfig};
 use rserpool_proto::pu::{PoolUser, PoolUserConfig, Selected};
-use rserpool_proto::registrar::{Registrar, RegistrarConfig};
+use rserpool_proto::registrar::{self, Registrar, RegistrarConfig};
 use rserpool_proto::wire::{Load, Message, Policy, TransportUse};
 use rserpool_proto::{
     ConnectionId, ENCAPSULATION_PORT, Output, PeId, PoolHandle, Profile, Protocol, RegistrarAddress,
@@ -380,9 +380,11 @@ impl World {
     fn drain(&mut self, node: Node) {
         loop {
             let output = match &mut self.places[node.0].machine {
-                Machine::Element(element) => element.poll_output().map(erase),
-                Machine::User(user) => user.poll_output().map(erase),
-                Machine::Registrar(registrar) => registrar.poll_output().map(erase),
+                Machine::Element(element) => {
+                    element.poll_output().map(|it| erase(it, |event| format!("{event:?}")))
+                }
+                Machine::User(user) => user.poll_output().map(|it| erase(it, |event| format!("{event:?}"))),
+                Machine::Registrar(registrar) => registrar.poll_output().map(|it| erase(it, registrar_event)),
             };
             let Some(output) = output else { return };
             self.perform(node, output);
@@ -470,7 +472,7 @@ impl World {
     }
 }
 
-fn erase<E: Debug>(output: Output<E>) -> Output<String> {
+fn erase<E>(output: Output<E>, describe: impl FnOnce(&E) -> String) -> Output<String> {
     match output {
         Output::Connect { connection, protocol, address } => {
             Output::Connect { connection, protocol, address }
@@ -478,6 +480,23 @@ fn erase<E: Debug>(output: Output<E>) -> Output<String> {
         Output::Send { connection, octets } => Output::Send { connection, octets },
         Output::Disconnect { connection } => Output::Disconnect { connection },
         Output::Announce { protocol, octets } => Output::Announce { protocol, octets },
-        Output::Event(event) => Output::Event(format!("{event:?}")),
+        Output::Event(event) => Output::Event(describe(&event)),
     }
+}
+
+/// Who registered is on the lines before.
+fn registrar_event(event: &registrar::Event) -> String {
+    let (name, pool, pe, reason) = match event {
+        registrar::Event::RegistrationRejected { pool, pe, cause, .. } => {
+            return format!("RegistrationRejected {{ pool: {pool:?}, pe: {pe:?}, cause: {cause:?} }}");
+        }
+        registrar::Event::ElementRegistered { pool, pe, .. } => ("ElementRegistered", pool, pe, None),
+        registrar::Event::ElementUpdated { pool, pe, .. } => ("ElementUpdated", pool, pe, None),
+        registrar::Event::ElementRemoved { pool, pe, reason, .. } => {
+            ("ElementRemoved", pool, pe, Some(reason))
+        }
+        other => return format!("{other:?}"),
+    };
+    let reason = reason.map_or(String::new(), |reason| format!(", reason: {reason:?}"));
+    format!("{name} {{ pool: {pool:?}, pe: {pe:?}{reason} }}")
 }
