@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Network;
+use super::{EnrpConfig, Network};
 use crate::handlespace::Limits;
 use crate::{Profile, RegistrarId, Remote};
 
@@ -66,6 +66,8 @@ pub struct RegistrarConfig {
     pub all_registrations_per_second: u32,
     /// Reports of unreachability a connection may send in a second, and five times as many at once.
     pub reports_per_second: u32,
+    /// Peers and how to get along with them; `None`: there are none.
+    pub enrp: Option<EnrpConfig>,
 }
 
 impl Default for RegistrarConfig {
@@ -86,6 +88,7 @@ impl Default for RegistrarConfig {
             registrations_per_second: 200,
             all_registrations_per_second: 20_000,
             reports_per_second: 1,
+            enrp: None,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The registrar's machine, its ASAP side (RFC 5352 section 3): registers pool elements, watches whether
-//! they live, and resolves pool handles.
+//! The registrar's machine. Here is its ASAP side (RFC 5352 section 3): it registers pool elements, watches
+//! whether they live, and resolves pool handles. Its ENRP side (RFC 5353) is in `enrp`.
 //!
 //! Deviations and choices:
 //! * An element whose association is lost becomes suspect and stays for the profile's reconnect grace; the same
@@ -16,6 +16,7 @@ mod config;
 mod counters;
 mod deregistration;
 mod drain;
+mod enrp;
 mod event;
 mod keep_alive;
 mod network;
@@ -35,6 +36,7 @@ pub use authority::{Authority, PoolPattern};
 pub use config::{AddressCheck, RegistrarConfig};
 pub use counters::{Counters, Resolved};
 pub use drain::DrainError;
+pub use enrp::{Abandoned, Arbitration, EnrpConfig, EnrpCounters, PeerState, PeerStatus, Refusal};
 pub use event::{Event, Removal};
 pub use network::{InvalidNetwork, Network};
 pub use status::{ElementState, ElementStatus, PoolStatus};
@@ -69,6 +71,8 @@ enum Timer {
     Grace(Key),
     /// Subscribers are told of a pool's changes.
     Update(PoolHandle),
+    /// Something among registrars.
+    Enrp(enrp::Timer),
 }
 
 /// A registration over a new association that waits for the old one to answer or fail.
@@ -95,6 +99,14 @@ struct Monitor {
     /// Who reported the element since it last answered.
     reporters: BTreeSet<ConnectionId>,
     claim: Option<Claim>,
+    /// Another registrar says that the element is its own.
+    rival: Option<enrp::Rival>,
+    /// How often the element answered although another registrar said so.
+    contests: u32,
+    /// Whom we suggested to take the element over.
+    suggested: Option<RegistrarId>,
+    /// Its home was taken over by us, and it has not answered yet.
+    taken_over: bool,
 }
 
 impl Monitor {
@@ -142,6 +154,7 @@ pub struct Registrar {
     counters: Counters,
     /// Handle resolutions by pool since somebody took them.
     resolved: BTreeMap<PoolHandle, Resolved>,
+    enrp: enrp::Enrp,
     outputs: VecDeque<Output<Event>>,
 }
 
@@ -153,6 +166,7 @@ impl Registrar {
         Registrar {
             id: id.unwrap_or_else(|| RegistrarId(random.identifier())),
             handlespace: Handlespace::new(config.limits),
+            enrp: enrp::Enrp::new(config.enrp.clone()),
             config,
             random,
             drained: BTreeMap::new(),
@@ -213,9 +227,13 @@ impl Registrar {
             match timer {
                 Timer::KeepAlive(key) => self.probe(now, &key),
                 Timer::Ack(key) => self.keep_alive_missed(now, &key),
-                Timer::Expiry(key) => self.remove(now, &key, Removal::Expired),
-                Timer::Grace(key) => self.remove(now, &key, Removal::ConnectionLost),
+                Timer::Expiry(key) if self.monitors.contains_key(&key) => {
+                    self.remove(now, &key, Removal::Expired);
+                }
+                Timer::Expiry(key) => self.foreign_expired(now, &key),
+                Timer::Grace(key) => self.grace_ended(now, &key),
                 Timer::Update(pool) => self.tell_subscribers(now, &pool),
+                Timer::Enrp(timer) => self.handle_enrp_timeout(now, timer),
             }
         }
     }
@@ -226,6 +244,10 @@ impl Registrar {
             self.outputs.push_back(Output::Disconnect { connection });
             return;
         }
+        self.open_connection(now, connection, remote);
+    }
+
+    fn open_connection(&mut self, now: Instant, connection: ConnectionId, remote: Remote) {
         let peer = Peer {
             remote,
             authority: Authority::default(),
@@ -249,6 +271,10 @@ impl Registrar {
     /// A connection has ended: its elements become suspect, or go at once if the profile has no grace.
     pub fn handle_lost(&mut self, now: Instant, connection: ConnectionId) {
         self.notice_stall(now);
+        if self.is_link(connection) {
+            return self.link_lost(now, connection);
+        }
+        self.adoption_lost(now, connection);
         let Some(peer) = self.peers.remove(&connection) else { return };
         for pool in &peer.subscriptions {
             self.unsubscribe(pool, connection);
@@ -263,9 +289,12 @@ impl Registrar {
         }
     }
 
-    /// A message arrived.
+    /// A message of the connection's protocol arrived.
     pub fn handle_message(&mut self, now: Instant, connection: ConnectionId, octets: &[u8]) {
         self.notice_stall(now);
+        if self.is_link(connection) {
+            return self.handle_enrp_message(now, connection, octets);
+        }
         if !self.peers.contains_key(&connection) {
             return;
         }
@@ -309,7 +338,8 @@ impl Registrar {
         let Some(monitor) = self.monitors.get_mut(key) else { return };
         let before = monitor.is_suspect();
         monitor.connection = None;
-        let profile = &self.config.profile;
+        let handing_over = monitor.suggested.is_some();
+        let profile = self.config.profile;
         let attempts_left = profile.keep_alive_attempts.saturating_sub(monitor.missed + 1);
         // Whoever is silent gains no time by the transport noticing it too.
         let silent_until = self
@@ -319,12 +349,14 @@ impl Registrar {
         let grace = profile.reconnect_grace;
         self.timers.stop(&Timer::KeepAlive(key.clone()));
         self.timers.stop(&Timer::Ack(key.clone()));
-        if self.accept_claim(now, key) {
+        if self.accept_claim(now, key) || self.give_to_rival(now, key) {
             return;
         }
+        let grace = if handing_over { grace.max(profile.takeover_timeout * 2) } else { grace };
         if grace.is_zero() {
             return self.remove(now, key, Removal::ConnectionLost);
         }
+        let silent_until = silent_until.filter(|_| !handing_over);
         let until = silent_until.map_or(now + grace, |silent| silent.min(now + grace));
         let until = self.lenient_until.map_or(until, |lenient| lenient.max(until));
         self.timers.set(Timer::Grace(key.clone()), until);
@@ -334,7 +366,14 @@ impl Registrar {
         }
     }
 
-    /// Takes an element out of the handlespace; it is told if it did not ask for it.
+    /// An element did not come back in time.
+    fn grace_ended(&mut self, now: Instant, key: &Key) {
+        let taken_over = self.monitors.get(key).is_some_and(|monitor| monitor.taken_over);
+        let reason = if taken_over { Removal::TakenOverSilent } else { Removal::ConnectionLost };
+        self.remove(now, key, reason);
+    }
+
+    /// Takes an element of ours out of the handlespace; it is told if it did not ask for it, and the peers are.
     fn remove(&mut self, now: Instant, key: &Key, reason: Removal) {
         self.remove_for(now, key, reason, None);
     }
@@ -345,7 +384,14 @@ impl Registrar {
         }
         let Some(monitor) = self.monitors.remove(key) else { return };
         self.octets -= monitor.octets;
-        let element = self.handlespace.deregister(&key.0, key.1).or_else(|| self.drained.remove(key));
+        let registered = self.handlespace.deregister(&key.0, key.1);
+        // A registrar that leaves does not know who is dead any more.
+        if let Some(element) = &registered
+            && (reason == Removal::Deregistered || !self.is_leaving())
+        {
+            self.announce_delete(&key.0, element);
+        }
+        let element = registered.or_else(|| self.drained.remove(key));
         if let Some(connection) = monitor.connection {
             if let Some(peer) = self.peers.get_mut(&connection) {
                 peer.elements.remove(key);
@@ -374,8 +420,29 @@ impl Registrar {
         registered.or_else(|| self.drained.get(key).cloned())
     }
 
+    /// Forgets that an element is ours, without a word to anybody.
+    fn unwatch(&mut self, key: &Key) {
+        for timer in [Timer::KeepAlive, Timer::Ack, Timer::Expiry, Timer::Grace] {
+            self.timers.stop(&timer(key.clone()));
+        }
+        self.drained.remove(key);
+        let Some(monitor) = self.monitors.remove(key) else { return };
+        self.octets -= monitor.octets;
+        if let Some(claimant) = monitor.claim.and_then(|claim| self.peers.get_mut(&claim.connection)) {
+            claimant.claims.remove(key);
+        }
+        if let Some(peer) = monitor.connection.and_then(|connection| self.peers.get_mut(&connection)) {
+            peer.elements.remove(key);
+            peer.octets -= monitor.octets;
+        }
+    }
+
     fn is_suspect(&self, pool: &PoolHandle, pe: PeId) -> bool {
-        self.monitors.get(&(pool.clone(), pe)).is_none_or(Monitor::is_suspect)
+        let key = (pool.clone(), pe);
+        match self.monitors.get(&key) {
+            Some(monitor) => monitor.is_suspect(),
+            None => self.enrp.doubts.contains(&key),
+        }
     }
 
     /// Sends a message if it fits; returns whether it did.

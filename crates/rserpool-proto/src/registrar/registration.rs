@@ -120,6 +120,9 @@ impl Registrar {
         let Some(monitor) = self.monitors.get(key) else {
             let elements = self.peers.get(&connection).map_or(0, |peer| peer.elements.len());
             let full = elements >= self.config.max_elements_per_connection;
+            if self.home_of(key).is_some() && !self.same_addresses(key, element) {
+                return Err(ErrorCause::plain(CauseCode::NON_UNIQUE_PE_ID));
+            }
             return match full {
                 true => Err(ErrorCause::plain(CauseCode::LACK_OF_RESOURCES)),
                 false => Ok(Admission::Accept),
@@ -130,17 +133,18 @@ impl Registrar {
         }
         let taken = Err(ErrorCause::plain(CauseCode::NON_UNIQUE_PE_ID));
         let claimed = monitor.claim.as_ref().is_some_and(|claim| claim.connection != connection);
-        if claimed || !self.is_same(key, connection, element) {
+        if claimed || !self.is_registrant(key, connection, element) {
             return taken;
         }
         Ok(if monitor.connection.is_some() { Admission::Probe } else { Admission::Accept })
     }
 
-    /// Secured, the names in its certificate are the identity of an element; unsecured, the set of its addresses.
-    fn is_same(&self, key: &Key, connection: ConnectionId, element: &PoolElementParameter) -> bool {
+    /// Secured, the names in its certificate are the identity of an element; unsecured, and where another registrar
+    /// told of it, the set of its addresses.
+    fn is_registrant(&self, key: &Key, connection: ConnectionId, element: &PoolElementParameter) -> bool {
         let known = self.monitors.get(key).map_or(&[][..], |monitor| &monitor.names);
         let names = self.peers.get(&connection).map_or(&[][..], |peer| &peer.authority.names);
-        if known.is_empty() && names.is_empty() { self.same_addresses(key, element) } else { known == names }
+        if known.is_empty() { self.same_addresses(key, element) } else { known == names }
     }
 
     fn same_addresses(&self, key: &Key, element: &PoolElementParameter) -> bool {
@@ -204,6 +208,7 @@ impl Registrar {
         let seen = self.peers.get(&connection).and_then(|peer| asap_transport(&peer.remote));
         element.asap_transport = element.asap_transport.take().or(seen);
         let moved = self.moved(&key, &element);
+        let home = self.home_of(&key);
         // The registrant itself registers again: it lives, and so it keeps its identifier.
         self.refuse_claim(&key);
         let registered = match self.keep(&key, element) {
@@ -219,11 +224,18 @@ impl Registrar {
         let (pool, pe) = key.clone();
         let response = RegistrationResponse { rejected: false, pool, pe, causes: warnings, unknown: vec![] };
         self.send(connection, &Message::RegistrationResponse(response));
+        if !self.drained.contains_key(&key) {
+            self.announce_add(&key);
+        }
+        if let Some(from) = home.filter(|&home| home != self.id) {
+            self.event(Event::HomeChanged { pool: key.0.clone(), pe: key.1, from, to: self.id });
+            self.home_lost(now, &key, from);
+        }
         self.tell(now, connection, key, registered, recovered, moved);
     }
 
     /// Returns whether pool users would find the element elsewhere than before.
-    fn moved(&self, key: &Key, element: &PoolElementParameter) -> bool {
+    pub(super) fn moved(&self, key: &Key, element: &PoolElementParameter) -> bool {
         self.element(key).is_none_or(|known| {
             (&known.user_transport, known.encapsulation) != (&element.user_transport, element.encapsulation)
         })
@@ -231,7 +243,7 @@ impl Registrar {
 
     /// Watches the element over this connection; a registration is a sign of life like an acknowledgement.
     /// Returns whether it was suspect before.
-    fn watch(&mut self, now: Instant, connection: ConnectionId, key: &Key, octets: usize) -> bool {
+    pub(super) fn watch(&mut self, now: Instant, connection: ConnectionId, key: &Key, octets: usize) -> bool {
         let old = self.monitors.remove(key);
         let old_connection = old.as_ref().and_then(|monitor| monitor.connection);
         let old_octets = old.as_ref().map_or(0, |monitor| monitor.octets);

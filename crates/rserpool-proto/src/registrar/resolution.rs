@@ -45,8 +45,11 @@ impl Registrar {
 
     /// Selects by the pool's policy among the elements that are up, or among all when none is.
     fn choose(&mut self, handle: &PoolHandle, count: usize) -> Vec<PeId> {
-        let monitors = &self.monitors;
-        let up = |pe: PeId| monitors.get(&(handle.clone(), pe)).is_some_and(|m| !m.is_suspect());
+        let (monitors, doubts) = (&self.monitors, &self.enrp.doubts);
+        let up = |pe: PeId| {
+            let key = (handle.clone(), pe);
+            monitors.get(&key).map_or_else(|| !doubts.contains(&key), |monitor| !monitor.is_suspect())
+        };
         let Some(pool) = self.handlespace.pool_mut(handle) else { return vec![] };
         let chosen = pool.select(count, &mut self.random, up);
         if chosen.is_empty() { pool.select(count, &mut self.random, |_| true) } else { chosen }
@@ -90,12 +93,12 @@ impl Registrar {
         if response.elements.is_empty()
             || !self.send(to, &Message::HandleResolutionResponse(response.clone()))
         {
-            self.refuse(to, response.pool);
+            self.refuse_resolution(to, response.pool);
         }
     }
 
     /// A handle may leave no room even for this; then it is told without the handle.
-    fn refuse(&mut self, to: ConnectionId, pool: PoolHandle) {
+    fn refuse_resolution(&mut self, to: ConnectionId, pool: PoolHandle) {
         self.counters.resolutions_refused += 1;
         let causes = vec![ErrorCause::plain(CauseCode::LACK_OF_RESOURCES)];
         let refused = HandleResolutionResponse { causes: Some(causes.clone()), ..unknown_pool(pool) };

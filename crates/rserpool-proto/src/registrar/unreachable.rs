@@ -1,7 +1,8 @@
 //! Reports of unreachable elements (RFC 5352 section 3.5).
 //!
 //! A report makes us ask the element at once. Reports of enough distinct reporters shorten how long it may
-//! be silent; alone they remove nothing, and an answer clears them (RFC 5355 threat 8).
+//! be silent; alone they remove nothing, and an answer clears them (RFC 5355 threat 8). An element of another
+//! registrar is asked by that one; here others are preferred to it for a while.
 
 use std::time::Instant;
 
@@ -26,7 +27,13 @@ impl Registrar {
         }
         let key = (message.pool, message.pe);
         let Some(monitor) = self.monitors.get_mut(&key) else {
-            self.counters.reports_unknown += 1;
+            let known = self.handlespace.pool(&key.0).is_some_and(|pool| pool.contains(key.1));
+            if known {
+                self.counters.reports_accepted += 1;
+                self.doubt(now, &key);
+            } else {
+                self.counters.reports_unknown += 1;
+            }
             return;
         };
         self.counters.reports_accepted += 1;
