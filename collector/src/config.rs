@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use rserpool::{ASAP_PORT, ProfileConfig, RegistrarAddress, TlsConfig};
+use rserpool::{ASAP_PORT, ConfiguredRegistrar, ProfileConfig, RegistrarAddress, TlsConfig};
 use serde::Deserialize;
 use service::config::{Http, Invalid, Period, Size, check_endpoint};
 
@@ -143,9 +143,9 @@ impl Udp {
 pub struct Pool {
     /// The pool handle.
     pub handle: String,
-    /// ASAP addresses of the registrars.
+    /// ASAP addresses of the registrars, or their names.
     #[serde(default = "registrars")]
-    pub registrars: Vec<RegistrarAddress>,
+    pub registrars: Vec<ConfiguredRegistrar>,
     /// Over which of the collector's addresses; the same for all elements of a pool. Default: the first of SCTP, TCP
     /// and TLS there are addresses of.
     #[serde(default)]
@@ -161,8 +161,9 @@ pub struct Pool {
     pub key_file: Option<PathBuf>,
 }
 
-fn registrars() -> Vec<RegistrarAddress> {
-    vec![rserpool_proto::RegistrarAddress::sctp(Ipv4Addr::LOCALHOST.into(), ASAP_PORT).into()]
+fn registrars() -> Vec<ConfiguredRegistrar> {
+    let local = rserpool_proto::RegistrarAddress::sctp(Ipv4Addr::LOCALHOST.into(), ASAP_PORT);
+    vec![RegistrarAddress::from(local).into()]
 }
 
 /// How a pool's users reach its elements.
@@ -364,7 +365,7 @@ impl Pool {
             let key = format!("pool.{at}.transport");
             return Err(Invalid::new(key, "there is no such address in [listen]"));
         }
-        if config.tls.is_none() && self.registrars.iter().any(RegistrarAddress::is_tls) {
+        if config.tls.is_none() && self.registrars.iter().any(ConfiguredRegistrar::is_tls) {
             let key = format!("pool.{at}.registrars");
             return Err(Invalid::new(key, "tls:// needs certificate, key and ca in [tls]"));
         }

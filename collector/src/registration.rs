@@ -130,7 +130,8 @@ fn connector(
     tcp.local = config.listen.addresses(pool.transport(&config.listen)).first().map(SocketAddr::ip);
     tcp.profile = config.profile.timers.transport();
     tcp.mptcp = config.listen.mptcp;
-    let tls = config.tls.as_ref().zip(identity).map(|(tls, identity)| tls.registrar_client(identity));
+    let tls =
+        config.tls.as_ref().zip(identity).map(|(tls, identity)| tls.client_of(identity, &pool.registrars));
     Connector { endpoint: endpoint.cloned(), tcp, tls }
 }
 

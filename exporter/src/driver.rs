@@ -57,7 +57,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let source = setup::open(&config.source, since_epoch())?;
     let meter = Meter::new(config.metering.metering(), random()?);
     let timers = config.profile.timers;
-    let Connectors { collectors, registrars, identity } = setup::connectors(config, pool)?;
+    let Connectors { collectors, registrars, identity } = setup::connectors(config, pool).await?;
     let Pool { transport, service, reconnect_pause, .. } = *pool;
     if transport != Transport::Sctp
         && let Some((_, lossy)) = classes.iter().find(|(_, class)| class.kind.is_lossy())

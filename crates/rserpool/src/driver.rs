@@ -9,9 +9,10 @@ use rserpool_proto::{ConnectionId, Output};
 use tracing::{debug, info, warn};
 use transport::{Association, Connector, Ppid};
 
-use crate::RegistrarAddress;
 use crate::address::peer;
 use crate::connections::{ConnectionEvent, Connections, NotSent};
+use crate::lookup::Lookup;
+use crate::{ConfiguredRegistrar, RegistrarAddress};
 
 /// The verbs of a machine that has one home registrar.
 pub(crate) trait Machine {
@@ -19,6 +20,9 @@ pub(crate) trait Machine {
 
     fn poll_output(&mut self) -> Option<Output<Self::Event>>;
     fn poll_timeout(&self) -> Option<Instant>;
+    fn set_registrars(&mut self, registrars: Vec<rserpool_proto::RegistrarAddress>);
+    fn await_lookups(&mut self);
+    fn hunt_rounds(&self) -> u64;
     fn handle_timeout(&mut self, now: Instant);
     fn handle_connected(&mut self, now: Instant, connection: ConnectionId);
     fn handle_connect_failed(&mut self, now: Instant, connection: ConnectionId);
@@ -36,6 +40,15 @@ macro_rules! machine {
             }
             fn poll_timeout(&self) -> Option<std::time::Instant> {
                 <$machine>::poll_timeout(self)
+            }
+            fn set_registrars(&mut self, registrars: Vec<rserpool_proto::RegistrarAddress>) {
+                <$machine>::set_registrars(self, registrars);
+            }
+            fn await_lookups(&mut self) {
+                <$machine>::await_lookups(self);
+            }
+            fn hunt_rounds(&self) -> u64 {
+                <$machine>::hunt_rounds(self)
             }
             fn handle_timeout(&mut self, now: std::time::Instant) {
                 <$machine>::handle_timeout(self, now);
@@ -74,6 +87,7 @@ pub(crate) use machine;
 pub(crate) struct Driver<M: Machine> {
     pub(crate) machine: M,
     connections: Connections,
+    lookup: Lookup,
     /// Connections accepted so far; names them.
     accepted: u64,
     events: VecDeque<M::Event>,
@@ -84,10 +98,21 @@ pub(crate) struct Driver<M: Machine> {
 }
 
 impl<M: Machine> Driver<M> {
-    pub(crate) fn new(machine: M, connector: Connector) -> Driver<M> {
+    /// `machine` knows no registrar yet.
+    pub(crate) fn new(
+        mut machine: M,
+        registrars: Vec<ConfiguredRegistrar>,
+        connector: Connector,
+    ) -> Driver<M> {
+        let lookup = Lookup::new(registrars);
+        machine.set_registrars(lookup.addresses());
+        if lookup.is_needed() {
+            machine.await_lookups();
+        }
         Driver {
             machine,
             connections: Connections::new(connector),
+            lookup,
             accepted: 0,
             events: VecDeque::new(),
             failure: None,
@@ -112,11 +137,13 @@ impl<M: Machine> Driver<M> {
     pub(crate) async fn event(&mut self) -> M::Event {
         loop {
             self.perform_outputs();
+            self.lookup.begin(self.machine.hunt_rounds());
             if let Some(event) = self.events.pop_front() {
                 return event;
             }
             tokio::select! {
                 (connection, event) = self.connections.next() => self.handle(connection, event),
+                registrars = self.lookup.next() => self.machine.set_registrars(registrars),
                 () = sleep_until(self.machine.poll_timeout()) => self.machine.handle_timeout(Instant::now()),
             }
         }

@@ -12,9 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{Instrument as _, debug, info, info_span, warn};
 use transport::{Association, Connector, Endpoint, Listener, PeerAddress};
 
-use crate::RegistrarAddress;
 use crate::address::seen;
 use crate::driver::{Driver, machine};
+use crate::{ConfiguredRegistrar, RegistrarAddress};
 
 machine!(pe::PoolElement, Event);
 
@@ -33,7 +33,7 @@ pub struct PoolElementConfig {
     /// The pool's policy, with this element's values.
     pub policy: Policy,
     /// The registrars to choose from.
-    pub registrars: Vec<RegistrarAddress>,
+    pub registrars: Vec<ConfiguredRegistrar>,
     /// Timers and thresholds.
     pub profile: Profile,
 }
@@ -133,7 +133,7 @@ impl PoolElement {
         connector: impl Into<Connector>,
     ) -> Result<PoolElement, ConfigError> {
         let span = info_span!("pool_element", pool = %config.pool);
-        let secured = config.registrars.iter().any(RegistrarAddress::is_tls);
+        let secured = config.registrars.iter().any(ConfiguredRegistrar::is_tls);
         let user = config.transport.clone();
         let machine = pe::PoolElement::new(
             pe::PoolElementConfig {
@@ -141,7 +141,7 @@ impl PoolElement {
                 pe: config.pe,
                 transport: config.transport,
                 policy: config.policy,
-                registrars: config.registrars.into_iter().map(Into::into).collect(),
+                registrars: Vec::new(),
                 profile: config.profile,
             },
             crate::seed(),
@@ -154,7 +154,7 @@ impl PoolElement {
             endpoint: connector.endpoint.clone().filter(|_| !secured),
             listener: None,
             user,
-            driver: Driver::new(machine, connector),
+            driver: Driver::new(machine, config.registrars, connector),
             states,
             events: event_sink,
             registrar: None,

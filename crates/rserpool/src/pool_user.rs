@@ -8,9 +8,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{Instrument as _, debug, info, info_span, warn};
 use transport::Connector;
 
-use crate::RegistrarAddress;
 use crate::driver::{Driver, machine};
 use crate::pool_element::Causes;
+use crate::{ConfiguredRegistrar, RegistrarAddress};
 
 pub use rserpool_proto::pu::Selected;
 
@@ -26,7 +26,7 @@ pub struct PoolUserConfig {
     /// The pool.
     pub pool: PoolHandle,
     /// The registrars to choose from.
-    pub registrars: Vec<RegistrarAddress>,
+    pub registrars: Vec<ConfiguredRegistrar>,
     /// Timers and thresholds.
     pub profile: Profile,
 }
@@ -69,7 +69,7 @@ impl PoolUser {
         let machine = pu::PoolUser::new(
             pu::PoolUserConfig {
                 pool: config.pool,
-                registrars: config.registrars.into_iter().map(Into::into).collect(),
+                registrars: Vec::new(),
                 items: Some(ITEMS),
                 updates: true,
                 profile: config.profile,
@@ -78,7 +78,7 @@ impl PoolUser {
         );
         let (commands, command_queue) = mpsc::unbounded_channel();
         let (states, state) = watch::channel(PoolUserState::default());
-        let mut task = Task { driver: Driver::new(machine, connector.into()), states };
+        let mut task = Task { driver: Driver::new(machine, config.registrars, connector.into()), states };
         tokio::spawn(async move { task.run(command_queue).await }.instrument(span));
         PoolUser { commands, state }
     }

@@ -14,9 +14,9 @@ pub struct Pool {
     /// Pool handle the collectors are registered under.
     #[serde(default = "handle")]
     pub handle: String,
-    /// Registrars, asked in turn.
+    /// Registrars, asked in turn: addresses or names.
     #[serde(default = "registrars")]
-    pub registrars: Vec<rserpool::RegistrarAddress>,
+    pub registrars: Vec<rserpool::ConfiguredRegistrar>,
     /// Local addresses of the SCTP endpoint, one text or a list; without any, those the host uses towards the
     /// registrars. TCP and TLS take the first.
     #[serde(default, deserialize_with = "one_or_more")]
@@ -87,7 +87,7 @@ fn handle() -> String {
     "ipfix".to_owned()
 }
 
-fn registrars() -> Vec<rserpool::RegistrarAddress> {
+fn registrars() -> Vec<rserpool::ConfiguredRegistrar> {
     vec!["127.0.0.1:3863".parse().expect("the default registrar address is well-formed")]
 }
 
@@ -106,7 +106,7 @@ impl Pool {
         if !tls && self.transport == Transport::Tls {
             return Err(Invalid::new("pool.transport", "needs certificate, key and ca in [tls]"));
         }
-        if !tls && self.registrars.iter().any(rserpool::RegistrarAddress::is_tls) {
+        if !tls && self.registrars.iter().any(rserpool::ConfiguredRegistrar::is_tls) {
             return Err(Invalid::new("pool.registrars", "tls:// needs certificate, key and ca in [tls]"));
         }
         let endpoint: Vec<SocketAddr> = self.addresses.iter().map(|&ip| SocketAddr::new(ip, 0)).collect();

@@ -3,6 +3,9 @@
 
 mod checksum;
 mod pool;
+mod queue;
+mod shares;
+mod stored;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -71,16 +74,20 @@ impl Handlespace {
         element: PoolElementParameter,
     ) -> Result<Registered, ErrorCause> {
         self.check(handle, &element)?;
-        let ranking = policy::ranking(element.policy.policy_type())
+        let rule = policy::rule(element.policy.policy_type())
             .ok_or_else(|| ErrorCause::plain(CauseCode::INVALID_VALUES))?;
-        let pool = self.pools.entry(handle.clone()).or_insert_with(|| Pool::new(ranking));
         let (pe, home) = (element.pe, element.home);
-        let before = pool.home(pe);
-        let registered = pool.insert(element);
+        let pool = match self.pools.get_mut(handle) {
+            Some(pool) => pool,
+            None => self.pools.entry(handle.clone()).or_insert_with(|| Pool::new(rule)),
+        };
+        let (registered, before) = pool.insert(element);
         if registered == Registered::New {
             self.elements += 1;
         }
-        self.change_owner(Block::of(handle, pe), before, Some(home));
+        if before != Some(home) {
+            self.change_owner(Block::of(handle, pe), before, Some(home));
+        }
         Ok(registered)
     }
 
@@ -145,6 +152,11 @@ impl Handlespace {
     /// `ffff` when it owns none.
     pub fn checksum(&self, home: RegistrarId) -> PeChecksum {
         PeChecksum(self.owners.get(&home).copied().unwrap_or_default().checksum16())
+    }
+
+    /// Returns the 32-bit variant of [`Handlespace::checksum`] (docs/wire.md); all ones when it owns none.
+    pub fn checksum32(&self, home: RegistrarId) -> u32 {
+        self.owners.get(&home).copied().unwrap_or_default().checksum32()
     }
 
     /// Returns the registrars that own elements, and how many.

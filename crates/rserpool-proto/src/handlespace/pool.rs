@@ -1,63 +1,83 @@
-//! One pool: its elements by identifier and in the order of its policy.
+//! One pool: its elements by identifier, and the queues its policy chooses from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
 use super::Registered;
-use crate::policy::Ranking;
+use super::queue::Queue;
+use super::stored::Stored;
+use crate::policy::{Counts, Place, Rule};
 use crate::random::Random;
-use crate::wire::{CauseCode, ErrorCause, Policy, PolicyType, PoolElementParameter};
+use crate::wire::{CauseCode, ErrorCause, PolicyType, PoolElementParameter};
 use crate::{PeId, RegistrarId};
 
 /// Elements of one policy, transport type and transport use.
 pub struct Pool {
-    ranking: &'static dyn Ranking,
-    elements: BTreeMap<PeId, Member>,
-    /// (rank, turn, element): the first is the head.
-    order: BTreeSet<(u64, u64, PeId)>,
+    rule: &'static dyn Rule,
+    /// Slots by identifier.
+    ids: BTreeMap<PeId, u32>,
+    /// What selection needs of each slot, and the rest.
+    members: Vec<Member>,
+    elements: Vec<Stored>,
+    /// Slots without element.
+    vacant: Vec<u32>,
+    /// Elements to choose from.
+    up: Queue,
+    /// Elements to choose from when there is no other.
+    aside: Queue,
     next_turn: u64,
+    /// Slots picked by the last selection; kept for its memory.
+    picked: Vec<u32>,
 }
 
-struct Member {
-    element: PoolElementParameter,
-    rank: u64,
-    turn: u64,
+/// What selection needs of an element.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) place: Place,
+    pub(super) turn: u64,
+    pub(super) pe: PeId,
+    aside: bool,
 }
 
 impl Pool {
-    pub(crate) fn new(ranking: &'static dyn Ranking) -> Pool {
-        Pool { ranking, elements: BTreeMap::new(), order: BTreeSet::new(), next_turn: 0 }
+    pub(crate) fn new(rule: &'static dyn Rule) -> Pool {
+        Pool {
+            rule,
+            ids: BTreeMap::new(),
+            members: Vec::new(),
+            elements: Vec::new(),
+            vacant: Vec::new(),
+            up: Queue::default(),
+            aside: Queue::default(),
+            next_turn: 0,
+            picked: Vec::new(),
+        }
     }
 
     /// Returns the pool's policy type.
     pub fn policy_type(&self) -> PolicyType {
-        self.ranking.policy_type()
+        self.rule.policy_type()
     }
 
-    /// Returns the policy with the values of the element at the head.
-    pub fn policy(&self) -> Option<&Policy> {
-        let (_, _, pe) = self.order.first()?;
-        Some(&self.elements.get(pe)?.element.policy)
-    }
-
-    /// Returns the element; what it is made of is kept in another form, so this is a value.
+    /// Returns the element. It is stored in another form, so this makes it anew.
     pub fn element(&self, pe: PeId) -> Option<PoolElementParameter> {
-        self.elements.get(&pe).map(|member| member.element.clone())
+        self.stored(pe)?.element(pe)
     }
 
     /// Returns whether the pool has this element.
     pub fn contains(&self, pe: PeId) -> bool {
-        self.elements.contains_key(&pe)
+        self.ids.contains_key(&pe)
     }
 
     /// Returns the element's owner.
     pub fn home(&self, pe: PeId) -> Option<RegistrarId> {
-        self.elements.get(&pe).map(|member| member.element.home)
+        self.stored(pe)?.home()
     }
 
     /// Returns the identifiers of the elements, in order.
     pub fn ids(&self) -> impl Iterator<Item = PeId> {
-        self.elements.keys().copied()
+        self.ids.keys().copied()
     }
 
     /// Returns the elements by identifier.
@@ -72,96 +92,225 @@ impl Pool {
         home: Option<RegistrarId>,
     ) -> impl Iterator<Item = PoolElementParameter> {
         let from = last.map_or(Bound::Unbounded, Bound::Excluded);
-        let elements = self.elements.range((from, Bound::Unbounded)).map(|(_, member)| &member.element);
-        elements.filter(move |element| home.is_none_or(|home| element.home == home)).cloned()
+        let stored =
+            self.ids.range((from, Bound::Unbounded)).map(|(&pe, &slot)| (pe, &self.elements[slot as usize]));
+        stored
+            .filter(move |(_, stored)| home.is_none() || stored.home() == home)
+            .filter_map(|(pe, stored)| stored.element(pe))
+    }
+
+    fn stored(&self, pe: PeId) -> Option<&Stored> {
+        self.elements.get(*self.ids.get(&pe)? as usize)
     }
 
     /// Returns the number of elements.
     pub fn len(&self) -> usize {
-        self.elements.len()
+        self.ids.len()
     }
 
     /// Returns whether there is no element.
     pub fn is_empty(&self) -> bool {
-        self.elements.is_empty()
+        self.ids.is_empty()
     }
 
-    /// Returns up to `count` elements that `wanted` accepts, in the order of the policy, and gives
-    /// the first one's turn away: the head advances by one (RFC 5356 section 4.1.2). Policies that choose by
-    /// chance draw from `random`.
+    /// Returns up to `count` elements that `wanted` accepts, as the policy chooses them; none is returned twice.
+    /// Elements that are set aside are returned only when there is no other. In ordered policies the first one's
+    /// turn is over: the head advances by one (RFC 5356 section 4.1.2). Policies of chance draw from `random`.
+    ///
+    /// Returns none when there are none, or none that may be chosen: those of weight zero may not.
     pub fn select(
         &mut self,
         count: usize,
-        _random: &mut Random,
+        random: &mut Random,
         wanted: impl FnMut(PeId) -> bool,
     ) -> Vec<PeId> {
-        let chosen = self.first(count, wanted);
-        if let Some(&head) = chosen.first() {
-            self.end_turn(head);
-        }
+        let mut chosen = Vec::new();
+        self.select_into(count, random, wanted, &mut chosen);
         chosen
     }
 
-    /// Returns what [`Pool::select`] would, and leaves the head where it is.
-    pub fn first(&self, count: usize, mut wanted: impl FnMut(PeId) -> bool) -> Vec<PeId> {
-        self.order.iter().map(|&(_, _, pe)| pe).filter(|&pe| wanted(pe)).take(count).collect()
-    }
-
-    fn end_turn(&mut self, pe: PeId) {
-        let Some(member) = self.elements.get_mut(&pe) else { return };
-        self.order.remove(&(member.rank, member.turn, pe));
-        member.turn = self.next_turn;
-        self.next_turn += 1;
-        self.order.insert((member.rank, member.turn, pe));
-    }
-
-    /// Adds or replaces an element; a replaced one keeps its turn.
-    pub(crate) fn insert(&mut self, element: PoolElementParameter) -> Registered {
-        let (pe, rank) = (element.pe, self.ranking.rank(&element.policy));
-        if let Some(member) = self.elements.get_mut(&pe) {
-            self.order.remove(&(member.rank, member.turn, pe));
-            self.order.insert((rank, member.turn, pe));
-            member.rank = rank;
-            let before = std::mem::replace(&mut member.element, element);
-            return if before == member.element { Registered::Unchanged } else { Registered::Changed };
+    /// Like [`Pool::select`], into a vector that is cleared before.
+    pub fn select_into(
+        &mut self,
+        count: usize,
+        random: &mut Random,
+        wanted: impl FnMut(PeId) -> bool,
+        chosen: &mut Vec<PeId>,
+    ) {
+        self.pick(count, random, wanted, chosen);
+        let touched = match self.rule.counts() {
+            Counts::Nobody | Counts::Head => self.picked.len().min(1),
+            Counts::Everyone => self.picked.len(),
+        };
+        for nth in 0..touched {
+            self.was_selected(self.picked[nth], nth == 0);
         }
-        let turn = self.next_turn;
-        self.next_turn += 1;
-        self.order.insert((rank, turn, pe));
-        self.elements.insert(pe, Member { element, rank, turn });
-        Registered::New
+    }
+
+    /// Returns what [`Pool::select`] could, and leaves everything as it is.
+    pub fn peek(&mut self, count: usize, random: &mut Random, wanted: impl FnMut(PeId) -> bool) -> Vec<PeId> {
+        let mut chosen = Vec::new();
+        self.pick(count, random, wanted, &mut chosen);
+        chosen
+    }
+
+    fn pick(
+        &mut self,
+        count: usize,
+        random: &mut Random,
+        mut wanted: impl FnMut(PeId) -> bool,
+        chosen: &mut Vec<PeId>,
+    ) {
+        self.picked.clear();
+        self.up.pick(count, &self.members, random, &mut wanted, &mut self.picked);
+        if self.picked.is_empty() {
+            self.aside.pick(count, &self.members, random, &mut wanted, &mut self.picked);
+        }
+        chosen.clear();
+        chosen.extend(self.picked.iter().map(|&slot| self.members[slot as usize].pe));
+    }
+
+    /// Counts a selection, and ends the turn of the head.
+    fn was_selected(&mut self, slot: u32, first: bool) {
+        let member = &mut self.members[slot as usize];
+        let queue = if member.aside { &mut self.aside } else { &mut self.up };
+        let values = match self.rule.counts() {
+            Counts::Nobody => None,
+            Counts::Head | Counts::Everyone => self.elements[slot as usize].policy(),
+        };
+        let place = values.map_or(member.place, |values| self.rule.selected(&values, member.place));
+        let ranked = matches!(place, Place::Rank { .. });
+        let turn_over =
+            ranked && first && self.rule.takes_turns() && !(place == member.place && queue.head_is_alone());
+        if place == member.place && !turn_over {
+            return;
+        }
+        queue.remove(slot, member);
+        member.place = place;
+        if turn_over {
+            member.turn = self.next_turn;
+            self.next_turn += 1;
+        }
+        queue.add(slot, member);
+    }
+
+    /// Sets an element aside, or back among those to choose from; it keeps its turn. Returns whether it is there.
+    pub fn set_aside(&mut self, pe: PeId, aside: bool) -> bool {
+        let Some(&slot) = self.ids.get(&pe) else { return false };
+        let member = &mut self.members[slot as usize];
+        if member.aside != aside {
+            let (from, to) = match aside {
+                true => (&mut self.up, &mut self.aside),
+                false => (&mut self.aside, &mut self.up),
+            };
+            from.remove(slot, member);
+            member.aside = aside;
+            if let Some(values) = self.elements[slot as usize].policy() {
+                member.place = self.rule.rejoins(&values, member.place, to.head());
+            }
+            to.add(slot, member);
+        }
+        true
+    }
+
+    /// Adds or replaces an element; a replaced one keeps its turn, and stays aside if it is. Returns what it did,
+    /// and the owner before.
+    pub(crate) fn insert(&mut self, element: PoolElementParameter) -> (Registered, Option<RegistrarId>) {
+        let pe = element.pe;
+        match self.ids.entry(pe) {
+            Entry::Occupied(entry) => {
+                let slot = *entry.get();
+                self.replace(slot, element)
+            }
+            Entry::Vacant(entry) => {
+                let place = self.rule.enter(&element.policy, self.up.head());
+                let member = Member { place, turn: self.next_turn, pe, aside: false };
+                self.next_turn += 1;
+                let stored = Stored::new(element);
+                let slot = match self.vacant.pop() {
+                    Some(slot) => {
+                        self.members[slot as usize] = member;
+                        self.elements[slot as usize] = stored;
+                        slot
+                    }
+                    None => {
+                        self.members.push(member);
+                        self.elements.push(stored);
+                        u32::try_from(self.members.len() - 1).unwrap_or(u32::MAX)
+                    }
+                };
+                entry.insert(slot);
+                self.up.add(slot, &self.members[slot as usize]);
+                (Registered::New, None)
+            }
+        }
+    }
+
+    fn replace(&mut self, slot: u32, element: PoolElementParameter) -> (Registered, Option<RegistrarId>) {
+        let stored = &mut self.elements[slot as usize];
+        let member = &mut self.members[slot as usize];
+        let queue = if member.aside { &mut self.aside } else { &mut self.up };
+        let home = stored.home();
+        let policy = element.policy.clone();
+        let new = Stored::new(element);
+        if self.rule.counts() == Counts::Everyone || !new.has_policy_of(stored) {
+            let place = self.rule.enter(&policy, queue.head());
+            if place != member.place {
+                queue.remove(slot, member);
+                member.place = place;
+                queue.add(slot, member);
+            }
+        }
+        let same = new == *stored;
+        *stored = new;
+        (if same { Registered::Unchanged } else { Registered::Changed }, home)
     }
 
     /// Changes the owner; returns the one before.
     pub(super) fn set_home(&mut self, pe: PeId, home: RegistrarId) -> Option<RegistrarId> {
-        let member = self.elements.get_mut(&pe)?;
-        Some(std::mem::replace(&mut member.element.home, home))
+        let stored = self.elements.get_mut(*self.ids.get(&pe)? as usize)?;
+        let before = stored.home();
+        stored.set_home(home);
+        before
     }
 
     pub(crate) fn remove(&mut self, pe: PeId) -> Option<PoolElementParameter> {
-        let member = self.elements.remove(&pe)?;
-        self.order.remove(&(member.rank, member.turn, pe));
-        Some(member.element)
+        let slot = self.ids.remove(&pe)?;
+        let member = &mut self.members[slot as usize];
+        if member.aside { &mut self.aside } else { &mut self.up }.remove(slot, member);
+        self.vacant.push(slot);
+        std::mem::take(&mut self.elements[slot as usize]).element(pe)
     }
 
     /// Checks policy, transport type and transport use against the pool's (RFC 5352 section 3.1).
     pub(crate) fn check(&self, element: &PoolElementParameter) -> Result<(), ErrorCause> {
-        let Some(Member { element: first, .. }) = self.elements.values().next() else { return Ok(()) };
+        let Some((&pe, &slot)) = self.ids.first_key_value() else { return Ok(()) };
+        let stored = &self.elements[slot as usize];
+        let (kind, transport_use) = stored.transport();
+        let transport = &element.user_transport;
+        let agrees = element.policy.policy_type() == self.policy_type()
+            && transport.kind() == kind
+            && transport.transport_use() == transport_use;
+        if agrees {
+            return Ok(());
+        }
+        let Some(first) = stored.element(pe) else { return Ok(()) };
         if element.policy.policy_type() != self.policy_type() {
             return Err(ErrorCause::inconsistent_policy(&first.policy));
         }
-        if element.user_transport.kind() != first.user_transport.kind() {
+        if transport.kind() != kind {
             return Err(ErrorCause::inconsistent_transport(&first.user_transport));
         }
-        if element.user_transport.transport_use() != first.user_transport.transport_use() {
-            return Err(ErrorCause::plain(CauseCode::INCONSISTENT_DATA_CONTROL));
-        }
-        Ok(())
+        Err(ErrorCause::plain(CauseCode::INCONSISTENT_DATA_CONTROL))
     }
 }
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool").field("policy", &self.policy_type()).field("order", &self.order).finish()
+        f.debug_struct("Pool")
+            .field("policy", &self.policy_type())
+            .field("up", &self.up)
+            .field("aside", &self.aside)
+            .finish()
     }
 }

@@ -121,7 +121,7 @@ fn another_transport_use_is_refused() {
 #[test]
 fn a_policy_we_cannot_select_by_is_an_invalid_value() {
     let mut space = space([]);
-    let policy = Policy::Other { policy_type: PolicyType(0xb000_1001), data: vec![0; 8] };
+    let policy = Policy::Other { policy_type: PolicyType(0xb000_2004), data: vec![0; 8] };
     let cause = space.register(&handle(), element(1, policy)).unwrap_err();
     assert_eq!(cause.code, CauseCode::INVALID_VALUES);
     assert_eq!(space.pools().count(), 0);

@@ -190,19 +190,9 @@ impl PoolElement {
     /// Changes the load of a load-based policy and tells the registrar at once.
     pub fn set_load(&mut self, now: Instant, new: Load) {
         let mut policy = self.policy.clone();
-        match &mut policy {
-            Policy::LeastUsed { load }
-            | Policy::LeastUsedDegradation { load, .. }
-            | Policy::PriorityLeastUsed { load, .. }
-            | Policy::RandomizedLeastUsed { load } => *load = new,
-            Policy::RoundRobin
-            | Policy::WeightedRoundRobin { .. }
-            | Policy::Random
-            | Policy::WeightedRandom { .. }
-            | Policy::Priority { .. }
-            | Policy::Other { .. } => return,
+        if policy.set_load(new) {
+            self.set_policy(now, policy);
         }
-        self.set_policy(now, policy);
     }
 
     /// Changes the policy's values and tells the registrar at once. The policy's type must stay the

@@ -1,20 +1,20 @@
-//! Least Used (RFC 5356 section 4.6): the lowest load first, round robin among equals.
+//! Least Used (RFC 5356 section 5.1): the lowest load first, round robin among equals.
 
-use super::Ranking;
+use super::{Place, Rule};
 use crate::wire::{Policy, PolicyType};
 
 pub(super) struct LeastUsed;
 
-impl Ranking for LeastUsed {
+impl Rule for LeastUsed {
     fn policy_type(&self) -> PolicyType {
         PolicyType::LEAST_USED
     }
 
-    fn rank(&self, values: &Policy) -> u64 {
+    fn enter(&self, values: &Policy, _: Option<u64>) -> Place {
         match values {
-            Policy::LeastUsed { load } => u64::from(load.0),
-            // A pool never holds elements of another policy; if it did, they would come last.
-            _ => u64::MAX,
+            Policy::LeastUsed { load } => Place::rank(u64::from(load.0)),
+            // A pool has elements of one policy only.
+            _ => Place::Out,
         }
     }
 }

@@ -1,16 +1,16 @@
 //! Round Robin (RFC 5356 section 4.1): the default, and mandatory. Elements take turns.
 
-use super::Ranking;
+use super::{Place, Rule};
 use crate::wire::{Policy, PolicyType};
 
 pub(super) struct RoundRobin;
 
-impl Ranking for RoundRobin {
+impl Rule for RoundRobin {
     fn policy_type(&self) -> PolicyType {
         PolicyType::ROUND_ROBIN
     }
 
-    fn rank(&self, _: &Policy) -> u64 {
-        0
+    fn enter(&self, _: &Policy, _: Option<u64>) -> Place {
+        Place::rank(0)
     }
 }

@@ -20,20 +20,16 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// Keeps the elements of protocols we speak; a policy we do not know is used like Round Robin.
-    pub(super) fn new(
-        policy_type: PolicyType,
-        elements: Vec<PoolElementParameter>,
-        now: Instant,
-    ) -> Option<Cache> {
-        let ranking = policy::ranking(policy_type).or(policy::ranking(PolicyType::ROUND_ROBIN))?;
-        let mut pool = Pool::new(ranking);
+    /// Keeps the elements of protocols we speak, to be used as RFC 5356 demands of a pool user: see
+    /// [`policy::pool_user_rule`].
+    pub(super) fn new(policy_type: PolicyType, elements: Vec<PoolElementParameter>, now: Instant) -> Cache {
+        let mut pool = Pool::new(policy::pool_user_rule(policy_type));
         for element in elements {
             if UserTransport::from_wire(&element.user_transport, element.encapsulation).is_some() {
                 pool.insert(element);
             }
         }
-        Some(Cache { pool, told: now, doubtful: false })
+        Cache { pool, told: now, doubtful: false }
     }
 
     pub(super) fn doubt(&mut self) {

@@ -62,7 +62,7 @@ impl PoolUser {
         self.end_quarantines(&response.elements, complete);
         // Without a policy parameter Round Robin is meant (section 2.2.6).
         let policy_type = response.policy.map_or(PolicyType::ROUND_ROBIN, |policy| policy.policy_type());
-        let Some(cache) = Cache::new(policy_type, response.elements, now) else { return };
+        let cache = Cache::new(policy_type, response.elements, now);
         let changed = self.replace_cache(cache);
         self.tell_resolved(changed);
         if self.has_usable(now) {

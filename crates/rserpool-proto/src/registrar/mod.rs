@@ -154,7 +154,7 @@ pub struct Registrar {
     counters: Counters,
     /// Handle resolutions by pool since somebody took them.
     resolved: BTreeMap<PoolHandle, Resolved>,
-    enrp: enrp::Enrp,
+    enrp: Box<enrp::Enrp>,
     outputs: VecDeque<Output<Event>>,
 }
 
@@ -166,7 +166,7 @@ impl Registrar {
         Registrar {
             id: id.unwrap_or_else(|| RegistrarId(random.identifier())),
             handlespace: Handlespace::new(config.limits),
-            enrp: enrp::Enrp::new(config.enrp.clone()),
+            enrp: Box::new(enrp::Enrp::new(config.enrp.clone())),
             config,
             random,
             drained: BTreeMap::new(),
@@ -384,14 +384,14 @@ impl Registrar {
         }
         let Some(monitor) = self.monitors.remove(key) else { return };
         self.octets -= monitor.octets;
-        let registered = self.handlespace.deregister(&key.0, key.1);
+        let element = self.handlespace.deregister(&key.0, key.1);
         // A registrar that leaves does not know who is dead any more.
-        if let Some(element) = &registered
+        if let Some(element) = &element
             && (reason == Removal::Deregistered || !self.is_leaving())
         {
             self.announce_delete(&key.0, element);
         }
-        let element = registered.or_else(|| self.drained.remove(key));
+        let element = element.or_else(|| self.drained.remove(key));
         if let Some(connection) = monitor.connection {
             if let Some(peer) = self.peers.get_mut(&connection) {
                 peer.elements.remove(key);
@@ -414,12 +414,6 @@ impl Registrar {
         self.send(to, &Message::DeregistrationResponse(response));
     }
 
-    /// Returns a registered element, draining or not.
-    fn element(&self, key: &Key) -> Option<PoolElementParameter> {
-        let registered = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
-        registered.or_else(|| self.drained.get(key).cloned())
-    }
-
     /// Forgets that an element is ours, without a word to anybody.
     fn unwatch(&mut self, key: &Key) {
         for timer in [Timer::KeepAlive, Timer::Ack, Timer::Expiry, Timer::Grace] {
@@ -435,6 +429,12 @@ impl Registrar {
             peer.elements.remove(key);
             peer.octets -= monitor.octets;
         }
+    }
+
+    /// Returns a registered element, draining or not.
+    fn element(&self, key: &Key) -> Option<PoolElementParameter> {
+        let registered = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
+        registered.or_else(|| self.drained.get(key).cloned())
     }
 
     fn is_suspect(&self, pool: &PoolHandle, pe: PeId) -> bool {

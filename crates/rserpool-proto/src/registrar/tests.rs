@@ -551,3 +551,16 @@ fn an_element_that_was_silent_before_its_association_was_lost_gains_no_time() {
     bench.pass(Duration::from_millis(1_300));
     assert!(!bench.is_registered());
 }
+
+#[test]
+fn a_pool_in_which_nobody_gives_service_is_resolved_to_a_lack_of_resources() {
+    let mut bench = Bench::default();
+    let weighted =
+        |weight| PoolElementParameter { policy: Policy::WeightedRandom { weight }, ..element(&[HERE]) };
+    assert!(!bench.register(FIRST, weighted(0)).rejected);
+    let response = bench.resolve(None);
+    assert_eq!(response.causes, Some(vec![ErrorCause::plain(CauseCode::LACK_OF_RESOURCES)]));
+    assert_eq!((response.elements, response.policy), (vec![], None));
+    bench.register(FIRST, weighted(1));
+    assert_eq!(bench.resolve(None).elements.len(), 1);
+}

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
-use super::resolution::unknown_pool;
+use super::resolution::{NOBODY_SERVES, refusal, unknown_pool};
 use super::{Registrar, Timer};
 use crate::{ConnectionId, PeId, PoolHandle};
 
@@ -90,7 +90,11 @@ impl Registrar {
         for &(connection, items) in &portion {
             if known {
                 let count = self.item_count(items);
-                let mut response = self.answer(pool.clone(), &self.preview(pool, count));
+                let chosen = self.preview(pool, count);
+                let mut response = match chosen[..] {
+                    [] => refusal(pool.clone(), NOBODY_SERVES),
+                    _ => self.answer(pool.clone(), &chosen),
+                };
                 response.updates_accepted = true;
                 self.send_response(connection, response);
             } else {
@@ -124,9 +128,11 @@ impl Registrar {
     }
 
     /// Like a selection, but nobody asked: the head stays where it is.
-    fn preview(&self, handle: &PoolHandle, count: usize) -> Vec<PeId> {
-        let Some(pool) = self.handlespace.pool(handle) else { return vec![] };
-        let up = pool.first(count, |pe| !self.is_suspect(handle, pe));
-        if up.is_empty() { pool.first(count, |_| true) } else { up }
+    fn preview(&mut self, handle: &PoolHandle, count: usize) -> Vec<PeId> {
+        let monitors = &self.monitors;
+        let up = |pe: PeId| monitors.get(&(handle.clone(), pe)).is_some_and(|m| !m.is_suspect());
+        let Some(pool) = self.handlespace.pool_mut(handle) else { return vec![] };
+        let chosen = pool.peek(count, &mut self.random, up);
+        if chosen.is_empty() { pool.peek(count, &mut self.random, |_| true) } else { chosen }
     }
 }

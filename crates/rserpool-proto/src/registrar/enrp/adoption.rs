@@ -53,8 +53,8 @@ impl Registrar {
     fn adopt_next(&mut self, now: Instant) {
         while let Some(key) = self.enrp.adoptions.waiting.pop_front() {
             self.enrp.adoptions.queued.remove(&key);
-            let element = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
-            let Some(element) = element.filter(|_| self.is_to_adopt(&key)) else {
+            let element = self.element(&key).filter(|_| self.is_to_adopt(&key));
+            let Some(element) = element else {
                 self.enrp.adoptions.attempts.remove(&key);
                 self.enrp.adoptions.suggested.remove(&key);
                 continue;

@@ -155,8 +155,8 @@ impl Registrar {
         let Some(element) = self.handlespace.deregister(&key.0, key.1) else { return };
         *self.counters.removed.entry(reason).or_insert(0) += 1;
         let home = element.home;
-        let (pool, pe) = key.clone();
-        self.event(Event::ElementRemoved { pool, pe, reason, by: None, element: Box::new(element) });
+        let (pool, pe, element) = (key.0.clone(), key.1, Box::new(element));
+        self.event(Event::ElementRemoved { pool, pe, reason, by: None, element });
         self.pool_changed(now, &key.0);
         self.forget_if_empty(now, home);
     }
@@ -165,7 +165,7 @@ impl Registrar {
     /// hold, it has it still; a silent home has one more life to come back or to be taken over.
     pub(in super::super) fn foreign_expired(&mut self, now: Instant, key: &Key) {
         let Some(home) = self.home_of(key) else { return };
-        let element = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
+        let element = self.element(key);
         let Some(element) = element else { return };
         let life = element.life.duration(self.config.profile.life_unit);
         if self.is_active(home) {

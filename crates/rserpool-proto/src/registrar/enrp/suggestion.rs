@@ -43,7 +43,7 @@ impl Registrar {
     /// Suggests an element to the peer the reference implementation would choose: the largest identifier XOR the
     /// element's.
     fn suggest(&mut self, key: &Key) {
-        let element = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
+        let element = self.element(key);
         let Some(element) = element.filter(|element| element.asap_transport.is_some()) else { return };
         let fit =
             self.enrp.peers.iter().filter(|(_, peer)| {

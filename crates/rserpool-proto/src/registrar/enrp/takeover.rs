@@ -227,7 +227,7 @@ impl Registrar {
     }
 
     pub(super) fn restart_life(&mut self, now: Instant, key: &Key) {
-        let element = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
+        let element = self.element(key);
         let life = element.and_then(|element| element.life.duration(self.config.profile.life_unit));
         self.set_expiry(now, key, life);
     }

@@ -1,4 +1,4 @@
-//! Pool member selection policy parameter (RFC 5354 section 3.8, RFC 5356 section 4).
+//! Pool member selection policy parameter (RFC 5354 section 3.8, RFC 5356 sections 4 and 5).
 //!
 //! ```text
 //! +-------------------------------+-------------------------------+
@@ -9,6 +9,9 @@
 //! :               Policy data: 32-bit unsigned fields             :
 //! +---------------------------------------------------------------+
 //! ```
+//!
+//! Beside the nine policies of the RFC there are seven of the reference implementation's, in the range for
+//! private use (RFC 5356 section 7.1). Those with a distance are the family of the delay measurement draft.
 
 use std::fmt;
 
@@ -16,49 +19,11 @@ use super::ParameterType;
 use crate::wire::unknown::Found;
 use crate::wire::{EncodeError, WireError, writer};
 
-/// A policy type (RFC 5356 section 5.1); bit 31 marks private ones, bit 30 adaptive ones.
+/// A policy type (RFC 5356 section 7.1); bit 31 marks private ones, bit 30 adaptive ones.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PolicyType(pub u32);
 
-impl PolicyType {
-    /// Round Robin.
-    pub const ROUND_ROBIN: PolicyType = PolicyType(0x0000_0001);
-    /// Weighted Round Robin.
-    pub const WEIGHTED_ROUND_ROBIN: PolicyType = PolicyType(0x0000_0002);
-    /// Random.
-    pub const RANDOM: PolicyType = PolicyType(0x0000_0003);
-    /// Weighted Random.
-    pub const WEIGHTED_RANDOM: PolicyType = PolicyType(0x0000_0004);
-    /// Priority.
-    pub const PRIORITY: PolicyType = PolicyType(0x0000_0005);
-    /// Least Used.
-    pub const LEAST_USED: PolicyType = PolicyType(0x4000_0001);
-    /// Least Used with Degradation.
-    pub const LEAST_USED_DEGRADATION: PolicyType = PolicyType(0x4000_0002);
-    /// Priority Least Used.
-    pub const PRIORITY_LEAST_USED: PolicyType = PolicyType(0x4000_0003);
-    /// Randomized Least Used.
-    pub const RANDOMIZED_LEAST_USED: PolicyType = PolicyType(0x4000_0004);
-}
-
-impl fmt::Display for PolicyType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match *self {
-            PolicyType::ROUND_ROBIN => "round-robin",
-            PolicyType::WEIGHTED_ROUND_ROBIN => "weighted-round-robin",
-            PolicyType::RANDOM => "random",
-            PolicyType::WEIGHTED_RANDOM => "weighted-random",
-            PolicyType::PRIORITY => "priority",
-            PolicyType::LEAST_USED => "least-used",
-            PolicyType::LEAST_USED_DEGRADATION => "least-used-degradation",
-            PolicyType::PRIORITY_LEAST_USED => "priority-least-used",
-            PolicyType::RANDOMIZED_LEAST_USED => "randomized-least-used",
-            PolicyType(other) => return write!(f, "policy {other:#010x}"),
-        })
-    }
-}
-
-/// A load or an increase of load: `0` is idle, `u32::MAX` is fully used (RFC 5356 section 4.6.4).
+/// A load or an increase of load: `0` is idle, `u32::MAX` is fully used (RFC 5356 section 3.1).
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Load(pub u32);
 
@@ -82,97 +47,299 @@ impl fmt::Display for Load {
     }
 }
 
-/// A policy and its values for one pool element.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Policy {
+impl From<u32> for Load {
+    fn from(share: u32) -> Load {
+        Load(share)
+    }
+}
+
+impl From<Load> for u32 {
+    fn from(load: Load) -> u32 {
+        load.0
+    }
+}
+
+/// The fields of a policy in the order of the wire.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Fields {
+    values: [u32; Fields::MAX],
+    length: u8,
+}
+
+impl Fields {
+    /// The most fields a policy has.
+    const MAX: usize = 4;
+
+    fn push(&mut self, value: u32) {
+        self.values[usize::from(self.length)] = value;
+        self.length += 1;
+    }
+
+    fn as_slice(&self) -> &[u32] {
+        &self.values[..usize::from(self.length)]
+    }
+}
+
+macro_rules! policies {
+    ($($(#[$doc:meta])* $variant:ident, $name:ident = $value:literal, $text:literal
+        $({ $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* })?;)*
+    ) => {
+        impl PolicyType {
+            $($(#[$doc])* pub const $name: PolicyType = PolicyType($value);)*
+
+            /// The policies whose fields are known.
+            pub const KNOWN: &'static [PolicyType] = &[$(PolicyType::$name),*];
+        }
+
+        impl fmt::Display for PolicyType {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match *self {
+                    $(PolicyType::$name => $text,)*
+                    PolicyType(other) => return write!(f, "policy {other:#010x}"),
+                })
+            }
+        }
+
+        /// A policy and its values for one pool element.
+        #[derive(Clone, Debug, Eq, PartialEq)]
+        pub enum Policy {
+            $($(#[$doc])* $variant $({ $($(#[$field_doc])* $field: $kind,)* })?,)*
+            /// A policy we do not know, kept as it is.
+            Other {
+                /// Its type.
+                policy_type: PolicyType,
+                /// Its data.
+                data: Vec<u8>,
+            },
+        }
+
+        impl Policy {
+            /// Returns the policy's type.
+            pub fn policy_type(&self) -> PolicyType {
+                match self {
+                    $(Policy::$variant $({ $($field: _,)* })? => PolicyType::$name,)*
+                    Policy::Other { policy_type, .. } => *policy_type,
+                }
+            }
+
+            /// Returns the fields, none of a policy we do not know.
+            pub(crate) fn fields(&self) -> Fields {
+                let mut fields = Fields::default();
+                match self {
+                    $(Policy::$variant $({ $($field,)* })? => { $($(fields.push(u32::from(*$field));)*)? })*
+                    Policy::Other { .. } => {}
+                }
+                fields
+            }
+
+            /// Returns the policy with what `next` returns as its fields, or `None` when we do not know it.
+            fn build<E>(
+                policy_type: PolicyType,
+                mut next: impl FnMut() -> Result<u32, E>,
+            ) -> Result<Option<Policy>, E> {
+                // A policy without fields does not ask for any.
+                let _ = &mut next;
+                Ok(Some(match policy_type {
+                    $(PolicyType::$name => Policy::$variant $({ $($field: next()?.into(),)* })?,)*
+                    PolicyType(_) => return Ok(None),
+                }))
+            }
+        }
+    };
+}
+
+policies! {
     /// In turn; the default (RFC 5356 section 4.1).
-    RoundRobin,
+    RoundRobin, ROUND_ROBIN = 0x0000_0001, "round-robin";
     /// In turn, by weight (section 4.2).
-    WeightedRoundRobin {
+    WeightedRoundRobin, WEIGHTED_ROUND_ROBIN = 0x0000_0002, "weighted-round-robin" {
         /// Share of the element; zero means no service.
         weight: u32,
-    },
+    };
     /// By chance (section 4.3).
-    Random,
+    Random, RANDOM = 0x0000_0003, "random";
     /// By chance, by weight (section 4.4).
-    WeightedRandom {
+    WeightedRandom, WEIGHTED_RANDOM = 0x0000_0004, "weighted-random" {
         /// Share of the element; zero means no service.
         weight: u32,
-    },
+    };
     /// Highest priority first (section 4.5).
-    Priority {
+    Priority, PRIORITY = 0x0000_0005, "priority" {
         /// Larger is first.
         priority: u32,
-    },
-    /// Lowest load first (section 4.6).
-    LeastUsed {
+    };
+    /// Lowest load first (section 5.1).
+    LeastUsed, LEAST_USED = 0x4000_0001, "least-used" {
         /// Load of the element.
         load: Load,
-    },
-    /// Lowest load first, each selection adding to it (section 4.7).
-    LeastUsedDegradation {
+    };
+    /// Lowest load first, each selection adding to it (section 5.2).
+    LeastUsedDegradation, LEAST_USED_DEGRADATION = 0x4000_0002, "least-used-degradation" {
         /// Load of the element.
         load: Load,
         /// What one selection adds.
         degradation: Load,
-    },
-    /// Lowest sum of load and degradation first (section 4.8).
-    PriorityLeastUsed {
+    };
+    /// Lowest sum of load and degradation first (section 5.3).
+    PriorityLeastUsed, PRIORITY_LEAST_USED = 0x4000_0003, "priority-least-used" {
         /// Load of the element.
         load: Load,
         /// What one selection would add.
         degradation: Load,
-    },
-    /// By chance, weighted with the free capacity (section 4.9).
-    RandomizedLeastUsed {
+    };
+    /// By chance, weighted with the free capacity (section 5.4).
+    RandomizedLeastUsed, RANDOMIZED_LEAST_USED = 0x4000_0004, "randomized-least-used" {
         /// Load of the element.
         load: Load,
-    },
-    /// A policy we do not know, kept as it is.
-    Other {
-        /// Its type.
-        policy_type: PolicyType,
-        /// Its data.
-        data: Vec<u8>,
-    },
+    };
+    /// By chance, weighted with what would be free after one selection (private).
+    RandomizedPriorityLeastUsed, RANDOMIZED_PRIORITY_LEAST_USED = 0xb000_1001,
+    "randomized-priority-least-used" {
+        /// Load of the element.
+        load: Load,
+        /// What one selection would add.
+        degradation: Load,
+    };
+    /// By chance, weighted with the free capacity, which each selection reduces (private).
+    RandomizedLeastUsedDegradation, RANDOMIZED_LEAST_USED_DEGRADATION = 0xb000_1002,
+    "randomized-least-used-degradation" {
+        /// Load of the element.
+        load: Load,
+        /// What one selection adds.
+        degradation: Load,
+    };
+    /// Lowest load after one more selection first, each selection adding to it (private).
+    PriorityLeastUsedDegradation, PRIORITY_LEAST_USED_DEGRADATION = 0xb000_1003,
+    "priority-least-used-degradation" {
+        /// Load of the element.
+        load: Load,
+        /// What one selection adds.
+        degradation: Load,
+    };
+    /// By chance, weighted with what would be free after one more selection, which each selection reduces
+    /// (private).
+    RandomizedPriorityLeastUsedDegradation, RANDOMIZED_PRIORITY_LEAST_USED_DEGRADATION = 0xb000_1004,
+    "randomized-priority-least-used-degradation" {
+        /// Load of the element.
+        load: Load,
+        /// What one selection adds.
+        degradation: Load,
+    };
+    /// By chance, by weight, which the distance reduces (private).
+    WeightedRandomDpf, WEIGHTED_RANDOM_DPF = 0xb000_2001, "weighted-random-dpf" {
+        /// Share of the element; zero means no service.
+        weight: u32,
+        /// What a millisecond of distance takes of the weight, as a share of it: `u32::MAX` is all.
+        weight_dpf: Load,
+        /// Milliseconds to the element, filled in by registrars.
+        distance: u32,
+    };
+    /// Lowest sum of load and distance first (private).
+    LeastUsedDpf, LEAST_USED_DPF = 0xb000_2002, "least-used-dpf" {
+        /// Load of the element.
+        load: Load,
+        /// What a millisecond of distance adds.
+        load_dpf: Load,
+        /// Milliseconds to the element, filled in by registrars.
+        distance: u32,
+    };
+    /// Lowest sum of load and distance first, each selection adding to it (private).
+    LeastUsedDegradationDpf, LEAST_USED_DEGRADATION_DPF = 0xb000_2003, "least-used-degradation-dpf" {
+        /// Load of the element.
+        load: Load,
+        /// What one selection adds.
+        degradation: Load,
+        /// What a millisecond of distance adds.
+        load_dpf: Load,
+        /// Milliseconds to the element, filled in by registrars.
+        distance: u32,
+    };
 }
 
 impl Policy {
-    /// Returns the policy's type.
-    pub fn policy_type(&self) -> PolicyType {
+    /// Returns the policy of this type with these fields, which another one of it had.
+    pub(crate) fn from_fields(policy_type: PolicyType, fields: Fields) -> Policy {
+        let mut values = fields.values.into_iter();
+        let built = Policy::build(policy_type, || values.next().ok_or(()));
+        built.ok().flatten().unwrap_or(Policy::Other { policy_type, data: Vec::new() })
+    }
+
+    /// Returns the load the element told, for policies that have one.
+    pub fn load(&self) -> Option<Load> {
         match self {
-            Policy::RoundRobin => PolicyType::ROUND_ROBIN,
-            Policy::WeightedRoundRobin { .. } => PolicyType::WEIGHTED_ROUND_ROBIN,
-            Policy::Random => PolicyType::RANDOM,
-            Policy::WeightedRandom { .. } => PolicyType::WEIGHTED_RANDOM,
-            Policy::Priority { .. } => PolicyType::PRIORITY,
-            Policy::LeastUsed { .. } => PolicyType::LEAST_USED,
-            Policy::LeastUsedDegradation { .. } => PolicyType::LEAST_USED_DEGRADATION,
-            Policy::PriorityLeastUsed { .. } => PolicyType::PRIORITY_LEAST_USED,
-            Policy::RandomizedLeastUsed { .. } => PolicyType::RANDOMIZED_LEAST_USED,
-            Policy::Other { policy_type, .. } => *policy_type,
+            Policy::LeastUsed { load }
+            | Policy::LeastUsedDegradation { load, .. }
+            | Policy::PriorityLeastUsed { load, .. }
+            | Policy::RandomizedLeastUsed { load }
+            | Policy::RandomizedPriorityLeastUsed { load, .. }
+            | Policy::RandomizedLeastUsedDegradation { load, .. }
+            | Policy::PriorityLeastUsedDegradation { load, .. }
+            | Policy::RandomizedPriorityLeastUsedDegradation { load, .. }
+            | Policy::LeastUsedDpf { load, .. }
+            | Policy::LeastUsedDegradationDpf { load, .. } => Some(*load),
+            Policy::RoundRobin
+            | Policy::WeightedRoundRobin { .. }
+            | Policy::Random
+            | Policy::WeightedRandom { .. }
+            | Policy::Priority { .. }
+            | Policy::WeightedRandomDpf { .. }
+            | Policy::Other { .. } => None,
+        }
+    }
+
+    /// Sets the load, of policies that have one; returns whether this one has.
+    pub fn set_load(&mut self, new: Load) -> bool {
+        match self {
+            Policy::LeastUsed { load }
+            | Policy::LeastUsedDegradation { load, .. }
+            | Policy::PriorityLeastUsed { load, .. }
+            | Policy::RandomizedLeastUsed { load }
+            | Policy::RandomizedPriorityLeastUsed { load, .. }
+            | Policy::RandomizedLeastUsedDegradation { load, .. }
+            | Policy::PriorityLeastUsedDegradation { load, .. }
+            | Policy::RandomizedPriorityLeastUsedDegradation { load, .. }
+            | Policy::LeastUsedDpf { load, .. }
+            | Policy::LeastUsedDegradationDpf { load, .. } => *load = new,
+            Policy::RoundRobin
+            | Policy::WeightedRoundRobin { .. }
+            | Policy::Random
+            | Policy::WeightedRandom { .. }
+            | Policy::Priority { .. }
+            | Policy::WeightedRandomDpf { .. }
+            | Policy::Other { .. } => return false,
+        }
+        true
+    }
+
+    /// Returns the distance to the element in milliseconds, of policies that have one.
+    pub fn distance_mut(&mut self) -> Option<&mut u32> {
+        match self {
+            Policy::WeightedRandomDpf { distance, .. }
+            | Policy::LeastUsedDpf { distance, .. }
+            | Policy::LeastUsedDegradationDpf { distance, .. } => Some(distance),
+            Policy::RoundRobin
+            | Policy::WeightedRoundRobin { .. }
+            | Policy::Random
+            | Policy::WeightedRandom { .. }
+            | Policy::Priority { .. }
+            | Policy::LeastUsed { .. }
+            | Policy::LeastUsedDegradation { .. }
+            | Policy::PriorityLeastUsed { .. }
+            | Policy::RandomizedLeastUsed { .. }
+            | Policy::RandomizedPriorityLeastUsed { .. }
+            | Policy::RandomizedLeastUsedDegradation { .. }
+            | Policy::PriorityLeastUsedDegradation { .. }
+            | Policy::RandomizedPriorityLeastUsedDegradation { .. }
+            | Policy::Other { .. } => None,
         }
     }
 
     pub(crate) fn decode(found: &Found<'_>) -> Result<Policy, WireError> {
         let mut value = found.value.clone();
         let policy_type = PolicyType(value.u32()?);
-        let mut field = || value.u32();
-        let policy = match policy_type {
-            PolicyType::ROUND_ROBIN => Policy::RoundRobin,
-            PolicyType::WEIGHTED_ROUND_ROBIN => Policy::WeightedRoundRobin { weight: field()? },
-            PolicyType::RANDOM => Policy::Random,
-            PolicyType::WEIGHTED_RANDOM => Policy::WeightedRandom { weight: field()? },
-            PolicyType::PRIORITY => Policy::Priority { priority: field()? },
-            PolicyType::LEAST_USED => Policy::LeastUsed { load: Load(field()?) },
-            PolicyType::LEAST_USED_DEGRADATION => {
-                Policy::LeastUsedDegradation { load: Load(field()?), degradation: Load(field()?) }
-            }
-            PolicyType::PRIORITY_LEAST_USED => {
-                Policy::PriorityLeastUsed { load: Load(field()?), degradation: Load(field()?) }
-            }
-            PolicyType::RANDOMIZED_LEAST_USED => Policy::RandomizedLeastUsed { load: Load(field()?) },
-            other => Policy::Other { policy_type: other, data: value.rest().to_vec() },
+        let policy = match Policy::build(policy_type, || value.u32())? {
+            Some(policy) => policy,
+            None => Policy::Other { policy_type, data: value.rest().to_vec() },
         };
         if value.left() > 0 {
             return Err(found.wrong_length());
@@ -183,21 +350,11 @@ impl Policy {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         writer::parameter(out, ParameterType::POLICY, |out| {
             out.extend(self.policy_type().0.to_be_bytes());
-            match self {
-                Policy::RoundRobin | Policy::Random => {}
-                Policy::WeightedRoundRobin { weight } | Policy::WeightedRandom { weight } => {
-                    out.extend(weight.to_be_bytes());
-                }
-                Policy::Priority { priority } => out.extend(priority.to_be_bytes()),
-                Policy::LeastUsed { load } | Policy::RandomizedLeastUsed { load } => {
-                    out.extend(load.0.to_be_bytes());
-                }
-                Policy::LeastUsedDegradation { load, degradation }
-                | Policy::PriorityLeastUsed { load, degradation } => {
-                    out.extend(load.0.to_be_bytes());
-                    out.extend(degradation.0.to_be_bytes());
-                }
-                Policy::Other { data, .. } => out.extend(data),
+            for field in self.fields().as_slice() {
+                out.extend(field.to_be_bytes());
+            }
+            if let Policy::Other { data, .. } = self {
+                out.extend(data);
             }
             Ok(())
         })
@@ -237,12 +394,47 @@ mod tests {
             Policy::LeastUsedDegradation { load, degradation },
             Policy::PriorityLeastUsed { load, degradation },
             Policy::RandomizedLeastUsed { load },
-            Policy::Other { policy_type: PolicyType(0xb000_2002), data: vec![1, 2, 3, 4, 5] },
+            Policy::RandomizedPriorityLeastUsed { load, degradation },
+            Policy::RandomizedLeastUsedDegradation { load, degradation },
+            Policy::PriorityLeastUsedDegradation { load, degradation },
+            Policy::RandomizedPriorityLeastUsedDegradation { load, degradation },
+            Policy::WeightedRandomDpf { weight: 9, weight_dpf: load, distance: 50 },
+            Policy::LeastUsedDpf { load, load_dpf: degradation, distance: 50 },
+            Policy::LeastUsedDegradationDpf { load, degradation, load_dpf: Load(1), distance: 50 },
+            Policy::Other { policy_type: PolicyType(0xb000_2004), data: vec![1, 2, 3, 4, 5] },
         ] {
             let mut out = Vec::new();
             policy.encode(&mut out).unwrap();
             assert_eq!(decode(&out).unwrap(), policy);
+            if !matches!(policy, Policy::Other { .. }) {
+                assert!(PolicyType::KNOWN.contains(&policy.policy_type()));
+                assert_eq!(Policy::from_fields(policy.policy_type(), policy.fields()), policy);
+            }
         }
+    }
+
+    #[test]
+    fn a_least_used_policy_with_distance_has_these_octets() {
+        let octets = [0, 8, 0, 0x14, 0xb0, 0, 0x20, 2, 0x80, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 20];
+        let policy = decode(&octets).unwrap();
+        assert_eq!(policy, Policy::LeastUsedDpf { load: Load(1 << 31), load_dpf: Load(3), distance: 20 });
+        assert_eq!(policy.policy_type().to_string(), "least-used-dpf");
+        let mut out = Vec::new();
+        policy.encode(&mut out).unwrap();
+        assert_eq!(out, octets);
+    }
+
+    #[test]
+    fn a_policy_that_lacks_a_field_is_refused() {
+        assert!(decode(&[0, 8, 0, 0x0c, 0xb0, 0, 0x20, 2, 0x80, 0, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn a_load_can_be_set_where_there_is_one() {
+        let mut policy = Policy::LeastUsedDegradation { load: Load(1), degradation: Load(2) };
+        assert!(policy.set_load(Load(7)));
+        assert_eq!(policy.load(), Some(Load(7)));
+        assert!(!Policy::Priority { priority: 1 }.set_load(Load(7)));
     }
 
     #[test]

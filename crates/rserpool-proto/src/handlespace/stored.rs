@@ -1,0 +1,261 @@
+//! How a pool stores an element: most have one IPv4 address in each transport and nothing unknown, and such an
+//! element needs a fraction of the memory of its parameter. All others are kept as they are.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::wire::param::policy::Fields;
+use crate::wire::param::transport::UdpTransport;
+use crate::wire::{
+    ParameterType, Policy, PolicyType, PoolElementParameter, RegistrationLife, SctpTransport, TcpTransport,
+    Transport, TransportUse,
+};
+use crate::{PeId, RegistrarId};
+
+/// An element without its identifier.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(super) enum Stored {
+    #[default]
+    Vacant,
+    Packed(Packed),
+    Whole(Box<PoolElementParameter>),
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Packed {
+    home: RegistrarId,
+    life: RegistrationLife,
+    policy_type: PolicyType,
+    fields: Fields,
+    kind: Kind,
+    user: Endpoint,
+    asap: Option<Endpoint>,
+    encapsulation: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Sctp,
+    Tcp,
+    Udp,
+}
+
+/// Address, port, and what follows the port.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Endpoint {
+    address: [u8; 4],
+    port: u16,
+    more: u16,
+}
+
+impl Stored {
+    pub(super) fn new(element: PoolElementParameter) -> Stored {
+        match pack(&element) {
+            Some(packed) => Stored::Packed(packed),
+            None => Stored::Whole(Box::new(element)),
+        }
+    }
+
+    /// The element again; `None` of a vacant slot.
+    pub(super) fn element(&self, pe: PeId) -> Option<PoolElementParameter> {
+        match self {
+            Stored::Vacant => None,
+            Stored::Packed(packed) => Some(packed.element(pe)),
+            Stored::Whole(element) => Some((**element).clone()),
+        }
+    }
+
+    pub(super) fn policy(&self) -> Option<Policy> {
+        match self {
+            Stored::Vacant => None,
+            Stored::Packed(packed) => Some(Policy::from_fields(packed.policy_type, packed.fields)),
+            Stored::Whole(element) => Some(element.policy.clone()),
+        }
+    }
+
+    pub(super) fn has_policy_of(&self, other: &Stored) -> bool {
+        match (self, other) {
+            (Stored::Packed(one), Stored::Packed(other)) => {
+                (one.policy_type, one.fields) == (other.policy_type, other.fields)
+            }
+            _ => self.policy() == other.policy(),
+        }
+    }
+
+    pub(super) fn home(&self) -> Option<RegistrarId> {
+        match self {
+            Stored::Vacant => None,
+            Stored::Packed(packed) => Some(packed.home),
+            Stored::Whole(element) => Some(element.home),
+        }
+    }
+
+    /// The type and use of the user transport.
+    pub(super) fn transport(&self) -> (ParameterType, TransportUse) {
+        match self {
+            Stored::Vacant => (ParameterType::OPAQUE_TRANSPORT, TransportUse::DATA_ONLY),
+            Stored::Packed(packed) => match packed.kind {
+                Kind::Sctp => (ParameterType::SCTP_TRANSPORT, TransportUse(packed.user.more)),
+                Kind::Tcp => (ParameterType::TCP_TRANSPORT, TransportUse::DATA_ONLY),
+                Kind::Udp => (ParameterType::UDP_TRANSPORT, TransportUse::DATA_ONLY),
+            },
+            Stored::Whole(element) => (element.user_transport.kind(), element.user_transport.transport_use()),
+        }
+    }
+
+    pub(super) fn set_home(&mut self, home: RegistrarId) {
+        match self {
+            Stored::Vacant => {}
+            Stored::Packed(packed) => packed.home = home,
+            Stored::Whole(element) => element.home = home,
+        }
+    }
+}
+
+fn pack(element: &PoolElementParameter) -> Option<Packed> {
+    if matches!(element.policy, Policy::Other { .. }) || !element.unknown.is_empty() {
+        return None;
+    }
+    let (kind, user) = match &element.user_transport {
+        Transport::Sctp(sctp) => (Kind::Sctp, pack_sctp(sctp)?),
+        Transport::Tcp(TcpTransport { port, reserved, address: IpAddr::V4(address), unknown })
+            if unknown.is_empty() =>
+        {
+            (Kind::Tcp, Endpoint { address: address.octets(), port: *port, more: *reserved })
+        }
+        Transport::Udp(UdpTransport { port, address: IpAddr::V4(address), unknown })
+            if unknown.is_empty() =>
+        {
+            (Kind::Udp, Endpoint { address: address.octets(), port: *port, more: 0 })
+        }
+        Transport::Tcp(_)
+        | Transport::Udp(_)
+        | Transport::Dccp(_)
+        | Transport::UdpLite(_)
+        | Transport::Opaque(_) => return None,
+    };
+    let asap = match &element.asap_transport {
+        Some(sctp) => Some(pack_sctp(sctp)?),
+        None => None,
+    };
+    Some(Packed {
+        home: element.home,
+        life: element.life,
+        policy_type: element.policy.policy_type(),
+        fields: element.policy.fields(),
+        kind,
+        user,
+        asap,
+        encapsulation: element.encapsulation,
+    })
+}
+
+fn pack_sctp(sctp: &SctpTransport) -> Option<Endpoint> {
+    match sctp.addresses[..] {
+        [IpAddr::V4(address)] if sctp.unknown.is_empty() => {
+            Some(Endpoint { address: address.octets(), port: sctp.port, more: sctp.transport_use.0 })
+        }
+        _ => None,
+    }
+}
+
+impl Packed {
+    fn element(&self, pe: PeId) -> PoolElementParameter {
+        let Endpoint { address, port, more } = self.user;
+        let address = IpAddr::V4(Ipv4Addr::from(address));
+        let user_transport = match self.kind {
+            Kind::Sctp => Transport::Sctp(self.user.sctp()),
+            Kind::Tcp => Transport::Tcp(TcpTransport { port, reserved: more, address, unknown: Vec::new() }),
+            Kind::Udp => Transport::Udp(UdpTransport { port, address, unknown: Vec::new() }),
+        };
+        PoolElementParameter {
+            pe,
+            home: self.home,
+            life: self.life,
+            user_transport,
+            policy: Policy::from_fields(self.policy_type, self.fields),
+            asap_transport: self.asap.map(Endpoint::sctp),
+            encapsulation: self.encapsulation,
+            unknown: Vec::new(),
+        }
+    }
+}
+
+impl Endpoint {
+    fn sctp(self) -> SctpTransport {
+        SctpTransport {
+            port: self.port,
+            transport_use: TransportUse(self.more),
+            addresses: vec![IpAddr::V4(Ipv4Addr::from(self.address))],
+            unknown: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Load, UnknownParameter};
+
+    fn sctp(address: &str) -> SctpTransport {
+        SctpTransport {
+            port: 4739,
+            transport_use: TransportUse::DATA_PLUS_CONTROL,
+            addresses: vec![address.parse().unwrap()],
+            unknown: vec![],
+        }
+    }
+
+    fn element(user_transport: Transport) -> PoolElementParameter {
+        PoolElementParameter {
+            pe: PeId(7),
+            home: RegistrarId(1),
+            life: RegistrationLife(30),
+            user_transport,
+            policy: Policy::LeastUsedDegradationDpf {
+                load: Load(1),
+                degradation: Load(2),
+                load_dpf: Load(3),
+                distance: 4,
+            },
+            asap_transport: Some(sctp("192.0.2.9")),
+            encapsulation: Some(9899),
+            unknown: vec![],
+        }
+    }
+
+    fn assert_survives(element: PoolElementParameter, packed: bool) {
+        let stored = Stored::new(element.clone());
+        assert_eq!(matches!(stored, Stored::Packed(_)), packed, "{element:?}");
+        assert_eq!(stored.home(), Some(element.home));
+        assert_eq!(stored.policy().as_ref(), Some(&element.policy));
+        assert_eq!(stored.element(element.pe), Some(element));
+    }
+
+    #[test]
+    fn an_element_with_one_ipv4_address_is_packed_and_survives() {
+        let address = "192.0.2.1".parse().unwrap();
+        let tcp = TcpTransport { port: 1, reserved: 1, address, unknown: vec![] };
+        let udp = UdpTransport { port: 2, address, unknown: vec![] };
+        for transport in [Transport::Sctp(sctp("192.0.2.1")), Transport::Tcp(tcp), Transport::Udp(udp)] {
+            assert_survives(element(transport.clone()), true);
+            assert_survives(PoolElementParameter { asap_transport: None, ..element(transport) }, true);
+        }
+        assert!(size_of::<Stored>() <= 64, "{}", size_of::<Stored>());
+    }
+
+    #[test]
+    fn any_other_element_survives_whole() {
+        let six = Transport::Sctp(sctp("2001:db8::1"));
+        assert_survives(element(six), false);
+        let mut two = sctp("192.0.2.1");
+        two.addresses.push("192.0.2.2".parse().unwrap());
+        assert_survives(element(Transport::Sctp(two)), false);
+        let plain = element(Transport::Sctp(sctp("192.0.2.1")));
+        let unknown = vec![UnknownParameter { kind: ParameterType(0x8bbb), value: vec![1] }];
+        assert_survives(PoolElementParameter { unknown: unknown.clone(), ..plain.clone() }, false);
+        let asap_transport = Some(SctpTransport { unknown, ..sctp("192.0.2.1") });
+        assert_survives(PoolElementParameter { asap_transport, ..plain.clone() }, false);
+        let policy = Policy::Other { policy_type: PolicyType(0xb000_2004), data: vec![1] };
+        assert_survives(PoolElementParameter { policy, ..plain }, false);
+    }
+}

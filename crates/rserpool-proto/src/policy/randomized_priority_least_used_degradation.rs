@@ -1,0 +1,39 @@
+//! Randomized Priority Least Used with Degradation (private, 0xb0001004): like Randomized Least Used with
+//! Degradation, counting one selection more.
+
+use super::{Counts, Place, Rule, degraded};
+use crate::wire::{Policy, PolicyType};
+
+pub(super) struct RandomizedPriorityLeastUsedDegradation;
+
+impl Rule for RandomizedPriorityLeastUsedDegradation {
+    fn policy_type(&self) -> PolicyType {
+        PolicyType::RANDOMIZED_PRIORITY_LEAST_USED_DEGRADATION
+    }
+
+    fn enter(&self, values: &Policy, _: Option<u64>) -> Place {
+        place(values, 0)
+    }
+
+    fn counts(&self) -> Counts {
+        Counts::Everyone
+    }
+
+    fn selected(&self, values: &Policy, before: Place) -> Place {
+        match before {
+            Place::Out => Place::Out,
+            Place::Rank { state, .. } | Place::Share { state, .. } => place(values, state.saturating_add(1)),
+        }
+    }
+}
+
+/// The place after `times` selections since the registration.
+fn place(values: &Policy, times: u32) -> Place {
+    match values {
+        Policy::RandomizedPriorityLeastUsedDegradation { load, degradation } => {
+            Place::free(degraded(*load, *degradation, times.saturating_add(1)), times)
+        }
+        // A pool has elements of one policy only.
+        _ => Place::Out,
+    }
+}
