@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use rserpool::{ASAP_PORT, ProfileConfig, RegistrarAddress, TlsConfig};
+use rserpool::{ASAP_PORT, AnnounceConfig, ConfiguredRegistrar, ProfileConfig, RegistrarAddress, TlsConfig};
 use serde::Deserialize;
 use service::config::{Http, Invalid, Period, Size, check_endpoint};
 
@@ -145,9 +145,12 @@ impl Udp {
 pub struct Pool {
     /// The pool handle.
     pub handle: String,
-    /// ASAP addresses of the registrars.
+    /// ASAP addresses of the registrars, or their names.
     #[serde(default = "registrars")]
-    pub registrars: Vec<RegistrarAddress>,
+    pub registrars: Vec<ConfiguredRegistrar>,
+    /// Whether announces of further registrars are heard. Default: none are.
+    #[serde(default)]
+    pub announce: Option<AnnounceConfig>,
     /// Over which of the collector's addresses; the same for all elements of a pool. Default: the first of SCTP, TCP
     /// and TLS there are addresses of.
     #[serde(default)]
@@ -163,8 +166,9 @@ pub struct Pool {
     pub key_file: Option<PathBuf>,
 }
 
-fn registrars() -> Vec<RegistrarAddress> {
-    vec![rserpool_proto::RegistrarAddress::sctp(Ipv4Addr::LOCALHOST.into(), ASAP_PORT).into()]
+fn registrars() -> Vec<ConfiguredRegistrar> {
+    let local = rserpool_proto::RegistrarAddress::sctp(Ipv4Addr::LOCALHOST.into(), ASAP_PORT);
+    vec![RegistrarAddress::from(local).into()]
 }
 
 /// How a pool's users reach its elements.
@@ -337,15 +341,18 @@ impl Pool {
             let key = format!("pool.{at}.transport");
             return Err(Invalid::new(key, "there is no such address in [listen]"));
         }
-        if config.tls.is_none() && self.registrars.iter().any(RegistrarAddress::is_tls) {
+        if config.tls.is_none() && self.registrars.iter().any(ConfiguredRegistrar::is_tls) {
             let key = format!("pool.{at}.registrars");
             return Err(Invalid::new(key, "tls:// needs certificate, key and ca in [tls]"));
         }
         if self.handle.is_empty() {
             return Err(Invalid::new(format!("pool.{at}.handle"), "must not be empty"));
         }
-        if self.registrars.is_empty() {
+        if self.registrars.is_empty() && self.announce.is_none() {
             return Err(Invalid::new(format!("pool.{at}.registrars"), "needs an address"));
+        }
+        if let Some((key, fault)) = self.announce.as_ref().and_then(|a| a.fault(&self.registrars)) {
+            return Err(Invalid::new(format!("pool.{at}.announce.{key}"), fault));
         }
         if let Some((_, 0)) = self.policy.load() {
             let policy = self.policy.wire().policy_type();
@@ -404,5 +411,13 @@ mod tests {
         assert!(error("[listen]\nipfix = []").contains("needs an address"));
         let policies = "[[pool]]\nhandle = \"x\"\npolicy.round-robin = {}\npolicy.least-used = {}";
         assert!(error(policies).contains("has one policy"));
+        let announce = |table: &str| error(&format!("[[pool]]\nhandle = \"x\"\nannounce = {{ {table} }}"));
+        let unbelieved = announce("networks = []");
+        assert!(
+            unbelieved.contains("collector.toml:3:14") && unbelieved.contains("nobody else"),
+            "{unbelieved}"
+        );
+        assert!(announce("").contains("missing field `networks`"), "{}", announce(""));
+        assert!(announce("group = \"192.0.2.1\", networks = [\"::/0\"]").contains("is no multicast address"));
     }
 }

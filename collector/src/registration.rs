@@ -58,6 +58,7 @@ pub(crate) struct Registrations {
 #[derive(Debug)]
 struct Registered {
     element: PoolElement,
+    metrics: PoolMetrics,
     /// How load is measured and the records per second that are full load, if the policy asks.
     measure: Option<(LoadSource, u32)>,
     load: Load,
@@ -86,9 +87,9 @@ impl Registrations {
             let element = PoolElement::spawn(element(pool, handle, config), connector)
                 .map_err(|error| RegistrationError::Config { handle: pool.handle.clone(), error })?;
             let metrics = PoolMetrics::new(&pool.handle);
-            registrations.watching.spawn(watch(element.state(), Arc::clone(&joined), metrics));
+            registrations.watching.spawn(watch(element.state(), Arc::clone(&joined), metrics.clone()));
             let measure = pool.policy.load();
-            registrations.elements.push(Registered { element, measure, load: Load::default() });
+            registrations.elements.push(Registered { element, metrics, measure, load: Load::default() });
         }
         Ok(registrations)
     }
@@ -98,7 +99,8 @@ impl Registrations {
         self.timer.tick().await;
         let records = self.records.load(Ordering::Relaxed);
         let rate = records - std::mem::replace(&mut self.measured, records);
-        for Registered { element, measure, load } in &mut self.elements {
+        for Registered { element, metrics, measure, load } in &mut self.elements {
+            metrics.announces_refused.absolute(element.announces_refused());
             let new = match *measure {
                 None => continue,
                 Some((LoadSource::Rate, capacity)) => Load::of(rate, capacity.into()),
@@ -109,6 +111,7 @@ impl Registrations {
             };
             if new.0.abs_diff(load.0) >= LOAD_STEP || (new == Load::default()) != (*load == Load::default()) {
                 *load = new;
+                metrics.load.set(f64::from(new.0) / f64::from(u32::MAX));
                 element.set_load(new);
             }
         }
@@ -139,7 +142,8 @@ fn connector(
     tcp.local = config.listen.addresses(pool.transport(&config.listen)).first().map(SocketAddr::ip);
     tcp.profile = config.profile.timers.transport();
     tcp.mptcp = config.listen.mptcp;
-    let tls = config.tls.as_ref().zip(identity).map(|(tls, identity)| tls.registrar_client(identity));
+    let tls =
+        config.tls.as_ref().zip(identity).map(|(tls, identity)| tls.client_of(identity, &pool.registrars));
     Connector { endpoint: endpoint.cloned(), tcp, tls }
 }
 
@@ -169,6 +173,7 @@ fn element(pool: &Pool, handle: PoolHandle, config: &Config) -> PoolElementConfi
         },
         policy: pool.policy.wire(),
         registrars: pool.registrars.clone(),
+        announce: pool.announce.clone(),
         profile: config.profile.timers.rserpool(),
     }
 }
@@ -201,8 +206,17 @@ impl Joined {
 /// Follows one registration, for metrics and readiness; the operator's lines come from its driver.
 async fn watch(mut state: watch::Receiver<PoolElementState>, joined: Arc<Joined>, metrics: PoolMetrics) {
     let mut registered = false;
+    let mut home = None;
     loop {
-        let is_registered = matches!(*state.borrow_and_update(), PoolElementState::Registered { .. });
+        let now = match *state.borrow_and_update() {
+            PoolElementState::Registered { registrar, .. } => Some(registrar),
+            _ => None,
+        };
+        if home.is_some() && now.is_some() && home != now {
+            metrics.moved.increment(1);
+        }
+        home = now;
+        let is_registered = home.is_some();
         if std::mem::replace(&mut registered, is_registered) != is_registered {
             metrics.registered.set(if registered { 1.0 } else { 0.0 });
             let changes = if registered { &metrics.joined } else { &metrics.left };

@@ -144,3 +144,16 @@ async fn all_addresses_are_registered_as_one_element_and_serve() {
     exporter.send().await;
     exporter.wait_for(0..10).await;
 }
+
+#[tokio::test]
+async fn a_registrar_whose_name_is_unknown_is_told_once_and_another_one_is_taken() {
+    let (directory, registrar_address) = (Directory::new(), address());
+    let pool = pool(&directory, registrar_address, "");
+    let config = output(&directory) + &pool.replace("[\"", "[\"registrar.invalid\", \"");
+    let mut collector = Collector::start(&directory, address(), &config);
+    collector.wait_for("no registrar reachable, retrying");
+    let mut registrar = Registrar::start(registrar_address).await;
+    register(&mut registrar.accept().await).await;
+    collector.wait_for("rserpool::pool_element: registered");
+    assert_eq!(collector.logged("the registrar's name cannot be looked up, retrying"), 1);
+}

@@ -57,7 +57,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let source = setup::open(&config.source, since_epoch())?;
     let meter = Meter::new(config.metering.metering(), random()?);
     let timers = config.profile.timers;
-    let Connectors { collectors, registrars, identity } = setup::connectors(config, pool)?;
+    let Connectors { collectors, registrars, identity } = setup::connectors(config, pool).await?;
     let Pool { transport, service, reconnect_pause, .. } = *pool;
     if transport != Transport::Sctp
         && let Some((_, lossy)) = classes.iter().find(|(_, class)| class.kind.is_lossy())
@@ -401,6 +401,7 @@ impl Driver {
     fn tell(&self, pool: &PoolUserState) {
         let connected = matches!(self.link, Link::Up(_));
         self.metrics.update(&self.failover, connected, pool.registrar.is_some());
+        self.metrics.announces_refused(self.pool.announces_refused());
         self.tls.iter().for_each(TlsMetrics::publish);
         match pool.registrar {
             Some(_) => self.health.registrar.met(),

@@ -42,5 +42,46 @@ pub(crate) fn tell(event: &Event, remotes: &Remotes) {
             let milliseconds = duration.as_millis();
             warn!(milliseconds, "this process was stopped; all deadlines are put off");
         }
+        Event::HomeChanged { pool, pe, from, to } => {
+            info!(target: "audit", %pool, %pe, %from, %to, "home of a pool element changed");
+        }
+        Event::ElementAdopted { pool, pe, from } => {
+            let from = from.map_or_else(|| "takeover".to_owned(), |from| from.to_string());
+            info!(target: "audit", %pool, %pe, from, "pool element adopted");
+        }
+        Event::ElementReplicated { pool, pe, home } => {
+            info!(target: "audit", %pool, %pe, %home, "pool element of another registrar");
+        }
+        Event::Ready { mentor } => {
+            let mentor = mentor.map(|mentor| mentor.to_string());
+            info!(mentor, "ready for peers");
+        }
+        Event::PeerJoined { peer } => info!(target: "audit", %peer, "registrar joined"),
+        Event::PeerSuspect { peer } => info!(%peer, "registrar silent"),
+        Event::PeerRecovered { peer } => info!(%peer, "registrar lives"),
+        Event::PeerLost { peer, elements } => warn!(target: "audit", %peer, elements, "registrar dead"),
+        Event::PeerRefused { from, refusal } => {
+            let from = from.map(|from| remotes.name(from));
+            debug!(target: "audit", from, reason = refusal.label(), "refused a registrar");
+        }
+        Event::PeerError { peer, causes } => debug!(%peer, ?causes, "a registrar reports an error"),
+        Event::TableDownloaded { peer, own, elements } => debug!(%peer, own, elements, "table received"),
+        Event::ChecksumMismatch { peer, told, held } => {
+            debug!(%peer, told = %format_args!("{:04x}", told.0), held = %format_args!("{:04x}", held.0),
+                "checksums differ");
+        }
+        Event::TakeoverStarted { target, elements } => {
+            info!(target: "audit", registrar = %target, elements, "takeover started");
+        }
+        Event::TakeoverAbandoned { target, why } => {
+            info!(target: "audit", registrar = %target, ?why, "takeover abandoned");
+        }
+        Event::TakenOver { target, elements } => {
+            warn!(target: "audit", registrar = %target, elements, "took over");
+        }
+        Event::TakeoverLost { target, to } => {
+            info!(target: "audit", registrar = %target, %to, "another registrar took over");
+        }
+        Event::Left { elements } => info!(target: "audit", elements, "left the other registrars"),
     }
 }

@@ -123,12 +123,29 @@ impl Metrics {
             Event::ElementRegistered { pool, .. } => (pool, "registered"),
             Event::ElementUpdated { pool, .. } => (pool, "updated"),
             Event::ElementRemoved { pool, reason, .. } => (pool, reason.label()),
+            Event::ElementReplicated { pool, .. } => (pool, "replicated"),
             Event::ElementDraining { .. }
             | Event::ElementUndrained { .. }
             | Event::RegistrationRejected { .. }
             | Event::ElementSuspect { .. }
             | Event::ElementRecovered { .. }
             | Event::Malformed { .. }
+            | Event::HomeChanged { .. }
+            | Event::ElementAdopted { .. }
+            | Event::Ready { .. }
+            | Event::PeerJoined { .. }
+            | Event::PeerSuspect { .. }
+            | Event::PeerRecovered { .. }
+            | Event::PeerLost { .. }
+            | Event::PeerRefused { .. }
+            | Event::PeerError { .. }
+            | Event::TableDownloaded { .. }
+            | Event::ChecksumMismatch { .. }
+            | Event::TakeoverStarted { .. }
+            | Event::TakeoverAbandoned { .. }
+            | Event::TakenOver { .. }
+            | Event::TakeoverLost { .. }
+            | Event::Left { .. }
             | Event::Stalled { .. } => return,
         };
         let label = self.label(pool);

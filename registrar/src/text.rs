@@ -4,9 +4,7 @@ use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rserpool_proto::ENCAPSULATION_PORT;
-use rserpool_proto::wire::{
-    LifeUnit, ParameterType, Policy, PoolElementParameter, RegistrationLife, Transport,
-};
+use rserpool_proto::wire::{LifeUnit, ParameterType, PoolElementParameter, RegistrationLife, Transport};
 use serde_json::{Value, json};
 
 /// `sctp 192.0.2.1,192.0.2.2 port 4739`, with the encapsulation port where it is told.
@@ -35,23 +33,6 @@ pub(crate) fn protocol(kind: ParameterType) -> &'static str {
     }
 }
 
-/// The policy with its values: `weighted-round-robin weight 3`.
-pub(crate) fn policy_text(policy: &Policy) -> String {
-    let name = policy.policy_type();
-    match policy {
-        Policy::RoundRobin | Policy::Random | Policy::Other { .. } => name.to_string(),
-        Policy::WeightedRoundRobin { weight } | Policy::WeightedRandom { weight } => {
-            format!("{name} weight {weight}")
-        }
-        Policy::Priority { priority } => format!("{name} {priority}"),
-        Policy::LeastUsed { load } | Policy::RandomizedLeastUsed { load } => format!("{name} load {load}"),
-        Policy::LeastUsedDegradation { load, degradation }
-        | Policy::PriorityLeastUsed { load, degradation } => {
-            format!("{name} load {load} degradation {degradation}")
-        }
-    }
-}
-
 /// As RFC 5354 counts: registrars with the profile "rsplib" tell milliseconds.
 pub(crate) fn life_seconds(life: RegistrationLife) -> Option<u64> {
     life.duration(LifeUnit::Seconds).map(|life| life.as_secs())
@@ -68,7 +49,7 @@ pub(crate) fn element_json(element: &PoolElementParameter) -> Value {
         "pe": element.pe.to_string(),
         "home": element.home.to_string(),
         "transport": transport_json(&element.user_transport, element.encapsulation),
-        "policy": policy_text(&element.policy),
+        "policy": element.policy.to_string(),
         "life-seconds": life_seconds(element.life),
     })
 }

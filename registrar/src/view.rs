@@ -73,6 +73,8 @@ impl View {
                 self.bury(now, pool, *reason, element);
                 (pool, *pe, "removed", Some(reason.label()), who.map(by))
             }
+            Event::ElementReplicated { pool, pe, .. } => (pool, *pe, "replicated", None, None),
+            Event::HomeChanged { pool, pe, .. } => (pool, *pe, "home changed", None, None),
             Event::ElementDraining { pool, pe } => (pool, *pe, "draining", None, None),
             Event::ElementUndrained { pool, pe } => (pool, *pe, "undrained", None, None),
             Event::ElementSuspect { pool, pe } => (pool, *pe, "suspect", None, None),
@@ -81,6 +83,21 @@ impl View {
             Event::ElementUpdated { .. }
             | Event::RegistrationRejected { .. }
             | Event::Malformed { .. }
+            | Event::ElementAdopted { .. }
+            | Event::Ready { .. }
+            | Event::PeerJoined { .. }
+            | Event::PeerSuspect { .. }
+            | Event::PeerRecovered { .. }
+            | Event::PeerLost { .. }
+            | Event::PeerRefused { .. }
+            | Event::PeerError { .. }
+            | Event::TableDownloaded { .. }
+            | Event::ChecksumMismatch { .. }
+            | Event::TakeoverStarted { .. }
+            | Event::TakeoverAbandoned { .. }
+            | Event::TakenOver { .. }
+            | Event::TakeoverLost { .. }
+            | Event::Left { .. }
             | Event::Stalled { .. } => return,
         };
         self.push(json!({

@@ -1,7 +1,7 @@
-//! What every machine does first with received octets: decode, and prepare the ASAP_ERROR the rules ask for.
+//! What every machine does first with received octets: decode, and prepare the error message the rules ask for.
 
 use crate::wire::asap::error::AsapError;
-use crate::wire::{Message, MessageType, Report, WireError};
+use crate::wire::{ErrorCause, Message, MessageType, Report, WireError, enrp};
 
 /// Returns the message, and the ASAP_ERROR to answer with, if any (RFC 5352 section 2.2.14).
 ///
@@ -13,4 +13,12 @@ pub(crate) fn open(octets: &[u8]) -> (Result<Message, WireError>, Option<Message
     let causes = report.causes().to_vec();
     let answer = (!silent).then(|| Message::Error(AsapError { causes, unknown: vec![] }));
     (decoded, answer)
+}
+
+/// Returns the message, and the causes of the ENRP_ERROR to answer with, if any (RFC 5353 section 3.7).
+pub(crate) fn open_enrp(octets: &[u8]) -> (Result<enrp::Message, WireError>, Option<Vec<ErrorCause>>) {
+    let mut report = Report::default();
+    let decoded = enrp::Message::decode_reporting(octets, &mut report);
+    let silent = report.is_empty() || enrp::MessageType::of(octets) == Some(enrp::MessageType::ERROR);
+    (decoded, (!silent).then(|| report.causes().to_vec()))
 }

@@ -1,4 +1,4 @@
-//! Timers and thresholds by name (RFC 5352 section 7): `fast`, `rfc` and `rsplib`.
+//! Timers and thresholds by name (RFC 5352 section 7, RFC 5353 section 4.2): `fast`, `rfc` and `rsplib`.
 //!
 //! `fast` is the default: the RFC's values find a dead pool element after minutes.
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::wire::LifeUnit;
 
-/// Every time and threshold of the ASAP machines.
+/// Every time and threshold of the machines.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Profile {
     /// Name in the configuration.
@@ -65,6 +65,25 @@ pub struct Profile {
     pub reconnect_grace: Duration,
     /// MAX-BAD-PE-REPORT: from so many distinct reporters on, one unanswered keep-alive is enough.
     pub max_bad_pe_report: usize,
+    /// PEER-HEARTBEAT-CYCLE: time between presences to all peers (RFC 5353 section 4.2), spread by
+    /// [`Profile::jitter_percent`] downwards.
+    pub peer_heartbeat: Duration,
+    /// MAX-TIME-LAST-HEARD: a peer silent for so long is asked whether it lives.
+    pub peer_last_heard: Duration,
+    /// MAX-TIME-NO-RESPONSE: how long a peer's answer may take, and a connection to it.
+    pub peer_no_response: Duration,
+    /// How long a starting registrar looks for a mentor before it serves alone.
+    pub mentor_discovery: Duration,
+    /// How long the peers' acknowledgements of a takeover may take before it starts again.
+    pub takeover_timeout: Duration,
+    /// First wait before a peer is connected to again; doubles.
+    pub peer_retry: Duration,
+    /// Where doubling that wait ends.
+    pub peer_retry_max: Duration,
+    /// Time between full audits of every peer's table, whatever its checksum says.
+    pub audit_interval: Duration,
+    /// A peer's table is asked for at most once in this time.
+    pub resync_gap: Duration,
 }
 
 const fn seconds(seconds: u64) -> Duration {
@@ -76,7 +95,7 @@ const fn millis(millis: u64) -> Duration {
 }
 
 impl Profile {
-    /// Finds a dead pool element within 3.5 s.
+    /// Finds a dead pool element within 3.5 s, and has taken over a dead registrar within 6 s.
     pub const FAST: Profile = Profile {
         name: "fast",
         t1_request: millis(500),
@@ -106,6 +125,15 @@ impl Profile {
         keep_alive_attempts: 2,
         reconnect_grace: seconds(2),
         max_bad_pe_report: 3,
+        peer_heartbeat: millis(800),
+        peer_last_heard: seconds(2),
+        peer_no_response: seconds(1),
+        mentor_discovery: seconds(2),
+        takeover_timeout: millis(1_500),
+        peer_retry: millis(250),
+        peer_retry_max: seconds(5),
+        audit_interval: seconds(300),
+        resync_gap: seconds(5),
     };
 
     /// RFC 5352 section 7; what the RFC leaves open is chosen in proportion.
@@ -138,6 +166,15 @@ impl Profile {
         keep_alive_attempts: 1,
         reconnect_grace: seconds(60),
         max_bad_pe_report: 3,
+        peer_heartbeat: seconds(30),
+        peer_last_heard: seconds(61),
+        peer_no_response: seconds(5),
+        mentor_discovery: seconds(15),
+        takeover_timeout: seconds(15),
+        peer_retry: seconds(5),
+        peer_retry_max: seconds(60),
+        audit_interval: seconds(300),
+        resync_gap: seconds(5),
     };
 
     /// The reference implementation's defaults, with its unit of a life.
@@ -170,6 +207,15 @@ impl Profile {
         keep_alive_attempts: 1,
         reconnect_grace: seconds(0),
         max_bad_pe_report: 3,
+        peer_heartbeat: millis(2_444),
+        peer_last_heard: seconds(5),
+        peer_no_response: seconds(5),
+        mentor_discovery: seconds(5),
+        takeover_timeout: seconds(5),
+        peer_retry: seconds(1),
+        peer_retry_max: seconds(10),
+        audit_interval: seconds(300),
+        resync_gap: seconds(5),
     };
 
     /// Returns the profile of this name.
@@ -215,5 +261,15 @@ mod tests {
         let interval = fast.keep_alive_interval * (100 + u32::from(fast.keep_alive_jitter_percent)) / 100;
         assert!(interval + fast.keep_alive_timeout * fast.keep_alive_attempts <= millis(3_500));
         assert!(fast.reconnect_grace <= millis(3_500));
+    }
+
+    #[test]
+    fn a_peer_is_silent_only_after_two_missing_heartbeats_and_the_fast_profile_takes_over_within_6_s() {
+        for profile in [Profile::FAST, Profile::RFC, Profile::RSPLIB] {
+            assert!(profile.peer_last_heard > profile.peer_heartbeat * 2);
+        }
+        // Whoever is asked to agree may have heard the dead one last, and asks it first.
+        let fast = Profile::FAST;
+        assert!(fast.peer_last_heard + fast.peer_no_response * 2 + fast.keep_alive_timeout <= seconds(6));
     }
 }

@@ -1,6 +1,8 @@
 //! The driver of a pool element's registration.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rserpool_proto::pe::{self, ConfigError, Event};
@@ -12,9 +14,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{Instrument as _, debug, info, info_span, warn};
 use transport::{Association, Connector, Endpoint, Listener, PeerAddress};
 
-use crate::RegistrarAddress;
 use crate::address::seen;
 use crate::driver::{Driver, machine};
+use crate::{AnnounceConfig, ConfiguredRegistrar, RegistrarAddress};
 
 machine!(pe::PoolElement, Event);
 
@@ -33,9 +35,30 @@ pub struct PoolElementConfig {
     /// The pool's policy, with this element's values.
     pub policy: Policy,
     /// The registrars to choose from.
-    pub registrars: Vec<RegistrarAddress>,
+    pub registrars: Vec<ConfiguredRegistrar>,
+    /// Where announces of further registrars are heard; `None`: nowhere.
+    pub announce: Option<AnnounceConfig>,
     /// Timers and thresholds.
     pub profile: Profile,
+}
+
+impl PoolElementConfig {
+    /// Returns the configuration of an element with a random identifier, policy Round Robin and the timers `fast`.
+    pub fn new(
+        pool: PoolHandle,
+        transport: UserTransport,
+        registrars: Vec<ConfiguredRegistrar>,
+    ) -> PoolElementConfig {
+        PoolElementConfig {
+            pool,
+            pe: None,
+            transport,
+            policy: Policy::RoundRobin,
+            registrars,
+            announce: None,
+            profile: Profile::FAST,
+        }
+    }
 }
 
 /// How a registration stands.
@@ -118,6 +141,7 @@ pub struct PoolElement {
     commands: mpsc::UnboundedSender<Command>,
     state: watch::Receiver<PoolElementState>,
     events: mpsc::Receiver<PoolElementEvent>,
+    announces_refused: Arc<AtomicU64>,
 }
 
 impl PoolElement {
@@ -133,7 +157,7 @@ impl PoolElement {
         connector: impl Into<Connector>,
     ) -> Result<PoolElement, ConfigError> {
         let span = info_span!("pool_element", pool = %config.pool);
-        let secured = config.registrars.iter().any(RegistrarAddress::is_tls);
+        let secured = config.registrars.iter().any(ConfiguredRegistrar::is_tls);
         let user = config.transport.clone();
         let machine = pe::PoolElement::new(
             pe::PoolElementConfig {
@@ -141,7 +165,7 @@ impl PoolElement {
                 pe: config.pe,
                 transport: config.transport,
                 policy: config.policy,
-                registrars: config.registrars.into_iter().map(Into::into).collect(),
+                registrars: Vec::new(),
                 profile: config.profile,
             },
             crate::seed(),
@@ -154,15 +178,16 @@ impl PoolElement {
             endpoint: connector.endpoint.clone().filter(|_| !secured),
             listener: None,
             user,
-            driver: Driver::new(machine, connector),
+            driver: Driver::new(machine, config.registrars, config.announce, connector),
             states,
             events: event_sink,
             registrar: None,
             told: None,
             ending: None,
         };
+        let announces_refused = task.driver.announces_refused();
         tokio::spawn(async move { task.run(command_queue).await }.instrument(span));
-        Ok(PoolElement { commands, state, events })
+        Ok(PoolElement { commands, state, events, announces_refused })
     }
 
     /// Returns a view of the registration's state.
@@ -173,6 +198,11 @@ impl PoolElement {
     /// Waits for the next event; `None` after the element's end. Cancel safe.
     pub async fn next_event(&mut self) -> Option<PoolElementEvent> {
         self.events.recv().await
+    }
+
+    /// Returns how many announces of registrars were not believed.
+    pub fn announces_refused(&self) -> u64 {
+        self.announces_refused.load(Ordering::Relaxed)
     }
 
     /// Tells the registrar another load, where the policy has one.

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use transport::tls::{Client, Files, Identity, IdentityError, InvalidName, Names};
 
+use crate::ConfiguredRegistrar;
+
 /// The section `[tls]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -66,10 +68,29 @@ impl TlsConfig {
         Client { identity: identity.clone(), names: self.peers() }
     }
 
-    /// Returns what it takes to reach registrars as `identity`.
+    /// Returns what it takes to reach other registrars as `identity`.
     pub fn registrar_client(&self, identity: &Identity) -> Client {
         Client { identity: identity.clone(), names: self.registrars() }
     }
+
+    /// Returns what it takes to reach the configured `registrars` as `identity`. Where no names are configured, a certificate must
+    /// carry the name the registrar is configured by, or its address.
+    pub fn client_of(&self, identity: &Identity, registrars: &[ConfiguredRegistrar]) -> Client {
+        let listed = self.registrar_names.as_ref().unwrap_or(&self.peer_names);
+        let names = if listed.is_empty() { certificate_names(registrars) } else { self.registrars() };
+        Client { identity: identity.clone(), names }
+    }
+}
+
+/// Returns what the certificates of `registrars` must carry where no names are configured: the name each of those
+/// reached over TLS is configured by. Without any name there, that is the address it is at.
+pub fn certificate_names(registrars: &[ConfiguredRegistrar]) -> Names {
+    let secured = registrars.iter().filter(|registrar| registrar.is_tls());
+    if secured.clone().all(|registrar| registrar.name().is_none()) {
+        return Names::default();
+    }
+    // With a name that no certificate can carry, the address counts.
+    Names::parse(secured.map(ConfiguredRegistrar::host)).unwrap_or_default()
 }
 
 fn names(listed: &[PeerName]) -> Names {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use delivery::KeyRing;
-use rserpool::{PoolHandle, PoolUserConfig, RegistrarAddress, Timers};
+use rserpool::{ConfiguredRegistrar, PoolHandle, PoolUserConfig, Timers};
 use service::{Exit, Failure, OrExit as _};
 use transport::tls::Identity;
 use transport::{Connector, Endpoint, EndpointConfig, tcp};
@@ -50,7 +50,8 @@ pub(super) fn pool_user(pool: &Pool, timers: Timers) -> Result<PoolUserConfig, F
     let handle =
         PoolHandle::new(pool.handle.as_bytes()).context("pool.handle").or_exit(Exit::Configuration)?;
     let profile = timers.rserpool();
-    Ok(PoolUserConfig { pool: handle, registrars: pool.registrars.clone(), profile })
+    let announce = pool.announce.clone();
+    Ok(PoolUserConfig { pool: handle, registrars: pool.registrars.clone(), announce, profile })
 }
 
 /// How collectors and registrars are reached.
@@ -62,10 +63,12 @@ pub(super) struct Connectors {
 }
 
 /// Opens what goes out: an SCTP endpoint only where something speaks SCTP, certificates where there are any.
-pub(super) fn connectors(config: &Config, pool: &Pool) -> Result<Connectors, Failure> {
-    let Pool { transport, registrars, addresses, mptcp, .. } = pool;
-    let speaks_sctp = *transport == Transport::Sctp || registrars.iter().any(RegistrarAddress::is_sctp);
-    let endpoint = if speaks_sctp { Some(bind(pool, config.profile.timers)?) } else { None };
+pub(super) async fn connectors(config: &Config, pool: &Pool) -> Result<Connectors, Failure> {
+    let Pool { transport, registrars, announce, addresses, mptcp, .. } = pool;
+    let speaks_sctp = *transport == Transport::Sctp
+        || announce.is_some()
+        || registrars.iter().any(ConfiguredRegistrar::is_sctp);
+    let endpoint = if speaks_sctp { Some(bind(pool, config.profile.timers).await?) } else { None };
     let mut tcp = tcp::Options::default();
     tcp.profile = config.profile.timers.transport();
     (tcp.local, tcp.mptcp) = (addresses.first().copied(), *mptcp);
@@ -80,15 +83,15 @@ pub(super) fn connectors(config: &Config, pool: &Pool) -> Result<Connectors, Fai
     let connector = |tls| Connector { endpoint: endpoint.clone(), tcp: tcp.clone(), tls };
     Ok(Connectors {
         collectors: connector(tls.map(|(tls, identity)| tls.peer_client(identity))),
-        registrars: connector(tls.map(|(tls, identity)| tls.registrar_client(identity))),
+        registrars: connector(tls.map(|(tls, identity)| tls.client_of(identity, registrars))),
         identity,
     })
 }
 
-fn bind(pool: &Pool, timers: Timers) -> Result<Endpoint, Failure> {
+async fn bind(pool: &Pool, timers: Timers) -> Result<Endpoint, Failure> {
     let configured = pool.addresses.clone();
     let addresses = match configured[..] {
-        [] => source_addresses(&pool.registrars).or_exit(Exit::Io)?,
+        [] => source_addresses(&pool.registrars).await.or_exit(Exit::Io)?,
         _ => configured,
     };
     let (first, others) = addresses.split_first().context("pool.addresses").or_exit(Exit::Configuration)?;
@@ -100,12 +103,23 @@ fn bind(pool: &Pool, timers: Timers) -> Result<Endpoint, Failure> {
     Endpoint::bind(endpoint).context("pool.addresses").or_exit(Exit::Io)
 }
 
-/// Returns the addresses this host uses towards the registrars, at least one; a registrar it has no way to
-/// counts for nothing. Nothing is sent.
-fn source_addresses(registrars: &[RegistrarAddress]) -> anyhow::Result<Vec<IpAddr>> {
+/// Returns the addresses this host uses towards the registrars, at least one; a registrar it has no way to, or whose
+/// name is not known at present, counts for nothing. Nothing is sent.
+async fn source_addresses(registrars: &[ConfiguredRegistrar]) -> anyhow::Result<Vec<IpAddr>> {
     let mut addresses = Vec::new();
     let mut failure = anyhow::anyhow!("no registrar");
-    for peer in registrars.iter().filter_map(|registrar| registrar.peer().ip()) {
+    let mut peers: Vec<IpAddr> = Vec::new();
+    for registrar in registrars {
+        match registrar.look_up().await {
+            Ok(found) => peers.extend(found.iter().filter_map(|address| address.peer().ip())),
+            Err(error) => {
+                failure = anyhow::anyhow!(
+                    "registrar {registrar}: {error}, so the local address is not known; set pool.addresses"
+                );
+            }
+        }
+    }
+    for peer in peers {
         match source_address(peer) {
             Ok(address) if addresses.contains(&address) => {}
             Ok(address) => addresses.push(address),

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rserpool::{Causes, RegistrarAddress};
+use rserpool::{Causes, ConfiguredRegistrar, RegistrarAddress, certificate_names};
 use rserpool_proto::wire::asap::handle_resolution::{HandleResolution, HandleResolutionResponse};
 use rserpool_proto::wire::{CauseCode, Message, PoolElementParameter};
 use rserpool_proto::{ENCAPSULATION_PORT, PoolHandle};
@@ -18,7 +18,7 @@ use transport::tls::{Client, Files, Identity, Names};
 use transport::{Association, Connector, Endpoint, EndpointConfig, Event, MsgOut, Ppid};
 
 use super::{Form, print, table};
-use crate::text::{element_json, life_text, policy_text, transport_text};
+use crate::text::{element_json, life_text, transport_text};
 
 /// The command line of `resolve`.
 #[derive(Debug, clap::Args)]
@@ -27,10 +27,10 @@ pub struct Arguments {
     /// Handle of the pool
     #[arg(value_name = "POOL")]
     pool: String,
-    /// Whom to ask: ADDRESS[:PORT] for SCTP in UDP, tcp://ADDRESS[:PORT], tls://ADDRESS[:PORT]; several are asked in
-    /// turn
+    /// Whom to ask: HOST[:PORT] for SCTP in UDP, tcp://HOST[:PORT], tls://HOST[:PORT]; HOST is an address or a DNS name;
+    /// several are asked in turn
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3863")]
-    registrar: Vec<RegistrarAddress>,
+    registrar: Vec<ConfiguredRegistrar>,
     /// PEM file of the certificate to show to a tls:// registrar
     #[arg(long, value_name = "FILE", requires_all = ["key", "ca"])]
     certificate: Option<PathBuf>,
@@ -40,7 +40,7 @@ pub struct Arguments {
     /// PEM file of the certificate authorities of tls:// registrars
     #[arg(long, value_name = "FILE", requires = "certificate")]
     ca: Option<PathBuf>,
-    /// A name a tls:// registrar's certificate may have; without any it must have its address
+    /// A name a tls:// registrar's certificate may have; without any it must have the HOST
     #[arg(long, value_name = "NAME", requires = "certificate")]
     registrar_name: Vec<String>,
     /// Form of the output
@@ -66,18 +66,17 @@ fn client(arguments: &Arguments) -> Result<Option<Client>, Failure> {
     };
     let (certificate, key, ca) = (certificate.clone(), key.clone(), ca.clone());
     let identity = Identity::read(Files { certificate, key, ca }).or_exit(Exit::Usage)?;
-    let names = Names::parse(&arguments.registrar_name).or_exit(Exit::Usage)?;
+    let names = match arguments.registrar_name[..] {
+        [] => certificate_names(&arguments.registrar),
+        _ => Names::parse(&arguments.registrar_name).or_exit(Exit::Usage)?,
+    };
     Ok(Some(Client { identity, names }))
 }
 
 async fn ask_in_turn(arguments: &Arguments, pool: &PoolHandle, tls: Option<&Client>) -> Result<(), Failure> {
     let mut failures = String::new();
     for registrar in &arguments.registrar {
-        let asked = match tokio::time::timeout(arguments.timeout.0, ask(registrar, pool, tls)).await {
-            Ok(asked) => asked,
-            Err(_) => Err(anyhow::anyhow!("no answer within {}", arguments.timeout)),
-        };
-        match asked {
+        match ask_at_each_address(arguments, registrar, pool, tls).await {
             Ok(response) => return answer(arguments, &response),
             Err(error) => {
                 let _ = write!(failures, "\n  {registrar}: {error}");
@@ -85,6 +84,26 @@ async fn ask_in_turn(arguments: &Arguments, pool: &PoolHandle, tls: Option<&Clie
         }
     }
     Err(Failure::new(Exit::Unavailable, format!("no registrar reachable{failures}")))
+}
+
+/// Asks a registrar at one of its addresses after the other. The error is that of the last.
+async fn ask_at_each_address(
+    arguments: &Arguments,
+    registrar: &ConfiguredRegistrar,
+    pool: &PoolHandle,
+    tls: Option<&Client>,
+) -> anyhow::Result<HandleResolutionResponse> {
+    let period = arguments.timeout;
+    let late = |_| anyhow::anyhow!("no answer within {period}");
+    let addresses = tokio::time::timeout(period.0, registrar.look_up()).await.map_err(late)??;
+    let mut failure = anyhow::anyhow!("no address");
+    for address in &addresses {
+        match tokio::time::timeout(period.0, ask(address, pool, tls)).await.map_err(late) {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(error)) | Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 async fn ask(
@@ -159,7 +178,7 @@ fn row(element: &PoolElementParameter) -> [String; 6] {
         element.home.to_string(),
         transport_text(element),
         element.user_transport.transport_use().to_string(),
-        policy_text(&element.policy),
+        element.policy.to_string(),
         life_text(element.life),
     ]
 }

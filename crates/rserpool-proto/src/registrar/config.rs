@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Network;
+use super::{EnrpConfig, Network};
 use crate::handlespace::Limits;
 use crate::{Profile, RegistrarId, Remote};
 
@@ -45,6 +45,12 @@ pub struct RegistrarConfig {
     pub max_connections: usize,
     /// Elements registered over one connection.
     pub max_elements_per_connection: usize,
+    /// Octets of all registrations that are kept: handles and element parameters as they came.
+    pub max_octets: usize,
+    /// The same of one connection.
+    pub max_octets_per_connection: usize,
+    /// Connections and pools that wait to be told of changes.
+    pub max_subscriptions: usize,
     /// Elements in one answer, whatever was asked for.
     pub max_items: u32,
     /// Elements in an answer when the pool user does not say how many.
@@ -56,8 +62,12 @@ pub struct RegistrarConfig {
     pub networks: Vec<Network>,
     /// Registrations a connection may send in a second, and five times as many at once.
     pub registrations_per_second: u32,
+    /// The same for all connections together.
+    pub all_registrations_per_second: u32,
     /// Reports of unreachability a connection may send in a second, and five times as many at once.
     pub reports_per_second: u32,
+    /// Peers and how to get along with them; `None`: there are none.
+    pub enrp: Option<EnrpConfig>,
 }
 
 impl Default for RegistrarConfig {
@@ -68,12 +78,17 @@ impl Default for RegistrarConfig {
             limits: Limits::default(),
             max_connections: 10_000,
             max_elements_per_connection: 1_000,
+            max_octets: 32 << 20,
+            max_octets_per_connection: 1 << 20,
+            max_subscriptions: 65_536,
             max_items: 128,
             default_items: 128,
             address_check: AddressCheck::AssociationOrLoopback,
             networks: Vec::new(),
             registrations_per_second: 200,
+            all_registrations_per_second: 20_000,
             reports_per_second: 1,
+            enrp: None,
         }
     }
 }

@@ -32,6 +32,10 @@ pub struct Counters {
     pub resolutions_answered: u64,
     /// Handle resolutions of unknown pools.
     pub resolutions_unknown: u64,
+    /// Handle resolutions of pools where nobody serves, or whose answer does not fit a message even with one element.
+    pub resolutions_refused: u64,
+    /// Answers and updates with fewer elements than were selected, since no more fit a message.
+    pub answers_cut: u64,
     /// Elements in answers.
     pub elements_selected: u64,
     /// Reports of unreachability that led to a keep-alive.
@@ -42,6 +46,15 @@ pub struct Counters {
     pub reports_unknown: u64,
     /// Times this registrar was stopped.
     pub stalls: u64,
+}
+
+/// Handle resolutions of one pool.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Resolved {
+    /// Answered with elements.
+    pub answered: u64,
+    /// Elements in those answers, before any was cut off.
+    pub selected: u64,
 }
 
 impl Counters {

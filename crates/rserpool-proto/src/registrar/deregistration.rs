@@ -33,6 +33,10 @@ impl Registrar {
         if let Some(registrant) = monitor.connection {
             return registrant == connection;
         }
+        let names = self.peers.get(&connection).map_or(&[][..], |peer| &peer.authority.names);
+        if !monitor.names.is_empty() {
+            return monitor.names == names;
+        }
         let (Some(element), Some(peer)) = (self.element(key), self.peers.get(&connection)) else {
             return false;
         };

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::enrp::{Abandoned, Refusal};
+use crate::wire::param::pe_checksum::PeChecksum;
 use crate::wire::{ErrorCause, PoolElementParameter, WireError};
-use crate::{ConnectionId, PeId, PoolHandle};
+use crate::{ConnectionId, PeId, PoolHandle, RegistrarId};
 
 /// Why an element is no longer registered.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -16,6 +18,12 @@ pub enum Removal {
     Unreachable,
     /// Its association was lost and it did not come back.
     ConnectionLost,
+    /// Its home was taken over, and it did not answer the new one.
+    TakenOverSilent,
+    /// Its home, another registrar, said so.
+    HomeSaid,
+    /// Its home, another registrar, does not list it any more.
+    NotListed,
 }
 
 impl Removal {
@@ -26,6 +34,9 @@ impl Removal {
             Removal::Expired => "expired",
             Removal::Unreachable => "unreachable",
             Removal::ConnectionLost => "connection_lost",
+            Removal::TakenOverSilent => "taken_over_silent",
+            Removal::HomeSaid => "home_said",
+            Removal::NotListed => "not_listed",
         }
     }
 }
@@ -98,10 +109,10 @@ pub enum Event {
         pool: PoolHandle,
         /// The element.
         pe: PeId,
-        /// Who wanted it.
-        by: ConnectionId,
         /// Why.
         cause: ErrorCause,
+        /// Who wanted it.
+        by: ConnectionId,
     },
     /// Someone sent something we cannot read; discarded.
     Malformed {
@@ -114,5 +125,126 @@ pub enum Event {
     Stalled {
         /// How long.
         duration: Duration,
+    },
+    /// Another registrar told of an element of its own that was not known here.
+    ElementReplicated {
+        /// The pool.
+        pool: PoolHandle,
+        /// The element.
+        pe: PeId,
+        /// Its home.
+        home: RegistrarId,
+    },
+    /// An element has another home now.
+    HomeChanged {
+        /// The pool.
+        pool: PoolHandle,
+        /// The element.
+        pe: PeId,
+        /// Its home before.
+        from: RegistrarId,
+        /// Its home, perhaps ourselves.
+        to: RegistrarId,
+    },
+    /// An element acknowledged that we are its home.
+    ElementAdopted {
+        /// The pool.
+        pool: PoolHandle,
+        /// The element.
+        pe: PeId,
+        /// Who suggested it; `None`: its home was taken over.
+        from: Option<RegistrarId>,
+    },
+    /// We have asked a mentor for everything, or there is none: peers are served.
+    Ready {
+        /// Who gave us the handlespace.
+        mentor: Option<RegistrarId>,
+    },
+    /// A registrar has become a peer.
+    PeerJoined {
+        /// The peer.
+        peer: RegistrarId,
+    },
+    /// A peer is silent or disconnected, and is asked whether it lives.
+    PeerSuspect {
+        /// The peer.
+        peer: RegistrarId,
+    },
+    /// A suspect or dead peer lives.
+    PeerRecovered {
+        /// The peer.
+        peer: RegistrarId,
+    },
+    /// A peer did not answer.
+    PeerLost {
+        /// The peer.
+        peer: RegistrarId,
+        /// How many elements it owns, which are to be taken over.
+        elements: usize,
+    },
+    /// Somebody wanted something he may not have.
+    PeerRefused {
+        /// Over which connection; `None`: it was about one element, or in a datagram.
+        from: Option<ConnectionId>,
+        /// What.
+        refusal: Refusal,
+    },
+    /// A peer reported an error of ours.
+    PeerError {
+        /// The peer.
+        peer: RegistrarId,
+        /// What it did not understand.
+        causes: Vec<ErrorCause>,
+    },
+    /// A peer's table is here.
+    TableDownloaded {
+        /// The peer.
+        peer: RegistrarId,
+        /// Only what the peer owns was asked for.
+        own: bool,
+        /// How many elements it listed.
+        elements: usize,
+    },
+    /// A peer told another checksum than the one over its elements here.
+    ChecksumMismatch {
+        /// The peer.
+        peer: RegistrarId,
+        /// What it told.
+        told: PeChecksum,
+        /// What is here.
+        held: PeChecksum,
+    },
+    /// We want to take over a dead peer, and ask the others.
+    TakeoverStarted {
+        /// The dead peer.
+        target: RegistrarId,
+        /// How many elements it owns.
+        elements: usize,
+    },
+    /// We do not take over, or not this time.
+    TakeoverAbandoned {
+        /// The peer.
+        target: RegistrarId,
+        /// Why.
+        why: Abandoned,
+    },
+    /// We have taken over.
+    TakenOver {
+        /// The dead peer.
+        target: RegistrarId,
+        /// How many elements we own in its place.
+        elements: usize,
+    },
+    /// Another registrar has taken over.
+    TakeoverLost {
+        /// The dead peer.
+        target: RegistrarId,
+        /// Who owns its elements.
+        to: RegistrarId,
+    },
+    /// We have handed over what we could: the owner may end.
+    Left {
+        /// Elements that are still ours.
+        elements: usize,
     },
 }

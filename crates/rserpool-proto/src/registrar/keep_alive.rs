@@ -51,7 +51,7 @@ impl Registrar {
         monitor.missed += 1;
         let reported = monitor.reporters.len() >= self.config.profile.max_bad_pe_report;
         if reported || monitor.missed >= self.config.profile.keep_alive_attempts {
-            if !self.accept_claim(now, key) {
+            if !self.accept_claim(now, key) && !self.give_to_rival(now, key) {
                 self.remove(now, key, Removal::Unreachable);
             }
             return;
@@ -66,10 +66,10 @@ impl Registrar {
     /// The element lives: whoever reported or claimed it was wrong.
     pub(super) fn handle_ack(&mut self, now: Instant, from: ConnectionId, message: EndpointKeepAliveAck) {
         let key = (message.pool, message.pe);
-        let Some(monitor) = self.monitors.get_mut(&key) else { return };
-        if monitor.connection != Some(from) {
-            return;
-        }
+        let Some(monitor) = self.monitors.get_mut(&key).filter(|monitor| monitor.connection == Some(from))
+        else {
+            return self.adopted(now, from, &key);
+        };
         let recovered = monitor.is_suspect();
         monitor.missed = 0;
         monitor.reporters.clear();
@@ -79,6 +79,7 @@ impl Registrar {
             self.schedule_keep_alive(now, &key);
         }
         self.refuse_claim(&key);
+        self.insist(now, &key);
         if recovered {
             self.event(Event::ElementRecovered { pool: key.0.clone(), pe: key.1 });
             self.pool_changed(now, &key.0);

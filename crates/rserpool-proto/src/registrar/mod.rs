@@ -1,5 +1,5 @@
-//! The registrar's machine, its ASAP side (RFC 5352 section 3): registers pool elements, watches whether
-//! they live, and resolves pool handles.
+//! The registrar's machine. Here is its ASAP side (RFC 5352 section 3): it registers pool elements, watches
+//! whether they live, and resolves pool handles. Its ENRP side (RFC 5353) is in `enrp`.
 //!
 //! Deviations and choices:
 //! * An element whose association is lost becomes suspect and stays for the profile's reconnect grace; the same
@@ -11,10 +11,12 @@
 //! * An element removed for its silence is told so with an ASAP_DEREGISTRATION_RESPONSE, so that it
 //!   registers again at once if it wakes.
 
+mod authority;
 mod config;
 mod counters;
 mod deregistration;
 mod drain;
+mod enrp;
 mod event;
 mod keep_alive;
 mod network;
@@ -30,9 +32,11 @@ mod updates;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+pub use authority::{Authority, PoolPattern};
 pub use config::{AddressCheck, RegistrarConfig};
-pub use counters::Counters;
+pub use counters::{Counters, Resolved};
 pub use drain::DrainError;
+pub use enrp::{Abandoned, Arbitration, EnrpConfig, EnrpCounters, PeerState, PeerStatus, Refusal};
 pub use event::{Event, Removal};
 pub use network::{InvalidNetwork, Network};
 pub use status::{ElementState, ElementStatus, PoolStatus};
@@ -45,6 +49,7 @@ use crate::wire::asap::registration::Registration;
 use crate::wire::{ErrorCause, Message, MessageType, PoolElementParameter};
 use crate::{ConnectionId, Output, PeId, PoolHandle, RegistrarId, Remote, inbox};
 use token_bucket::TokenBucket;
+use updates::Subscribers;
 
 /// A deadline missed by more than this means that we were stopped.
 const STALL: Duration = Duration::from_millis(500);
@@ -66,6 +71,8 @@ enum Timer {
     Grace(Key),
     /// Subscribers are told of a pool's changes.
     Update(PoolHandle),
+    /// Something among registrars.
+    Enrp(enrp::Timer),
 }
 
 /// A registration over a new association that waits for the old one to answer or fail.
@@ -73,12 +80,18 @@ enum Timer {
 struct Claim {
     connection: ConnectionId,
     registration: Registration,
+    /// Of the registration's message.
+    octets: usize,
 }
 
 /// What is known about one registered element's health.
 #[derive(Debug, Default)]
 struct Monitor {
     connection: Option<ConnectionId>,
+    /// Who registered it, where somebody vouches for that.
+    names: Vec<String>,
+    /// Octets of its registration: what it makes us keep.
+    octets: usize,
     /// When the element was last asked out of turn.
     last_doubt: Option<Instant>,
     /// Keep-alives in a row that were not answered.
@@ -86,19 +99,31 @@ struct Monitor {
     /// Who reported the element since it last answered.
     reporters: BTreeSet<ConnectionId>,
     claim: Option<Claim>,
+    /// Another registrar says that the element is its own.
+    rival: Option<enrp::Rival>,
+    /// How often the element answered although another registrar said so.
+    contests: u32,
+    /// Whom we suggested to take the element over.
+    suggested: Option<RegistrarId>,
+    /// Its home was taken over by us, and it has not answered yet.
+    taken_over: bool,
 }
 
 impl Monitor {
+    /// Whether the element may be dead: it was silent, or its association is lost and nobody knows why.
     fn is_suspect(&self) -> bool {
-        self.connection.is_none() || self.missed > 0
+        (self.connection.is_none() && self.suggested.is_none() && !self.taken_over) || self.missed > 0
     }
 }
 
 #[derive(Debug)]
 struct Peer {
     remote: Remote,
+    authority: Authority,
     /// Elements registered over this connection.
     elements: BTreeSet<Key>,
+    /// Octets of their registrations.
+    octets: usize,
     /// Elements this connection claims.
     claims: BTreeSet<Key>,
     /// Pools this connection wants to hear of.
@@ -118,10 +143,19 @@ pub struct Registrar {
     drained: BTreeMap<Key, PoolElementParameter>,
     monitors: BTreeMap<Key, Monitor>,
     peers: BTreeMap<ConnectionId, Peer>,
-    subscribers: BTreeMap<PoolHandle, BTreeMap<ConnectionId, Option<u32>>>,
+    subscribers: BTreeMap<PoolHandle, Subscribers>,
+    /// Of all connections.
+    subscriptions: usize,
     timers: Timers<Timer>,
+    /// Registrations of all connections together.
+    registrations: Option<TokenBucket>,
+    /// Octets of all registrations, as of [`Monitor::octets`].
+    octets: usize,
     lenient_until: Option<Instant>,
     counters: Counters,
+    /// Handle resolutions by pool since somebody took them.
+    resolved: BTreeMap<PoolHandle, Resolved>,
+    enrp: Box<enrp::Enrp>,
     outputs: VecDeque<Output<Event>>,
 }
 
@@ -133,15 +167,20 @@ impl Registrar {
         Registrar {
             id: id.unwrap_or_else(|| RegistrarId(random.identifier())),
             handlespace: Handlespace::new(config.limits),
+            enrp: Box::new(enrp::Enrp::new(config.enrp.clone())),
             config,
             random,
             drained: BTreeMap::new(),
             monitors: BTreeMap::new(),
             peers: BTreeMap::new(),
             subscribers: BTreeMap::new(),
+            subscriptions: 0,
             timers: Timers::new(),
+            registrations: None,
+            octets: 0,
             lenient_until: None,
             counters: Counters::default(),
+            resolved: BTreeMap::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -159,6 +198,12 @@ impl Registrar {
     /// Returns what was counted since the start.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Returns the handle resolutions answered since the last call, by pool. Pools with handles too long for a
+    /// label are not among them.
+    pub fn take_resolved(&mut self) -> BTreeMap<PoolHandle, Resolved> {
+        std::mem::take(&mut self.resolved)
     }
 
     /// Returns the number of connections.
@@ -183,9 +228,13 @@ impl Registrar {
             match timer {
                 Timer::KeepAlive(key) => self.probe(now, &key),
                 Timer::Ack(key) => self.keep_alive_missed(now, &key),
-                Timer::Expiry(key) => self.remove(now, &key, Removal::Expired),
-                Timer::Grace(key) => self.remove(now, &key, Removal::ConnectionLost),
-                Timer::Update(pool) => self.tell_subscribers(&pool),
+                Timer::Expiry(key) if self.monitors.contains_key(&key) => {
+                    self.remove(now, &key, Removal::Expired);
+                }
+                Timer::Expiry(key) => self.foreign_expired(now, &key),
+                Timer::Grace(key) => self.grace_ended(now, &key),
+                Timer::Update(pool) => self.tell_subscribers(now, &pool),
+                Timer::Enrp(timer) => self.handle_enrp_timeout(now, timer),
             }
         }
     }
@@ -196,9 +245,15 @@ impl Registrar {
             self.outputs.push_back(Output::Disconnect { connection });
             return;
         }
+        self.open_connection(now, connection, remote);
+    }
+
+    fn open_connection(&mut self, now: Instant, connection: ConnectionId, remote: Remote) {
         let peer = Peer {
             remote,
+            authority: Authority::default(),
             elements: BTreeSet::new(),
+            octets: 0,
             claims: BTreeSet::new(),
             subscriptions: BTreeSet::new(),
             registrations: TokenBucket::new(self.config.registrations_per_second, now),
@@ -207,9 +262,20 @@ impl Registrar {
         self.peers.insert(connection, peer);
     }
 
+    /// Says who the far end of a connection is and what it may register; without that it may do anything.
+    pub fn authorize(&mut self, connection: ConnectionId, authority: Authority) {
+        if let Some(peer) = self.peers.get_mut(&connection) {
+            peer.authority = authority;
+        }
+    }
+
     /// A connection has ended: its elements become suspect, or go at once if the profile has no grace.
     pub fn handle_lost(&mut self, now: Instant, connection: ConnectionId) {
         self.notice_stall(now);
+        if self.is_link(connection) {
+            return self.link_lost(now, connection);
+        }
+        self.adoption_lost(now, connection);
         let Some(peer) = self.peers.remove(&connection) else { return };
         for pool in &peer.subscriptions {
             self.unsubscribe(pool, connection);
@@ -224,9 +290,12 @@ impl Registrar {
         }
     }
 
-    /// A message arrived.
+    /// A message of the connection's protocol arrived.
     pub fn handle_message(&mut self, now: Instant, connection: ConnectionId, octets: &[u8]) {
         self.notice_stall(now);
+        if self.is_link(connection) {
+            return self.handle_enrp_message(now, connection, octets);
+        }
         if !self.peers.contains_key(&connection) {
             return;
         }
@@ -237,7 +306,9 @@ impl Registrar {
             self.send(connection, &answer);
         }
         match decoded {
-            Ok(Message::Registration(message)) => self.handle_registration(now, connection, message),
+            Ok(Message::Registration(message)) => {
+                self.handle_registration(now, connection, message, octets.len());
+            }
             Ok(Message::Deregistration(message)) => self.handle_deregistration(now, connection, message),
             Ok(Message::HandleResolution(message)) => self.handle_resolution(connection, message),
             Ok(Message::EndpointKeepAliveAck(message)) => self.handle_ack(now, connection, message),
@@ -268,7 +339,8 @@ impl Registrar {
         let Some(monitor) = self.monitors.get_mut(key) else { return };
         let before = monitor.is_suspect();
         monitor.connection = None;
-        let profile = &self.config.profile;
+        let handing_over = monitor.suggested.is_some();
+        let profile = self.config.profile;
         let attempts_left = profile.keep_alive_attempts.saturating_sub(monitor.missed + 1);
         // Whoever is silent gains no time by the transport noticing it too.
         let silent_until = self
@@ -278,22 +350,31 @@ impl Registrar {
         let grace = profile.reconnect_grace;
         self.timers.stop(&Timer::KeepAlive(key.clone()));
         self.timers.stop(&Timer::Ack(key.clone()));
-        if self.accept_claim(now, key) {
+        if self.accept_claim(now, key) || self.give_to_rival(now, key) {
             return;
         }
+        let grace = if handing_over { grace.max(profile.takeover_timeout * 2) } else { grace };
         if grace.is_zero() {
             return self.remove(now, key, Removal::ConnectionLost);
         }
+        let silent_until = silent_until.filter(|_| !handing_over);
         let until = silent_until.map_or(now + grace, |silent| silent.min(now + grace));
         let until = self.lenient_until.map_or(until, |lenient| lenient.max(until));
         self.timers.set(Timer::Grace(key.clone()), until);
-        if !before {
+        if !before && !handing_over {
             self.event(Event::ElementSuspect { pool: key.0.clone(), pe: key.1 });
             self.pool_changed(now, &key.0);
         }
     }
 
-    /// Takes an element out of the handlespace; it is told if it did not ask for it.
+    /// An element did not come back in time.
+    fn grace_ended(&mut self, now: Instant, key: &Key) {
+        let taken_over = self.monitors.get(key).is_some_and(|monitor| monitor.taken_over);
+        let reason = if taken_over { Removal::TakenOverSilent } else { Removal::ConnectionLost };
+        self.remove(now, key, reason);
+    }
+
+    /// Takes an element of ours out of the handlespace; it is told if it did not ask for it, and the peers are.
     fn remove(&mut self, now: Instant, key: &Key, reason: Removal) {
         self.remove_for(now, key, reason, None);
     }
@@ -303,10 +384,19 @@ impl Registrar {
             self.timers.stop(&timer(key.clone()));
         }
         let Some(monitor) = self.monitors.remove(key) else { return };
-        let element = self.handlespace.deregister(&key.0, key.1).or_else(|| self.drained.remove(key));
+        self.octets -= monitor.octets;
+        let element = self.handlespace.deregister(&key.0, key.1);
+        // A registrar that leaves does not know who is dead any more.
+        if let Some(element) = &element
+            && (reason == Removal::Deregistered || !self.is_leaving())
+        {
+            self.announce_delete(&key.0, element);
+        }
+        let element = element.or_else(|| self.drained.remove(key));
         if let Some(connection) = monitor.connection {
             if let Some(peer) = self.peers.get_mut(&connection) {
                 peer.elements.remove(key);
+                peer.octets -= monitor.octets;
             }
             if reason != Removal::Deregistered {
                 self.send_deregistration_response(connection, key, vec![]);
@@ -325,6 +415,23 @@ impl Registrar {
         self.send(to, &Message::DeregistrationResponse(response));
     }
 
+    /// Forgets that an element is ours, without a word to anybody.
+    fn unwatch(&mut self, key: &Key) {
+        for timer in [Timer::KeepAlive, Timer::Ack, Timer::Expiry, Timer::Grace] {
+            self.timers.stop(&timer(key.clone()));
+        }
+        self.drained.remove(key);
+        let Some(monitor) = self.monitors.remove(key) else { return };
+        self.octets -= monitor.octets;
+        if let Some(claimant) = monitor.claim.and_then(|claim| self.peers.get_mut(&claim.connection)) {
+            claimant.claims.remove(key);
+        }
+        if let Some(peer) = monitor.connection.and_then(|connection| self.peers.get_mut(&connection)) {
+            peer.elements.remove(key);
+            peer.octets -= monitor.octets;
+        }
+    }
+
     /// Returns a registered element, draining or not.
     fn element(&self, key: &Key) -> Option<PoolElementParameter> {
         let registered = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
@@ -332,7 +439,11 @@ impl Registrar {
     }
 
     fn is_suspect(&self, pool: &PoolHandle, pe: PeId) -> bool {
-        self.monitors.get(&(pool.clone(), pe)).is_none_or(Monitor::is_suspect)
+        let key = (pool.clone(), pe);
+        match self.monitors.get(&key) {
+            Some(monitor) => monitor.is_suspect(),
+            None => self.enrp.doubts.contains(&key),
+        }
     }
 
     /// Sends a message if it fits; returns whether it did.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::{Claim, Event, Key, Monitor, Registrar, Timer};
+use super::{Claim, Event, Key, Monitor, Registrar, Timer, TokenBucket};
 use crate::handlespace::Registered;
 use crate::wire::asap::registration::{Registration, RegistrationResponse};
 use crate::wire::param::transport::{SctpTransport, Transport, TransportUse};
@@ -24,33 +24,63 @@ impl Registrar {
         now: Instant,
         connection: ConnectionId,
         mut registration: Registration,
+        octets: usize,
     ) {
         let key = (registration.pool.clone(), registration.element.pe);
-        let warnings = match self.check_values(now, connection, &mut registration.element) {
+        let checked = self
+            .check_right(now, connection, &key)
+            .and_then(|()| self.check_values(connection, &mut registration.element));
+        let warnings = match checked {
             Ok(warnings) => warnings,
             Err(cause) => return self.reject(connection, &key, cause),
         };
-        match self.admit(connection, &key, &registration.element) {
-            Ok(Admission::Accept) => self.accept(now, connection, registration, warnings),
-            Ok(Admission::Probe) => self.hold_claim(now, connection, &key, registration),
+        let admitted = self
+            .check_room(&key, connection, octets)
+            .and_then(|()| self.admit(connection, &key, &registration.element));
+        match admitted {
+            Ok(Admission::Accept) => self.accept(now, connection, registration, octets, warnings),
+            Ok(Admission::Probe) => self.hold_claim(now, connection, &key, registration, octets),
             Err(cause) => self.reject(connection, &key, cause),
         }
+    }
+
+    /// Checks whether the sender may register in this pool, and not too often (RFC 5355 threats 1 and 4).
+    fn check_right(&mut self, now: Instant, connection: ConnectionId, key: &Key) -> Result<(), ErrorCause> {
+        let lack = ErrorCause::plain(CauseCode::LACK_OF_RESOURCES);
+        let Some(peer) = self.peers.get_mut(&connection) else { return Err(lack) };
+        let rate = self.config.all_registrations_per_second;
+        let all = self.registrations.get_or_insert_with(|| TokenBucket::new(rate, now));
+        if !peer.registrations.take(now) || !all.take(now) {
+            return Err(lack);
+        }
+        match peer.authority.allows(&key.0) {
+            true => Ok(()),
+            false => Err(ErrorCause::plain(CauseCode::SECURITY)),
+        }
+    }
+
+    /// Checks whether there is memory for a registration of so many octets, here and in its sender's part.
+    fn check_room(&self, key: &Key, connection: ConnectionId, octets: usize) -> Result<(), ErrorCause> {
+        let (known, over) =
+            self.monitors.get(key).map_or((0, None), |monitor| (monitor.octets, monitor.connection));
+        let own = self.peers.get(&connection).map_or(0, |peer| peer.octets);
+        let own = if over == Some(connection) { own - known } else { own };
+        let fits = self.octets - known + octets <= self.config.max_octets
+            && own + octets <= self.config.max_octets_per_connection;
+        if fits { Ok(()) } else { Err(ErrorCause::plain(CauseCode::LACK_OF_RESOURCES)) }
     }
 
     /// Checks the element by itself; addresses that are not the sender's are taken out, which the
     /// returned causes tell.
     fn check_values(
         &mut self,
-        now: Instant,
         connection: ConnectionId,
         element: &mut PoolElementParameter,
     ) -> Result<Vec<ErrorCause>, ErrorCause> {
         let invalid = |element: &PoolElementParameter| ErrorCause::invalid_values(&element.to_octets());
-        let lack = ErrorCause::plain(CauseCode::LACK_OF_RESOURCES);
-        let Some(peer) = self.peers.get_mut(&connection) else { return Err(lack) };
-        if !peer.registrations.take(now) {
-            return Err(lack);
-        }
+        let Some(peer) = self.peers.get_mut(&connection) else {
+            return Err(ErrorCause::plain(CauseCode::LACK_OF_RESOURCES));
+        };
         let life = element.life.duration(self.config.profile.life_unit);
         if element.pe == PeId(0) || life.is_some_and(|life| life.is_zero()) {
             return Err(invalid(element));
@@ -90,6 +120,9 @@ impl Registrar {
         let Some(monitor) = self.monitors.get(key) else {
             let elements = self.peers.get(&connection).map_or(0, |peer| peer.elements.len());
             let full = elements >= self.config.max_elements_per_connection;
+            if self.home_of(key).is_some() && !self.same_addresses(key, element) {
+                return Err(ErrorCause::plain(CauseCode::NON_UNIQUE_PE_ID));
+            }
             return match full {
                 true => Err(ErrorCause::plain(CauseCode::LACK_OF_RESOURCES)),
                 false => Ok(Admission::Accept),
@@ -100,26 +133,40 @@ impl Registrar {
         }
         let taken = Err(ErrorCause::plain(CauseCode::NON_UNIQUE_PE_ID));
         let claimed = monitor.claim.as_ref().is_some_and(|claim| claim.connection != connection);
-        if claimed || !self.same_addresses(key, element) {
+        if claimed || !self.is_registrant(key, connection, element) {
             return taken;
         }
         Ok(if monitor.connection.is_some() { Admission::Probe } else { Admission::Accept })
     }
 
-    /// Unsecured, the set of addresses is the identity of an element.
-    fn same_addresses(&self, key: &Key, element: &PoolElementParameter) -> bool {
+    /// Secured, the names in its certificate are the identity of an element; unsecured, and where another registrar
+    /// told of it, the set of its addresses.
+    fn is_registrant(&self, key: &Key, connection: ConnectionId, element: &PoolElementParameter) -> bool {
+        let known = self.monitors.get(key).map_or(&[][..], |monitor| &monitor.names);
+        let names = self.peers.get(&connection).map_or(&[][..], |peer| &peer.authority.names);
+        if known.is_empty() { self.same_addresses(key, element) } else { known == names }
+    }
+
+    pub(super) fn same_addresses(&self, key: &Key, element: &PoolElementParameter) -> bool {
         let set = |element: &PoolElementParameter| -> BTreeSet<IpAddr> {
             element.user_transport.addresses().iter().map(IpAddr::to_canonical).collect()
         };
         self.element(key).is_some_and(|known| set(&known) == set(element))
     }
 
-    fn hold_claim(&mut self, now: Instant, connection: ConnectionId, key: &Key, registration: Registration) {
+    fn hold_claim(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        key: &Key,
+        registration: Registration,
+        octets: usize,
+    ) {
         if let Some(peer) = self.peers.get_mut(&connection) {
             peer.claims.insert(key.clone());
         }
         if let Some(monitor) = self.monitors.get_mut(key) {
-            monitor.claim = Some(Claim { connection, registration });
+            monitor.claim = Some(Claim { connection, registration, octets });
         }
         self.probe_at_once(now, key);
     }
@@ -127,7 +174,7 @@ impl Registrar {
     /// Registers over the new association what the old one no longer answers for.
     pub(super) fn accept_claim(&mut self, now: Instant, key: &Key) -> bool {
         let Some(claim) = self.take_claim(key) else { return false };
-        self.accept(now, claim.connection, claim.registration, vec![]);
+        self.accept(now, claim.connection, claim.registration, claim.octets, vec![]);
         true
     }
 
@@ -151,6 +198,7 @@ impl Registrar {
         now: Instant,
         connection: ConnectionId,
         registration: Registration,
+        octets: usize,
         warnings: Vec<ErrorCause>,
     ) {
         let Registration { pool, mut element, .. } = registration;
@@ -160,13 +208,14 @@ impl Registrar {
         let seen = self.peers.get(&connection).and_then(|peer| asap_transport(&peer.remote));
         element.asap_transport = element.asap_transport.take().or(seen);
         let moved = self.moved(&key, &element);
+        let home = self.home_of(&key);
         // The registrant itself registers again: it lives, and so it keeps its identifier.
         self.refuse_claim(&key);
         let registered = match self.keep(&key, element) {
             Ok(registered) => registered,
             Err(cause) => return self.reject(connection, &key, cause),
         };
-        let recovered = self.watch(now, connection, &key);
+        let recovered = self.watch(now, connection, &key, octets);
         self.timers.stop(&Timer::Expiry(key.clone()));
         // A life too long for the clock never ends.
         if let Some(end) = life.and_then(|life| now.checked_add(life)) {
@@ -175,11 +224,18 @@ impl Registrar {
         let (pool, pe) = key.clone();
         let response = RegistrationResponse { rejected: false, pool, pe, causes: warnings, unknown: vec![] };
         self.send(connection, &Message::RegistrationResponse(response));
+        if !self.drained.contains_key(&key) {
+            self.announce_add(&key);
+        }
+        if let Some(from) = home.filter(|&home| home != self.id) {
+            self.event(Event::HomeChanged { pool: key.0.clone(), pe: key.1, from, to: self.id });
+            self.home_lost(now, &key, from);
+        }
         self.tell(now, connection, key, registered, recovered, moved);
     }
 
     /// Returns whether pool users would find the element elsewhere than before.
-    fn moved(&self, key: &Key, element: &PoolElementParameter) -> bool {
+    pub(super) fn moved(&self, key: &Key, element: &PoolElementParameter) -> bool {
         self.element(key).is_none_or(|known| {
             (&known.user_transport, known.encapsulation) != (&element.user_transport, element.encapsulation)
         })
@@ -187,18 +243,26 @@ impl Registrar {
 
     /// Watches the element over this connection; a registration is a sign of life like an acknowledgement.
     /// Returns whether it was suspect before.
-    fn watch(&mut self, now: Instant, connection: ConnectionId, key: &Key) -> bool {
+    pub(super) fn watch(&mut self, now: Instant, connection: ConnectionId, key: &Key, octets: usize) -> bool {
         let old = self.monitors.remove(key);
         let old_connection = old.as_ref().and_then(|monitor| monitor.connection);
+        let old_octets = old.as_ref().map_or(0, |monitor| monitor.octets);
         if let Some(peer) = old_connection.and_then(|old| self.peers.get_mut(&old)) {
             peer.elements.remove(key);
+            peer.octets -= old_octets;
         }
+        self.octets = self.octets - old_octets + octets;
+        let mut names = Vec::new();
         if let Some(peer) = self.peers.get_mut(&connection) {
             peer.elements.insert(key.clone());
+            peer.octets += octets;
             peer.claims.remove(key);
+            names.clone_from(&peer.authority.names);
         }
         let monitor = Monitor {
             connection: Some(connection),
+            names,
+            octets,
             last_doubt: old.as_ref().and_then(|monitor| monitor.last_doubt),
             ..Monitor::default()
         };

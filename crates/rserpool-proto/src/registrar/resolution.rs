@@ -1,9 +1,16 @@
 //! Handle resolution (RFC 5352 section 3.3).
 
 use super::Registrar;
+use crate::wire::asap::error::AsapError;
 use crate::wire::asap::handle_resolution::{HandleResolution, HandleResolutionResponse};
 use crate::wire::{CauseCode, ErrorCause, Message, PoolElementParameter};
 use crate::{ConnectionId, PeId, PoolHandle};
+
+/// A message's length has 16 bits (RFC 5354 section 2).
+const MAX_MESSAGE: usize = 65_535;
+
+/// Resolutions of pools with longer handles are counted in all only.
+const MAX_COUNTED: usize = 64;
 
 /// Why a pool is resolved to nobody: all its elements have weight zero and so give no service (RFC 5356
 /// section 3.2). RFC 5354 has no cause of its own for this; "unknown pool handle" would be wrong, and who hears of
@@ -17,8 +24,7 @@ impl Registrar {
         let mut response = if exists {
             let count = self.item_count(items);
             let chosen = self.choose(&pool, count);
-            self.counters.resolutions_answered += 1;
-            self.counters.elements_selected += u64::try_from(chosen.len()).unwrap_or(u64::MAX);
+            self.count_resolution(&pool, chosen.len());
             if chosen.is_empty() { refusal(pool, NOBODY_SERVES) } else { self.answer(pool, &chosen) }
         } else {
             self.counters.resolutions_unknown += 1;
@@ -31,6 +37,21 @@ impl Registrar {
         self.send_response(connection, response);
     }
 
+    fn count_resolution(&mut self, pool: &PoolHandle, selected: usize) {
+        if selected == 0 {
+            self.counters.resolutions_refused += 1;
+            return;
+        }
+        let selected = u64::try_from(selected).unwrap_or(u64::MAX);
+        self.counters.resolutions_answered += 1;
+        self.counters.elements_selected += selected;
+        if pool.as_octets().len() <= MAX_COUNTED {
+            let resolved = self.resolved.entry(pool.clone()).or_default();
+            resolved.answered += 1;
+            resolved.selected += selected;
+        }
+    }
+
     pub(super) fn item_count(&self, items: Option<u32>) -> usize {
         let wanted = items.filter(|&items| items != 0).unwrap_or(self.config.default_items);
         usize::try_from(wanted.min(self.config.max_items)).unwrap_or(usize::MAX).max(1)
@@ -38,8 +59,11 @@ impl Registrar {
 
     /// Selects by the pool's policy among the elements that are up, or among all when none is.
     fn choose(&mut self, handle: &PoolHandle, count: usize) -> Vec<PeId> {
-        let monitors = &self.monitors;
-        let up = |pe: PeId| monitors.get(&(handle.clone(), pe)).is_some_and(|m| !m.is_suspect());
+        let (monitors, doubts) = (&self.monitors, &self.enrp.doubts);
+        let up = |pe: PeId| {
+            let key = (handle.clone(), pe);
+            monitors.get(&key).map_or_else(|| !doubts.contains(&key), |monitor| !monitor.is_suspect())
+        };
         let Some(pool) = self.handlespace.pool_mut(handle) else { return vec![] };
         let chosen = pool.select(count, &mut self.random, up);
         if chosen.is_empty() { pool.select(count, &mut self.random, |_| true) } else { chosen }
@@ -65,14 +89,35 @@ impl Registrar {
         }
     }
 
-    /// Sends as many of the elements as fit one message.
+    /// Sends as many of the elements as fit one message; where not even one does, that resources are lacking.
     pub(super) fn send_response(&mut self, to: ConnectionId, mut response: HandleResolutionResponse) {
-        loop {
-            let elements = response.elements.len();
-            if self.send(to, &Message::HandleResolutionResponse(response.clone())) || elements < 2 {
-                return;
-            }
-            response.elements.truncate(elements / 2);
+        if self.send(to, &Message::HandleResolutionResponse(response.clone())) {
+            return;
+        }
+        self.counters.answers_cut += 1;
+        let elements = std::mem::take(&mut response.elements);
+        let bare = Message::HandleResolutionResponse(response.clone()).to_octets();
+        let mut room = MAX_MESSAGE.saturating_sub(bare.map_or(MAX_MESSAGE, |octets| octets.len()));
+        let mut fits = |element: &PoolElementParameter| {
+            let left = room.checked_sub(element.to_octets().len().next_multiple_of(4));
+            room = left.unwrap_or(room);
+            left.is_some()
+        };
+        response.elements = elements.into_iter().take_while(|element| fits(element)).collect();
+        if response.elements.is_empty()
+            || !self.send(to, &Message::HandleResolutionResponse(response.clone()))
+        {
+            self.refuse_resolution(to, response.pool);
+        }
+    }
+
+    /// A handle may leave no room even for this; then it is told without the handle.
+    fn refuse_resolution(&mut self, to: ConnectionId, pool: PoolHandle) {
+        self.counters.resolutions_refused += 1;
+        let causes = vec![ErrorCause::plain(CauseCode::LACK_OF_RESOURCES)];
+        let refused = refusal(pool, CauseCode::LACK_OF_RESOURCES);
+        if !self.send(to, &Message::HandleResolutionResponse(refused)) {
+            self.send(to, &Message::Error(AsapError { causes, unknown: vec![] }));
         }
     }
 }

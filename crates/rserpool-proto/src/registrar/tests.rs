@@ -1,5 +1,6 @@
 #![expect(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
 
+mod authority;
 mod drain;
 
 use std::net::IpAddr;
@@ -421,13 +422,15 @@ fn an_answer_beyond_64_kib_is_cut_until_it_fits() {
         bench.now += Duration::from_millis(10);
         bench.register(FIRST, PoolElementParameter { pe: PeId(pe), ..element(&[HERE]) });
     }
-    assert_eq!(bench.resolve(None).elements.len(), 1500);
+    assert_eq!(bench.resolve(None).elements.len(), 1637);
+    assert_eq!(bench.registrar.counters().answers_cut, 1);
 }
 
 #[test]
 fn thousands_of_elements_are_served_in_turn() {
     let mut bench = Bench::new(RegistrarConfig {
         max_elements_per_connection: 20_000,
+        max_octets_per_connection: 4 << 20,
         limits: crate::handlespace::Limits { elements_per_pool: 20_000, ..Default::default() },
         registrations_per_second: 0,
         ..RegistrarConfig::default()

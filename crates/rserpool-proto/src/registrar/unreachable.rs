@@ -1,7 +1,8 @@
 //! Reports of unreachable elements (RFC 5352 section 3.5).
 //!
 //! A report makes us ask the element at once. Reports of enough distinct reporters shorten how long it may
-//! be silent; alone they remove nothing, and an answer clears them (RFC 5355 threat 8).
+//! be silent; alone they remove nothing, and an answer clears them (RFC 5355 threat 8). An element of another
+//! registrar is asked by that one; here others are preferred to it for a while.
 
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use crate::ConnectionId;
 use crate::wire::asap::unreachable::EndpointUnreachable;
 
 /// Reporters remembered per element; more do not change anything.
-const MAX_REPORTERS: usize = 64;
+const MAX_REPORTERS: usize = 8;
 
 impl Registrar {
     pub(super) fn handle_unreachable(
@@ -26,13 +27,20 @@ impl Registrar {
         }
         let key = (message.pool, message.pe);
         let Some(monitor) = self.monitors.get_mut(&key) else {
-            self.counters.reports_unknown += 1;
+            let known = self.handlespace.pool(&key.0).is_some_and(|pool| pool.contains(key.1));
+            if known {
+                self.counters.reports_accepted += 1;
+                self.doubt(now, &key);
+            } else {
+                self.counters.reports_unknown += 1;
+            }
             return;
         };
         self.counters.reports_accepted += 1;
         if monitor.reporters.len() < MAX_REPORTERS {
             monitor.reporters.insert(reporter);
         }
+        self.unreached(now, &key);
         self.probe_at_once(now, &key);
     }
 }

@@ -3,6 +3,8 @@
 //! Told is who joins, leaves, moves, becomes suspect or recovers, not a change of load. Changes within a short
 //! time are told at once. The end of the pool is told with cause 9, and ends the subscription.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::resolution::{NOBODY_SERVES, refusal, unknown_pool};
@@ -15,6 +17,22 @@ const COALESCE: Duration = Duration::from_millis(20);
 /// Pools one connection may hear of.
 const MAX_SUBSCRIPTIONS: usize = 64;
 
+/// Subscribers told at once; the next ones follow after [`PAUSE`], so that thousands of long answers do not
+/// stand in memory together.
+const PORTION: usize = 128;
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Who wants to hear of one pool.
+#[derive(Debug, Default)]
+pub(super) struct Subscribers {
+    /// How many elements each wants.
+    items: BTreeMap<ConnectionId, Option<u32>>,
+    /// Who was told last in the round that is under way.
+    told: Option<ConnectionId>,
+    /// The pool has changed since that round began.
+    again: bool,
+}
+
 impl Registrar {
     /// Returns whether the connection will be told of changes.
     pub(super) fn subscribe(
@@ -24,50 +42,89 @@ impl Registrar {
         items: Option<u32>,
     ) -> bool {
         let Some(peer) = self.peers.get_mut(&connection) else { return false };
-        if peer.subscriptions.len() >= MAX_SUBSCRIPTIONS && !peer.subscriptions.contains(pool) {
+        let full = peer.subscriptions.len() >= MAX_SUBSCRIPTIONS;
+        let full = full || self.subscriptions >= self.config.max_subscriptions;
+        if full && !peer.subscriptions.contains(pool) {
             return false;
         }
-        peer.subscriptions.insert(pool.clone());
-        self.subscribers.entry(pool.clone()).or_default().insert(connection, items);
+        // All share the octets of one handle.
+        let pool = self.subscribers.get_key_value(pool).map_or(pool, |(known, _)| known).clone();
+        if peer.subscriptions.insert(pool.clone()) {
+            self.subscriptions += 1;
+        }
+        self.subscribers.entry(pool).or_default().items.insert(connection, items);
         true
     }
 
     pub(super) fn unsubscribe(&mut self, pool: &PoolHandle, connection: ConnectionId) {
         if let Some(subscribers) = self.subscribers.get_mut(pool) {
-            subscribers.remove(&connection);
-            if subscribers.is_empty() {
+            if subscribers.items.remove(&connection).is_some() {
+                self.subscriptions -= 1;
+            }
+            if subscribers.items.is_empty() {
                 self.subscribers.remove(pool);
             }
         }
     }
 
     pub(super) fn pool_changed(&mut self, now: Instant, pool: &PoolHandle) {
+        let Some(subscribers) = self.subscribers.get_mut(pool) else { return };
+        if subscribers.told.is_some() {
+            subscribers.again = true;
+            return;
+        }
         let timer = Timer::Update(pool.clone());
-        if self.subscribers.contains_key(pool) && self.timers.deadline(&timer).is_none() {
+        if self.timers.deadline(&timer).is_none() {
             self.timers.set(timer, now + COALESCE);
         }
     }
 
-    pub(super) fn tell_subscribers(&mut self, pool: &PoolHandle) {
-        if self.handlespace.pool(pool).is_none() {
-            for connection in self.subscribers.remove(pool).unwrap_or_default().into_keys() {
-                if let Some(peer) = self.peers.get_mut(&connection) {
-                    peer.subscriptions.remove(pool);
-                }
-                self.send_response(connection, unknown_pool(pool.clone()));
+    /// Tells the next subscribers of a pool.
+    pub(super) fn tell_subscribers(&mut self, now: Instant, pool: &PoolHandle) {
+        let Some(subscribers) = self.subscribers.get_mut(pool) else { return };
+        let after = subscribers.told.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = subscribers.items.range((after, Bound::Unbounded)).take(PORTION);
+        let portion: Vec<_> = next.map(|(&connection, &items)| (connection, items)).collect();
+        subscribers.told = portion.last().map(|&(connection, _)| connection);
+        let known = self.handlespace.pool(pool).is_some();
+        for &(connection, items) in &portion {
+            if known {
+                let count = self.item_count(items);
+                let chosen = self.preview(pool, count);
+                let mut response = match chosen[..] {
+                    [] => refusal(pool.clone(), NOBODY_SERVES),
+                    _ => self.answer(pool.clone(), &chosen),
+                };
+                response.updates_accepted = true;
+                self.send_response(connection, response);
+            } else {
+                self.end_subscription(pool, connection);
             }
-            return;
         }
-        for (connection, items) in self.subscribers.get(pool).cloned().unwrap_or_default() {
-            let count = self.item_count(items);
-            let chosen = self.preview(pool, count);
-            let mut response = match chosen[..] {
-                [] => refusal(pool.clone(), NOBODY_SERVES),
-                _ => self.answer(pool.clone(), &chosen),
-            };
-            response.updates_accepted = true;
-            self.send_response(connection, response);
+        self.continue_round(now, pool, portion.len() == PORTION);
+    }
+
+    /// The pool is gone, and with it the subscription.
+    fn end_subscription(&mut self, pool: &PoolHandle, connection: ConnectionId) {
+        if let Some(peer) = self.peers.get_mut(&connection) {
+            peer.subscriptions.remove(pool);
         }
+        self.unsubscribe(pool, connection);
+        self.send_response(connection, unknown_pool(pool.clone()));
+    }
+
+    fn continue_round(&mut self, now: Instant, pool: &PoolHandle, more: bool) {
+        let Some(subscribers) = self.subscribers.get_mut(pool) else { return };
+        let pause = if more {
+            PAUSE
+        } else {
+            subscribers.told = None;
+            if !std::mem::take(&mut subscribers.again) {
+                return;
+            }
+            COALESCE
+        };
+        self.timers.set(Timer::Update(pool.clone()), now + pause);
     }
 
     /// Like a selection, but nobody asked: the head stays where it is.

@@ -1,0 +1,52 @@
+//! Auditing and resynchronisation (RFC 5353 section 3.6).
+//!
+//! A checksum that does not agree makes us ask for what the peer owns, at most once in the profile's gap. As the
+//! checksum covers handles and identifiers only, every table is asked for from time to time as well.
+
+use std::time::Instant;
+
+use super::super::{Event, Registrar};
+use super::Timer;
+use crate::RegistrarId;
+use crate::wire::param::pe_checksum::PeChecksum;
+
+impl Registrar {
+    pub(super) fn schedule_audit(&mut self, now: Instant) {
+        let profile = &self.config.profile;
+        let wait = self.random.jitter(profile.audit_interval, profile.jitter_percent.min(20));
+        self.set_timer(Timer::Audit, now + wait);
+    }
+
+    pub(super) fn audit(&mut self, now: Instant) {
+        self.schedule_audit(now);
+        for peer in self.connected_peers() {
+            self.resynchronize(now, peer);
+        }
+    }
+
+    /// A peer told the checksum over its elements.
+    pub(super) fn compare_checksum(&mut self, now: Instant, id: RegistrarId, told: PeChecksum) {
+        let held = self.handlespace.checksum(id);
+        let Some(peer) = self.enrp.peers.get_mut(&id) else { return };
+        peer.told = Some(told);
+        if told == held || peer.download.is_some() {
+            return;
+        }
+        self.enrp.counters.mismatches += 1;
+        self.event(Event::ChecksumMismatch { peer: id, told, held });
+        self.resynchronize(now, id);
+    }
+
+    /// Asks for what a peer owns, if it was not asked just now.
+    pub(super) fn resynchronize(&mut self, now: Instant, id: RegistrarId) {
+        if !self.is_ready() {
+            return;
+        }
+        let gap = self.config.profile.resync_gap;
+        let Some(peer) = self.enrp.peers.get(&id) else { return };
+        let recently = peer.last_download.is_some_and(|at| now.saturating_duration_since(at) < gap);
+        if peer.download.is_none() && !recently {
+            self.request_table(now, id, true);
+        }
+    }
+}

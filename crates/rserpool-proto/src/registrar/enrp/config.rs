@@ -1,0 +1,118 @@
+//! What a registrar's owner decides about its peers.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::wire::TransportUse;
+use crate::wire::param::server_information::ServerInformation;
+use crate::wire::param::transport::SctpTransport;
+use crate::{ENCAPSULATION_PORT, Protocol, RegistrarAddress, RegistrarId, UserTransport};
+
+use super::super::Network;
+
+/// Who goes on when two registrars want to take over the same one; the same rule in the whole operational scope.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Arbitration {
+    /// The greatest identifier goes on (RFC 5353 section 3.5.1).
+    #[default]
+    HighestWins,
+    /// The least identifier goes on, as in the reference implementation.
+    LowestWins,
+}
+
+impl Arbitration {
+    /// Returns whether `one` goes on against `other`.
+    pub fn prefers(self, one: RegistrarId, other: RegistrarId) -> bool {
+        match self {
+            Arbitration::HighestWins => one > other,
+            Arbitration::LowestWins => one < other,
+        }
+    }
+}
+
+/// Settings of a registrar that has peers.
+#[derive(Clone, Debug)]
+pub struct EnrpConfig {
+    /// Where we listen for ENRP; SCTP, with encapsulation port 0 for native SCTP.
+    pub transport: UserTransport,
+    /// Registrars to look for, and to believe.
+    pub peers: Vec<RegistrarAddress>,
+    /// Networks further peers may come from; nobody else becomes a peer (RFC 5355 threat 5).
+    pub networks: Vec<Network>,
+    /// Who goes on when two want to take over.
+    pub arbitration: Arbitration,
+    /// Announce our presence by multicast, and look for who announces himself.
+    pub multicast: bool,
+    /// Follow takeover suggestions, and make some when leaving.
+    pub takeover_suggestion: bool,
+    /// Unit of distances between registrars and pool elements; `None`: not measured.
+    pub distance_step: Option<Duration>,
+    /// Peers at most, known and looked for.
+    pub max_peers: usize,
+    /// Messages a peer may send in a second, and five times as many at once.
+    pub messages_per_second: u32,
+    /// Connections to pool elements of a dead registrar at once.
+    pub adoptions: usize,
+}
+
+impl Default for EnrpConfig {
+    fn default() -> EnrpConfig {
+        EnrpConfig {
+            transport: UserTransport {
+                protocol: Protocol::Sctp,
+                addresses: Vec::new(),
+                port: 9901,
+                transport_use: TransportUse::DATA_ONLY,
+                encapsulation: ENCAPSULATION_PORT,
+            },
+            peers: Vec::new(),
+            networks: Vec::new(),
+            arbitration: Arbitration::default(),
+            multicast: false,
+            takeover_suggestion: true,
+            distance_step: None,
+            max_peers: 32,
+            messages_per_second: 5_000,
+            adoptions: 64,
+        }
+    }
+}
+
+impl EnrpConfig {
+    /// Returns whether a registrar at this address may be a peer.
+    pub fn allows(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.peers.iter().any(|peer| peer.ip.to_canonical() == address)
+            || self.networks.iter().any(|network| network.contains(address))
+    }
+
+    /// Our own server information; `None` without any address.
+    pub(super) fn information(&self, id: RegistrarId) -> Option<ServerInformation> {
+        let UserTransport { addresses, port, encapsulation, .. } = &self.transport;
+        (!addresses.is_empty()).then(|| ServerInformation {
+            registrar: id,
+            transport: SctpTransport {
+                port: *port,
+                transport_use: TransportUse::DATA_ONLY,
+                addresses: addresses.clone(),
+                unknown: Vec::new(),
+            },
+            encapsulation: Some(*encapsulation).filter(|&udp| udp != ENCAPSULATION_PORT && udp != 0),
+            unknown: Vec::new(),
+        })
+    }
+
+    /// The UDP port of an endpoint that told this one: native where we are native ourselves.
+    pub(super) fn encapsulation(&self, told: Option<u16>) -> u16 {
+        let usual = if self.transport.encapsulation == 0 { 0 } else { ENCAPSULATION_PORT };
+        told.unwrap_or(usual)
+    }
+
+    /// The addresses of a registrar's or an element's SCTP endpoint.
+    pub(super) fn addresses(&self, sctp: &SctpTransport, told: Option<u16>) -> Vec<RegistrarAddress> {
+        let encapsulation = self.encapsulation(told);
+        let address =
+            |ip: &IpAddr| RegistrarAddress { encapsulation, ..RegistrarAddress::sctp(*ip, sctp.port) };
+        sctp.addresses.iter().map(address).collect()
+    }
+}

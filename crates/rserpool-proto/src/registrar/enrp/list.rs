@@ -1,0 +1,46 @@
+//! The list of registrars (RFC 5353 section 3.2.2.2).
+
+use std::time::Instant;
+
+use super::super::Registrar;
+use super::{PeerState, Refusal};
+use crate::RegistrarId;
+use crate::wire::enrp::list::ListResponse;
+
+impl Registrar {
+    /// Lists the peers; while we start we know too few of them.
+    pub(super) fn handle_list_request(&mut self, sender: RegistrarId) {
+        let rejected = !self.is_ready();
+        let listed = |id: RegistrarId, state| id != sender && state == PeerState::Active;
+        let peers = self.enrp.peers.iter().filter(|(id, peer)| !rejected && listed(**id, peer.state));
+        let peers = peers.filter_map(|(_, peer)| peer.information.clone()).collect();
+        self.tell_peer(sender, ListResponse { rejected, peers, unknown: vec![] });
+    }
+
+    pub(super) fn handle_list_response(&mut self, now: Instant, sender: RegistrarId, list: ListResponse) {
+        if !self.awaits_list(sender) {
+            return self.refuse(Refusal::Unasked, None);
+        }
+        if list.rejected {
+            return self.mentor_refused(now);
+        }
+        for information in list.peers {
+            let id = information.registrar;
+            // The reference implementation lists registrars it looks for without knowing who they are.
+            if id == RegistrarId::UNDETERMINED {
+                if let Some(peer) = self.enrp.peers.get_mut(&sender) {
+                    peer.is_reference = true;
+                }
+                continue;
+            }
+            let addresses = &information.transport.addresses;
+            if !addresses.iter().any(|address| self.enrp.config.allows(*address)) {
+                self.refuse(Refusal::Stranger, None);
+            } else if self.know(now, id) {
+                self.learn(now, id, &information);
+            }
+        }
+        self.reconnect(now);
+        self.list_received(now);
+    }
+}

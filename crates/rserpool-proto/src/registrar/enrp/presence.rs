@@ -1,0 +1,136 @@
+//! Presence, heartbeat, and who has fallen silent (RFC 5353 sections 2.1 and 3.4).
+//!
+//! Timers: PEER-HEARTBEAT-CYCLE, MAX-TIME-LAST-HEARD, MAX-TIME-NO-RESPONSE (section 4.2). Any message of a peer
+//! counts as heard (section 3.4.3; the reference implementation counts presences only).
+
+use std::time::Instant;
+
+use super::super::{Event, Registrar};
+use super::{PeerState, Timer};
+use crate::wire::enrp::Message;
+use crate::wire::enrp::presence::Presence;
+use crate::{ControlProtocol, Output, RegistrarId};
+
+impl Registrar {
+    /// Our presence; with checksum and server information always, as the reference implementation refuses others.
+    pub(super) fn presence(&self, reply_required: bool) -> Presence {
+        Presence {
+            reply_required,
+            checksum: Some(self.handlespace.checksum(self.id)),
+            information: self.enrp.config.information(self.id),
+            unknown: vec![],
+        }
+    }
+
+    pub(super) fn heartbeat(&mut self, now: Instant) {
+        let cycle = self.config.profile.peer_heartbeat;
+        // Only earlier, never later: a peer counts the missing ones.
+        let spread = self.random.jitter(cycle, self.config.profile.jitter_percent.min(20)).min(cycle);
+        self.set_timer(Timer::Heartbeat, now + spread);
+        if self.enrp.leaving {
+            return;
+        }
+        self.announce_presence();
+    }
+
+    /// Tells every peer that we live.
+    pub(super) fn announce_presence(&mut self) {
+        let presence = self.presence(false);
+        self.tell_all(&presence.clone().into());
+        if self.enrp.config.multicast {
+            let receiver = RegistrarId::UNDETERMINED;
+            let message = Message { sender: self.id, receiver, body: presence.into() };
+            if let Ok(octets) = message.to_octets() {
+                self.outputs.push_back(Output::Announce { protocol: ControlProtocol::Enrp, octets });
+            }
+        }
+    }
+
+    pub(super) fn handle_presence(&mut self, now: Instant, sender: RegistrarId, presence: Presence) {
+        let Some(peer) = self.enrp.peers.get_mut(&sender) else { return };
+        let new = !std::mem::replace(&mut peer.introduced, true);
+        // A server information of somebody else says nothing about the sender.
+        if let Some(told) = presence.information.filter(|told| told.registrar == sender) {
+            peer.information = Some(told.clone());
+            self.learn(now, sender, &told);
+        }
+        if new {
+            self.event(Event::PeerJoined { peer: sender });
+        }
+        if new || presence.reply_required {
+            let answer = self.presence(new);
+            self.tell_peer(sender, answer);
+        }
+        if let Some(checksum) = presence.checksum {
+            self.compare_checksum(now, sender, checksum);
+        }
+    }
+
+    /// Something came from a peer: it lives.
+    pub(super) fn heard(&mut self, now: Instant, id: RegistrarId) {
+        let Some(peer) = self.enrp.peers.get_mut(&id) else { return };
+        peer.last_heard = Some(now);
+        let before = std::mem::replace(&mut peer.state, PeerState::Active);
+        peer.takers.clear();
+        peer.conceded = None;
+        self.stop_timer(Timer::NoResponse(id));
+        self.set_timer(Timer::Silent(id), now + self.config.profile.peer_last_heard);
+        match before {
+            PeerState::Suspect | PeerState::Dead => {
+                self.target_lives(id);
+                self.event(Event::PeerRecovered { peer: id });
+            }
+            PeerState::Unheard | PeerState::Active => {}
+        }
+    }
+
+    /// A peer was not heard for too long: it is asked.
+    pub(super) fn peer_silent(&mut self, now: Instant, id: RegistrarId) {
+        let Some(peer) = self.enrp.peers.get_mut(&id) else { return };
+        if matches!(peer.state, PeerState::Suspect | PeerState::Dead) {
+            return;
+        }
+        peer.state = PeerState::Suspect;
+        self.stop_timer(Timer::Silent(id));
+        self.set_timer(Timer::NoResponse(id), now + self.config.profile.peer_no_response);
+        self.event(Event::PeerSuspect { peer: id });
+        let question = self.presence(true);
+        if !self.tell_peer(id, question) {
+            self.hurry(now, id);
+        }
+    }
+
+    /// The last connection with a peer is lost: it is looked for, and has to answer in time.
+    pub(super) fn peer_disconnected(&mut self, now: Instant, id: RegistrarId) {
+        self.enrp.sessions.retain(|(peer, _), _| *peer != id);
+        self.stop_timer(Timer::Session(id, true));
+        self.stop_timer(Timer::Session(id, false));
+        self.abort_download(id);
+        self.mentor_lost(now, id);
+        self.peer_silent(now, id);
+    }
+
+    /// A peer did not answer.
+    pub(super) fn peer_dead(&mut self, now: Instant, id: RegistrarId) {
+        let Some(peer) = self.enrp.peers.get_mut(&id) else { return };
+        if peer.state == PeerState::Active {
+            return;
+        }
+        peer.state = PeerState::Dead;
+        self.event(Event::PeerLost { peer: id, elements: self.owned(id) });
+        self.abort_download(id);
+        self.mentor_lost(now, id);
+        self.nobody_waits_for(now, id);
+        if self.owned(id) == 0 && self.is_forgettable(id) {
+            return self.forget_peer(now, id);
+        }
+        if !self.agree_to_takeover(now, id) {
+            self.begin_takeover(now, id);
+        }
+    }
+
+    /// Nobody waits for our agreement to its takeover.
+    fn is_forgettable(&self, id: RegistrarId) -> bool {
+        self.enrp.peers.get(&id).is_none_or(|peer| peer.takers.is_empty())
+    }
+}

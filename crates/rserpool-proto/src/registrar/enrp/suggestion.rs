@@ -1,0 +1,77 @@
+//! Takeover suggestion, and leaving (draft; the reference implementation's T flag in ENRP_HANDLE_UPDATE).
+//!
+//! Make before break: whoever is suggested an element asks it with H and becomes its home only when it has
+//! acknowledged; until then nothing changes. The suggesting home takes the loss of the element's association as
+//! the hand-over it is, and waits for the new home's update. The new home obeys a removal only by the
+//! current home, which is itself, so the old home's late one is lost on it.
+
+use std::time::Instant;
+
+use super::super::{Event, Key, Registrar};
+use super::{PeerState, Timer};
+use crate::RegistrarId;
+use crate::wire::enrp::handle_update::UpdateAction;
+
+impl Registrar {
+    /// An element's home suggests that we become its home.
+    pub(super) fn takeover_suggested(&mut self, now: Instant, home: RegistrarId, key: &Key) {
+        if !self.enrp.config.takeover_suggestion || self.enrp.leaving {
+            return;
+        }
+        self.enrp.adoptions.suggested.insert(key.clone(), home);
+        self.adopt(now, key);
+    }
+
+    /// Leaves the operational scope: no further presence, and every element of ours is offered to a peer.
+    ///
+    /// [`Event::Left`] tells that it is done, at the latest after four keep-alive time-outs. What nobody
+    /// took over stays registered with the peers, who will find us silent.
+    pub fn leave(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.enrp.leaving, true) {
+            return;
+        }
+        let keys: Vec<Key> = self.monitors.keys().cloned().collect();
+        if self.enrp.config.takeover_suggestion {
+            for key in &keys {
+                self.suggest(key);
+            }
+        }
+        self.set_timer(Timer::Leave, now + self.config.profile.keep_alive_timeout * 4);
+        self.left_early();
+    }
+
+    /// Suggests an element to the peer the reference implementation would choose: the largest identifier XOR the
+    /// element's.
+    fn suggest(&mut self, key: &Key) {
+        let element = self.element(key);
+        let Some(element) = element.filter(|element| element.asap_transport.is_some()) else { return };
+        let fit =
+            self.enrp.peers.iter().filter(|(_, peer)| {
+                peer.state == PeerState::Active && peer.via.is_some() && !peer.is_reference
+            });
+        let Some(best) = fit.map(|(&id, _)| id).max_by_key(|id| id.0 ^ key.1.0) else { return };
+        self.tell_update(best, UpdateAction::ADD_PE, &key.0, &element, true);
+        if let Some(monitor) = self.monitors.get_mut(key) {
+            monitor.suggested = Some(best);
+        }
+    }
+
+    /// Whether [`Registrar::leave`] was called.
+    pub(in super::super) fn is_leaving(&self) -> bool {
+        self.enrp.leaving
+    }
+
+    /// Ends leaving early when nothing is left to hand over.
+    pub(super) fn left_early(&mut self) {
+        if self.enrp.leaving && !self.monitors.values().any(|monitor| monitor.suggested.is_some()) {
+            self.leave_ended();
+        }
+    }
+
+    pub(super) fn leave_ended(&mut self) {
+        if !std::mem::replace(&mut self.enrp.left, true) {
+            self.stop_timer(Timer::Leave);
+            self.event(Event::Left { elements: self.monitors.len() });
+        }
+    }
+}
