@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rserpool_proto::ENCAPSULATION_PORT;
-use rserpool_proto::wire::{
-    LifeUnit, ParameterType, Policy, PoolElementParameter, RegistrationLife, Transport,
-};
+use rserpool_proto::wire::{LifeUnit, ParameterType, PoolElementParameter, RegistrationLife, Transport};
+use rserpool_proto::{ENCAPSULATION_PORT, PoolHandle};
 use serde_json::{Value, json};
+
+/// Characters of a handle in logs and lists; all are ASCII.
+const MAX_POOL_TEXT: usize = 256;
 
 /// `sctp 192.0.2.1,192.0.2.2 port 4739`, with the encapsulation port where it is told.
 pub(crate) fn transport_text(element: &PoolElementParameter) -> String {
@@ -23,6 +24,16 @@ pub(crate) fn transport_text(element: &PoolElementParameter) -> String {
     text
 }
 
+/// A pool's handle, or its beginning: it may have 64 KiB, which peers choose.
+pub(crate) fn pool_text(pool: &PoolHandle) -> String {
+    let mut text = pool.to_string();
+    if text.len() > MAX_POOL_TEXT {
+        text.truncate(MAX_POOL_TEXT);
+        text.push_str("...");
+    }
+    text
+}
+
 /// The name of a transport parameter's protocol.
 pub(crate) fn protocol(kind: ParameterType) -> &'static str {
     match kind {
@@ -32,23 +43,6 @@ pub(crate) fn protocol(kind: ParameterType) -> &'static str {
         ParameterType::UDP_TRANSPORT => "udp",
         ParameterType::UDP_LITE_TRANSPORT => "udp-lite",
         _ => "opaque",
-    }
-}
-
-/// The policy with its values: `weighted-round-robin weight 3`.
-pub(crate) fn policy_text(policy: &Policy) -> String {
-    let name = policy.policy_type();
-    match policy {
-        Policy::RoundRobin | Policy::Random | Policy::Other { .. } => name.to_string(),
-        Policy::WeightedRoundRobin { weight } | Policy::WeightedRandom { weight } => {
-            format!("{name} weight {weight}")
-        }
-        Policy::Priority { priority } => format!("{name} {priority}"),
-        Policy::LeastUsed { load } | Policy::RandomizedLeastUsed { load } => format!("{name} load {load}"),
-        Policy::LeastUsedDegradation { load, degradation }
-        | Policy::PriorityLeastUsed { load, degradation } => {
-            format!("{name} load {load} degradation {degradation}")
-        }
     }
 }
 
@@ -68,7 +62,7 @@ pub(crate) fn element_json(element: &PoolElementParameter) -> Value {
         "pe": element.pe.to_string(),
         "home": element.home.to_string(),
         "transport": transport_json(&element.user_transport, element.encapsulation),
-        "policy": policy_text(&element.policy),
+        "policy": element.policy.to_string(),
         "life-seconds": life_seconds(element.life),
     })
 }

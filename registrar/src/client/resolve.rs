@@ -18,7 +18,7 @@ use transport::tls::{Client, Files, Identity, Names};
 use transport::{Association, Connector, Endpoint, EndpointConfig, Event, MsgOut, Ppid};
 
 use super::{Form, print, table};
-use crate::text::{element_json, life_text, policy_text, transport_text};
+use crate::text::{element_json, life_text, transport_text};
 
 /// The command line of `resolve`.
 #[derive(Debug, clap::Args)]
@@ -178,7 +178,7 @@ fn row(element: &PoolElementParameter) -> [String; 6] {
         element.home.to_string(),
         transport_text(element),
         element.user_transport.transport_use().to_string(),
-        policy_text(&element.policy),
+        element.policy.to_string(),
         life_text(element.life),
     ]
 }

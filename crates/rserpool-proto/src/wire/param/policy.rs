@@ -113,6 +113,20 @@ macro_rules! policies {
             },
         }
 
+        /// Prints the name and each value by its field: `weighted-round-robin weight 3`.
+        impl fmt::Display for Policy {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.policy_type().fmt(f)?;
+                match self {
+                    $(Policy::$variant $({ $($field,)* })? => {
+                        $($(write!(f, " {} {}", stringify!($field), $field)?;)*)?
+                    })*
+                    Policy::Other { .. } => {}
+                }
+                Ok(())
+            }
+        }
+
         impl Policy {
             /// Returns the policy's type.
             pub fn policy_type(&self) -> PolicyType {
