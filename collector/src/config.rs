@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use rserpool::{ASAP_PORT, ConfiguredRegistrar, ProfileConfig, RegistrarAddress, TlsConfig};
+use rserpool::{ASAP_PORT, AnnounceConfig, ConfiguredRegistrar, ProfileConfig, RegistrarAddress, TlsConfig};
 use serde::Deserialize;
 use service::config::{Http, Invalid, Period, Size, check_endpoint};
 
@@ -146,6 +146,9 @@ pub struct Pool {
     /// ASAP addresses of the registrars, or their names.
     #[serde(default = "registrars")]
     pub registrars: Vec<ConfiguredRegistrar>,
+    /// Whether announces of further registrars are heard. Default: none are.
+    #[serde(default)]
+    pub announce: Option<AnnounceConfig>,
     /// Over which of the collector's addresses; the same for all elements of a pool. Default: the first of SCTP, TCP
     /// and TLS there are addresses of.
     #[serde(default)]
@@ -372,8 +375,11 @@ impl Pool {
         if self.handle.is_empty() {
             return Err(Invalid::new(format!("pool.{at}.handle"), "must not be empty"));
         }
-        if self.registrars.is_empty() {
+        if self.registrars.is_empty() && self.announce.is_none() {
             return Err(Invalid::new(format!("pool.{at}.registrars"), "needs an address"));
+        }
+        if let Some((key, fault)) = self.announce.as_ref().and_then(|a| a.fault(&self.registrars)) {
+            return Err(Invalid::new(format!("pool.{at}.announce.{key}"), fault));
         }
         if self.policy.round_robin.is_some() && self.policy.least_used.is_some() {
             return Err(Invalid::new(format!("pool.{at}.policy"), "is one policy"));
@@ -435,5 +441,13 @@ mod tests {
         assert!(error("[listen]\nipfix = []").contains("needs an address"));
         let policies = "[[pool]]\nhandle = \"x\"\npolicy.round-robin = {}\npolicy.least-used = {}";
         assert!(error(policies).contains("is one policy"));
+        let announce = |table: &str| error(&format!("[[pool]]\nhandle = \"x\"\nannounce = {{ {table} }}"));
+        let unbelieved = announce("networks = []");
+        assert!(
+            unbelieved.contains("collector.toml:3:14") && unbelieved.contains("nobody else"),
+            "{unbelieved}"
+        );
+        assert!(announce("").contains("missing field `networks`"), "{}", announce(""));
+        assert!(announce("group = \"192.0.2.1\", networks = [\"::/0\"]").contains("is no multicast address"));
     }
 }

@@ -55,6 +55,7 @@ pub(crate) struct Registrations {
 #[derive(Debug)]
 struct Registered {
     element: PoolElement,
+    metrics: PoolMetrics,
     /// Records per second that are full load, if the policy asks.
     capacity: Option<u64>,
     load: Load,
@@ -83,9 +84,9 @@ impl Registrations {
             let element = PoolElement::spawn(element(pool, handle, config), connector)
                 .map_err(|error| RegistrationError::Config { handle: pool.handle.clone(), error })?;
             let metrics = PoolMetrics::new(&pool.handle);
-            registrations.watching.spawn(watch(element.state(), Arc::clone(&joined), metrics));
+            registrations.watching.spawn(watch(element.state(), Arc::clone(&joined), metrics.clone()));
             let capacity = pool.policy.least_used.map(|policy| policy.capacity.into());
-            registrations.elements.push(Registered { element, capacity, load: Load::default() });
+            registrations.elements.push(Registered { element, metrics, capacity, load: Load::default() });
         }
         Ok(registrations)
     }
@@ -95,11 +96,13 @@ impl Registrations {
         self.timer.tick().await;
         let records = self.records.load(Ordering::Relaxed);
         let rate = records - std::mem::replace(&mut self.measured, records);
-        for Registered { element, capacity, load } in &mut self.elements {
+        for Registered { element, metrics, capacity, load } in &mut self.elements {
+            metrics.announces_refused.absolute(element.announces_refused());
             let Some(capacity) = *capacity else { continue };
             let new = Load::of(rate, capacity);
             if new.0.abs_diff(load.0) >= LOAD_STEP || (new == Load::default()) != (*load == Load::default()) {
                 *load = new;
+                metrics.load.set(f64::from(new.0) / f64::from(u32::MAX));
                 element.set_load(new);
             }
         }
@@ -164,6 +167,7 @@ fn element(pool: &Pool, handle: PoolHandle, config: &Config) -> PoolElementConfi
             None => Policy::RoundRobin,
         },
         registrars: pool.registrars.clone(),
+        announce: pool.announce.clone(),
         profile: config.profile.timers.rserpool(),
     }
 }
@@ -196,8 +200,17 @@ impl Joined {
 /// Follows one registration, for metrics and readiness; the operator's lines come from its driver.
 async fn watch(mut state: watch::Receiver<PoolElementState>, joined: Arc<Joined>, metrics: PoolMetrics) {
     let mut registered = false;
+    let mut home = None;
     loop {
-        let is_registered = matches!(*state.borrow_and_update(), PoolElementState::Registered { .. });
+        let now = match *state.borrow_and_update() {
+            PoolElementState::Registered { registrar, .. } => Some(registrar),
+            _ => None,
+        };
+        if home.is_some() && now.is_some() && home != now {
+            metrics.moved.increment(1);
+        }
+        home = now;
+        let is_registered = home.is_some();
         if std::mem::replace(&mut registered, is_registered) != is_registered {
             metrics.registered.set(if registered { 1.0 } else { 0.0 });
             let changes = if registered { &metrics.joined } else { &metrics.left };

@@ -59,6 +59,11 @@ impl Network {
         Host { namespace: self.namespace(number), address: self.address(number) }
     }
 
+    /// Returns the address of this side, outside the hosts.
+    pub(crate) fn outside(&self) -> Ipv4Addr {
+        self.address(254)
+    }
+
     fn namespace(&self, host: u8) -> String {
         format!("rsp{}-{host}", self.number)
     }

@@ -14,25 +14,43 @@ use crate::process::Process;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_demo");
 
-/// The registrar, with the profile `rsplib` unless `more`, lines of its configuration, says otherwise.
+/// A registrar.
 pub(crate) struct Registrar {
     pub(crate) process: Process,
     pub(crate) host: Host,
 }
 
+/// What differs between our registrars.
+pub(crate) struct Settings {
+    pub(crate) timers: &'static str,
+    pub(crate) log_level: &'static str,
+    /// Further lines of the configuration.
+    pub(crate) more: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { timers: "rsplib", log_level: "debug", more: String::new() }
+    }
+}
+
 impl Registrar {
-    /// Starts it and waits until it is ready.
+    /// Starts it as a deployment beside rsplib would be, and waits until it is ready.
     pub(crate) fn start(network: &Network, host: &Host) -> Self {
-        let address = host.address;
+        Self::start_with(network, host, &Settings::default())
+    }
+
+    pub(crate) fn start_with(network: &Network, host: &Host, settings: &Settings) -> Self {
+        let (address, Settings { timers, log_level, more }) = (host.address, settings);
         let config = network.folder.join(format!("registrar-{address}.toml"));
         let text = format!(
             "[listen]\nasap = [\"{address}:3863\"]\nstack = \"kernel\"\n\
-             [profile]\ntimers = \"rsplib\"\n\
-             [http]\nlisten = \"{address}:9380\"\n"
+             [profile]\ntimers = \"{timers}\"\n\
+             [http]\nlisten = \"{address}:9380\"\n{more}"
         );
         fs::write(&config, text).unwrap();
         let config = config.to_string_lossy().into_owned();
-        let arguments = ["--as", "registrar", "--log-level", "debug", "run", "--config", &config];
+        let arguments = ["--as", "registrar", "--log-level", log_level, "run", "--config", &config];
         let process = Process::start(network, host, &format!("registrar-{address}"), PROGRAM, arguments);
         process.wait_for("registrar ready");
         Self { process, host: host.clone() }

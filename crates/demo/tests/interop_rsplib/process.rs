@@ -42,8 +42,8 @@ impl Process {
     }
 
     /// Writes a line to it.
-    pub(crate) fn tell(&mut self, line: &str) {
-        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    pub(crate) fn tell(&self, line: &str) {
+        writeln!(self.child.stdin.as_ref().unwrap(), "{line}").unwrap();
     }
 
     /// Returns all that it has said.

@@ -1,10 +1,28 @@
 //! rsplib's programs.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use crate::network::{Host, Network};
 use crate::process::Process;
 
+/// So that each program's output has a file of its own.
+static NEXT: AtomicU32 = AtomicU32::new(1);
+
 /// What all of them are told: no multicast, a log without colours.
 const QUIET: [&str; 2] = ["-asapannounce=off", "-logcolor=off"];
+
+/// Starts a registrar and waits until it answers. `more` are options.
+pub(crate) fn registrar(network: &Network, host: &Host, identifier: u32, more: &[&str]) -> Process {
+    let address = host.address;
+    let identifier = format!("-identifier=0x{identifier:x}");
+    let (asap, enrp) = (format!("-asap={address}:3863"), format!("-enrp={address}:9901"));
+    let fixed = [identifier.as_str(), &asap, &enrp, "-enrpannounce=off", "-mentordiscoverytimeout=500"];
+    let arguments = fixed.into_iter().chain(QUIET).chain(more.iter().copied());
+    let process =
+        Process::start(network, host, &format!("rspregistrar-{address}"), "rspregistrar", arguments);
+    process.wait_for("Registrar started");
+    process
+}
 
 /// Starts a pool element of `service`, for instance `-echo`, at the host's port 7001.
 pub(crate) fn pool_element(
@@ -14,7 +32,19 @@ pub(crate) fn pool_element(
     identifier: u32,
     more: &[&str],
 ) -> Process {
-    let local = format!("-local={}:7001", host.address);
+    pool_element_at(network, host, 7001, registrar, identifier, more)
+}
+
+/// The same at another port.
+pub(crate) fn pool_element_at(
+    network: &Network,
+    host: &Host,
+    port: u16,
+    registrar: &Host,
+    identifier: u32,
+    more: &[&str],
+) -> Process {
+    let local = format!("-local={}:{port}", host.address);
     let registrar = format!("-registrar={}:3863", registrar.address);
     let identifier_argument = format!("-identifier=0x{identifier:x}");
     let fixed = [local.as_str(), &registrar, &identifier_argument, "-loglevel=3"];
@@ -33,5 +63,11 @@ pub(crate) fn pool_user(
     let registrar = format!("-registrar={}:3863", registrar.address);
     let fixed = [registrar.as_str(), "-loglevel=3"];
     let arguments = fixed.into_iter().chain(QUIET).chain(more.iter().copied());
-    Process::start(network, host, program, program, arguments)
+    Process::start(
+        network,
+        host,
+        &format!("{program}-{}", NEXT.fetch_add(1, Ordering::Relaxed)),
+        program,
+        arguments,
+    )
 }

@@ -110,8 +110,9 @@ struct Monitor {
 }
 
 impl Monitor {
+    /// Whether the element may be dead: it was silent, or its association is lost and nobody knows why.
     fn is_suspect(&self) -> bool {
-        self.connection.is_none() || self.missed > 0
+        (self.connection.is_none() && self.suggested.is_none() && !self.taken_over) || self.missed > 0
     }
 }
 
@@ -360,7 +361,7 @@ impl Registrar {
         let until = silent_until.map_or(now + grace, |silent| silent.min(now + grace));
         let until = self.lenient_until.map_or(until, |lenient| lenient.max(until));
         self.timers.set(Timer::Grace(key.clone()), until);
-        if !before {
+        if !before && !handing_over {
             self.event(Event::ElementSuspect { pool: key.0.clone(), pe: key.1 });
             self.pool_changed(now, &key.0);
         }

@@ -147,7 +147,7 @@ impl Registrar {
         if known.is_empty() { self.same_addresses(key, element) } else { known == names }
     }
 
-    fn same_addresses(&self, key: &Key, element: &PoolElementParameter) -> bool {
+    pub(super) fn same_addresses(&self, key: &Key, element: &PoolElementParameter) -> bool {
         let set = |element: &PoolElementParameter| -> BTreeSet<IpAddr> {
             element.user_transport.addresses().iter().map(IpAddr::to_canonical).collect()
         };

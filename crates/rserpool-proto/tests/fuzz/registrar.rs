@@ -5,13 +5,15 @@
 //! PE checksums are not those of its table.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use rserpool_proto::handlespace::Limits;
-use rserpool_proto::registrar::{Registrar, RegistrarConfig};
+use rserpool_proto::registrar::{EnrpConfig, Registrar, RegistrarConfig};
 use rserpool_proto::wire::{self, enrp};
-use rserpool_proto::{ConnectionId, ControlProtocol, Output, Protocol, RegistrarId, Remote};
+use rserpool_proto::{
+    ConnectionId, ControlProtocol, Output, Protocol, RegistrarAddress, RegistrarId, Remote, UserTransport,
+};
 
 use crate::message;
 use crate::octets::Octets;
@@ -22,6 +24,7 @@ const CONNECTIONS: usize = 12;
 const CONNECTS: usize = 64;
 /// More than any one step can make.
 const MANY: usize = 2_000;
+const PEERS: usize = 4;
 const ME: RegistrarId = RegistrarId(2);
 /// Messages kept to be sent back to where they came from.
 const KEPT: usize = 16;
@@ -43,8 +46,21 @@ struct Bench {
     kept: Vec<Vec<u8>>,
 }
 
+/// The peers are at the same few addresses as everybody else; the last of them may not be a peer.
 fn config() -> RegistrarConfig {
+    let peer = |last| RegistrarAddress::sctp(IpAddr::from([127, 0, 0, last]), 9_901);
+    let own = EnrpConfig::default().transport;
+    let enrp = EnrpConfig {
+        transport: UserTransport { addresses: vec![IpAddr::from([127, 0, 0, 9])], ..own },
+        peers: vec![peer(1), peer(2)],
+        networks: vec!["127.0.0.3/32".parse().unwrap()],
+        multicast: true,
+        max_peers: PEERS,
+        adoptions: 8,
+        ..EnrpConfig::default()
+    };
     RegistrarConfig {
+        enrp: Some(enrp),
         id: Some(ME),
         limits: LIMITS,
         max_connections: CONNECTIONS,
@@ -56,7 +72,8 @@ fn config() -> RegistrarConfig {
 /// Does what the octets say.
 pub(crate) fn exercise(octets: &[u8], now: Instant) {
     let mut octets = Octets::new(octets);
-    let registrar = Registrar::new(config(), u64::from(octets.octet()));
+    let mut registrar = Registrar::new(config(), u64::from(octets.octet()));
+    registrar.start(now);
     let mut bench =
         Bench { registrar, now, connections: BTreeMap::new(), accepted: 0, wanted: None, kept: Vec::new() };
     bench.look();
@@ -98,6 +115,8 @@ impl Bench {
             20 => self.pass(Duration::from_millis(octets.u16().into())),
             21 => self.pass(Duration::from_millis(octets.octet().into())),
             22 => self.pass_to_timeout(),
+            23 if octets.chance() => self.datagram(octets),
+            23 if octets.octet() == 0 => self.registrar.leave(self.now),
             _ => self.pass(Duration::from_micros(octets.u16().into())),
         }
     }
@@ -110,9 +129,15 @@ impl Bench {
     fn accept(&mut self, octets: &mut Octets<'_>, protocol: ControlProtocol) {
         self.accepted += 1;
         let connection = ConnectionId::accepted(self.accepted);
-        let _ = protocol;
-        self.connections.insert(connection, (ControlProtocol::Asap, Stage::Up));
-        self.registrar.handle_accepted(self.now, connection, Self::remote(octets));
+        self.connections.insert(connection, (protocol, Stage::Up));
+        match protocol {
+            ControlProtocol::Asap => {
+                self.registrar.handle_accepted(self.now, connection, Self::remote(octets));
+            }
+            ControlProtocol::Enrp => {
+                self.registrar.handle_peer_accepted(self.now, connection, Self::remote(octets));
+            }
+        }
     }
 
     fn some(&self, octets: &mut Octets<'_>, stage: Stage) -> Option<ConnectionId> {
@@ -154,7 +179,20 @@ impl Bench {
 
     /// Answers a connection attempt.
     fn answer(&mut self, octets: &mut Octets<'_>) {
-        let _ = octets;
+        let Some(connection) = self.some(octets, Stage::Wanted) else { return };
+        if octets.below(3) > 0 {
+            self.connections.entry(connection).and_modify(|(_, stage)| *stage = Stage::Up);
+            self.registrar.handle_connected(self.now, connection, Self::remote(octets));
+        } else {
+            self.connections.remove(&connection);
+            self.registrar.handle_connect_failed(self.now, connection);
+        }
+    }
+
+    fn datagram(&mut self, octets: &mut Octets<'_>) {
+        let from = SocketAddr::new(Self::remote(octets).addresses[0], octets.u16());
+        let Ok(message) = message::enrp(octets).to_octets() else { return };
+        self.registrar.handle_datagram(self.now, from, &message);
     }
 
     fn pass(&mut self, time: Duration) {
@@ -226,6 +264,7 @@ impl Bench {
     }
 
     fn look_at_table(&self) {
+        assert!(self.registrar.peers().count() <= PEERS);
         let space = self.registrar.handlespace();
         assert!(space.pools().count() <= LIMITS.pools && space.elements() <= LIMITS.elements);
         assert!(space.pools().all(|(_, pool)| (1..=LIMITS.elements_per_pool).contains(&pool.len())));

@@ -1,6 +1,5 @@
 //! One line per message, for the traces.
 
-use rserpool_proto::registrar::Event;
 use rserpool_proto::wire::{ErrorCause, Message, Policy, PoolElementParameter};
 
 pub fn message(message: &Message) -> String {
@@ -45,19 +44,4 @@ fn element(element: &PoolElementParameter) -> String {
 
 fn causes(causes: &[ErrorCause]) -> String {
     causes.iter().map(|cause| format!(" ({cause})")).collect()
-}
-
-/// Who registered is on the lines before.
-pub fn registrar_event(event: &Event) -> String {
-    let (name, pool, pe, reason) = match event {
-        Event::RegistrationRejected { pool, pe, cause, .. } => {
-            return format!("RegistrationRejected {{ pool: {pool:?}, pe: {pe:?}, cause: {cause:?} }}");
-        }
-        Event::ElementRegistered { pool, pe, .. } => ("ElementRegistered", pool, pe, None),
-        Event::ElementUpdated { pool, pe, .. } => ("ElementUpdated", pool, pe, None),
-        Event::ElementRemoved { pool, pe, reason, .. } => ("ElementRemoved", pool, pe, Some(reason)),
-        other => return format!("{other:?}"),
-    };
-    let reason = reason.map_or(String::new(), |reason| format!(", reason: {reason:?}"));
-    format!("{name} {{ pool: {pool:?}, pe: {pe:?}{reason} }}")
 }

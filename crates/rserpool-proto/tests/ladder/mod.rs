@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use rserpool_proto::pe::{PoolElement, PoolElementConfig};
 use rserpool_proto::pu::{PoolUser, PoolUserConfig, Selected};
-use rserpool_proto::registrar::{Registrar, RegistrarConfig};
+use rserpool_proto::registrar::{self, Registrar, RegistrarConfig};
 use rserpool_proto::wire::{Load, Message, Policy, TransportUse};
 use rserpool_proto::{
     ConnectionId, ENCAPSULATION_PORT, Output, PeId, PoolHandle, Profile, Protocol, RegistrarAddress,
@@ -384,9 +384,7 @@ impl World {
                     element.poll_output().map(|it| erase(it, |event| format!("{event:?}")))
                 }
                 Machine::User(user) => user.poll_output().map(|it| erase(it, |event| format!("{event:?}"))),
-                Machine::Registrar(registrar) => {
-                    registrar.poll_output().map(|it| erase(it, describe::registrar_event))
-                }
+                Machine::Registrar(registrar) => registrar.poll_output().map(|it| erase(it, registrar_event)),
             };
             let Some(output) = output else { return };
             self.perform(node, output);
@@ -484,4 +482,21 @@ fn erase<E>(output: Output<E>, describe: impl FnOnce(&E) -> String) -> Output<St
         Output::Announce { protocol, octets } => Output::Announce { protocol, octets },
         Output::Event(event) => Output::Event(describe(&event)),
     }
+}
+
+/// Who registered is on the lines before.
+fn registrar_event(event: &registrar::Event) -> String {
+    let (name, pool, pe, reason) = match event {
+        registrar::Event::RegistrationRejected { pool, pe, cause, .. } => {
+            return format!("RegistrationRejected {{ pool: {pool:?}, pe: {pe:?}, cause: {cause:?} }}");
+        }
+        registrar::Event::ElementRegistered { pool, pe, .. } => ("ElementRegistered", pool, pe, None),
+        registrar::Event::ElementUpdated { pool, pe, .. } => ("ElementUpdated", pool, pe, None),
+        registrar::Event::ElementRemoved { pool, pe, reason, .. } => {
+            ("ElementRemoved", pool, pe, Some(reason))
+        }
+        other => return format!("{other:?}"),
+    };
+    let reason = reason.map_or(String::new(), |reason| format!(", reason: {reason:?}"));
+    format!("{name} {{ pool: {pool:?}, pe: {pe:?}{reason} }}")
 }

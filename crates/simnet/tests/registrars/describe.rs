@@ -23,7 +23,7 @@ pub(crate) fn message(protocol: ControlProtocol, octets: &[u8]) -> String {
 
 /// Who is meant only where it is not everybody; the sender is in the ladder.
 fn peer(message: &enrp::Message) -> String {
-    let details = match &message.body {
+    let details: String = match &message.body {
         Body::Presence(m) => {
             let checksum = m.checksum.map_or(String::new(), |sum| format!(" checksum={:04x}", sum.0));
             let information = if m.information.is_some() { " information" } else { "" };
@@ -63,12 +63,23 @@ fn peer(message: &enrp::Message) -> String {
 }
 
 fn entry(entry: &PoolEntry) -> String {
+    if entry.elements.len() > 4 {
+        return format!("{}: {} elements", entry.pool, entry.elements.len());
+    }
     let elements: Vec<String> = entry.elements.iter().map(|e| format!("{}@{}", e.pe, e.home)).collect();
     format!("{}: {}", entry.pool, elements.join(" "))
 }
 
 fn element(element: &PoolElementParameter) -> String {
     format!("pe={} home={}", element.pe, element.home)
+}
+
+/// Whether it asks a pool element to change its home; `None` for other messages than keep-alives.
+pub(crate) fn is_home_change(protocol: ControlProtocol, octets: &[u8]) -> Option<bool> {
+    match Message::decode(octets) {
+        Ok(Message::EndpointKeepAlive(message)) if protocol == ControlProtocol::Asap => Some(message.home),
+        _ => None,
+    }
 }
 
 pub(crate) fn told(told: &Told) -> String {

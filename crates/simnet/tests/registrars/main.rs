@@ -2,32 +2,22 @@
 
 mod check;
 mod describe;
+mod hostile;
+mod ladders;
+mod promises;
 mod scenario;
 mod world;
 
 use std::time::Duration;
 
 use scenario::Scenario;
-use world::{Options, World};
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
 
 fn milliseconds(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
-}
-
-#[test]
-fn an_element_that_loses_power_is_gone_within_3500_ms() {
-    let mut world = World::new(Options { ladder: true, ..Options::default() });
-    let config = world.registrar_config(1);
-    let registrar = world.add_registrar(1, config);
-    let config = world.element_config(0xa1, &[1]);
-    let element = world.add_element(0xa1, config);
-    let user = world.add_user(1, &[1]);
-    world.select(user);
-    world.run(milliseconds(2_000));
-    assert!(world.select(user).is_some());
-    world.power_off(element);
-    world.run(milliseconds(3_500));
-    assert_eq!(world.registrar(registrar).handlespace().elements(), 0);
 }
 
 /// Says why a scenario failed, and what of it suffices to fail; `REGISTRARS_SEED=N` replays it with its ladder.

@@ -129,7 +129,7 @@ impl Scenario {
         let transport_timeout =
             (!random.chance(25)).then(|| random.between(milliseconds(1_500), milliseconds(3_000)));
         let options = Options { seed, link, transport_timeout, ..Options::default() };
-        let registrars = 1;
+        let registrars = 2 + small(&mut random, 3);
         let elements = 1 + small(&mut random, 5);
         let setting = Setting {
             lowest_wins: random.chance(50),

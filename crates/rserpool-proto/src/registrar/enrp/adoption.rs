@@ -174,9 +174,22 @@ impl Registrar {
         let retry = now + self.config.profile.keep_alive_timeout / 2;
         for key in adoption.keys {
             if self.enrp.adoptions.suggested.remove(&key).is_none() {
+                self.unreached(now, &key);
                 self.set_timer(Timer::AdoptAgain(key), retry);
             }
         }
         self.adopt_next(now);
+    }
+
+    /// An element without association could not be reached, by us or by a pool user: others are preferred to it.
+    pub(in super::super) fn unreached(&mut self, now: Instant, key: &Key) {
+        let Some(monitor) = self.monitors.get_mut(key).filter(|monitor| monitor.connection.is_none()) else {
+            return;
+        };
+        if !monitor.is_suspect() {
+            monitor.missed = 1;
+            self.event(Event::ElementSuspect { pool: key.0.clone(), pe: key.1 });
+            self.pool_changed(now, &key.0);
+        }
     }
 }

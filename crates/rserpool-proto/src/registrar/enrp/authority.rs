@@ -5,8 +5,6 @@
 //! set of addresses) has gone over to the sender. If we are the present home and still hold the element's
 //! association, the element is asked first: one that answers stays ours and is announced again.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::super::{Event, Key, Monitor, Registrar, Removal, Timer as RegistrarTimer};
@@ -18,7 +16,7 @@ use crate::{PeId, RegistrarId};
 /// Another registrar says that an element of ours is its own.
 #[derive(Debug)]
 pub(in super::super) struct Rival {
-    pub(super) registrar: RegistrarId,
+    /// The element as its new home tells it, which it names.
     pub(super) element: PoolElementParameter,
 }
 
@@ -46,8 +44,8 @@ impl Registrar {
             _ if element.home == self.id => Refusal::NamesUs,
             _ if element.home != sender => Refusal::ThirdParty,
             _ if element.pe == PeId(0) => Refusal::Unsuitable,
-            Some(home) if home == self.id => return self.contested(now, sender, key, element),
-            Some(home) if home != sender && self.may_live(home) && !self.is_same(&key, &element) => {
+            Some(home) if home == self.id => return self.contested(now, key, element),
+            Some(home) if home != sender && self.may_live(home) && !self.is_new_or_same(&key, &element) => {
                 Refusal::OtherElement
             }
             None | Some(_) => return self.store_foreign(now, key, element),
@@ -102,12 +100,9 @@ impl Registrar {
         self.enrp.peers.get(&id).is_some_and(|peer| peer.state != PeerState::Dead)
     }
 
-    /// Unsecured, the set of addresses is the identity of an element.
-    fn is_same(&self, key: &Key, element: &PoolElementParameter) -> bool {
-        let set = |element: &PoolElementParameter| -> BTreeSet<IpAddr> {
-            element.user_transport.addresses().iter().map(IpAddr::to_canonical).collect()
-        };
-        self.element(key).is_none_or(|known| set(&known) == set(element))
+    /// Among registrars the set of addresses is the identity of an element.
+    fn is_new_or_same(&self, key: &Key, element: &PoolElementParameter) -> bool {
+        self.element(key).is_none() || self.same_addresses(key, element)
     }
 
     /// Stores an element of another registrar.
@@ -138,9 +133,11 @@ impl Registrar {
         true
     }
 
+    /// Starts the life of an element again; one of no length lasts until its home can have told more.
     pub(super) fn set_expiry(&mut self, now: Instant, key: &Key, life: Option<Duration>) {
         let timer = RegistrarTimer::Expiry(key.clone());
-        match life.and_then(|life| now.checked_add(life)) {
+        let least = self.config.profile.peer_heartbeat;
+        match life.and_then(|life| now.checked_add(life.max(least))) {
             Some(end) => self.timers.set(timer, end),
             None => self.timers.stop(&timer),
         }
@@ -202,19 +199,13 @@ impl Registrar {
     }
 
     /// Another registrar says that it is home of an element of ours.
-    fn contested(
-        &mut self,
-        now: Instant,
-        registrar: RegistrarId,
-        key: Key,
-        element: PoolElementParameter,
-    ) -> bool {
-        if !self.is_same(&key, &element) {
+    fn contested(&mut self, now: Instant, key: Key, element: PoolElementParameter) -> bool {
+        if !self.is_new_or_same(&key, &element) {
             self.refuse(Refusal::OtherElement, None);
             return false;
         }
         let Some(monitor) = self.monitors.get_mut(&key) else { return false };
-        let rival = Rival { registrar, element };
+        let rival = Rival { element };
         if monitor.connection.is_none() || monitor.suggested.is_some() {
             self.give(now, &key, rival);
             return true;
@@ -236,11 +227,7 @@ impl Registrar {
     fn give(&mut self, now: Instant, key: &Key, rival: Rival) {
         self.unwatch(key);
         self.enrp.counters.elements_given += 1;
-        let (from, to) = (self.id, rival.registrar);
-        if self.store_foreign(now, key.clone(), rival.element) {
-            let (pool, pe) = key.clone();
-            self.event(Event::HomeChanged { pool, pe, from, to });
-        }
+        self.store_foreign(now, key.clone(), rival.element);
         self.left_early();
     }
 
@@ -249,7 +236,7 @@ impl Registrar {
         let Some(monitor) = self.monitors.get_mut(key) else { return };
         let Some(rival) = monitor.rival.take() else { return };
         monitor.contests += 1;
-        if monitor.contests >= CONTESTS && self.enrp.config.arbitration.prefers(rival.registrar, self.id) {
+        if monitor.contests >= CONTESTS && self.enrp.config.arbitration.prefers(rival.element.home, self.id) {
             return self.give(now, key, rival);
         }
         self.announce_add(key);

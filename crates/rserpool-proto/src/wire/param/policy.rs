@@ -80,6 +80,19 @@ impl Fields {
     }
 }
 
+/// Priority is a policy and its field.
+fn write_field(
+    f: &mut fmt::Formatter<'_>,
+    policy: &str,
+    field: &str,
+    value: impl fmt::Display,
+) -> fmt::Result {
+    if field == policy {
+        return write!(f, " {value}");
+    }
+    write!(f, " {} {value}", field.replace('_', "-"))
+}
+
 macro_rules! policies {
     ($($(#[$doc:meta])* $variant:ident, $name:ident = $value:literal, $text:literal
         $({ $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* })?;)*
@@ -113,13 +126,13 @@ macro_rules! policies {
             },
         }
 
-        /// Prints the name and each value by its field: `weighted-round-robin weight 3`.
+        /// Prints the policy with its values: `weighted-round-robin weight 3`.
         impl fmt::Display for Policy {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.policy_type().fmt(f)?;
                 match self {
                     $(Policy::$variant $({ $($field,)* })? => {
-                        $($(write!(f, " {} {}", stringify!($field), $field)?;)*)?
+                        $($(write_field(f, $text, stringify!($field), $field)?;)*)?
                     })*
                     Policy::Other { .. } => {}
                 }
@@ -432,7 +445,8 @@ mod tests {
         let octets = [0, 8, 0, 0x14, 0xb0, 0, 0x20, 2, 0x80, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 20];
         let policy = decode(&octets).unwrap();
         assert_eq!(policy, Policy::LeastUsedDpf { load: Load(1 << 31), load_dpf: Load(3), distance: 20 });
-        assert_eq!(policy.policy_type().to_string(), "least-used-dpf");
+        assert_eq!(policy.to_string(), "least-used-dpf load 50.0% load-dpf 0.0% distance 20");
+        assert_eq!(Policy::Priority { priority: 9 }.to_string(), "priority 9");
         let mut out = Vec::new();
         policy.encode(&mut out).unwrap();
         assert_eq!(out, octets);

@@ -103,6 +103,10 @@ impl World {
         }
         let to = self.connections[connection].ends[1 - side].node;
         self.tell_message(node, to, connection, &octets);
+        let kind = (node, self.connections[connection].protocol, octets.first().copied().unwrap_or(0));
+        if self.swallowed.contains(&kind) {
+            return self.note(node, "that message is lost");
+        }
         let at = self.transmit(connection, side);
         self.arrive(at, to, Input::Message { connection, side: 1 - side, octets });
     }

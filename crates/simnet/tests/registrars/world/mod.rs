@@ -4,6 +4,7 @@ mod connections;
 mod faults;
 mod node;
 mod setting;
+mod stranger;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use rserpool_proto::pe::PoolElement;
 use rserpool_proto::pu::{PoolUser, Selected};
 use rserpool_proto::registrar::Registrar;
+use rserpool_proto::wire::{MessageType, enrp};
 use rserpool_proto::{ConnectionId, ControlProtocol, Output};
 use simnet::{Agenda, Ladder, Link, Random};
 
@@ -21,6 +23,10 @@ pub(crate) use self::node::Told;
 use self::node::{ENRP_PORT, Machine};
 pub(crate) use self::setting::{Options, pool};
 use crate::describe;
+
+const KEEP_ALIVE_ACK: u8 = MessageType::ENDPOINT_KEEP_ALIVE_ACK.0;
+
+const PRESENCE: u8 = enrp::MessageType::PRESENCE.0;
 
 /// Names a node of the world.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -81,6 +87,14 @@ pub(crate) struct World {
     /// What machines told since it was last looked at.
     pub(crate) told: Vec<(Instant, Node, Told)>,
     ladder: Option<Ladder>,
+    /// Whether the last keep-alive over a connection asked for a change of home.
+    asked_home: BTreeMap<usize, bool>,
+    /// The last presence of one registrar to another.
+    presences: BTreeMap<(Node, Node), Vec<u8>>,
+    /// Writes down repeated presences as well.
+    pub(crate) repetitions: bool,
+    /// Messages that never arrive, by who sends them and their first octet.
+    swallowed: Vec<(Node, ControlProtocol, u8)>,
 }
 
 impl World {
@@ -100,6 +114,10 @@ impl World {
             opened: 0,
             traffic: BTreeMap::new(),
             told: Vec::new(),
+            asked_home: BTreeMap::new(),
+            presences: BTreeMap::new(),
+            repetitions: false,
+            swallowed: Vec::new(),
         }
     }
 
@@ -201,6 +219,21 @@ impl World {
         selected
     }
 
+    /// Writes down what passes from now on.
+    pub(crate) fn begin_ladder(&mut self) {
+        self.ladder = Some(Ladder::new(self.now));
+    }
+
+    /// Lets no message of this type arrive that the node sends.
+    pub(crate) fn swallow(&mut self, from: Node, protocol: ControlProtocol, kind: u8) {
+        self.swallowed.push((from, protocol, kind));
+    }
+
+    /// Lets every message arrive again.
+    pub(crate) fn swallow_nothing(&mut self) {
+        self.swallowed.clear();
+    }
+
     /// Lets time pass.
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
@@ -263,7 +296,6 @@ impl World {
         match output {
             Output::Connect { connection, protocol, address } => {
                 self.traffic.entry(node).or_default().connects += 1;
-                self.note(node, &format!("connects to {address} for {protocol:?}"));
                 self.connect(node, connection, protocol, address);
             }
             Output::Send { connection, octets } => self.send(node, connection, octets),
@@ -314,8 +346,23 @@ impl World {
         traffic.longest = traffic.longest.max(octets.len());
         if let Some(ladder) = &mut self.ladder {
             let protocol = self.connections[connection].protocol;
-            let [from, to] = [from, to].map(|node| &self.places[node.0].name);
-            ladder.message(self.now, from, to, describe::message(protocol, octets));
+            // Regular keep-alives are left out, and presences that say what the last one said.
+            let way = (from, to);
+            let ask = describe::is_home_change(protocol, octets);
+            if let Some(asked) = ask {
+                self.asked_home.insert(connection, asked);
+            }
+            let ack = protocol == ControlProtocol::Asap && octets.first() == Some(&KEEP_ALIVE_ACK);
+            let regular = match ask {
+                Some(home) => !home,
+                None => ack && self.asked_home.get(&connection) != Some(&true),
+            };
+            let presence = octets.first() == Some(&PRESENCE) && protocol == ControlProtocol::Enrp;
+            let told = presence.then(|| self.presences.insert(way, octets.to_vec())).flatten();
+            if !regular && (self.repetitions || told.is_none_or(|told| told != octets)) {
+                let [from, to] = [from, to].map(|node| &self.places[node.0].name);
+                ladder.message(self.now, from, to, describe::message(protocol, octets));
+            }
         }
     }
 

@@ -8,15 +8,19 @@ use rserpool_proto::pu::{self, PoolUser};
 use rserpool_proto::registrar::{self, Registrar};
 use rserpool_proto::{ConnectionId, ControlProtocol, Output, RegistrarAddress, Remote};
 
+use super::stranger::Stranger;
+
 pub(super) const ASAP_PORT: u16 = 3863;
 pub(super) const ENRP_PORT: u16 = 9901;
 /// Where a pool element listens for registrars.
 pub(super) const ELEMENT_PORT: u16 = 3864;
 
+#[expect(clippy::large_enum_variant, reason = "a world has some ten of them")]
 pub(super) enum Machine {
     Registrar(Registrar),
     Element(PoolElement),
     User(PoolUser),
+    Stranger(Stranger),
 }
 
 /// What a machine told.
@@ -30,14 +34,14 @@ pub(crate) enum Told {
 impl Machine {
     /// Whether anybody can connect to it.
     pub(super) fn listens(&self) -> bool {
-        !matches!(self, Machine::User(_))
+        matches!(self, Machine::Registrar(_) | Machine::Element(_) | Machine::Stranger(_))
     }
 
     pub(super) fn port(&self, protocol: ControlProtocol) -> u16 {
         match (self, protocol) {
             (Machine::Registrar(_), ControlProtocol::Asap) => ASAP_PORT,
-            (Machine::Registrar(_), ControlProtocol::Enrp) => ENRP_PORT,
-            (Machine::Element(_) | Machine::User(_), _) => ELEMENT_PORT,
+            (Machine::Registrar(_) | Machine::Stranger(_), ControlProtocol::Enrp) => ENRP_PORT,
+            (Machine::Element(_) | Machine::User(_) | Machine::Stranger(_), _) => ELEMENT_PORT,
         }
     }
 
@@ -46,6 +50,7 @@ impl Machine {
             Machine::Registrar(registrar) => registrar.poll_timeout(),
             Machine::Element(element) => element.poll_timeout(),
             Machine::User(user) => user.poll_timeout(),
+            Machine::Stranger(_) => None,
         }
     }
 
@@ -54,6 +59,7 @@ impl Machine {
             Machine::Registrar(registrar) => registrar.handle_timeout(now),
             Machine::Element(element) => element.handle_timeout(now),
             Machine::User(user) => user.handle_timeout(now),
+            Machine::Stranger(_) => {}
         }
     }
 
@@ -62,6 +68,7 @@ impl Machine {
             Machine::Registrar(registrar) => registrar.poll_output().map(|it| wrap(it, Told::Registrar)),
             Machine::Element(element) => element.poll_output().map(|it| wrap(it, Told::Element)),
             Machine::User(user) => user.poll_output().map(|it| wrap(it, Told::User)),
+            Machine::Stranger(_) => None,
         }
     }
 
@@ -77,29 +84,32 @@ impl Machine {
                 registrar.handle_accepted(now, connection, remote);
             }
             (Machine::Registrar(registrar), ControlProtocol::Enrp) => {
-                unreachable!("no ENRP yet: {registrar:?}");
+                registrar.handle_peer_accepted(now, connection, remote);
             }
             (Machine::Element(element), _) => {
                 let address = RegistrarAddress::sctp(remote.addresses[0], remote.port);
                 element.handle_accepted(now, connection, address);
             }
+            (Machine::Stranger(stranger), _) => stranger.handle_connected(now, connection),
             (Machine::User(_), _) => panic!("a pool user does not listen"),
         }
     }
 
     pub(super) fn handle_connected(&mut self, now: Instant, connection: ConnectionId, remote: Remote) {
         match self {
-            Machine::Registrar(_) => unreachable!("no ENRP yet: {remote:?}"),
+            Machine::Registrar(registrar) => registrar.handle_connected(now, connection, remote),
             Machine::Element(element) => element.handle_connected(now, connection),
             Machine::User(user) => user.handle_connected(now, connection),
+            Machine::Stranger(stranger) => stranger.handle_connected(now, connection),
         }
     }
 
     pub(super) fn handle_connect_failed(&mut self, now: Instant, connection: ConnectionId) {
         match self {
-            Machine::Registrar(_) => unreachable!("no ENRP yet"),
+            Machine::Registrar(registrar) => registrar.handle_connect_failed(now, connection),
             Machine::Element(element) => element.handle_connect_failed(now, connection),
             Machine::User(user) => user.handle_connect_failed(now, connection),
+            Machine::Stranger(_) => {}
         }
     }
 
@@ -108,6 +118,7 @@ impl Machine {
             Machine::Registrar(registrar) => registrar.handle_lost(now, connection),
             Machine::Element(element) => element.handle_lost(now, connection),
             Machine::User(user) => user.handle_lost(now, connection),
+            Machine::Stranger(stranger) => stranger.handle_lost(connection),
         }
     }
 
@@ -116,13 +127,14 @@ impl Machine {
             Machine::Registrar(registrar) => registrar.handle_message(now, connection, octets),
             Machine::Element(element) => element.handle_message(now, connection, octets),
             Machine::User(user) => user.handle_message(now, connection, octets),
+            Machine::Stranger(stranger) => stranger.handle_message(connection, octets),
         }
     }
 
-    pub(super) fn handle_datagram(&mut self, _now: Instant, from: SocketAddr, octets: &[u8]) {
+    pub(super) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, octets: &[u8]) {
         match self {
-            Machine::Registrar(_) => unreachable!("no ENRP yet: {from} {octets:?}"),
-            Machine::Element(_) | Machine::User(_) => {}
+            Machine::Registrar(registrar) => registrar.handle_datagram(now, from, octets),
+            Machine::Element(_) | Machine::User(_) | Machine::Stranger(_) => {}
         }
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use rserpool_proto::pe::{PoolElement, PoolElementConfig};
 use rserpool_proto::pu::{PoolUser, PoolUserConfig};
-use rserpool_proto::registrar::{Registrar, RegistrarConfig};
+use rserpool_proto::registrar::{Arbitration, EnrpConfig, Registrar, RegistrarConfig};
 use rserpool_proto::wire::{Policy, TransportUse};
 use rserpool_proto::{
     ENCAPSULATION_PORT, PeId, PoolHandle, Profile, Protocol, RegistrarAddress, RegistrarId, UserTransport,
 };
 use simnet::Link;
 
-use super::node::{ASAP_PORT, Machine};
+use super::node::{ASAP_PORT, ENRP_PORT, Machine};
 use super::{Node, Place, State, World};
 use crate::scenario::Setting;
 
@@ -48,7 +48,7 @@ pub(crate) fn pool() -> PoolHandle {
 }
 
 impl World {
-    fn add(&mut self, name: String, ip: IpAddr, machine: Machine) -> Node {
+    pub(super) fn add(&mut self, name: String, ip: IpAddr, machine: Machine) -> Node {
         self.places.push(Place {
             name,
             ip,
@@ -72,16 +72,30 @@ impl World {
         numbers.iter().map(address).collect()
     }
 
-    /// Returns the configuration of registrar `number`.
-    pub(crate) fn registrar_config(&self, number: u8) -> RegistrarConfig {
-        let id = Some(RegistrarId(number.into()));
-        RegistrarConfig { id, profile: self.options.profile, ..RegistrarConfig::default() }
+    /// Returns the configuration of registrar `number` with these peers.
+    pub(crate) fn registrar_config(&self, number: u8, peers: &[u8]) -> RegistrarConfig {
+        let transport =
+            UserTransport { addresses: vec![Self::registrar_ip(number)], ..EnrpConfig::default().transport };
+        let peers = peers.iter().filter(|peer| **peer != number);
+        let address = |&number| RegistrarAddress::sctp(Self::registrar_ip(number), ENRP_PORT);
+        let enrp = EnrpConfig {
+            transport,
+            peers: peers.map(address).collect(),
+            networks: vec!["127.9.0.0/24".parse().unwrap()],
+            ..EnrpConfig::default()
+        };
+        RegistrarConfig {
+            id: Some(RegistrarId(number.into())),
+            profile: self.options.profile,
+            enrp: Some(enrp),
+            ..RegistrarConfig::default()
+        }
     }
 
     pub(crate) fn add_registrar(&mut self, number: u8, config: RegistrarConfig) -> Node {
         let machine = Machine::Registrar(Registrar::new(config, self.random.bits()));
         let node = self.add(format!("registrar {number}"), Self::registrar_ip(number), machine);
-        self.drain(node);
+        self.with_registrar(node, Registrar::start);
         node
     }
 
@@ -92,13 +106,21 @@ impl World {
         self.replace(node, machine);
         let id = id.map_or("a new id".to_string(), |id| format!("id {id}"));
         self.note(node, &format!("starts again with {id}"));
-        self.drain(node);
+        self.with_registrar(node, Registrar::start);
     }
 
     /// Returns the configuration of registrar `number` among `all`.
     pub(crate) fn scenario_registrar(&self, number: u8, all: &[u8], setting: Setting) -> RegistrarConfig {
-        let _ = (all, setting);
-        self.registrar_config(number)
+        let mut config = self.registrar_config(number, all);
+        if let Some(enrp) = &mut config.enrp {
+            enrp.multicast = setting.multicast;
+            enrp.takeover_suggestion = setting.takeover_suggestion;
+            enrp.arbitration = match setting.lowest_wins {
+                true => Arbitration::LowestWins,
+                false => Arbitration::HighestWins,
+            };
+        }
+        config
     }
 
     /// Starts an element anew, at the same place.

@@ -1,0 +1,214 @@
+//! What a registration and a handle resolution cost a registrar's processor over kernel SCTP: ours, and rsplib's, at the
+//! same load in one boot of a virtual machine. `cargo xtask interop rsplib` runs it.
+#![cfg(feature = "kernel-sctp")]
+#![expect(clippy::disallowed_methods, reason = "measures other processes")]
+
+#[path = "interop_rsplib/check.rs"]
+mod check;
+#[path = "interop_rsplib/network.rs"]
+mod network;
+#[path = "interop_rsplib/ours.rs"]
+mod ours;
+#[path = "interop_rsplib/process.rs"]
+mod process;
+#[path = "interop_rsplib/reference.rs"]
+mod reference;
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use rserpool::wire::asap::handle_resolution::HandleResolution;
+use rserpool::wire::asap::registration::Registration;
+use rserpool::wire::{
+    Message, PoolElementParameter, RegistrationLife, SctpTransport, Transport, TransportUse,
+};
+use rserpool::{PeId, Policy, PoolHandle};
+use rserpool_proto::RegistrarId;
+use transport::{Association, Connector, Endpoint, EndpointConfig, Event, MsgOut, PeerAddress, Ppid, Stack};
+
+use check::{Check, row};
+use network::{Host, Network};
+use process::Process;
+
+/// At once, each with as many requests on the way.
+const ASSOCIATIONS: usize = 8;
+const PIPELINE: usize = 16;
+/// New ones on each association.
+const ELEMENTS: u32 = 100;
+/// Times each element registers again, and times as many resolutions.
+const ROUNDS: u32 = 4;
+const REPEATS: usize = 3;
+
+/// What a registrar is asked to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Load {
+    Register,
+    Reregister,
+    Resolve,
+}
+
+#[test]
+#[ignore = "needs rsplib and kernel SCTP"]
+fn a_request_costs_our_registrar_at_most_half_of_what_it_costs_rsplibs() {
+    let check = Check::begin("CPU of our registrar for each request at most half of rspregistrar's");
+    let network = Network::new(2);
+    let settings = ours::Settings { timers: "rfc", log_level: "info", more: String::new() };
+    let ours = ours::Registrar::start_with(&network, &network.host(1), &settings);
+    let patient = ["-loglevel=3", "-endpointkeepalivetransmissioninterval=600000"];
+    let theirs = reference::registrar(&network, &network.host(2), 0x0a0b_0c02, &patient);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut figures: Vec<(Load, [Vec<f64>; 2])> =
+        [Load::Register, Load::Reregister, Load::Resolve].map(|load| (load, [vec![], vec![]])).into();
+    for repeat in 0..REPEATS {
+        for (which, (process, host)) in
+            [(&ours.process, &ours.host), (&theirs, &network.host(2))].into_iter().enumerate()
+        {
+            let mut users = runtime.block_on(Users::connect(&network, host, repeat));
+            for (load, costs) in &mut figures {
+                let (before, begin) = (processor_time(process), Instant::now());
+                let requests = runtime.block_on(users.load(*load));
+                let cost = (processor_time(process) - before).as_secs_f64() * 1e6 / requests as f64;
+                println!(
+                    "{which} {load:?}: {requests} requests, {cost:.1} us each, {:?} in all",
+                    begin.elapsed()
+                );
+                costs[which].push(cost);
+            }
+            runtime.block_on(users.leave());
+        }
+    }
+    let mut worst: f64 = 0.0;
+    for (load, mut costs) in figures {
+        let [ours, theirs] = costs.each_mut().map(|costs| {
+            costs.sort_by(f64::total_cmp);
+            costs[costs.len() / 2]
+        });
+        worst = worst.max(ours / theirs);
+        let cells = [
+            ("request", format!("{load:?}")),
+            ("ours", format!("{ours:.0} us")),
+            ("rspregistrar", format!("{theirs:.0} us")),
+            ("ratio", format!("{:.2}", ours / theirs)),
+        ];
+        row("Processor time of the registrar for one request", &cells);
+        println!("{cells:?}");
+    }
+    check.passed(&format!("worst ratio {worst:.2}"));
+}
+
+/// On processors, by all threads, as the scheduler counts it.
+fn processor_time(process: &Process) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", process.pid())).unwrap();
+    let spent = threads.flatten().filter_map(|thread| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(spent.sum())
+}
+
+/// Pool elements and pool users on associations with one registrar.
+struct Users {
+    _endpoint: Endpoint,
+    associations: Vec<Association>,
+    address: Ipv4Addr,
+    /// So that each repetition has pools of its own.
+    repeat: usize,
+}
+
+impl Users {
+    async fn connect(network: &Network, registrar: &Host, repeat: usize) -> Users {
+        let mut config = EndpointConfig::new(network.outside().into());
+        config.stack = Stack::Kernel;
+        config.encapsulation = 0;
+        let endpoint = Endpoint::bind(config).unwrap();
+        let connector = Connector::from(Some(endpoint.clone()));
+        let peer = PeerAddress::Sctp { ip: registrar.address.into(), port: 3863, encapsulation: None };
+        let mut associations = Vec::new();
+        for _ in 0..ASSOCIATIONS {
+            associations.push(connector.connect(peer).await.unwrap());
+        }
+        Users { _endpoint: endpoint, associations, address: network.outside(), repeat }
+    }
+
+    /// Returns how many requests were made.
+    async fn load(&mut self, load: Load) -> usize {
+        let rounds = if load == Load::Register { 1 } else { ROUNDS };
+        let mut tasks = Vec::new();
+        for (number, association) in std::mem::take(&mut self.associations).into_iter().enumerate() {
+            let pool = PoolHandle::new(format!("pool-{}-{number}", self.repeat)).unwrap();
+            let requests = (0..rounds).flat_map(|_| 1..=ELEMENTS).map(|pe| match load {
+                Load::Register | Load::Reregister => registration(&pool, pe, self.address),
+                Load::Resolve => resolution(&pool),
+            });
+            let requests = requests.map(|message| message.to_octets().unwrap()).collect();
+            tasks.push(tokio::spawn(exchange(association, requests)));
+        }
+        let mut answers = 0;
+        for task in tasks {
+            let (association, answered) = task.await.unwrap();
+            self.associations.push(association);
+            answers += answered;
+        }
+        answers
+    }
+
+    async fn leave(self) {
+        for mut association in self.associations {
+            let _ = association.shutdown(Duration::from_secs(2)).await;
+        }
+    }
+}
+
+fn registration(pool: &PoolHandle, pe: u32, address: Ipv4Addr) -> Message {
+    let transport = SctpTransport {
+        port: 7001,
+        transport_use: TransportUse::DATA_ONLY,
+        addresses: vec![address.into()],
+        unknown: vec![],
+    };
+    let element = PoolElementParameter {
+        pe: PeId(pe),
+        home: RegistrarId(0),
+        life: RegistrationLife(900_000),
+        user_transport: Transport::Sctp(transport),
+        policy: Policy::RoundRobin,
+        asap_transport: None,
+        encapsulation: None,
+        unknown: vec![],
+    };
+    Message::Registration(Registration { pool: pool.clone(), element, unknown: vec![] })
+}
+
+/// As rsplib's pool users ask: for one element.
+fn resolution(pool: &PoolHandle) -> Message {
+    Message::HandleResolution(HandleResolution {
+        send_updates: false,
+        pool: pool.clone(),
+        items: Some(1),
+        unknown: vec![],
+    })
+}
+
+/// Sends the requests, some at a time, and counts the answers.
+async fn exchange(mut association: Association, requests: Vec<Vec<u8>>) -> (Association, usize) {
+    let (total, mut waiting) = (requests.len(), requests.into_iter());
+    for request in waiting.by_ref().take(PIPELINE) {
+        association.send(MsgOut::new(Ppid::ASAP, request)).await.unwrap();
+    }
+    let mut answered = 0;
+    while answered < total {
+        match association.recv().await {
+            Event::Message(message) => {
+                // An answer, not refused; there is no keep-alive so soon.
+                assert!(matches!(message.data[..2], [3 | 6, 0]), "{:02x?}", &message.data[..]);
+                answered += 1;
+                if let Some(request) = waiting.next() {
+                    association.send(MsgOut::new(Ppid::ASAP, request)).await.unwrap();
+                }
+            }
+            Event::Lost(reason) => panic!("{reason}"),
+            _ => {}
+        }
+    }
+    (association, answered)
+}

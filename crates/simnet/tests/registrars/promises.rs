@@ -1,0 +1,143 @@
+//! The times that are promised in profile `fast`, measured over many moments of failure.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rserpool_proto::PeId;
+use rserpool_proto::pu::PoolUser;
+
+use crate::world::{Node, Options, World};
+use crate::{milliseconds, seconds};
+
+/// A dead element is gone from every registrar.
+const GONE: Duration = Duration::from_millis(3_500);
+/// A dead registrar is taken over.
+const TAKEN_OVER: Duration = Duration::from_secs(6);
+const SEEDS: u64 = 100;
+
+struct Scope {
+    world: World,
+    registrars: Vec<Node>,
+    elements: Vec<Node>,
+    users: Vec<Node>,
+}
+
+/// Three registrars, two elements at each, a user at each of the last two; at some moment.
+fn scope(seed: u64) -> Scope {
+    let mut options = Options { seed, ..Options::default() };
+    options.link.delay = milliseconds(1 + seed % 30);
+    options.link.jitter = milliseconds(seed % 7);
+    options.transport_timeout = (!seed.is_multiple_of(3)).then(|| milliseconds(2_000));
+    let mut world = World::new(options);
+    let all = [1, 2, 3];
+    let registrars = all.map(|number| {
+        let config = world.registrar_config(number, &all);
+        world.add_registrar(number, config)
+    });
+    world.run(seconds(3));
+    let elements = (0..6).map(|number| {
+        let mut home: Vec<u8> = all.to_vec();
+        home.rotate_left(usize::from(number) % 3);
+        // Who knows one registrar only cannot register elsewhere by himself.
+        let known = if number < 3 { 1 } else { 3 };
+        let config = world.element_config(0xa1 + number, &home[..known]);
+        world.add_element(0xa1 + number, config)
+    });
+    let elements = elements.collect();
+    let users = vec![world.add_user(1, &[2]), world.add_user(2, &[3])];
+    world.run(seconds(4));
+    let moment = world.random.between(Duration::ZERO, seconds(3));
+    world.run(moment);
+    Scope { world, registrars: registrars.to_vec(), elements, users }
+}
+
+impl Scope {
+    fn known(&self, registrar: Node) -> BTreeSet<PeId> {
+        let space = self.world.registrar(registrar).handlespace();
+        space.pools().flat_map(|(_, pool)| pool.ids().collect::<Vec<_>>()).collect()
+    }
+
+    fn everybody(&self) -> BTreeSet<PeId> {
+        self.elements.iter().map(|node| self.world.element(*node).pe()).collect()
+    }
+}
+
+#[test]
+fn a_dead_element_is_gone_from_every_registrar_within_3500_ms() {
+    let mut longest = Duration::ZERO;
+    for seed in 0..SEEDS {
+        let mut scope = scope(seed);
+        assert!(scope.registrars.iter().all(|node| scope.known(*node) == scope.everybody()), "seed {seed}");
+        let dead = scope.elements[usize::try_from(seed % 6).unwrap()];
+        let pe = scope.world.element(dead).pe();
+        match seed % 2 {
+            0 => scope.world.power_off(dead),
+            _ => scope.world.kill(dead),
+        }
+        let died = scope.world.elapsed();
+        while scope.registrars.iter().any(|node| scope.known(*node).contains(&pe)) {
+            scope.world.run(milliseconds(10));
+            assert!(scope.world.elapsed() - died <= GONE, "seed {seed}");
+        }
+        longest = longest.max(scope.world.elapsed() - died);
+        scope.world.run(seconds(5));
+        let mut living = scope.everybody();
+        living.remove(&pe);
+        assert!(scope.registrars.iter().all(|node| scope.known(*node) == living), "seed {seed}");
+    }
+    println!("a dead element is gone from every registrar after {longest:?} at most");
+}
+
+#[test]
+#[ignore = "an element just taken over is not offered until its new home has reached it"]
+fn a_dead_registrar_is_taken_over_within_6_s_and_nobody_is_lost_meanwhile() {
+    let mut longest = Duration::ZERO;
+    for seed in 0..SEEDS {
+        let mut scope = scope(seed);
+        let (dead, others) = (scope.registrars[0], [scope.registrars[1], scope.registrars[2]]);
+        let dead_id = scope.world.registrar(dead).id();
+        scope.world.begin_ladder();
+        match seed % 3 {
+            0 => scope.world.kill(dead),
+            1 => scope.world.power_off(dead),
+            _ => scope.world.freeze(dead),
+        }
+        let (died, everybody) = (scope.world.elapsed(), scope.everybody());
+        let mut complete = None;
+        while scope.world.elapsed() - died <= seconds(10) {
+            scope.world.run(milliseconds(100));
+            for user in scope.users.clone() {
+                scope.world.with_user(user, PoolUser::resolve);
+            }
+            scope.world.run(milliseconds(100));
+            for &user in &scope.users.clone() {
+                let resolved: BTreeSet<PeId> = scope
+                    .world
+                    .with_user(user, |user, _| user.elements().map(|element| element.pe).collect());
+                assert_eq!(
+                    resolved,
+                    everybody,
+                    "seed {seed}, {:?} after\n{}",
+                    scope.world.elapsed() - died,
+                    scope.world.ladder()
+                );
+            }
+            let owned = |node: &Node| scope.world.registrar(*node).handlespace().owned_by(dead_id).count();
+            if others.iter().all(|node| owned(node) == 0) {
+                complete = complete.or(Some(scope.world.elapsed() - died));
+            }
+        }
+        let complete = complete.unwrap_or_else(|| panic!("seed {seed}: not taken over"));
+        assert!(complete <= TAKEN_OVER, "seed {seed}: {complete:?}");
+        longest = longest.max(complete);
+        let tables = others.map(|node| {
+            let space = scope.world.registrar(node).handlespace();
+            let rows = space
+                .pools()
+                .flat_map(|(_, pool)| pool.elements().map(|e| (e.pe, e.home)).collect::<Vec<_>>());
+            rows.collect::<Vec<_>>()
+        });
+        assert_eq!(tables[0], tables[1], "seed {seed}");
+    }
+    println!("a dead registrar is taken over after {longest:?} at most");
+}
