@@ -22,7 +22,7 @@ use service::config::{Http, Invalid};
 use service::{Context, Daemon, Failure, Shell};
 
 pub use client::Command;
-pub use config::{Addresses, Config, Control, Id, Limits, Listen, Registration};
+pub use config::{Access, Addresses, Config, Control, Enrp, Id, Limits, Listen, Peer, Registration};
 pub use driver::run;
 
 /// The annotated configuration.
