@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use rserpool::{PeId, PoolElement, PoolElementConfig, PoolUser, PoolUserConfig, Profile};
+use rserpool::{PeId, PoolElement, PoolElementConfig, PoolUser, PoolUserConfig};
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -121,11 +121,8 @@ async fn an_element_drained_at_its_home_is_selected_nowhere() {
 }
 
 fn user_config(net: Net) -> PoolUserConfig {
-    PoolUserConfig {
-        pool: rserpool::PoolHandle::new(POOL).unwrap(),
-        registrars: vec![net.registrar().parse().unwrap()],
-        profile: Profile::FAST,
-    }
+    let registrars = vec![net.registrar().parse().unwrap()];
+    PoolUserConfig::new(rserpool::PoolHandle::new(POOL).unwrap(), registrars)
 }
 
 #[tokio::test]
