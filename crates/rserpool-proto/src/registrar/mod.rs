@@ -168,9 +168,9 @@ pub struct Registrar {
     octets: usize,
     lenient_until: Option<Instant>,
     counters: Counters,
-    enrp: Box<enrp::Enrp>,
     /// Handle resolutions by pool since somebody took them.
     resolved: BTreeMap<PoolHandle, Resolved>,
+    enrp: Box<enrp::Enrp>,
     outputs: VecDeque<Output<Event>>,
 }
 
@@ -437,11 +437,13 @@ impl Registrar {
         }
         self.drained.remove(key);
         let Some(monitor) = self.monitors.remove(key) else { return };
+        self.octets -= monitor.octets;
         if let Some(claimant) = monitor.claim.and_then(|claim| self.peers.get_mut(&claim.connection)) {
             claimant.claims.remove(key);
         }
         if let Some(peer) = monitor.connection.and_then(|connection| self.peers.get_mut(&connection)) {
             peer.elements.remove(key);
+            peer.octets -= monitor.octets;
         }
     }
 
