@@ -345,6 +345,7 @@ impl Registrar {
         if duration > STALL {
             self.timers.delay_all(duration + self.config.profile.keep_alive_timeout);
             self.lenient_until = Some(now + LENIENCE);
+            self.be_lenient_with_peers(now);
             self.counters.stalls += 1;
             self.event(Event::Stalled { duration });
         }
