@@ -1,6 +1,8 @@
 //! The driver of a pool element's registration.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rserpool_proto::pe::{self, ConfigError, Event};
@@ -14,7 +16,7 @@ use transport::{Association, Connector, Endpoint, Listener, PeerAddress};
 
 use crate::address::seen;
 use crate::driver::{Driver, machine};
-use crate::{ConfiguredRegistrar, RegistrarAddress};
+use crate::{AnnounceConfig, ConfiguredRegistrar, RegistrarAddress};
 
 machine!(pe::PoolElement, Event);
 
@@ -34,8 +36,29 @@ pub struct PoolElementConfig {
     pub policy: Policy,
     /// The registrars to choose from.
     pub registrars: Vec<ConfiguredRegistrar>,
+    /// Where announces of further registrars are heard; `None`: nowhere.
+    pub announce: Option<AnnounceConfig>,
     /// Timers and thresholds.
     pub profile: Profile,
+}
+
+impl PoolElementConfig {
+    /// Returns the configuration of an element with a random identifier, policy Round Robin and the timers `fast`.
+    pub fn new(
+        pool: PoolHandle,
+        transport: UserTransport,
+        registrars: Vec<ConfiguredRegistrar>,
+    ) -> PoolElementConfig {
+        PoolElementConfig {
+            pool,
+            pe: None,
+            transport,
+            policy: Policy::RoundRobin,
+            registrars,
+            announce: None,
+            profile: Profile::FAST,
+        }
+    }
 }
 
 /// How a registration stands.
@@ -118,6 +141,7 @@ pub struct PoolElement {
     commands: mpsc::UnboundedSender<Command>,
     state: watch::Receiver<PoolElementState>,
     events: mpsc::Receiver<PoolElementEvent>,
+    announces_refused: Arc<AtomicU64>,
 }
 
 impl PoolElement {
@@ -154,15 +178,16 @@ impl PoolElement {
             endpoint: connector.endpoint.clone().filter(|_| !secured),
             listener: None,
             user,
-            driver: Driver::new(machine, config.registrars, connector),
+            driver: Driver::new(machine, config.registrars, config.announce, connector),
             states,
             events: event_sink,
             registrar: None,
             told: None,
             ending: None,
         };
+        let announces_refused = task.driver.announces_refused();
         tokio::spawn(async move { task.run(command_queue).await }.instrument(span));
-        Ok(PoolElement { commands, state, events })
+        Ok(PoolElement { commands, state, events, announces_refused })
     }
 
     /// Returns a view of the registration's state.
@@ -173,6 +198,11 @@ impl PoolElement {
     /// Waits for the next event; `None` after the element's end. Cancel safe.
     pub async fn next_event(&mut self) -> Option<PoolElementEvent> {
         self.events.recv().await
+    }
+
+    /// Returns how many announces of registrars were not believed.
+    pub fn announces_refused(&self) -> u64 {
+        self.announces_refused.load(Ordering::Relaxed)
     }
 
     /// Tells the registrar another load, where the policy has one.

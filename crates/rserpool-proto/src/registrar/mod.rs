@@ -116,6 +116,21 @@ impl Monitor {
     }
 }
 
+/// What decides whether an element is preferred in a selection.
+struct Health<'a> {
+    /// Elements of ours.
+    monitors: &'a BTreeMap<Key, Monitor>,
+    /// Elements of other registrars that somebody could not reach.
+    doubts: &'a BTreeSet<Key>,
+}
+
+impl Health<'_> {
+    fn is_suspect(&self, pool: &PoolHandle, pe: PeId) -> bool {
+        let key = (pool.clone(), pe);
+        self.monitors.get(&key).map_or_else(|| self.doubts.contains(&key), Monitor::is_suspect)
+    }
+}
+
 #[derive(Debug)]
 struct Peer {
     remote: Remote,
@@ -153,9 +168,9 @@ pub struct Registrar {
     octets: usize,
     lenient_until: Option<Instant>,
     counters: Counters,
-    enrp: Box<enrp::Enrp>,
     /// Handle resolutions by pool since somebody took them.
     resolved: BTreeMap<PoolHandle, Resolved>,
+    enrp: Box<enrp::Enrp>,
     outputs: VecDeque<Output<Event>>,
 }
 
@@ -422,11 +437,13 @@ impl Registrar {
         }
         self.drained.remove(key);
         let Some(monitor) = self.monitors.remove(key) else { return };
+        self.octets -= monitor.octets;
         if let Some(claimant) = monitor.claim.and_then(|claim| self.peers.get_mut(&claim.connection)) {
             claimant.claims.remove(key);
         }
         if let Some(peer) = monitor.connection.and_then(|connection| self.peers.get_mut(&connection)) {
             peer.elements.remove(key);
+            peer.octets -= monitor.octets;
         }
     }
 
@@ -437,11 +454,7 @@ impl Registrar {
     }
 
     fn is_suspect(&self, pool: &PoolHandle, pe: PeId) -> bool {
-        let key = (pool.clone(), pe);
-        match self.monitors.get(&key) {
-            Some(monitor) => monitor.is_suspect(),
-            None => self.enrp.doubts.contains(&key),
-        }
+        Health { monitors: &self.monitors, doubts: &self.enrp.doubts }.is_suspect(pool, pe)
     }
 
     /// Sends a message if it fits; returns whether it did.

@@ -133,17 +133,17 @@ impl Registrar {
         }
         let taken = Err(ErrorCause::plain(CauseCode::NON_UNIQUE_PE_ID));
         let claimed = monitor.claim.as_ref().is_some_and(|claim| claim.connection != connection);
-        if claimed || !self.is_same(key, connection, element) {
+        if claimed || !self.is_registrant(key, connection, element) {
             return taken;
         }
         Ok(if monitor.connection.is_some() { Admission::Probe } else { Admission::Accept })
     }
 
-    /// Secured, the names in its certificate are the identity of an element; unsecured, the set of its addresses.
-    fn is_same(&self, key: &Key, connection: ConnectionId, element: &PoolElementParameter) -> bool {
+    /// Secured, the names in its certificate are the identity of an element; unsecured, and where another registrar
+    /// told of it, the set of its addresses.
+    fn is_registrant(&self, key: &Key, connection: ConnectionId, element: &PoolElementParameter) -> bool {
         let known = self.monitors.get(key).map_or(&[][..], |monitor| &monitor.names);
         let names = self.peers.get(&connection).map_or(&[][..], |peer| &peer.authority.names);
-        // Of an element taken over from another registrar no names are known.
         if known.is_empty() { self.same_addresses(key, element) } else { known == names }
     }
 
@@ -224,7 +224,9 @@ impl Registrar {
         let (pool, pe) = key.clone();
         let response = RegistrationResponse { rejected: false, pool, pe, causes: warnings, unknown: vec![] };
         self.send(connection, &Message::RegistrationResponse(response));
-        self.announce_add(&key);
+        if !self.drained.contains_key(&key) {
+            self.announce_add(&key);
+        }
         if let Some(from) = home.filter(|&home| home != self.id) {
             self.event(Event::HomeChanged { pool: key.0.clone(), pe: key.1, from, to: self.id });
             self.home_lost(now, &key, from);

@@ -158,7 +158,7 @@ impl Bench {
         self.connections.insert(connection, (protocol, Stage::Up));
         match protocol {
             ControlProtocol::Asap => {
-                self.registrar.handle_accepted(self.now, connection, Self::remote(octets))
+                self.registrar.handle_accepted(self.now, connection, Self::remote(octets));
             }
             ControlProtocol::Enrp => {
                 self.registrar.handle_peer_accepted(self.now, connection, Self::remote(octets));

@@ -25,6 +25,13 @@ pub(super) struct Adoptions {
     attempts: BTreeMap<Key, usize>,
 }
 
+#[cfg(test)]
+impl Adoptions {
+    pub(super) fn running_now(&self) -> usize {
+        self.running.len()
+    }
+}
+
 /// A connection to pool elements that shall become ours.
 #[derive(Debug)]
 struct Adoption {
@@ -132,7 +139,8 @@ impl Registrar {
             self.handlespace.set_home(&key.0, key.1, self.id);
             self.restart_life(now, key);
         }
-        let octets = self.element(key).map_or(0, |element| element.to_octets().len());
+        let octets =
+            self.element(key).map_or(0, |element| key.0.as_octets().len() + element.to_octets().len());
         let suspect = self.watch(now, from, key, octets);
         self.enrp.counters.adoptions_done += 1;
         self.announce_add(key);
