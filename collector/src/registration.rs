@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rserpool::{
     ConfigError, Load, Policy, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Protocol,
-    TransportUse, UserTransport,
+    ScopeRule, TransportUse, UserTransport,
 };
 use rserpool_proto::InvalidPoolHandle;
 use service::Condition;
@@ -168,6 +168,8 @@ fn element(pool: &Pool, handle: PoolHandle, config: &Config) -> PoolElementConfi
         },
         registrars: pool.registrars.clone(),
         announce: pool.announce.clone(),
+        scope: ScopeRule { private_beyond: pool.private_addresses },
+        observed_address: pool.observed_address,
         profile: config.profile.timers.rserpool(),
     }
 }
