@@ -363,7 +363,7 @@ impl Registrar {
         self.timers.set(Timer::Grace(key.clone()), until);
         if !before && !handing_over {
             self.event(Event::ElementSuspect { pool: key.0.clone(), pe: key.1 });
-            self.pool_changed(now, &key.0);
+            self.element_changed(now, key);
         }
     }
 
@@ -406,7 +406,7 @@ impl Registrar {
         if let Some(element) = element.map(Box::new) {
             self.event(Event::ElementRemoved { pool: key.0.clone(), pe: key.1, reason, by, element });
         }
-        self.pool_changed(now, &key.0);
+        self.element_changed(now, key);
     }
 
     fn send_deregistration_response(&mut self, to: ConnectionId, key: &Key, causes: Vec<ErrorCause>) {

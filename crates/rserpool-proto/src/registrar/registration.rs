@@ -282,6 +282,7 @@ impl Registrar {
         recovered: bool,
         moved: bool,
     ) {
+        self.set_aside_if_suspect(&key);
         let (pool, pe) = key;
         if recovered || moved {
             self.pool_changed(now, &pool);

@@ -213,7 +213,7 @@ impl Registrar {
             self.monitors.insert(key.clone(), Monitor { taken_over: true, ..Monitor::default() });
             self.restart_life(now, key);
             if doubted {
-                self.pool_changed(now, &key.0);
+                self.element_changed(now, key);
             }
         }
         self.forget_peer(now, target);
