@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use super::super::{Event, Registrar};
 use super::{PeerState, Timer};
+use crate::wire::LifeUnit;
 use crate::wire::enrp::Message;
 use crate::wire::enrp::presence::Presence;
+use crate::wire::param::pe_checksum32::PeChecksum32;
 use crate::{ControlProtocol, Output, RegistrarId};
 
 impl Registrar {
@@ -18,8 +20,14 @@ impl Registrar {
             reply_required,
             checksum: Some(self.handlespace.checksum(self.id)),
             information: self.enrp.config.information(self.id),
-            unknown: vec![],
+            unknown: self.checksum32().map(PeChecksum32::to_parameter).into_iter().collect(),
         }
+    }
+
+    /// Beside the 16-bit checksum, except towards the reference implementation.
+    fn checksum32(&self) -> Option<PeChecksum32> {
+        let standard = self.config.profile.life_unit == LifeUnit::Seconds;
+        standard.then(|| PeChecksum32(self.handlespace.checksum32(self.id)))
     }
 
     pub(super) fn heartbeat(&mut self, now: Instant) {
@@ -62,7 +70,10 @@ impl Registrar {
             self.tell_peer(sender, answer);
         }
         if let Some(checksum) = presence.checksum {
-            self.compare_checksum(now, sender, checksum);
+            // A malformed one is as good as none. It counts only between two that both tell it.
+            let checksum32 = PeChecksum32::find(&presence.unknown).ok().flatten();
+            let checksum32 = checksum32.filter(|_| self.checksum32().is_some());
+            self.compare_checksum(now, sender, checksum, checksum32);
         }
     }
 
