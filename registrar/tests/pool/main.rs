@@ -5,6 +5,7 @@
 
 mod common;
 mod operator;
+mod replicated;
 
 use std::time::{Duration, Instant};
 
