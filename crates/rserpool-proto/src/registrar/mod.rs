@@ -15,6 +15,7 @@ mod authority;
 mod config;
 mod counters;
 mod deregistration;
+mod distance;
 mod drain;
 mod enrp;
 mod event;
@@ -42,6 +43,7 @@ pub use network::{InvalidNetwork, Network};
 pub use status::{ElementState, ElementStatus, PoolStatus};
 
 use crate::handlespace::Handlespace;
+use crate::policy::Distance;
 use crate::random::Random;
 use crate::timers::Timers;
 use crate::wire::asap::deregistration::DeregistrationResponse;
@@ -139,6 +141,8 @@ pub struct Registrar {
     id: RegistrarId,
     random: Random,
     handlespace: Handlespace,
+    /// What was measured of connections.
+    distances: BTreeMap<ConnectionId, Distance>,
     /// Elements the operator took out of the handlespace: registered and watched, and never selected.
     drained: BTreeMap<Key, PoolElementParameter>,
     monitors: BTreeMap<Key, Monitor>,
@@ -167,6 +171,7 @@ impl Registrar {
         Registrar {
             id: id.unwrap_or_else(|| RegistrarId(random.identifier())),
             handlespace: Handlespace::new(config.limits),
+            distances: BTreeMap::new(),
             enrp: Box::new(enrp::Enrp::new(config.enrp.clone())),
             config,
             random,
@@ -272,6 +277,7 @@ impl Registrar {
     /// A connection has ended: its elements become suspect, or go at once if the profile has no grace.
     pub fn handle_lost(&mut self, now: Instant, connection: ConnectionId) {
         self.notice_stall(now);
+        self.distances.remove(&connection);
         if self.is_link(connection) {
             return self.link_lost(now, connection);
         }

@@ -207,6 +207,7 @@ impl Registrar {
         element.home = self.id;
         let seen = self.peers.get(&connection).and_then(|peer| asap_transport(&peer.remote));
         element.asap_transport = element.asap_transport.take().or(seen);
+        self.measure(connection, &mut element);
         let moved = self.moved(&key, &element);
         let home = self.home_of(&key);
         // The registrant itself registers again: it lives, and so it keeps its identifier.

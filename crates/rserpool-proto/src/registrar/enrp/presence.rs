@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use super::super::{Event, Registrar};
 use super::{PeerState, Timer};
-use crate::wire::LifeUnit;
 use crate::wire::enrp::Message;
 use crate::wire::enrp::presence::Presence;
 use crate::wire::param::pe_checksum32::PeChecksum32;
@@ -24,10 +23,9 @@ impl Registrar {
         }
     }
 
-    /// Beside the 16-bit checksum, except towards the reference implementation.
+    /// Beside the 16-bit checksum, where the next generation is told.
     fn checksum32(&self) -> Option<PeChecksum32> {
-        let standard = self.config.profile.life_unit == LifeUnit::Seconds;
-        standard.then(|| PeChecksum32(self.handlespace.checksum32(self.id)))
+        self.enrp.config.next_generation.then(|| PeChecksum32(self.handlespace.checksum32(self.id)))
     }
 
     pub(super) fn heartbeat(&mut self, now: Instant) {
