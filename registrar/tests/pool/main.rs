@@ -6,6 +6,7 @@
 mod common;
 mod operator;
 mod replicated;
+mod secured;
 
 use std::time::{Duration, Instant};
 
