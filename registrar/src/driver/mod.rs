@@ -30,6 +30,8 @@ const TICK: Duration = Duration::from_millis(250);
 /// Associations that wait for the machine, over all listeners.
 const ACCEPTED: usize = 64;
 
+/// Events handled before anything else gets its turn.
+const AT_ONCE: usize = 256;
 /// How long the end may take: handing pool elements over to other registrars, and then closing associations.
 const LEAVING: Duration = Duration::from_millis(1_000);
 const CLOSING: Duration = Duration::from_millis(800);
@@ -59,7 +61,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
     loop {
         driver.perform_outputs();
         tokio::select! {
-            (connection, event) = driver.connections.next() => driver.handle(connection, event),
+            (connection, event) = driver.connections.next() => driver.handle_several(connection, event),
             Some(association) = accepted.recv() => driver.accept(association),
             () = sleep_until(driver.machine.poll_timeout()) => driver.machine.handle_timeout(Instant::now()),
             Some(request) = requests.recv() => {
@@ -155,6 +157,20 @@ impl Driver {
                 self.machine.authorize(connection, authority);
             }
             ControlProtocol::Enrp => self.machine.handle_peer_accepted(Instant::now(), connection, remote),
+        }
+    }
+
+    /// Handles an event and those that have come meanwhile: their answers share packets and wake-ups.
+    fn handle_several(&mut self, connection: ConnectionId, event: ConnectionEvent) {
+        let mut next = Some((connection, event));
+        for _ in 0..AT_ONCE {
+            let Some((connection, event)) = next else { return };
+            self.handle(connection, event);
+            self.perform_outputs();
+            next = self.connections.try_next();
+        }
+        if let Some((connection, event)) = next {
+            self.handle(connection, event);
         }
     }
 

@@ -45,7 +45,7 @@ fn element(octets: &mut Octets<'_>) -> PoolElementParameter {
     PoolElementParameter {
         pe: pe(octets),
         home: registrar(octets),
-        life: RegistrationLife([1, 1, 30, u32::MAX][octets.below(4)]),
+        life: RegistrationLife([0, 1, 30, u32::MAX][octets.below(4)]),
         user_transport: Transport::Sctp(sctp(octets)),
         policy: match octets.below(4) {
             0 => Policy::LeastUsed { load },

@@ -396,7 +396,6 @@ fn many_connections_of_many_identifiers_are_bounded() {
 }
 
 #[test]
-#[ignore = "handle_timeout never returns: foreign_expired starts a timer of no time again and again"]
 fn an_element_whose_life_has_no_length_keeps_nobody_busy() {
     let mut siege = Siege::by_a_peer();
     siege.introduce();

@@ -117,6 +117,7 @@ impl Registrar {
         };
         self.set_expiry(now, &key, life);
         self.enrp.overdue.remove(&key);
+        self.enrp.inherited.remove(&key);
         if self.enrp.doubts.remove(&key) || moved {
             self.stop_timer(Timer::Doubt(key.clone()));
             self.pool_changed(now, &key.0);
@@ -149,6 +150,7 @@ impl Registrar {
         self.stop_timer(Timer::Doubt(key.clone()));
         self.enrp.doubts.remove(key);
         self.enrp.overdue.remove(key);
+        self.enrp.inherited.remove(key);
         let Some(element) = self.handlespace.deregister(&key.0, key.1) else { return };
         *self.counters.removed.entry(reason).or_insert(0) += 1;
         let home = element.home;
@@ -245,6 +247,7 @@ impl Registrar {
     /// An element of another registrar has registered with us: it lost that home.
     pub(in super::super) fn home_lost(&mut self, now: Instant, key: &Key, home: RegistrarId) {
         self.enrp.overdue.remove(key);
+        self.enrp.inherited.remove(key);
         self.enrp.adoptions.suggested.remove(key);
         if self.enrp.doubts.remove(key) {
             self.stop_timer(Timer::Doubt(key.clone()));

@@ -128,6 +128,8 @@ struct Peer {
     /// Whose takeover of it we agreed to.
     conceded: Option<RegistrarId>,
     download: Option<table::Download>,
+    /// What it owned here and its last table did not list.
+    unlisted: BTreeSet<Key>,
     last_download: Option<Instant>,
 }
 
@@ -144,6 +146,7 @@ impl Default for Peer {
             takers: BTreeSet::new(),
             conceded: None,
             download: None,
+            unlisted: BTreeSet::new(),
             last_download: None,
         }
     }
@@ -168,6 +171,8 @@ pub(super) struct Enrp {
     pub(super) doubts: BTreeSet<Key>,
     /// Elements whose life ended while their home was silent.
     overdue: BTreeSet<Key>,
+    /// Elements whose home has become another registrar by its word alone.
+    inherited: BTreeSet<Key>,
     next_connection: u64,
     counters: EnrpCounters,
 }
@@ -201,6 +206,7 @@ impl Enrp {
             adoptions: Adoptions::default(),
             doubts: BTreeSet::new(),
             overdue: BTreeSet::new(),
+            inherited: BTreeSet::new(),
             next_connection: 0,
             counters: EnrpCounters::default(),
         }
