@@ -11,7 +11,7 @@ use crate::wire::asap::registration::{Registration, RegistrationResponse};
 use crate::wire::param::observed_address;
 use crate::wire::param::transport::{SctpTransport, Transport, TransportUse};
 use crate::wire::{CauseCode, ErrorCause, Message, PoolElementParameter};
-use crate::{ConnectionId, PeId, Protocol, Remote};
+use crate::{ConnectionId, PeId, PoolHandle, Protocol, Remote};
 
 /// What is to be done with a registration that has no fault of its own.
 enum Admission {
@@ -28,6 +28,7 @@ impl Registrar {
         mut registration: Registration,
         octets: usize,
     ) {
+        self.share_handle(&mut registration.pool);
         let key = (registration.pool.clone(), registration.element.pe);
         let checked = self
             .check_right(now, connection, &key)
@@ -43,6 +44,14 @@ impl Registrar {
             Ok(Admission::Accept) => self.accept(now, connection, registration, octets, warnings),
             Ok(Admission::Probe) => self.hold_claim(now, connection, &key, registration, octets),
             Err(cause) => self.reject(connection, &key, cause),
+        }
+    }
+
+    /// Lets all elements of a pool share the octets of one handle, of which a message may bring 64 KiB.
+    fn share_handle(&self, pool: &mut PoolHandle) {
+        let known = self.monitors.range((pool.clone(), PeId(0))..).next();
+        if let Some(((known, _), _)) = known.filter(|((known, _), _)| known == pool) {
+            *pool = known.clone();
         }
     }
 
