@@ -325,8 +325,16 @@ impl Driver {
     }
 
     fn control_message(&mut self, now: Instant, octets: &[u8]) {
+        let Link::Up(collector) = &self.link else { return };
+        if !collector.acknowledges(self.service) {
+            return debug!("message on the control channel ignored: the service is minimal");
+        }
         let cookie = match Asap::decode(octets) {
             Ok(Asap::Cookie(message)) => message.cookie,
+            Ok(Asap::BusinessCard(card)) => {
+                self.metrics.business_card();
+                return self.pool.business_card(card);
+            }
             Ok(message) => {
                 return debug!(message = %message.message_type(), "message on the control channel ignored");
             }
