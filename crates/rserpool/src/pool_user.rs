@@ -34,6 +34,8 @@ pub struct PoolUserConfig {
     pub announce: Option<AnnounceConfig>,
     /// Which of the resolved addresses are used.
     pub scope: ScopeRule,
+    /// One element is learnt at a time, and the registrar asked for the next when it fails (address hiding).
+    pub hide_addresses: bool,
     /// Timers and thresholds.
     pub profile: Profile,
 }
@@ -46,6 +48,7 @@ impl PoolUserConfig {
             registrars,
             announce: None,
             scope: ScopeRule::default(),
+            hide_addresses: false,
             profile: Profile::FAST,
         }
     }
@@ -69,6 +72,7 @@ pub struct PoolUserState {
 enum Command {
     Resolve,
     NextElement(Vec<PeId>, oneshot::Sender<Option<Selected>>),
+    Element(PeId, oneshot::Sender<Option<Selected>>),
     BusinessCard(BusinessCard),
     StickTo(PeId),
     ReportUnreachable(PeId),
@@ -93,7 +97,7 @@ impl PoolUser {
             pu::PoolUserConfig {
                 pool: config.pool,
                 registrars: Vec::new(),
-                items: Some(ITEMS),
+                items: Some(if config.hide_addresses { 1 } else { ITEMS }),
                 updates: true,
                 profile: config.profile,
             },
@@ -158,6 +162,25 @@ impl PoolUser {
         }
     }
 
+    /// Returns this element if the pool has it, as far as is known, to be used whatever the policy says.
+    pub async fn element(&self, pe: PeId) -> Option<Selected> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.commands.send(Command::Element(pe, answer));
+        answered.await.ok().flatten()
+    }
+
+    /// Waits for the element to use: GET_PRIMARY_SERVER of draft-ietf-rserpool-applic section 3.5. Cancel safe.
+    pub async fn get_primary(&self) -> Selected {
+        self.wait_element().await
+    }
+
+    /// Reports an element as failed and waits for the next one: GET_NEXT_SERVER of draft-ietf-rserpool-applic section
+    /// 3.5. Cancel safe.
+    pub async fn get_next(&self, failed: PeId) -> Selected {
+        self.report_unreachable(failed);
+        self.wait_element().await
+    }
+
     /// Takes in a business card of the element in use (RFC 5352 section 3.9): while no registrar is connected, its
     /// elements are offered before the others, in its order.
     pub fn business_card(&self, card: BusinessCard) {
@@ -211,6 +234,9 @@ impl Task {
             Command::NextElement(exclude, answer) => {
                 let _ = answer
                     .send(self.driver.command(|machine, now| machine.next_element_except(now, &exclude)));
+            }
+            Command::Element(pe, answer) => {
+                let _ = answer.send(self.driver.machine.use_element(pe));
             }
             Command::BusinessCard(card) => {
                 let elements = card.elements.len();

@@ -89,6 +89,15 @@ impl PoolUser {
         chosen
     }
 
+    /// Returns this element if it was told, as one that is used from now on: the owner's choice, not the policy's.
+    pub fn use_element(&mut self, pe: PeId) -> Option<Selected> {
+        let element = self.elements().find(|element| element.pe == pe)?;
+        let transport = UserTransport::from_wire(&element.user_transport, element.encapsulation)?;
+        let selected = Selected { pe, transport, policy: element.policy.clone(), stale: false };
+        self.handed_out.insert(pe);
+        Some(selected)
+    }
+
     /// Returns the elements last told, in order of their identifiers.
     pub fn elements(&self) -> impl Iterator<Item = PoolElementParameter> {
         self.cache.iter().flat_map(|cache| cache.pool.elements())
