@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{Instrument as _, debug, info, info_span, warn};
 use transport::Connector;
 
-use crate::driver::{Driver, machine};
+use crate::driver::{Driver, machine, warn_of_long_handle};
 use crate::pool_element::Causes;
 use crate::{AnnounceConfig, ConfiguredRegistrar, RegistrarAddress, ScopeRule};
 
@@ -93,6 +93,7 @@ impl PoolUser {
     /// endpoint alone for SCTP and TCP. Must run within a tokio runtime.
     pub fn spawn(config: PoolUserConfig, connector: impl Into<Connector>) -> PoolUser {
         let span = info_span!("pool_user", pool = %config.pool);
+        span.in_scope(|| warn_of_long_handle(&config.pool, &config.profile));
         let mut machine = pu::PoolUser::new(
             pu::PoolUserConfig {
                 pool: config.pool,
