@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rserpool_proto::pu::{self, Event};
+use rserpool_proto::wire::asap::business_card::BusinessCard;
 use rserpool_proto::{PeId, PoolHandle, Profile};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{Instrument as _, debug, info, info_span, warn};
@@ -67,7 +68,9 @@ pub struct PoolUserState {
 #[derive(Debug)]
 enum Command {
     Resolve,
-    NextElement(oneshot::Sender<Option<Selected>>),
+    NextElement(Vec<PeId>, oneshot::Sender<Option<Selected>>),
+    BusinessCard(BusinessCard),
+    StickTo(PeId),
     ReportUnreachable(PeId),
     SetAside(PeId),
     PutOff(PeId, Duration),
@@ -125,9 +128,17 @@ impl PoolUser {
 
     /// Returns the element to use next by the pool's policy, without those in quarantine. `None`: there is none at
     /// present, and the pool is resolved again from time to time.
+    ///
+    /// Two things come before the policy: the element of [`PoolUser::stick_to`], once, and, while no registrar is
+    /// connected, the order of the last business card.
     pub async fn next_element(&self) -> Option<Selected> {
+        self.next_element_except(&[]).await
+    }
+
+    /// As [`PoolUser::next_element`], without the elements of `exclude`: those in use already, for example.
+    pub async fn next_element_except(&self, exclude: &[PeId]) -> Option<Selected> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.commands.send(Command::NextElement(answer));
+        let _ = self.commands.send(Command::NextElement(exclude.to_vec(), answer));
         // The task lives as long as this handle.
         answered.await.ok().flatten()
     }
@@ -145,6 +156,18 @@ impl PoolUser {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// Takes in a business card of the element in use (RFC 5352 section 3.9): while no registrar is connected, its
+    /// elements are offered before the others, in its order.
+    pub fn business_card(&self, card: BusinessCard) {
+        let _ = self.commands.send(Command::BusinessCard(card));
+    }
+
+    /// Goes back to this element at the next selection, if the pool has it and it is not in quarantine: to whom this
+    /// user was connected before it was restarted.
+    pub fn stick_to(&self, pe: PeId) {
+        let _ = self.commands.send(Command::StickTo(pe));
     }
 
     /// Puts an element in quarantine without a report: it is there, but not to be used for now.
@@ -185,9 +208,16 @@ impl Task {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Resolve => self.driver.command(pu::PoolUser::resolve),
-            Command::NextElement(answer) => {
-                let _ = answer.send(self.driver.command(pu::PoolUser::next_element));
+            Command::NextElement(exclude, answer) => {
+                let _ = answer
+                    .send(self.driver.command(|machine, now| machine.next_element_except(now, &exclude)));
             }
+            Command::BusinessCard(card) => {
+                let elements = card.elements.len();
+                let ours = self.driver.machine.handle_business_card(card);
+                debug!(elements, ours, "business card");
+            }
+            Command::StickTo(pe) => self.driver.machine.stick_to(pe),
             Command::SetAside(pe) => {
                 self.driver.command(|machine, now| machine.set_aside(now, pe));
             }

@@ -217,3 +217,26 @@ async fn a_collector_without_cookies_is_believed_by_its_transport() {
     assert_eq!(session.seen.packets, packets);
     assert_union(&[&session.seen], flows);
 }
+
+#[tokio::test]
+async fn a_restarted_exporter_goes_back_to_the_collector_it_was_on() {
+    let world = World::new();
+    world.registrar();
+    let mut first = Collector::start(&world, 2, CONTROL).await;
+    let mut second = Collector::start(&world, 3, CONTROL).await;
+    let state = format!("[state]\ndirectory = {:?}\n", world.path("state"));
+    let config = world.config(&fixture(DEMO), FAST, "reliable") + &state;
+    let mut used = Vec::new();
+    for _ in 0..3 {
+        let exporter = Exporter::start(&world, &config);
+        // In turn, by the pool's policy, if it remembered nothing.
+        let (mut session, collector) = tokio::select! {
+            session = first.accept() => (session, 2),
+            session = second.accept() => (session, 3),
+        };
+        session.serve().await;
+        assert_eq!(exporter.end().await.code, Some(0));
+        used.push(collector);
+    }
+    assert!(used.iter().all(|collector| *collector == used[0]), "{used:?}");
+}
