@@ -1,6 +1,6 @@
 //! Handle resolution (RFC 5352 section 3.3).
 
-use super::Registrar;
+use super::{Health, Registrar};
 use crate::handlespace::Pool;
 use crate::random::Random;
 use crate::wire::asap::error::AsapError;
@@ -74,11 +74,8 @@ impl Registrar {
         handle: &PoolHandle,
         mut choose: impl FnMut(&mut Pool, &mut Random, &dyn Fn(PeId) -> bool) -> Vec<PeId>,
     ) -> Vec<PeId> {
-        let (monitors, doubts) = (&self.monitors, &self.enrp.doubts);
-        let up = |pe: PeId| {
-            let key = (handle.clone(), pe);
-            monitors.get(&key).map_or_else(|| !doubts.contains(&key), |monitor| !monitor.is_suspect())
-        };
+        let health = Health { monitors: &self.monitors, doubts: &self.enrp.doubts };
+        let up = |pe: PeId| !health.is_suspect(handle, pe);
         let Some(pool) = self.handlespace.pool_mut(handle) else { return vec![] };
         let chosen = choose(pool, &mut self.random, &up);
         if chosen.is_empty() { choose(pool, &mut self.random, &|_| true) } else { chosen }
