@@ -17,6 +17,7 @@ pub mod cookie;
 pub mod encapsulation;
 pub mod long_pe_identifier;
 pub mod long_registrar_identifier;
+pub mod observed_address;
 pub mod operation_error;
 pub mod pe_checksum;
 pub mod pe_checksum32;
@@ -95,4 +96,6 @@ parameter_types! {
     LONG_PE_IDENTIFIER = 0x8f04, "long PE identifier";
     /// Long registrar identifier, next generation (see [`long_registrar_identifier`]).
     LONG_REGISTRAR_IDENTIFIER = 0x8f05, "long registrar identifier";
+    /// Address a registrar sees, an extension of ours (see [`observed_address`]).
+    OBSERVED_ADDRESS = 0x8f10, "observed address";
 }
