@@ -151,6 +151,13 @@ pub struct Pool {
     /// Whether announces of further registrars are heard. Default: none are.
     #[serde(default)]
     pub announce: Option<AnnounceConfig>,
+    /// Whether private addresses are registered with a registrar that is reached at a global one.
+    #[serde(default = "yes")]
+    pub private_addresses: bool,
+    /// Behind a translator (NAT) that passes the ports on: whether the address the registrar sees is registered in place
+    /// of those it refuses.
+    #[serde(default)]
+    pub observed_address: bool,
     /// Over which of the collector's addresses; the same for all elements of a pool. Default: the first of SCTP, TCP
     /// and TLS there are addresses of.
     #[serde(default)]
@@ -164,6 +171,10 @@ pub struct Pool {
     /// Keys that sign cookies, one per line, `ID HEX`. Without it, no cookies are sent.
     #[serde(default)]
     pub key_file: Option<PathBuf>,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 fn registrars() -> Vec<ConfiguredRegistrar> {

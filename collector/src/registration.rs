@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rserpool::{
-    ConfigError, Load, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Protocol, TransportUse,
-    UserTransport,
+    ConfigError, Load, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Protocol, ScopeRule,
+    TransportUse, UserTransport,
 };
 use rserpool_proto::InvalidPoolHandle;
 use service::Condition;
@@ -174,6 +174,8 @@ fn element(pool: &Pool, handle: PoolHandle, config: &Config) -> PoolElementConfi
         policy: pool.policy.wire(),
         registrars: pool.registrars.clone(),
         announce: pool.announce.clone(),
+        scope: ScopeRule { private_beyond: pool.private_addresses },
+        observed_address: pool.observed_address,
         profile: config.profile.timers.rserpool(),
     }
 }

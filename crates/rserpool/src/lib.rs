@@ -26,6 +26,7 @@ pub use pool_user::{PoolUser, PoolUserConfig, PoolUserState, Selected};
 pub use profile::{ProfileConfig, Timers};
 pub use rserpool_proto::pe::ConfigError;
 pub use rserpool_proto::registrar::Network;
+pub use rserpool_proto::scope::ScopeRule;
 pub use rserpool_proto::wire;
 pub use rserpool_proto::wire::{CauseCode, ErrorCause, Load, Policy, TransportUse};
 pub use rserpool_proto::{PeId, PoolHandle, Profile, Protocol, UserTransport};

@@ -12,7 +12,7 @@ use transport::Connector;
 
 use crate::driver::{Driver, machine};
 use crate::pool_element::Causes;
-use crate::{AnnounceConfig, ConfiguredRegistrar, RegistrarAddress};
+use crate::{AnnounceConfig, ConfiguredRegistrar, RegistrarAddress, ScopeRule};
 
 pub use rserpool_proto::pu::Selected;
 
@@ -31,6 +31,8 @@ pub struct PoolUserConfig {
     pub registrars: Vec<ConfiguredRegistrar>,
     /// Where announces of further registrars are heard; `None`: nowhere.
     pub announce: Option<AnnounceConfig>,
+    /// Which of the resolved addresses are used.
+    pub scope: ScopeRule,
     /// Timers and thresholds.
     pub profile: Profile,
 }
@@ -38,7 +40,13 @@ pub struct PoolUserConfig {
 impl PoolUserConfig {
     /// Returns the configuration of a user of `pool` with the timers `fast`.
     pub fn new(pool: PoolHandle, registrars: Vec<ConfiguredRegistrar>) -> PoolUserConfig {
-        PoolUserConfig { pool, registrars, announce: None, profile: Profile::FAST }
+        PoolUserConfig {
+            pool,
+            registrars,
+            announce: None,
+            scope: ScopeRule::default(),
+            profile: Profile::FAST,
+        }
     }
 }
 
@@ -78,7 +86,7 @@ impl PoolUser {
     /// endpoint alone for SCTP and TCP. Must run within a tokio runtime.
     pub fn spawn(config: PoolUserConfig, connector: impl Into<Connector>) -> PoolUser {
         let span = info_span!("pool_user", pool = %config.pool);
-        let machine = pu::PoolUser::new(
+        let mut machine = pu::PoolUser::new(
             pu::PoolUserConfig {
                 pool: config.pool,
                 registrars: Vec::new(),
@@ -88,6 +96,7 @@ impl PoolUser {
             },
             crate::seed(),
         );
+        machine.set_scope(config.scope);
         let (commands, command_queue) = mpsc::unbounded_channel();
         let (states, state) = watch::channel(PoolUserState::default());
         let mut task = Task {

@@ -51,7 +51,8 @@ pub(super) fn pool_user(pool: &Pool, timers: Timers) -> Result<PoolUserConfig, F
         PoolHandle::new(pool.handle.as_bytes()).context("pool.handle").or_exit(Exit::Configuration)?;
     let profile = timers.rserpool();
     let announce = pool.announce.clone();
-    Ok(PoolUserConfig { pool: handle, registrars: pool.registrars.clone(), announce, profile })
+    let config = PoolUserConfig::new(handle, pool.registrars.clone());
+    Ok(PoolUserConfig { announce, profile, ..config })
 }
 
 /// How collectors and registrars are reached.

@@ -116,6 +116,21 @@ impl Monitor {
     }
 }
 
+/// What decides whether an element is preferred in a selection.
+struct Health<'a> {
+    /// Elements of ours.
+    monitors: &'a BTreeMap<Key, Monitor>,
+    /// Elements of other registrars that somebody could not reach.
+    doubts: &'a BTreeSet<Key>,
+}
+
+impl Health<'_> {
+    fn is_suspect(&self, pool: &PoolHandle, pe: PeId) -> bool {
+        let key = (pool.clone(), pe);
+        self.monitors.get(&key).map_or_else(|| self.doubts.contains(&key), Monitor::is_suspect)
+    }
+}
+
 #[derive(Debug)]
 struct Peer {
     remote: Remote,
@@ -330,6 +345,7 @@ impl Registrar {
         if duration > STALL {
             self.timers.delay_all(duration + self.config.profile.keep_alive_timeout);
             self.lenient_until = Some(now + LENIENCE);
+            self.be_lenient_with_peers(now);
             self.counters.stalls += 1;
             self.event(Event::Stalled { duration });
         }
@@ -439,11 +455,7 @@ impl Registrar {
     }
 
     fn is_suspect(&self, pool: &PoolHandle, pe: PeId) -> bool {
-        let key = (pool.clone(), pe);
-        match self.monitors.get(&key) {
-            Some(monitor) => monitor.is_suspect(),
-            None => self.enrp.doubts.contains(&key),
-        }
+        Health { monitors: &self.monitors, doubts: &self.enrp.doubts }.is_suspect(pool, pe)
     }
 
     /// Sends a message if it fits; returns whether it did.

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use super::{Claim, Event, Key, Monitor, Registrar, Timer, TokenBucket};
 use crate::handlespace::Registered;
+use crate::wire::UnknownParameter;
 use crate::wire::asap::registration::{Registration, RegistrationResponse};
+use crate::wire::param::observed_address;
 use crate::wire::param::transport::{SctpTransport, Transport, TransportUse};
 use crate::wire::{CauseCode, ErrorCause, Message, PoolElementParameter};
 use crate::{ConnectionId, PeId, PoolHandle, Protocol, Remote};
@@ -231,7 +233,8 @@ impl Registrar {
             self.timers.set(Timer::Expiry(key.clone()), end);
         }
         let (pool, pe) = key.clone();
-        let response = RegistrationResponse { rejected: false, pool, pe, causes: warnings, unknown: vec![] };
+        let unknown = if warnings.is_empty() { vec![] } else { self.observed(connection) };
+        let response = RegistrationResponse { rejected: false, pool, pe, causes: warnings, unknown };
         self.send(connection, &Message::RegistrationResponse(response));
         if !self.drained.contains_key(&key) {
             self.announce_add(&key);
@@ -315,7 +318,9 @@ impl Registrar {
         self.counters.rejected += 1;
         let (pool, pe) = key.clone();
         let causes = vec![cause.clone()];
-        let mut response = RegistrationResponse { rejected: true, pool, pe, causes, unknown: vec![] };
+        let invalid = cause.code == CauseCode::INVALID_VALUES;
+        let unknown = if invalid { self.observed(connection) } else { vec![] };
+        let mut response = RegistrationResponse { rejected: true, pool, pe, causes, unknown };
         if !self.send(connection, &Message::RegistrationResponse(response.clone())) {
             // A registration of nearly 64 KiB leaves no room for the parameter in the cause.
             response.causes = vec![ErrorCause::plain(cause.code)];
@@ -323,6 +328,15 @@ impl Registrar {
         }
         let (pool, pe) = key.clone();
         self.event(Event::RegistrationRejected { pool, pe, by: connection, cause });
+    }
+}
+
+impl Registrar {
+    /// Says where the sender is seen, for one whose own addresses are not those.
+    fn observed(&self, connection: ConnectionId) -> Vec<UnknownParameter> {
+        let peer = self.peers.get(&connection);
+        let address = peer.and_then(|peer| peer.remote.addresses.first());
+        address.map(|&address| observed_address::parameter(address)).into_iter().collect()
     }
 }
 

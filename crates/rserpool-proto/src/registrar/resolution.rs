@@ -1,6 +1,6 @@
 //! Handle resolution (RFC 5352 section 3.3).
 
-use super::Registrar;
+use super::{Health, Registrar};
 use crate::wire::asap::error::AsapError;
 use crate::wire::asap::handle_resolution::{HandleResolution, HandleResolutionResponse};
 use crate::wire::{CauseCode, ErrorCause, Message, PoolElementParameter};
@@ -59,11 +59,8 @@ impl Registrar {
 
     /// Selects by the pool's policy among the elements that are up, or among all when none is.
     fn choose(&mut self, handle: &PoolHandle, count: usize) -> Vec<PeId> {
-        let (monitors, doubts) = (&self.monitors, &self.enrp.doubts);
-        let up = |pe: PeId| {
-            let key = (handle.clone(), pe);
-            monitors.get(&key).map_or_else(|| !doubts.contains(&key), |monitor| !monitor.is_suspect())
-        };
+        let health = Health { monitors: &self.monitors, doubts: &self.enrp.doubts };
+        let up = |pe: PeId| !health.is_suspect(handle, pe);
         let Some(pool) = self.handlespace.pool_mut(handle) else { return vec![] };
         let chosen = pool.select(count, &mut self.random, up);
         if chosen.is_empty() { pool.select(count, &mut self.random, |_| true) } else { chosen }

@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::resolution::{NOBODY_SERVES, refusal, unknown_pool};
-use super::{Registrar, Timer};
+use super::{Health, Registrar, Timer};
 use crate::{ConnectionId, PeId, PoolHandle};
 
 /// Changes within this time are told together.
@@ -129,8 +129,8 @@ impl Registrar {
 
     /// Like a selection, but nobody asked: the head stays where it is.
     fn preview(&mut self, handle: &PoolHandle, count: usize) -> Vec<PeId> {
-        let monitors = &self.monitors;
-        let up = |pe: PeId| monitors.get(&(handle.clone(), pe)).is_some_and(|m| !m.is_suspect());
+        let health = Health { monitors: &self.monitors, doubts: &self.enrp.doubts };
+        let up = |pe: PeId| !health.is_suspect(handle, pe);
         let Some(pool) = self.handlespace.pool_mut(handle) else { return vec![] };
         let chosen = pool.peek(count, &mut self.random, up);
         if chosen.is_empty() { pool.peek(count, &mut self.random, |_| true) } else { chosen }

@@ -77,6 +77,9 @@ pub(crate) fn exercise(octets: &[u8], now: Instant) {
     let mut bench =
         Bench { registrar, now, connections: BTreeMap::new(), accepted: 0, wanted: None, kept: Vec::new() };
     bench.look();
+    if octets.chance() {
+        bench.begin();
+    }
     while !octets.is_empty() {
         bench.step(&mut octets);
         bench.look();
@@ -84,6 +87,30 @@ pub(crate) fn exercise(octets: &[u8], now: Instant) {
 }
 
 impl Bench {
+    /// Two peers have introduced themselves, whose mentor we had rather be.
+    fn begin(&mut self) {
+        for last in [1, 2] {
+            self.accepted += 1;
+            let connection = ConnectionId::accepted(self.accepted);
+            self.connections.insert(connection, (ControlProtocol::Enrp, Stage::Up));
+            let addresses = vec![IpAddr::from([127, 0, 0, last])];
+            let remote = Remote { protocol: Protocol::Sctp, addresses, port: 9_901, encapsulation: None };
+            self.registrar.handle_peer_accepted(self.now, connection, remote);
+            let sender = Self::sender(connection);
+            let message = enrp::Message { sender, receiver: ME, body: message::presence().into() };
+            self.registrar.handle_message(self.now, connection, &message.to_octets().unwrap());
+        }
+        for _ in 0..8 {
+            self.pass_to_timeout();
+            self.look();
+        }
+    }
+
+    /// Who speaks over a connection, mostly.
+    fn sender(connection: ConnectionId) -> RegistrarId {
+        [RegistrarId(1), RegistrarId(3), RegistrarId(4)][usize::from(connection.0.to_be_bytes()[7] % 3)]
+    }
+
     fn step(&mut self, octets: &mut Octets<'_>) {
         match octets.below(24) {
             0..2 => self.accept(octets, ControlProtocol::Asap),
@@ -107,12 +134,11 @@ impl Bench {
                 let message = message::asap(octets);
                 self.send(octets, ControlProtocol::Asap, message.to_octets());
             }
-            12..18 => {
-                let message = message::enrp(octets);
-                self.send(octets, ControlProtocol::Enrp, message.to_octets());
-            }
+            12..18 => self.say(octets),
             18..20 => self.answer(octets),
-            20 => self.pass(Duration::from_millis(octets.u16().into())),
+            // Now and then longer than the machine takes for a stop of its process.
+            20 if octets.below(8) == 0 => self.pass(Duration::from_millis(octets.u16().into())),
+            20 => (0..octets.below(16)).for_each(|_| self.pass_to_timeout()),
             21 => self.pass(Duration::from_millis(octets.octet().into())),
             22 => self.pass_to_timeout(),
             23 if octets.chance() => self.datagram(octets),
@@ -166,15 +192,33 @@ impl Bench {
         message: Result<Vec<u8>, wire::EncodeError>,
     ) {
         let Ok(message) = message else { return };
-        for _ in 0..2 {
-            let connection = self.some(octets, Stage::Up);
-            let right =
-                connection.filter(|name| self.connections.get(name).is_some_and(|(is, _)| *is == protocol));
-            if let Some(connection) = right {
-                return self.registrar.handle_message(self.now, connection, &message);
-            }
+        match self.of(octets, protocol) {
+            Some(connection) => self.registrar.handle_message(self.now, connection, &message),
+            None => self.deliver(octets, &message),
         }
-        self.deliver(octets, &message);
+    }
+
+    fn of(&self, octets: &mut Octets<'_>, protocol: ControlProtocol) -> Option<ConnectionId> {
+        let up = (0..2).filter_map(|_| self.some(octets, Stage::Up));
+        up.collect::<Vec<_>>()
+            .into_iter()
+            .find(|name| self.connections.get(name).is_some_and(|(is, _)| *is == protocol))
+    }
+
+    /// A message of a peer, who mostly is who he was before and speaks to us or to everybody.
+    fn say(&mut self, octets: &mut Octets<'_>) {
+        let mut message = message::enrp(octets);
+        let Some(connection) = self.of(octets, ControlProtocol::Enrp) else { return };
+        if octets.below(8) > 0 {
+            message.sender = Self::sender(connection);
+            if message.receiver != ME {
+                message.receiver = RegistrarId::UNDETERMINED;
+            }
+            message::own(&mut message);
+        }
+        if let Ok(message) = message.to_octets() {
+            self.registrar.handle_message(self.now, connection, &message);
+        }
     }
 
     /// Answers a connection attempt.
@@ -248,7 +292,15 @@ impl Bench {
                 self.kept.truncate(KEPT);
             }
             Output::Disconnect { connection } => {
-                assert!(self.connections.remove(&connection).is_some(), "{connection} has ended before");
+                // One that has ended by itself meanwhile is tolerated, one that never was is not.
+                let accepted = connection.0 & ConnectionId::ACCEPTED != 0;
+                let known = if accepted {
+                    connection.0 & !ConnectionId::ACCEPTED <= self.accepted
+                } else {
+                    Some(connection) <= self.wanted
+                };
+                assert!(known, "{connection} has never been");
+                self.connections.remove(&connection);
             }
             Output::Announce { protocol, octets } => Self::check_message(protocol, &octets),
             Output::Event(_) => {}

@@ -86,7 +86,6 @@ fn a_connection_lost_between_distant_registrars_is_no_death() {
 }
 
 #[test]
-#[ignore = "a registrar that wakes has a second to connect and to be answered"]
 fn a_registrar_that_wakes_finds_nobody_dead() {
     for step in 0..200 {
         let mut options = Options { transport_timeout: Some(milliseconds(2_000)), ..Options::default() };

@@ -25,6 +25,13 @@ pub(super) struct Adoptions {
     attempts: BTreeMap<Key, usize>,
 }
 
+#[cfg(test)]
+impl Adoptions {
+    pub(super) fn running_now(&self) -> usize {
+        self.running.len()
+    }
+}
+
 /// A connection to pool elements that shall become ours.
 #[derive(Debug)]
 struct Adoption {

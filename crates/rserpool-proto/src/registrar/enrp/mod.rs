@@ -158,6 +158,8 @@ pub(super) struct Enrp {
     config: EnrpConfig,
     startup: Startup,
     mentor: Option<RegistrarId>,
+    /// Nobody is dead before, as we were stopped.
+    lenient_until: Option<Instant>,
     leaving: bool,
     left: bool,
     targets: Vec<Target>,
@@ -197,6 +199,7 @@ impl Enrp {
             config,
             startup: if enabled { Startup::NotStarted } else { Startup::Ready },
             mentor: None,
+            lenient_until: None,
             leaving: false,
             left: false,
             links: BTreeMap::new(),

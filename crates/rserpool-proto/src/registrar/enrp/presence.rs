@@ -92,11 +92,25 @@ impl Registrar {
         }
         peer.state = PeerState::Suspect;
         self.stop_timer(Timer::Silent(id));
-        self.set_timer(Timer::NoResponse(id), now + self.config.profile.peer_no_response);
+        let answered = now + self.config.profile.peer_no_response;
+        let answered = self.enrp.lenient_until.map_or(answered, |lenient| lenient.max(answered));
+        self.set_timer(Timer::NoResponse(id), answered);
         self.event(Event::PeerSuspect { peer: id });
         let question = self.presence(true);
         if !self.tell_peer(id, question) {
             self.hurry(now, id);
+        }
+    }
+
+    /// We were stopped: everybody has the whole time again to be connected and heard.
+    pub(in super::super) fn be_lenient_with_peers(&mut self, now: Instant) {
+        let lenient = now + self.config.profile.peer_last_heard + self.config.profile.peer_no_response;
+        self.enrp.lenient_until = Some(lenient);
+        for id in self.enrp.peers.keys() {
+            let timer = super::RegistrarTimer::Enrp(Timer::NoResponse(*id));
+            if self.timers.deadline(&timer).is_some_and(|at| at < lenient) {
+                self.timers.set(timer, lenient);
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use std::fmt;
 pub mod address;
 pub mod cookie;
 pub mod encapsulation;
+pub mod observed_address;
 pub mod operation_error;
 pub mod pe_checksum;
 pub mod pe_identifier;
@@ -83,4 +84,6 @@ parameter_types! {
     RESOLUTION_OPTION = 0x803f, "handle resolution option";
     /// UDP encapsulation port, an extension of ours (see [`encapsulation`]).
     ENCAPSULATION_PORT = 0x8f01, "encapsulation port";
+    /// Address a registrar sees, an extension of ours (see [`observed_address`]).
+    OBSERVED_ADDRESS = 0x8f10, "observed address";
 }
