@@ -44,9 +44,7 @@ fn compare(root: &Path) -> Result<String, Unpassed> {
     let theirs = root.join(&target).join("rsplib-figures").to_string_lossy().into_owned();
     let source = "crates/rserpool-proto/benches/rsplib/figures.c";
     run(root, "cc", &["-O2", "-Wall", "-o", &theirs, source, &library])?;
-    let bench = ["bench", "--quiet", "-p", "rserpool-proto", "--bench", "figures", "--"];
-    // Builds, and does nothing without arguments.
-    run(root, "cargo", &bench)?;
+    let ours = build(root)?;
 
     let mut table = String::from(
         "ours / rsplib, per CPU second in thousands; memory in octets per element\n\
@@ -54,15 +52,24 @@ fn compare(root: &Path) -> Result<String, Unpassed> {
     );
     for (policy, name) in POLICIES {
         for size in SIZES {
-            let ours = figures(&capture(root, "cargo", &[&bench[..], &[policy, size]].concat())?)?;
-            let theirs = figures(&capture(root, &theirs, &[policy, size])?)?;
-            let line = line(name, size, &ours, &theirs);
+            let figures_of = |program: &str| figures(&capture(root, program, &[policy, size])?);
+            let line = line(name, size, &figures_of(&ours)?, &figures_of(&theirs)?);
             eprintln!("{line}");
             table.push_str(&line);
             table.push('\n');
         }
     }
     Ok(table)
+}
+
+/// Builds our bench and returns its executable.
+fn build(root: &Path) -> Result<String, Unpassed> {
+    let arguments =
+        ["bench", "--no-run", "--message-format=json", "-p", "rserpool-proto", "--bench", "figures"];
+    let messages = capture(root, "cargo", &arguments)?;
+    let executable = messages.lines().filter_map(|line| line.split_once("\"executable\":\"")).next_back();
+    let path = executable.and_then(|(_, rest)| rest.split_once('"')).map(|(path, _)| path.to_owned());
+    path.ok_or_else(|| Unpassed::Failed("cargo does not tell where the bench is".into()))
 }
 
 /// The library's file, as the linker knows it.

@@ -16,6 +16,7 @@ mod authority;
 mod config;
 mod counters;
 mod deregistration;
+mod distance;
 mod drain;
 mod enrp;
 mod event;
@@ -44,6 +45,7 @@ pub use network::{InvalidNetwork, Network};
 pub use status::{ElementState, ElementStatus, PoolStatus};
 
 use crate::handlespace::Handlespace;
+use crate::policy::Distance;
 use crate::random::Random;
 use crate::timers::Timers;
 use crate::wire::asap::deregistration::DeregistrationResponse;
@@ -158,6 +160,8 @@ pub struct Registrar {
     id: RegistrarId,
     random: Random,
     handlespace: Handlespace,
+    /// What was measured of connections.
+    distances: BTreeMap<ConnectionId, Distance>,
     /// Elements the operator took out of the handlespace: registered and watched, and never selected.
     drained: BTreeMap<Key, PoolElementParameter>,
     monitors: BTreeMap<Key, Monitor>,
@@ -186,6 +190,7 @@ impl Registrar {
         Registrar {
             id: id.unwrap_or_else(|| RegistrarId(random.identifier())),
             handlespace: Handlespace::new(config.limits),
+            distances: BTreeMap::new(),
             enrp: Box::new(enrp::Enrp::new(config.enrp.clone())),
             config,
             random,
@@ -292,6 +297,7 @@ impl Registrar {
     /// A connection has ended: its elements become suspect, or go at once if the profile has no grace.
     pub fn handle_lost(&mut self, now: Instant, connection: ConnectionId) {
         self.notice_stall(now);
+        self.distances.remove(&connection);
         if self.is_link(connection) {
             return self.link_lost(now, connection);
         }
@@ -384,7 +390,7 @@ impl Registrar {
         self.timers.set(Timer::Grace(key.clone()), until);
         if !before && !handing_over {
             self.event(Event::ElementSuspect { pool: key.0.clone(), pe: key.1 });
-            self.pool_changed(now, &key.0);
+            self.element_changed(now, key);
         }
     }
 
@@ -427,7 +433,7 @@ impl Registrar {
         if let Some(element) = element.map(Box::new) {
             self.event(Event::ElementRemoved { pool: key.0.clone(), pe: key.1, reason, by, element });
         }
-        self.pool_changed(now, &key.0);
+        self.element_changed(now, key);
     }
 
     fn send_deregistration_response(&mut self, to: ConnectionId, key: &Key, causes: Vec<ErrorCause>) {

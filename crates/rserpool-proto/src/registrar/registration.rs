@@ -218,6 +218,7 @@ impl Registrar {
         element.home = self.id;
         let seen = self.peers.get(&connection).and_then(|peer| asap_transport(&peer.remote));
         element.asap_transport = element.asap_transport.take().or(seen);
+        self.measure(connection, &mut element);
         let moved = self.moved(&key, &element);
         let home = self.home_of(&key);
         // The registrant itself registers again: it lives, and so it keeps its identifier.
@@ -294,6 +295,7 @@ impl Registrar {
         recovered: bool,
         moved: bool,
     ) {
+        self.set_aside_if_suspect(&key);
         let (pool, pe) = key;
         if recovered || moved {
             self.pool_changed(now, &pool);

@@ -149,7 +149,7 @@ impl Registrar {
             self.event(Event::ElementRecovered { pool: pool.clone(), pe });
         }
         self.event(Event::ElementAdopted { pool, pe, from: before });
-        self.pool_changed(now, &key.0);
+        self.element_changed(now, key);
         self.end_if_done(now, from);
     }
 
@@ -196,7 +196,7 @@ impl Registrar {
         if !monitor.is_suspect() {
             monitor.missed = 1;
             self.event(Event::ElementSuspect { pool: key.0.clone(), pe: key.1 });
-            self.pool_changed(now, &key.0);
+            self.element_changed(now, key);
         }
     }
 }

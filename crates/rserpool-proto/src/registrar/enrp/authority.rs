@@ -91,7 +91,7 @@ impl Registrar {
         }
         self.monitors.insert(key.clone(), Monitor { taken_over: true, ..Monitor::default() });
         self.set_expiry(now, &key, life);
-        self.pool_changed(now, &key.0);
+        self.element_changed(now, &key);
         self.adopt(now, &key);
     }
 
@@ -120,7 +120,7 @@ impl Registrar {
         self.enrp.inherited.remove(&key);
         if self.enrp.doubts.remove(&key) || moved {
             self.stop_timer(Timer::Doubt(key.clone()));
-            self.pool_changed(now, &key.0);
+            self.element_changed(now, &key);
         }
         let (pool, pe) = key;
         match before.filter(|&before| before != home) {
@@ -156,7 +156,7 @@ impl Registrar {
         let home = element.home;
         let (pool, pe, element) = (key.0.clone(), key.1, Box::new(element));
         self.event(Event::ElementRemoved { pool, pe, reason, by: None, element });
-        self.pool_changed(now, &key.0);
+        self.element_changed(now, key);
         self.forget_if_empty(now, home);
     }
 
@@ -190,13 +190,13 @@ impl Registrar {
         let wait = profile.keep_alive_interval + profile.keep_alive_timeout * profile.keep_alive_attempts;
         if self.enrp.doubts.insert(key.clone()) {
             self.set_timer(Timer::Doubt(key.clone()), now + wait);
-            self.pool_changed(now, &key.0);
+            self.element_changed(now, key);
         }
     }
 
     pub(super) fn doubt_ended(&mut self, now: Instant, key: &Key) {
         if self.enrp.doubts.remove(key) {
-            self.pool_changed(now, &key.0);
+            self.element_changed(now, key);
         }
     }
 

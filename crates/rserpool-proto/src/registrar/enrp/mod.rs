@@ -283,6 +283,11 @@ impl Registrar {
         }
     }
 
+    /// The connection a peer is told over.
+    pub(super) fn connection_to(&self, peer: RegistrarId) -> Option<ConnectionId> {
+        self.enrp.peers.get(&peer).and_then(|peer| peer.via)
+    }
+
     pub(super) fn is_link(&self, connection: ConnectionId) -> bool {
         self.enrp.links.contains_key(&connection)
     }

@@ -161,6 +161,7 @@ impl Registrar {
         own: bool,
     ) {
         let key = (pool.clone(), element.pe);
+        let element = self.element_from(sender, element);
         self.unmark(sender, &key);
         if own || element.home == sender {
             self.take_from_home(now, sender, key, element);

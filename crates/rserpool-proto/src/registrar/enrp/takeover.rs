@@ -218,7 +218,7 @@ impl Registrar {
         self.enrp.inherited.remove(key);
         if self.enrp.doubts.remove(key) {
             self.stop_timer(Timer::Doubt(key.clone()));
-            self.pool_changed(now, &key.0);
+            self.element_changed(now, key);
         }
         self.monitors.insert(key.clone(), Monitor { taken_over: true, ..Monitor::default() });
         self.restart_life(now, key);

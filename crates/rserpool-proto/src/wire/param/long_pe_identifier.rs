@@ -13,9 +13,9 @@
 //! refused by whoever reads both. The type's upper bits are `10`: others skip it silently.
 
 use super::ParameterType;
-use crate::wire::unknown::Found;
-use crate::wire::{EncodeError, WireError, writer};
 use crate::PeId;
+use crate::wire::unknown::Found;
+use crate::wire::{UnknownParameter, WireError};
 
 /// Long PE identifier of 64 bits.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -33,7 +33,13 @@ impl LongPeId {
         PeId(u32::from_be_bytes([a, b, c, d]))
     }
 
-    pub(crate) fn decode(found: &Found<'_>) -> Result<LongPeId, WireError> {
+    /// Returns the parameter among those that were skipped, if it is there. Fails when it is malformed.
+    pub fn find(skipped: &[UnknownParameter]) -> Result<Option<LongPeId>, WireError> {
+        let found = skipped.iter().find(|skipped| skipped.kind == ParameterType::LONG_PE_IDENTIFIER);
+        found.map(|skipped| skipped.read(LongPeId::decode)).transpose()
+    }
+
+    fn decode(found: &Found<'_>) -> Result<LongPeId, WireError> {
         let mut value = found.value.clone();
         if value.left() != 8 {
             return Err(found.wrong_length());
@@ -42,12 +48,9 @@ impl LongPeId {
         Ok(LongPeId::new(upper, PeId(short)))
     }
 
-    /// Appends the parameter.
-    pub fn encode(self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        writer::parameter(out, ParameterType::LONG_PE_IDENTIFIER, |out| {
-            out.extend(self.0.to_be_bytes());
-            Ok(())
-        })
+    /// Returns the parameter, to be sent among those that old peers skip.
+    pub fn to_parameter(self) -> UnknownParameter {
+        UnknownParameter { kind: ParameterType::LONG_PE_IDENTIFIER, value: self.0.to_be_bytes().to_vec() }
     }
 }
 
@@ -76,7 +79,8 @@ mod tests {
     fn the_lower_half_is_the_short_identifier() {
         let id = LongPeId::new(0x0102_0304, PeId(0xa1));
         let mut out = Vec::new();
-        id.encode(&mut out).unwrap();
+        id.to_parameter().encode(&mut out).unwrap();
+        assert_eq!(LongPeId::find(&[id.to_parameter()]), Ok(Some(id)));
         assert_eq!(out, [0x8f, 0x04, 0, 12, 1, 2, 3, 4, 0, 0, 0, 0xa1]);
         assert_eq!(decode(&out), Ok(id));
         assert_eq!((id.short(), id.to_string()), (PeId(0xa1), "01020304000000a1".into()));

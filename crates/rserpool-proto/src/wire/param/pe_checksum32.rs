@@ -13,7 +13,7 @@
 
 use super::ParameterType;
 use crate::wire::unknown::Found;
-use crate::wire::{EncodeError, WireError, writer};
+use crate::wire::{UnknownParameter, WireError};
 
 /// The checksum over the elements a registrar owns, added up in 32-bit words: see docs/wire.md.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,7 +26,13 @@ impl std::fmt::Display for PeChecksum32 {
 }
 
 impl PeChecksum32 {
-    pub(crate) fn decode(found: &Found<'_>) -> Result<PeChecksum32, WireError> {
+    /// Returns the parameter among those that were skipped, if it is there. Fails when it is malformed.
+    pub fn find(skipped: &[UnknownParameter]) -> Result<Option<PeChecksum32>, WireError> {
+        let found = skipped.iter().find(|skipped| skipped.kind == ParameterType::PE_CHECKSUM_32);
+        found.map(|skipped| skipped.read(PeChecksum32::decode)).transpose()
+    }
+
+    fn decode(found: &Found<'_>) -> Result<PeChecksum32, WireError> {
         let mut value = found.value.clone();
         if value.left() != 4 {
             return Err(found.wrong_length());
@@ -34,12 +40,9 @@ impl PeChecksum32 {
         value.u32().map(PeChecksum32)
     }
 
-    /// Appends the parameter.
-    pub fn encode(self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        writer::parameter(out, ParameterType::PE_CHECKSUM_32, |out| {
-            out.extend(self.0.to_be_bytes());
-            Ok(())
-        })
+    /// Returns the parameter, to be sent among those that old peers skip.
+    pub fn to_parameter(self) -> UnknownParameter {
+        UnknownParameter { kind: ParameterType::PE_CHECKSUM_32, value: self.0.to_be_bytes().to_vec() }
     }
 }
 
@@ -61,7 +64,11 @@ mod tests {
     #[test]
     fn the_checksum_is_one_word() {
         let mut out = Vec::new();
-        PeChecksum32(0xdead_beef).encode(&mut out).unwrap();
+        PeChecksum32(0xdead_beef).to_parameter().encode(&mut out).unwrap();
+        assert_eq!(
+            PeChecksum32::find(&[PeChecksum32(0xdead_beef).to_parameter()]),
+            Ok(Some(PeChecksum32(0xdead_beef)))
+        );
         assert_eq!(out, [0x8f, 0x03, 0, 8, 0xde, 0xad, 0xbe, 0xef]);
         assert_eq!(decode(&out), Ok(PeChecksum32(0xdead_beef)));
     }

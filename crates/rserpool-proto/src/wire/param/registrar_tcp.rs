@@ -18,7 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{ParameterType, address};
 use crate::wire::unknown::{Found, Report, parameters};
-use crate::wire::{EncodeError, WireError, writer};
+use crate::wire::{UnknownParameter, WireError};
 
 const TLS: u16 = 0x0001;
 const MPTCP: u16 = 0x0002;
@@ -35,7 +35,13 @@ pub struct RegistrarTcp {
 }
 
 impl RegistrarTcp {
-    pub(crate) fn decode(found: &Found<'_>) -> Result<RegistrarTcp, WireError> {
+    /// Returns the parameter among those that were skipped, if it is there. Fails when it is malformed.
+    pub fn find(skipped: &[UnknownParameter]) -> Result<Option<RegistrarTcp>, WireError> {
+        let found = skipped.iter().find(|skipped| skipped.kind == ParameterType::REGISTRAR_TCP);
+        found.map(|skipped| skipped.read(RegistrarTcp::decode)).transpose()
+    }
+
+    fn decode(found: &Found<'_>) -> Result<RegistrarTcp, WireError> {
         let mut value = found.value.clone();
         let (port, flags) = (value.u16()?, value.u16()?);
         let mut ip: Option<IpAddr> = None;
@@ -49,14 +55,13 @@ impl RegistrarTcp {
         Ok(RegistrarTcp { address, tls: flags & TLS != 0, mptcp: flags & MPTCP != 0 })
     }
 
-    /// Appends the parameter.
-    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        writer::parameter(out, ParameterType::REGISTRAR_TCP, |out| {
-            let flags = if self.tls { TLS } else { 0 } | if self.mptcp { MPTCP } else { 0 };
-            out.extend(self.address.port().to_be_bytes());
-            out.extend(flags.to_be_bytes());
-            address::encode(self.address.ip(), out)
-        })
+    /// Returns the parameter, to be sent among those that old peers skip.
+    pub fn to_parameter(&self) -> UnknownParameter {
+        let flags = if self.tls { TLS } else { 0 } | if self.mptcp { MPTCP } else { 0 };
+        let mut value = [self.address.port().to_be_bytes(), flags.to_be_bytes()].concat();
+        // An address always fits.
+        let _ = address::encode(self.address.ip(), &mut value);
+        UnknownParameter { kind: ParameterType::REGISTRAR_TCP, value }
     }
 }
 
@@ -77,12 +82,14 @@ mod tests {
     fn address_port_and_flags_survive() {
         let tcp = RegistrarTcp { address: "192.0.2.1:9902".parse().unwrap(), tls: true, mptcp: false };
         let mut out = Vec::new();
-        tcp.encode(&mut out).unwrap();
+        tcp.to_parameter().encode(&mut out).unwrap();
+        assert_eq!(RegistrarTcp::find(&[tcp.to_parameter()]), Ok(Some(tcp)));
         assert_eq!(out, [0x8f, 0x02, 0, 16, 0x26, 0xae, 0, 1, 0, 1, 0, 8, 192, 0, 2, 1]);
         assert_eq!(decode(&out), Ok(tcp));
         let six = RegistrarTcp { address: "[2001:db8::1]:9901".parse().unwrap(), tls: false, mptcp: true };
         let mut out = Vec::new();
-        six.encode(&mut out).unwrap();
+        six.to_parameter().encode(&mut out).unwrap();
+        assert_eq!(RegistrarTcp::find(&[six.to_parameter()]), Ok(Some(six)));
         assert_eq!((out.len(), decode(&out)), (28, Ok(six)));
     }
 
