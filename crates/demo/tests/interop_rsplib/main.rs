@@ -7,6 +7,8 @@
 
 mod asap;
 mod check;
+mod cost;
+mod enrp;
 mod network;
 mod ours;
 mod process;
