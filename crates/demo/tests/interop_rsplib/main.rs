@@ -11,5 +11,8 @@ mod cost;
 mod enrp;
 mod network;
 mod ours;
+mod pool;
 mod process;
 mod reference;
+#[path = "../world/mod.rs"]
+mod world;
