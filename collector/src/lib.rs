@@ -11,6 +11,7 @@ mod driver;
 mod json;
 mod metrics;
 mod output;
+mod policy;
 mod registration;
 mod session;
 mod udp;

@@ -114,6 +114,9 @@ pub(crate) struct PoolMetrics {
     pub(crate) registered: Gauge,
     pub(crate) joined: Counter,
     pub(crate) left: Counter,
+    pub(crate) moved: Counter,
+    pub(crate) load: Gauge,
+    pub(crate) announces_refused: Counter,
 }
 
 /// What one output counts.
@@ -214,13 +217,25 @@ impl PoolMetrics {
         );
         describe_counter!(
             "ipfix_collector_pool_registration_changes_total",
-            "How often the collector came into the pool, and how often its registrar was lost"
+            "How often the collector came into the pool, its registrar was lost, or another one took it over"
         );
         let pool = pool.to_owned();
         let change = |event: &'static str| counter!("ipfix_collector_pool_registration_changes_total", "pool" => pool.clone(), "event" => event);
         let registered = gauge!("ipfix_collector_pool_registered", "pool" => pool.clone());
         registered.set(0.0);
-        Self { registered, joined: change("registered"), left: change("lost") }
+        describe_gauge!("ipfix_collector_pool_load_ratio", "Load told to the pool, 0 to 1");
+        describe_counter!(
+            "ipfix_collector_pool_announces_refused_total",
+            "Announces of registrars that were not believed"
+        );
+        Self {
+            registered,
+            joined: change("registered"),
+            left: change("lost"),
+            moved: change("home_changed"),
+            load: gauge!("ipfix_collector_pool_load_ratio", "pool" => pool.clone()),
+            announces_refused: counter!("ipfix_collector_pool_announces_refused_total", "pool" => pool),
+        }
     }
 }
 

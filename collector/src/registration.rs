@@ -1,7 +1,8 @@
 //! The collector in its pools: one registration per `[[pool]]`, by RFC 5352's pool element machine.
 //!
 //! A registrar that is gone changes nothing for the exporters that are connected; it is looked for until it is back.
-//! Load (policy least-used): records per second of the configured capacity, told when it has changed by 1/32 at least.
+//! Load (policies by load): records per second of the configured capacity, or how full the fullest output's queue is;
+//! told when it has changed by 1/32 at least.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rserpool::{
-    ConfigError, Load, Policy, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Protocol,
+    ConfigError, Load, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Protocol, ScopeRule,
     TransportUse, UserTransport,
 };
 use rserpool_proto::InvalidPoolHandle;
@@ -22,6 +23,8 @@ use transport::{Connector, Endpoint, tcp};
 
 use crate::config::{Config, Pool, Service, Transport};
 use crate::metrics::PoolMetrics;
+use crate::output::Outputs;
+use crate::policy::LoadSource;
 
 /// How often the load is measured.
 const LOAD_INTERVAL: Duration = Duration::from_secs(1);
@@ -55,8 +58,9 @@ pub(crate) struct Registrations {
 #[derive(Debug)]
 struct Registered {
     element: PoolElement,
-    /// Records per second that are full load, if the policy asks.
-    capacity: Option<u64>,
+    metrics: PoolMetrics,
+    /// How load is measured and the records per second that are full load, if the policy asks.
+    measure: Option<(LoadSource, u32)>,
     load: Load,
 }
 
@@ -83,23 +87,31 @@ impl Registrations {
             let element = PoolElement::spawn(element(pool, handle, config), connector)
                 .map_err(|error| RegistrationError::Config { handle: pool.handle.clone(), error })?;
             let metrics = PoolMetrics::new(&pool.handle);
-            registrations.watching.spawn(watch(element.state(), Arc::clone(&joined), metrics));
-            let capacity = pool.policy.least_used.map(|policy| policy.capacity.into());
-            registrations.elements.push(Registered { element, capacity, load: Load::default() });
+            registrations.watching.spawn(watch(element.state(), Arc::clone(&joined), metrics.clone()));
+            let measure = pool.policy.load();
+            registrations.elements.push(Registered { element, metrics, measure, load: Load::default() });
         }
         Ok(registrations)
     }
 
     /// Waits for the next time to measure the load, and tells it where it has changed. Cancel safe.
-    pub(crate) async fn measure(&mut self) {
+    pub(crate) async fn measure(&mut self, outputs: &Outputs) {
         self.timer.tick().await;
         let records = self.records.load(Ordering::Relaxed);
         let rate = records - std::mem::replace(&mut self.measured, records);
-        for Registered { element, capacity, load } in &mut self.elements {
-            let Some(capacity) = *capacity else { continue };
-            let new = Load::of(rate, capacity);
+        for Registered { element, metrics, measure, load } in &mut self.elements {
+            metrics.announces_refused.absolute(element.announces_refused());
+            let new = match *measure {
+                None => continue,
+                Some((LoadSource::Rate, capacity)) => Load::of(rate, capacity.into()),
+                Some((LoadSource::Queue, _)) => {
+                    let fills = outputs.fills().map(|(waiting, size)| Load::of(waiting, size));
+                    fills.max().unwrap_or_default()
+                }
+            };
             if new.0.abs_diff(load.0) >= LOAD_STEP || (new == Load::default()) != (*load == Load::default()) {
                 *load = new;
+                metrics.load.set(f64::from(new.0) / f64::from(u32::MAX));
                 element.set_load(new);
             }
         }
@@ -159,11 +171,11 @@ fn element(pool: &Pool, handle: PoolHandle, config: &Config) -> PoolElementConfi
             transport_use,
             encapsulation: config.listen.encapsulation_port,
         },
-        policy: match pool.policy.least_used {
-            Some(_) => Policy::LeastUsed { load: Load::default() },
-            None => Policy::RoundRobin,
-        },
+        policy: pool.policy.wire(),
         registrars: pool.registrars.clone(),
+        announce: pool.announce.clone(),
+        scope: ScopeRule { private_beyond: pool.private_addresses },
+        observed_address: pool.observed_address,
         profile: config.profile.timers.rserpool(),
     }
 }
@@ -196,8 +208,17 @@ impl Joined {
 /// Follows one registration, for metrics and readiness; the operator's lines come from its driver.
 async fn watch(mut state: watch::Receiver<PoolElementState>, joined: Arc<Joined>, metrics: PoolMetrics) {
     let mut registered = false;
+    let mut home = None;
     loop {
-        let is_registered = matches!(*state.borrow_and_update(), PoolElementState::Registered { .. });
+        let now = match *state.borrow_and_update() {
+            PoolElementState::Registered { registrar, .. } => Some(registrar),
+            _ => None,
+        };
+        if home.is_some() && now.is_some() && home != now {
+            metrics.moved.increment(1);
+        }
+        home = now;
+        let is_registered = home.is_some();
         if std::mem::replace(&mut registered, is_registered) != is_registered {
             metrics.registered.set(if registered { 1.0 } else { 0.0 });
             let changes = if registered { &metrics.joined } else { &metrics.left };

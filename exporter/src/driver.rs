@@ -401,6 +401,7 @@ impl Driver {
     fn tell(&self, pool: &PoolUserState) {
         let connected = matches!(self.link, Link::Up(_));
         self.metrics.update(&self.failover, connected, pool.registrar.is_some());
+        self.metrics.announces_refused(self.pool.announces_refused());
         self.tls.iter().for_each(TlsMetrics::publish);
         match pool.registrar {
             Some(_) => self.health.registrar.met(),

@@ -143,6 +143,7 @@ pub struct Exported {
     window_bytes: Gauge,
     collector_connected: Gauge,
     registrar_connected: Gauge,
+    announces_refused: Counter,
     failover_duration: Histogram,
     cookies: [Counter; 2],
 }
@@ -160,6 +161,7 @@ impl Exported {
             window_bytes: gauge!("ipfix_exporter_window_bytes"),
             collector_connected: gauge!("ipfix_exporter_collector_connected"),
             registrar_connected: gauge!("ipfix_exporter_registrar_connected"),
+            announces_refused: counter!("ipfix_exporter_announces_refused_total"),
             failover_duration: histogram!(FAILOVER_DURATION),
             cookies: ["accepted", "refused"]
                 .map(|result| counter!("ipfix_exporter_cookies_received_total", "result" => result)),
@@ -180,6 +182,11 @@ impl Exported {
         self.window_bytes.set(if window == u64::MAX { 0.0 } else { window as f64 });
         self.collector_connected.set(f64::from(u8::from(collector)));
         self.registrar_connected.set(f64::from(u8::from(registrar)));
+    }
+
+    /// Takes over how many announces of registrars were not believed.
+    pub fn announces_refused(&self, refused: u64) {
+        self.announces_refused.absolute(refused);
     }
 
     /// Counts a failover by the sign of loss.
@@ -254,6 +261,10 @@ pub(crate) fn describe() {
     );
     describe_gauge!("ipfix_exporter_collector_connected", "1 while a collector is connected");
     describe_gauge!("ipfix_exporter_registrar_connected", "1 while a registrar answers");
+    describe_counter!(
+        "ipfix_exporter_announces_refused_total",
+        "Announces of registrars that were not believed"
+    );
     describe_counter!("ipfix_exporter_failovers_total", "Moves to another collector after a sign of loss");
     describe_counter!("ipfix_exporter_cookies_received_total", "Cookies received from collectors");
     describe_histogram!(

@@ -10,8 +10,7 @@ use demo::process::{Daemon, wait_until};
 use demo::scrape::Metrics;
 use demo::stage::Stage;
 use rserpool::{
-    PeId, Policy, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Profile, Protocol,
-    TransportUse, UserTransport,
+    PeId, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Protocol, TransportUse, UserTransport,
 };
 use serde_json::Value;
 use tokio::net::UdpSocket;
@@ -241,14 +240,9 @@ async fn register(stage: &Stage, relay: IpAddr, port: u16, endpoint: &Endpoint) 
         transport_use: TransportUse::DATA_PLUS_CONTROL,
         encapsulation: port,
     };
-    let config = PoolElementConfig {
-        pool: PoolHandle::new("ipfix").unwrap(),
-        pe: Some(PeId(9)),
-        transport,
-        policy: Policy::RoundRobin,
-        registrars: vec![format!("{}:3863", stage.registrar()).parse().unwrap()],
-        profile: Profile::FAST,
-    };
+    let registrars = vec![format!("{}:3863", stage.registrar()).parse().unwrap()];
+    let config = PoolElementConfig::new(PoolHandle::new("ipfix").unwrap(), transport, registrars);
+    let config = PoolElementConfig { pe: Some(PeId(9)), ..config };
     let element = PoolElement::spawn(config, Some(endpoint.clone())).unwrap();
     let mut state = element.state();
     let registered = state.wait_for(|state| matches!(state, PoolElementState::Registered { .. }));

@@ -23,6 +23,7 @@ mod inbox;
 mod output;
 mod profile;
 mod random;
+pub mod scope;
 mod timers;
 
 pub use address::{ENCAPSULATION_PORT, Protocol, RegistrarAddress, Remote, UserTransport};

@@ -53,4 +53,6 @@ pub enum LostReason {
     Connection,
     /// It did not answer in time.
     Silent,
+    /// None of our addresses is of use to its users.
+    OutOfScope,
 }

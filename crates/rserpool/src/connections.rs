@@ -198,6 +198,13 @@ impl Connections {
         }
     }
 
+    /// Returns what waits in the send queue of each connection, in octets, and those of none that is empty.
+    pub fn send_queues(&self) -> Vec<(ConnectionId, usize)> {
+        let queue = |open: &Open| open.sender.as_ref().map_or(0, |sender| sender.status().send_queue);
+        let queues = self.open.iter().map(|(&id, open)| (id, queue(open)));
+        queues.filter(|(_, octets)| *octets > 0).collect()
+    }
+
     /// Closes gracefully: what was sent is delivered first, in the background. No event follows.
     pub fn close(&mut self, id: ConnectionId) {
         if let Some(open) = self.open.remove(&id) {

@@ -3,16 +3,21 @@
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-use rserpool_proto::{ConnectionId, Output};
+use rserpool_proto::registrar::Network;
+use rserpool_proto::{AnnounceError, ConnectionId, Output};
 use tracing::{debug, info, warn};
 use transport::{Association, Connector, Ppid};
 
 use crate::address::peer;
+use crate::announces::Announces;
 use crate::connections::{ConnectionEvent, Connections, NotSent};
 use crate::lookup::Lookup;
-use crate::{ConfiguredRegistrar, RegistrarAddress};
+use crate::{AnnounceConfig, ConfiguredRegistrar, RegistrarAddress};
 
 /// The verbs of a machine that has one home registrar.
 pub(crate) trait Machine {
@@ -23,6 +28,9 @@ pub(crate) trait Machine {
     fn set_registrars(&mut self, registrars: Vec<rserpool_proto::RegistrarAddress>);
     fn await_lookups(&mut self);
     fn hunt_rounds(&self) -> u64;
+    fn believe_announces(&mut self, networks: Vec<Network>);
+    fn handle_announce(&mut self, now: Instant, from: SocketAddr, octets: &[u8])
+    -> Result<(), AnnounceError>;
     fn handle_timeout(&mut self, now: Instant);
     fn handle_connected(&mut self, now: Instant, connection: ConnectionId);
     fn handle_connect_failed(&mut self, now: Instant, connection: ConnectionId);
@@ -49,6 +57,17 @@ macro_rules! machine {
             }
             fn hunt_rounds(&self) -> u64 {
                 <$machine>::hunt_rounds(self)
+            }
+            fn believe_announces(&mut self, networks: Vec<rserpool_proto::registrar::Network>) {
+                <$machine>::believe_announces(self, networks);
+            }
+            fn handle_announce(
+                &mut self,
+                now: std::time::Instant,
+                from: std::net::SocketAddr,
+                octets: &[u8],
+            ) -> Result<(), rserpool_proto::AnnounceError> {
+                <$machine>::handle_announce(self, now, from, octets)
             }
             fn handle_timeout(&mut self, now: std::time::Instant) {
                 <$machine>::handle_timeout(self, now);
@@ -88,6 +107,7 @@ pub(crate) struct Driver<M: Machine> {
     pub(crate) machine: M,
     connections: Connections,
     lookup: Lookup,
+    announces: Announces,
     /// Connections accepted so far; names them.
     accepted: u64,
     events: VecDeque<M::Event>,
@@ -102,6 +122,7 @@ impl<M: Machine> Driver<M> {
     pub(crate) fn new(
         mut machine: M,
         registrars: Vec<ConfiguredRegistrar>,
+        announce: Option<AnnounceConfig>,
         connector: Connector,
     ) -> Driver<M> {
         let lookup = Lookup::new(registrars);
@@ -109,10 +130,13 @@ impl<M: Machine> Driver<M> {
         if lookup.is_needed() {
             machine.await_lookups();
         }
+        let announces = Announces::join(announce.as_ref(), connector.endpoint.as_ref());
+        machine.believe_announces(announce.map(|announce| announce.networks).unwrap_or_default());
         Driver {
             machine,
             connections: Connections::new(connector),
             lookup,
+            announces,
             accepted: 0,
             events: VecDeque::new(),
             failure: None,
@@ -143,9 +167,22 @@ impl<M: Machine> Driver<M> {
             }
             tokio::select! {
                 (connection, event) = self.connections.next() => self.handle(connection, event),
+                (from, octets) = self.announces.next() => self.hear(from, &octets),
                 registrars = self.lookup.next() => self.machine.set_registrars(registrars),
                 () = sleep_until(self.machine.poll_timeout()) => self.machine.handle_timeout(Instant::now()),
             }
+        }
+    }
+
+    /// Returns the count of announces that were not believed.
+    pub(crate) fn announces_refused(&self) -> Arc<AtomicU64> {
+        self.announces.refused()
+    }
+
+    fn hear(&mut self, from: SocketAddr, octets: &[u8]) {
+        if let Err(error) = self.machine.handle_announce(Instant::now(), from, octets) {
+            let refused = self.announces.refuse();
+            debug!(%from, %error, refused, "announce not believed");
         }
     }
 

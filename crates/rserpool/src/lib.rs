@@ -7,6 +7,7 @@
 //! [`Connections`] carries the associations of any such machine, the registrar's too.
 
 mod address;
+mod announces;
 mod connections;
 mod driver;
 mod lookup;
@@ -16,6 +17,7 @@ mod profile;
 mod tls;
 
 pub use address::{ASAP_PORT, ASAP_TLS_PORT, ConfiguredRegistrar, InvalidRegistrarAddress, RegistrarAddress};
+pub use announces::AnnounceConfig;
 pub use connections::{ConnectionEvent, Connections, NotSent};
 pub use pool_element::{
     Causes, DeregisterError, PoolElement, PoolElementConfig, PoolElementEvent, PoolElementState,
@@ -23,6 +25,8 @@ pub use pool_element::{
 pub use pool_user::{PoolUser, PoolUserConfig, PoolUserState, Selected};
 pub use profile::{ProfileConfig, Timers};
 pub use rserpool_proto::pe::ConfigError;
+pub use rserpool_proto::registrar::Network;
+pub use rserpool_proto::scope::ScopeRule;
 pub use rserpool_proto::wire;
 pub use rserpool_proto::wire::{CauseCode, ErrorCause, Load, Policy, TransportUse};
 pub use rserpool_proto::{PeId, PoolHandle, Profile, Protocol, UserTransport};

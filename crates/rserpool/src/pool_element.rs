@@ -1,6 +1,8 @@
 //! The driver of a pool element's registration.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rserpool_proto::pe::{self, ConfigError, Event};
@@ -14,7 +16,7 @@ use transport::{Association, Connector, Endpoint, Listener, PeerAddress};
 
 use crate::address::seen;
 use crate::driver::{Driver, machine};
-use crate::{ConfiguredRegistrar, RegistrarAddress};
+use crate::{AnnounceConfig, ConfiguredRegistrar, RegistrarAddress, ScopeRule};
 
 machine!(pe::PoolElement, Event);
 
@@ -34,8 +36,36 @@ pub struct PoolElementConfig {
     pub policy: Policy,
     /// The registrars to choose from.
     pub registrars: Vec<ConfiguredRegistrar>,
+    /// Where announces of further registrars are heard; `None`: nowhere.
+    pub announce: Option<AnnounceConfig>,
+    /// Which of the addresses are registered where.
+    pub scope: ScopeRule,
+    /// Behind a translator (NAT) that passes the element's ports on: the address a registrar sees is registered in
+    /// place of those it refuses.
+    pub observed_address: bool,
     /// Timers and thresholds.
     pub profile: Profile,
+}
+
+impl PoolElementConfig {
+    /// Returns the configuration of an element with a random identifier, policy Round Robin and the timers `fast`.
+    pub fn new(
+        pool: PoolHandle,
+        transport: UserTransport,
+        registrars: Vec<ConfiguredRegistrar>,
+    ) -> PoolElementConfig {
+        PoolElementConfig {
+            pool,
+            pe: None,
+            transport,
+            policy: Policy::RoundRobin,
+            registrars,
+            announce: None,
+            scope: ScopeRule::default(),
+            observed_address: false,
+            profile: Profile::FAST,
+        }
+    }
 }
 
 /// How a registration stands.
@@ -118,6 +148,7 @@ pub struct PoolElement {
     commands: mpsc::UnboundedSender<Command>,
     state: watch::Receiver<PoolElementState>,
     events: mpsc::Receiver<PoolElementEvent>,
+    announces_refused: Arc<AtomicU64>,
 }
 
 impl PoolElement {
@@ -135,7 +166,7 @@ impl PoolElement {
         let span = info_span!("pool_element", pool = %config.pool);
         let secured = config.registrars.iter().any(ConfiguredRegistrar::is_tls);
         let user = config.transport.clone();
-        let machine = pe::PoolElement::new(
+        let mut machine = pe::PoolElement::new(
             pe::PoolElementConfig {
                 pool: config.pool,
                 pe: config.pe,
@@ -146,6 +177,10 @@ impl PoolElement {
             },
             crate::seed(),
         )?;
+        machine.set_scope(config.scope);
+        if config.observed_address {
+            machine.use_observed_address();
+        }
         let (commands, command_queue) = mpsc::unbounded_channel();
         let (states, state) = watch::channel(PoolElementState::Searching);
         let (event_sink, events) = mpsc::channel(EVENTS);
@@ -154,15 +189,17 @@ impl PoolElement {
             endpoint: connector.endpoint.clone().filter(|_| !secured),
             listener: None,
             user,
-            driver: Driver::new(machine, config.registrars, connector),
+            driver: Driver::new(machine, config.registrars, config.announce, connector),
             states,
             events: event_sink,
             registrar: None,
+            out_of_scope: false,
             told: None,
             ending: None,
         };
+        let announces_refused = task.driver.announces_refused();
         tokio::spawn(async move { task.run(command_queue).await }.instrument(span));
-        Ok(PoolElement { commands, state, events })
+        Ok(PoolElement { commands, state, events, announces_refused })
     }
 
     /// Returns a view of the registration's state.
@@ -173,6 +210,11 @@ impl PoolElement {
     /// Waits for the next event; `None` after the element's end. Cancel safe.
     pub async fn next_event(&mut self) -> Option<PoolElementEvent> {
         self.events.recv().await
+    }
+
+    /// Returns how many announces of registrars were not believed.
+    pub fn announces_refused(&self) -> u64 {
+        self.announces_refused.load(Ordering::Relaxed)
     }
 
     /// Tells the registrar another load, where the policy has one.
@@ -205,6 +247,8 @@ struct Task {
     states: watch::Sender<PoolElementState>,
     events: mpsc::Sender<PoolElementEvent>,
     registrar: Option<RegistrarAddress>,
+    /// The operator knows that there is no address for some registrar.
+    out_of_scope: bool,
     /// The refusal the operator has read last.
     told: Option<Vec<ErrorCause>>,
     ending: Option<oneshot::Sender<Result<(), DeregisterError>>>,
@@ -286,6 +330,16 @@ impl Task {
             Event::RegistrationFailed { attempts, stopped } => {
                 warn!(attempts, stopped, "registrations are not answered");
             }
+            Event::OutOfScope { address, .. } => {
+                let registrar = RegistrarAddress::from(address);
+                if !std::mem::replace(&mut self.out_of_scope, true) {
+                    warn!(%registrar, "its users could not reach this element at any address, trying other registrars");
+                }
+                self.states.send_replace(PoolElementState::Searching);
+            }
+            Event::AddressObserved { address } => {
+                info!(%address, "the registrar sees this element at another address, which is registered");
+            }
             Event::Expired => info!("the registration has expired, registering again"),
             Event::HomeAdopted { registrar, address } => self.adopted(registrar, address.into()),
             Event::Deregistered => return self.end(Ok(())),
@@ -330,7 +384,7 @@ impl Task {
         } else if !warnings.is_empty() {
             warn!(warnings = %Causes(warnings), "the registrar changed the registration");
         }
-        self.told = None;
+        (self.told, self.out_of_scope) = (None, false);
         self.states.send_replace(PoolElementState::Registered { pe, registrar });
         self.tell(PoolElementEvent::Registered { pe, registrar });
     }

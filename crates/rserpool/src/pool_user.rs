@@ -1,5 +1,7 @@
 //! The driver of a pool user: resolution and selection.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rserpool_proto::pu::{self, Event};
@@ -10,7 +12,7 @@ use transport::Connector;
 
 use crate::driver::{Driver, machine};
 use crate::pool_element::Causes;
-use crate::{ConfiguredRegistrar, RegistrarAddress};
+use crate::{AnnounceConfig, ConfiguredRegistrar, RegistrarAddress, ScopeRule};
 
 pub use rserpool_proto::pu::Selected;
 
@@ -27,8 +29,25 @@ pub struct PoolUserConfig {
     pub pool: PoolHandle,
     /// The registrars to choose from.
     pub registrars: Vec<ConfiguredRegistrar>,
+    /// Where announces of further registrars are heard; `None`: nowhere.
+    pub announce: Option<AnnounceConfig>,
+    /// Which of the resolved addresses are used.
+    pub scope: ScopeRule,
     /// Timers and thresholds.
     pub profile: Profile,
+}
+
+impl PoolUserConfig {
+    /// Returns the configuration of a user of `pool` with the timers `fast`.
+    pub fn new(pool: PoolHandle, registrars: Vec<ConfiguredRegistrar>) -> PoolUserConfig {
+        PoolUserConfig {
+            pool,
+            registrars,
+            announce: None,
+            scope: ScopeRule::default(),
+            profile: Profile::FAST,
+        }
+    }
 }
 
 /// What a pool user knows.
@@ -59,6 +78,7 @@ enum Command {
 pub struct PoolUser {
     commands: mpsc::UnboundedSender<Command>,
     state: watch::Receiver<PoolUserState>,
+    announces_refused: Arc<AtomicU64>,
 }
 
 impl PoolUser {
@@ -66,7 +86,7 @@ impl PoolUser {
     /// endpoint alone for SCTP and TCP. Must run within a tokio runtime.
     pub fn spawn(config: PoolUserConfig, connector: impl Into<Connector>) -> PoolUser {
         let span = info_span!("pool_user", pool = %config.pool);
-        let machine = pu::PoolUser::new(
+        let mut machine = pu::PoolUser::new(
             pu::PoolUserConfig {
                 pool: config.pool,
                 registrars: Vec::new(),
@@ -76,16 +96,26 @@ impl PoolUser {
             },
             crate::seed(),
         );
+        machine.set_scope(config.scope);
         let (commands, command_queue) = mpsc::unbounded_channel();
         let (states, state) = watch::channel(PoolUserState::default());
-        let mut task = Task { driver: Driver::new(machine, config.registrars, connector.into()), states };
+        let mut task = Task {
+            driver: Driver::new(machine, config.registrars, config.announce, connector.into()),
+            states,
+        };
+        let announces_refused = task.driver.announces_refused();
         tokio::spawn(async move { task.run(command_queue).await }.instrument(span));
-        PoolUser { commands, state }
+        PoolUser { commands, state, announces_refused }
     }
 
     /// Returns a view of what is known.
     pub fn state(&self) -> watch::Receiver<PoolUserState> {
         self.state.clone()
+    }
+
+    /// Returns how many announces of registrars were not believed.
+    pub fn announces_refused(&self) -> u64 {
+        self.announces_refused.load(Ordering::Relaxed)
     }
 
     /// Asks the registrar now; the state tells when it has answered.

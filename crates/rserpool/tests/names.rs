@@ -6,15 +6,14 @@ use std::net::Ipv4Addr;
 
 use rserpool::wire::asap::handle_resolution::HandleResolutionResponse;
 use rserpool::wire::{CauseCode, ErrorCause, Message};
-use rserpool::{ConfiguredRegistrar, PoolHandle, PoolUser, PoolUserConfig, Profile};
+use rserpool::{ConfiguredRegistrar, PoolHandle, PoolUser, PoolUserConfig};
 use transport::{Endpoint, EndpointConfig, PeerAddress};
 
 use world::{Net, Registrar, receive, send};
 
 fn user(net: Net, registrars: &[String]) -> PoolUser {
     let registrars: Vec<ConfiguredRegistrar> = registrars.iter().map(|text| text.parse().unwrap()).collect();
-    let config =
-        PoolUserConfig { pool: PoolHandle::new("ipfix").unwrap(), registrars, profile: Profile::FAST };
+    let config = PoolUserConfig::new(PoolHandle::new("ipfix").unwrap(), registrars);
     PoolUser::spawn(config, Some(net.endpoint(2)))
 }
 

@@ -7,7 +7,7 @@ use rserpool::wire::asap::keep_alive::EndpointKeepAlive;
 use rserpool::wire::asap::registration::Registration;
 use rserpool::{
     Load, PeId, Policy, PoolElement, PoolElementConfig, PoolElementEvent, PoolElementState, PoolHandle,
-    Profile, Protocol, TransportUse, UserTransport,
+    Protocol, TransportUse, UserTransport,
 };
 use rserpool_proto::RegistrarId;
 use tokio::time::timeout;
@@ -23,20 +23,15 @@ fn pool() -> PoolHandle {
 }
 
 fn element(net: Net) -> PoolElement {
-    let config = PoolElementConfig {
-        pool: pool(),
-        pe: Some(PE),
-        transport: UserTransport {
-            protocol: Protocol::Sctp,
-            addresses: vec![net.host(2)],
-            port: 4739,
-            transport_use: TransportUse::DATA_PLUS_CONTROL,
-            encapsulation: 9899,
-        },
-        policy: Policy::LeastUsed { load: Load(0) },
-        registrars: vec![net.host(1).to_string().parse().unwrap()],
-        profile: Profile::FAST,
+    let transport = UserTransport {
+        protocol: Protocol::Sctp,
+        addresses: vec![net.host(2)],
+        port: 4739,
+        transport_use: TransportUse::DATA_PLUS_CONTROL,
+        encapsulation: 9899,
     };
+    let config = PoolElementConfig::new(pool(), transport, vec![net.host(1).to_string().parse().unwrap()]);
+    let config = PoolElementConfig { pe: Some(PE), policy: Policy::LeastUsed { load: Load(0) }, ..config };
     PoolElement::spawn(config, Some(net.endpoint(2))).unwrap()
 }
 

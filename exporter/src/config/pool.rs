@@ -17,6 +17,9 @@ pub struct Pool {
     /// Registrars, asked in turn: addresses or names.
     #[serde(default = "registrars")]
     pub registrars: Vec<rserpool::ConfiguredRegistrar>,
+    /// Whether announces of further registrars are heard. Default: none are.
+    #[serde(default)]
+    pub announce: Option<rserpool::AnnounceConfig>,
     /// Local addresses of the SCTP endpoint, one text or a list; without any, those the host uses towards the
     /// registrars. TCP and TLS take the first.
     #[serde(default, deserialize_with = "one_or_more")]
@@ -100,8 +103,17 @@ impl Pool {
         if let Err(error) = rserpool::PoolHandle::new(self.handle.as_bytes()) {
             return Err(Invalid::new("pool.handle", error.to_string()));
         }
-        if self.registrars.is_empty() {
+        if self.registrars.is_empty() && self.announce.is_none() {
             return Err(Invalid::new("pool.registrars", "must name at least one registrar"));
+        }
+        if self.registrars.is_empty() && self.addresses.is_empty() {
+            return Err(Invalid::new(
+                "pool.registrars",
+                "needs a registrar, or `addresses` to hear announces at",
+            ));
+        }
+        if let Some((key, fault)) = self.announce.as_ref().and_then(|a| a.fault(&self.registrars)) {
+            return Err(Invalid::new(format!("pool.announce.{key}"), fault));
         }
         if !tls && self.transport == Transport::Tls {
             return Err(Invalid::new("pool.transport", "needs certificate, key and ca in [tls]"));
@@ -149,6 +161,20 @@ mod tests {
         let config = service::config::parse::<Config>("exporter.toml", &text, validate);
         let config = config.map_err(|error| error.to_string())?;
         Ok(config.pool.expect("a pool").addresses.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn announces_need_networks_and_an_address_to_be_heard_at() {
+        let announce = "announce = { networks = [\"192.0.2.0/24\"] }";
+        assert!(addresses(announce).is_ok());
+        let error = addresses(&format!("registrars = []\n{announce}")).unwrap_err();
+        assert!(error.contains("exporter.toml:5:") && error.contains("needs a registrar"), "{error}");
+        assert!(addresses(&format!("registrars = []\naddresses = \"192.0.2.1\"\n{announce}")).is_ok());
+        assert!(addresses("announce = { networks = [] }").unwrap_err().contains("nobody else is believed"));
+        let tls = format!(
+            "registrars = [\"tls://r\"]\n{announce}\n[tls]\ncertificate = \"c\"\nkey = \"k\"\nca = \"a\""
+        );
+        assert!(addresses(&tls).unwrap_err().contains("no tls:// registrar"));
     }
 
     #[test]

@@ -50,7 +50,9 @@ pub(super) fn pool_user(pool: &Pool, timers: Timers) -> Result<PoolUserConfig, F
     let handle =
         PoolHandle::new(pool.handle.as_bytes()).context("pool.handle").or_exit(Exit::Configuration)?;
     let profile = timers.rserpool();
-    Ok(PoolUserConfig { pool: handle, registrars: pool.registrars.clone(), profile })
+    let announce = pool.announce.clone();
+    let config = PoolUserConfig::new(handle, pool.registrars.clone());
+    Ok(PoolUserConfig { announce, profile, ..config })
 }
 
 /// How collectors and registrars are reached.
@@ -63,8 +65,10 @@ pub(super) struct Connectors {
 
 /// Opens what goes out: an SCTP endpoint only where something speaks SCTP, certificates where there are any.
 pub(super) async fn connectors(config: &Config, pool: &Pool) -> Result<Connectors, Failure> {
-    let Pool { transport, registrars, addresses, mptcp, .. } = pool;
-    let speaks_sctp = *transport == Transport::Sctp || registrars.iter().any(ConfiguredRegistrar::is_sctp);
+    let Pool { transport, registrars, announce, addresses, mptcp, .. } = pool;
+    let speaks_sctp = *transport == Transport::Sctp
+        || announce.is_some()
+        || registrars.iter().any(ConfiguredRegistrar::is_sctp);
     let endpoint = if speaks_sctp { Some(bind(pool, config.profile.timers).await?) } else { None };
     let mut tcp = tcp::Options::default();
     tcp.profile = config.profile.timers.transport();

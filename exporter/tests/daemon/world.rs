@@ -17,8 +17,7 @@ use ipfix::{CollectingConfig, CollectingSession, Record, Visitor};
 use rserpool::wire::Message as Asap;
 use rserpool::wire::asap::cookie::Cookie as CookieMessage;
 use rserpool::{
-    PeId, Policy, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Profile, Protocol,
-    TransportUse, UserTransport,
+    PeId, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Protocol, TransportUse, UserTransport,
 };
 use service::{Context, Daemon as _};
 use tokio::sync::mpsc;
@@ -279,14 +278,9 @@ async fn register_transport(
     transport: UserTransport,
     endpoint: &Endpoint,
 ) -> PoolElement {
-    let config = PoolElementConfig {
-        pool: PoolHandle::new("ipfix").unwrap(),
-        pe: Some(pe),
-        transport,
-        policy: Policy::RoundRobin,
-        registrars: vec![format!("{}:3863", world.host(1)).parse().unwrap()],
-        profile: Profile::FAST,
-    };
+    let registrars = vec![format!("{}:3863", world.host(1)).parse().unwrap()];
+    let config = PoolElementConfig::new(PoolHandle::new("ipfix").unwrap(), transport, registrars);
+    let config = PoolElementConfig { pe: Some(pe), ..config };
     let element = PoolElement::spawn(config, Some(endpoint.clone())).unwrap();
     let mut state = element.state();
     let registered = state.wait_for(|state| matches!(state, PoolElementState::Registered { .. }));

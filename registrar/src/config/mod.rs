@@ -209,8 +209,8 @@ impl Default for Limits {
             pools,
             pool_elements: elements,
             pool_elements_per_pool: elements_per_pool,
-            connections: 16_384,
-            connections_per_address: 1_024,
+            connections: 4_096,
+            connections_per_address: 256,
         }
     }
 }

@@ -32,6 +32,11 @@ const ACCEPTED: usize = 64;
 
 /// Events handled before anything else gets its turn.
 const AT_ONCE: usize = 256;
+/// Octets that wait in all send queues together, at most; beyond, the connections with the longest queues are
+/// aborted until half of it is free, as their peers do not read. Looked at whenever so many octets more were sent.
+const SEND_BUDGET: usize = 16 << 20;
+const SEND_CHECK: usize = 1 << 20;
+
 /// How long the end may take: handing pool elements over to other registrars, and then closing associations.
 const LEAVING: Duration = Duration::from_millis(1_000);
 const CLOSING: Duration = Duration::from_millis(800);
@@ -103,6 +108,8 @@ struct Driver {
     next_connection: u64,
     /// The handlespace is not as it was last published.
     changed: bool,
+    /// Octets sent since the send queues were looked at.
+    unchecked: usize,
     /// The machine has handed over what it could.
     left: bool,
 }
@@ -119,6 +126,7 @@ impl Driver {
             view: View::default(),
             next_connection: 0,
             changed: true,
+            unchecked: 0,
             left: false,
             config,
         }
@@ -242,6 +250,7 @@ impl Driver {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Send { connection, octets } => {
+                    self.unchecked += octets.len();
                     if self.connections.send(connection, octets) == Err(NotSent::Stuck) {
                         debug!(%connection, "aborted: the peer does not read");
                         stuck.push(connection);
@@ -261,6 +270,31 @@ impl Driver {
         }
         for connection in stuck {
             self.remotes.remove(connection);
+        }
+        if self.unchecked >= SEND_CHECK {
+            self.unchecked = 0;
+            self.shed();
+        }
+    }
+
+    /// Bounds what peers that do not read make us keep (RFC 5355 threat 1).
+    fn shed(&mut self) {
+        let mut queues = self.connections.send_queues();
+        let mut total: usize = queues.iter().map(|(_, octets)| octets).sum();
+        if total <= SEND_BUDGET {
+            return;
+        }
+        queues.sort_unstable_by_key(|(_, octets)| std::cmp::Reverse(*octets));
+        for (connection, octets) in queues {
+            debug!(%connection, octets, "aborted: too much waits for peers that do not read");
+            self.metrics.shed();
+            self.connections.abort(connection);
+            self.machine.handle_lost(Instant::now(), connection);
+            self.remotes.remove(connection);
+            total -= octets;
+            if total <= SEND_BUDGET / 2 {
+                break;
+            }
         }
     }
 

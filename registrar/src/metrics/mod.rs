@@ -46,6 +46,7 @@ pub(crate) struct Metrics {
     wrong_protocol: [Counter; 2],
     resolution_duration: Histogram,
     stalls: Counter,
+    shed: Counter,
     tls: Option<Tls>,
     /// By protocol, type and direction.
     messages: HashMap<(&'static str, &'static str, &'static str), Counter>,
@@ -113,6 +114,7 @@ impl Metrics {
                 }),
                 resolution_duration: histogram!(RESOLUTION_DURATION),
                 stalls: counter!("rserpool_stalls_total"),
+                shed: counter!("rserpool_connections_shed_total"),
                 tls: identity.map(Tls::new),
                 messages: HashMap::new(),
                 causes: HashMap::new(),
@@ -129,6 +131,11 @@ impl Metrics {
             ControlProtocol::Asap => self.wrong_protocol[0].increment(1),
             ControlProtocol::Enrp => self.wrong_protocol[1].increment(1),
         }
+    }
+
+    /// Counts a connection that was aborted as too much waited for peers that do not read.
+    pub(crate) fn shed(&self) {
+        self.shed.increment(1);
     }
 
     /// Records how long the machine took for a handle resolution.
@@ -340,6 +347,10 @@ fn describe() {
         "Messages that could not be processed, and error causes sent, by protocol and cause"
     );
     describe_counter!("rserpool_tls_handshakes_total", "TLS handshakes by result");
+    describe_counter!(
+        "rserpool_connections_shed_total",
+        "Connections aborted since too many octets waited for peers that do not read"
+    );
     describe_counter!("rserpool_stalls_total", "Times this process was stopped for a while");
 }
 

@@ -7,8 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use rserpool::{
-    PeId, Policy, PoolElement, PoolElementConfig, PoolElementEvent, PoolHandle, PoolUser, PoolUserConfig,
-    Profile, Protocol, TransportUse, UserTransport,
+    PeId, PoolElement, PoolElementConfig, PoolElementEvent, PoolHandle, PoolUser, PoolUserConfig, Protocol,
+    TransportUse, UserTransport,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -47,20 +47,16 @@ impl Net {
     }
 
     pub(crate) fn element_config(self, host: u8) -> PoolElementConfig {
-        PoolElementConfig {
-            pool: PoolHandle::new(POOL).unwrap(),
-            pe: Some(PE),
-            transport: UserTransport {
-                protocol: Protocol::Sctp,
-                addresses: vec![self.host(host)],
-                port: 4739,
-                transport_use: TransportUse::DATA_PLUS_CONTROL,
-                encapsulation: 9899,
-            },
-            policy: Policy::RoundRobin,
-            registrars: vec![self.registrar().parse().unwrap()],
-            profile: Profile::FAST,
-        }
+        let transport = UserTransport {
+            protocol: Protocol::Sctp,
+            addresses: vec![self.host(host)],
+            port: 4739,
+            transport_use: TransportUse::DATA_PLUS_CONTROL,
+            encapsulation: 9899,
+        };
+        let registrars = vec![self.registrar().parse().unwrap()];
+        let config = PoolElementConfig::new(PoolHandle::new(POOL).unwrap(), transport, registrars);
+        PoolElementConfig { pe: Some(PE), ..config }
     }
 
     pub(crate) fn element(self, host: u8) -> PoolElement {
@@ -72,11 +68,8 @@ impl Net {
     }
 
     pub(crate) fn user_over(self, registrar: &str, endpoint: Option<Endpoint>) -> PoolUser {
-        let config = PoolUserConfig {
-            pool: PoolHandle::new(POOL).unwrap(),
-            registrars: vec![registrar.parse().unwrap()],
-            profile: Profile::FAST,
-        };
+        let registrars = vec![registrar.parse().unwrap()];
+        let config = PoolUserConfig::new(PoolHandle::new(POOL).unwrap(), registrars);
         PoolUser::spawn(config, endpoint)
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use rserpool::{PeId, PoolElement, PoolElementConfig, PoolUser, PoolUserConfig, Profile};
+use rserpool::{PeId, PoolElement, PoolElementConfig};
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -81,6 +81,40 @@ async fn an_element_is_at_both_registrars_and_a_killed_registrar_is_taken_over()
 }
 
 #[tokio::test]
+async fn elements_that_know_only_a_dead_registrar_are_taken_over_and_always_resolvable() {
+    let net = Net::random();
+    let [first, second] = Process::pair(net).await;
+    let mut elements = Vec::new();
+    for (host, pe) in [(2, 0xa1), (3, 0xa2), (4, 0xa3)] {
+        let config = PoolElementConfig { pe: Some(PeId(pe)), ..net.element_config(host) };
+        let mut element = PoolElement::spawn(config, Some(net.endpoint(host))).unwrap();
+        registered(&mut element).await;
+        elements.push(element);
+    }
+    net.metric_of(5, UP, |up| up == 3.0).await;
+    let killed = Instant::now();
+    drop(first);
+    let mut fewest = usize::MAX;
+    loop {
+        let now = self::elements(net, 5).await;
+        fewest = fewest.min(now.len());
+        if now.iter().all(|(_, home, state)| home == "0a0b0c02" && state == "up") {
+            break;
+        }
+        assert!(killed.elapsed() < SOON, "{now:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    eprintln!("takeover complete after {:?}", killed.elapsed());
+    assert_eq!(fewest, 3, "a living element was not resolvable");
+    second.line("took over", 1).await;
+    net.metric_of(5, "rserpool_enrp_takeovers_total{result=\"completed\"}", |count| count == 1.0).await;
+    net.metric_of(5, "rserpool_pool_element_changes_total{pool=\"ipfix\",event=\"taken_over\"}", |n| {
+        n == 3.0
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_dead_element_is_gone_from_every_registrar() {
     let net = Net::random();
     let _pair = Process::pair(net).await;
@@ -111,44 +145,29 @@ async fn an_element_drained_at_its_home_is_selected_nowhere() {
     become_so(net, 5, |elements| elements.len() == 1 && elements[0].0 == "000000a2").await;
     let both = elements(net, 1).await;
     assert_eq!((both[0].0.as_str(), both[0].2.as_str()), ("000000a1", "draining"));
-    let config =
-        PoolUserConfig { registrars: vec![net.host(5).to_string().parse().unwrap()], ..user_config(net) };
-    let user = PoolUser::spawn(config, Some(net.endpoint(4)));
+    let user = net.user_over(&net.host(5).to_string(), Some(net.endpoint(4)));
     assert_eq!(timeout(SOON, user.wait_element()).await.unwrap().pe, PeId(0xa2));
 
     assert_eq!(net.drain(&["000000a1", "--undo"]).await.status.code(), Some(0));
     become_so(net, 5, |elements| elements.len() == 2).await;
 }
 
-fn user_config(net: Net) -> PoolUserConfig {
-    PoolUserConfig {
-        pool: rserpool::PoolHandle::new(POOL).unwrap(),
-        registrars: vec![net.registrar().parse().unwrap()],
-        profile: Profile::FAST,
-    }
-}
-
 #[tokio::test]
 async fn a_registrar_that_ends_in_order_hands_its_elements_over() {
     let net = Net::random();
     let [first, second] = Process::pair(net).await;
-    let _element = element(net, 2, PE);
-    for host in [1, 5] {
-        net.metric_of(host, UP, |up| up == 1.0).await;
-    }
-    let home = elements(net, 1).await[0].1.clone();
-    let (leaving, staying, host, id) = match home.as_str() {
-        "0a0b0c01" => (first, second, 5, "0a0b0c02"),
-        _ => (second, first, 1, "0a0b0c01"),
-    };
+    // It knows the first registrar only.
+    let element = Process::element(net);
+    net.metric_of(5, UP, |up| up == 1.0).await;
     let asked = Instant::now();
-    assert_eq!(leaving.terminate(), Some(0));
+    assert_eq!(first.terminate(), Some(0));
     eprintln!("ended after {:?}", asked.elapsed());
-    become_so(net, host, |elements| {
-        elements.first().is_some_and(|(_, home, state)| home == id && state == "up")
+    become_so(net, 5, |elements| {
+        elements.first().is_some_and(|(_, home, state)| home == "0a0b0c02" && state == "up")
     })
     .await;
-    assert_eq!(staying.count("reason=\"unreachable\""), 0);
+    element.line("another registrar took over", 1).await;
+    assert_eq!(second.count("pool element removed"), 0);
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ impl PoolElement {
                 self.event(Event::Expired);
                 self.stage = Stage::Registering { again: false };
             }
-            Stage::Unregistered | Stage::Rejected => {}
+            Stage::Unregistered | Stage::Rejected | Stage::OutOfScope => {}
         }
     }
 

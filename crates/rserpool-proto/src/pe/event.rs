@@ -1,5 +1,6 @@
 //! What a pool element's machine tells its owner.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::wire::{ErrorCause, WireError};
@@ -42,6 +43,19 @@ pub enum Event {
         causes: Vec<ErrorCause>,
         /// When it is tried again; `None`: not before the next [`super::PoolElement::register`].
         retry: Option<Duration>,
+    },
+    /// None of the element's addresses is of use where the registrar is ([`crate::scope`]): nothing is registered
+    /// with it.
+    OutOfScope {
+        /// The registrar.
+        address: RegistrarAddress,
+        /// When another registrar is looked for.
+        retry: Duration,
+    },
+    /// The registrar sees the element at another address than its own, which is registered in their place.
+    AddressObserved {
+        /// The address.
+        address: IpAddr,
     },
     /// MAX-REG-ATTEMPT registrations in a row were not answered.
     RegistrationFailed {

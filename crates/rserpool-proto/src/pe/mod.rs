@@ -19,7 +19,7 @@ mod registration;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 pub use config::{ConfigError, PoolElementConfig};
@@ -28,6 +28,7 @@ pub use event::Event;
 use crate::hunt::{Hunt, Step};
 use crate::random::Random;
 use crate::registrar::Network;
+use crate::scope::ScopeRule;
 use crate::timers::Timers;
 use crate::wire::{Load, Message, Policy, SctpTransport, Transport};
 use crate::{
@@ -55,6 +56,8 @@ enum Stage {
     Registered,
     /// Refused; waits for the retry.
     Rejected,
+    /// No address is of use where the home registrar is; waits to look for another.
+    OutOfScope,
     /// A deregistration is on its way.
     Deregistering,
 }
@@ -83,6 +86,10 @@ pub struct PoolElement {
     transport: Transport,
     encapsulation: Option<u16>,
     asap_transport: Option<SctpTransport>,
+    /// Where the registrar sees us, if that is to be registered in place of our addresses.
+    observed: Option<IpAddr>,
+    use_observed: bool,
+    scope: ScopeRule,
     policy: Policy,
     profile: Profile,
     random: Random,
@@ -119,6 +126,9 @@ impl PoolElement {
             transport,
             encapsulation,
             asap_transport: None,
+            observed: None,
+            use_observed: false,
+            scope: ScopeRule::default(),
             policy: config.policy,
             profile: config.profile,
             hunt: Hunt::new(config.registrars, &config.profile),
@@ -134,7 +144,7 @@ impl PoolElement {
             known: false,
             outputs: VecDeque::new(),
         };
-        element.registration().to_octets()?;
+        element.check_length()?;
         Ok(element)
     }
 
@@ -170,11 +180,23 @@ impl PoolElement {
         }
         let before = (self.asap_transport.take(), self.encapsulation);
         (self.asap_transport, self.encapsulation) = (transport, told);
-        if let Err(error) = self.registration().to_octets() {
-            (self.asap_transport, self.encapsulation) = before;
-            return Err(error.into());
-        }
-        Ok(())
+        self.check_length().inspect_err(|_| (self.asap_transport, self.encapsulation) = before)
+    }
+
+    fn check_length(&self) -> Result<(), ConfigError> {
+        // Without anything to register, there is nothing too long.
+        self.registration().map_or(Ok(()), |registration| Ok(registration.to_octets().map(drop)?))
+    }
+
+    /// Says which addresses are registered where ([`crate::scope`]), from the next registration on.
+    pub fn set_scope(&mut self, rule: ScopeRule) {
+        self.scope = rule;
+    }
+
+    /// Registers, in place of its own addresses, the address a registrar sees the element at, where the registrar
+    /// refuses its own and says so: behind a translator (NAT) that passes the element's ports on unchanged.
+    pub fn use_observed_address(&mut self) {
+        self.use_observed = true;
     }
 
     /// Registers the element and keeps it registered (RFC 5352 section 3.1).
@@ -205,7 +227,7 @@ impl PoolElement {
         match self.stage {
             Stage::Registering { .. } => self.changed = true,
             Stage::Registered | Stage::Rejected => self.pursue(now),
-            Stage::Unregistered | Stage::Deregistering => {}
+            Stage::Unregistered | Stage::OutOfScope | Stage::Deregistering => {}
         }
     }
 
@@ -268,6 +290,9 @@ impl PoolElement {
             match timer {
                 Timer::T2 => self.registration_timed_out(now),
                 Timer::T3 => self.deregistration_timed_out(now),
+                Timer::Retry if self.stage == Stage::OutOfScope => {
+                    self.lose_home(now, LostReason::OutOfScope);
+                }
                 Timer::T4 | Timer::Retry => self.pursue(now),
             }
         }
@@ -359,7 +384,7 @@ impl PoolElement {
     /// Forgets the home registrar and looks for another one (section 3.6).
     fn lose_home(&mut self, now: Instant, reason: LostReason) {
         let Some(home) = self.home.take() else { return };
-        if reason == LostReason::Silent {
+        if reason != LostReason::Connection {
             self.outputs.push_back(Output::Disconnect { connection: home.connection });
             self.accepted.remove(&home.connection);
         }

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use crate::hunt::{Hunt, Step};
 use crate::random::Random;
 use crate::registrar::Network;
+use crate::scope::ScopeRule;
 use crate::timers::Timers;
 use crate::wire::{ErrorCause, Message, Policy, WireError};
 use crate::{
@@ -153,6 +154,7 @@ pub struct PoolUser {
     pool_unknown: bool,
     /// Retries without a usable element in a row.
     retries: u32,
+    scope: ScopeRule,
     quarantine: BTreeMap<PeId, Quarantined>,
     /// Elements handed out since they were last reported.
     handed_out: BTreeSet<PeId>,
@@ -174,12 +176,18 @@ impl PoolUser {
             cache: None,
             pool_unknown: false,
             retries: 0,
+            scope: ScopeRule::default(),
             quarantine: BTreeMap::new(),
             handed_out: BTreeSet::new(),
             to_report: BTreeSet::new(),
             timers: Timers::new(),
             outputs: VecDeque::new(),
         }
+    }
+
+    /// Says which resolved addresses are used ([`crate::scope`]), from the next answer on.
+    pub fn set_scope(&mut self, rule: ScopeRule) {
+        self.scope = rule;
     }
 
     /// Returns the pool's handle.
@@ -323,7 +331,7 @@ impl PoolUser {
     /// Forgets the home registrar and looks for another one (section 3.6).
     fn lose_home(&mut self, now: Instant, reason: LostReason) {
         let Some(home) = self.home.take() else { return };
-        if reason == LostReason::Silent {
+        if reason != LostReason::Connection {
             self.outputs.push_back(Output::Disconnect { connection: home.connection });
         }
         self.event(Event::RegistrarLost { address: home.address, reason });

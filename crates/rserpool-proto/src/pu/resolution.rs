@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{Cache, Event, Home, PoolUser, Request, Timer};
 use crate::LostReason;
 use crate::wire::asap::handle_resolution::{HandleResolution, HandleResolutionResponse};
-use crate::wire::{CauseCode, Message, PolicyType};
+use crate::wire::{CauseCode, Message, PolicyType, PoolElementParameter};
 
 impl PoolUser {
     /// Asks a registrar for the pool's elements, unless it is being asked (NR1 to NR4).
@@ -59,10 +59,11 @@ impl PoolUser {
         }
         self.pool_unknown = false;
         let complete = self.is_complete(response.elements.len());
-        self.end_quarantines(&response.elements, complete);
+        let elements = self.in_scope(response.elements);
+        self.end_quarantines(&elements, complete);
         // Without a policy parameter Round Robin is meant (section 2.2.6).
         let policy_type = response.policy.map_or(PolicyType::ROUND_ROBIN, |policy| policy.policy_type());
-        let cache = Cache::new(policy_type, response.elements, now);
+        let cache = Cache::new(policy_type, elements, now);
         let changed = self.replace_cache(cache);
         self.tell_resolved(changed);
         if self.has_usable(now) {
@@ -71,6 +72,14 @@ impl PoolUser {
         } else {
             self.retry_later(now);
         }
+    }
+
+    /// Leaves out the addresses we cannot reach, and the elements without any other.
+    fn in_scope(&self, mut elements: Vec<PoolElementParameter>) -> Vec<PoolElementParameter> {
+        if let Some(registrar) = self.home.map(|home| home.address.ip) {
+            elements.retain_mut(|element| self.scope.filter(&mut element.user_transport, registrar));
+        }
+        elements
     }
 
     /// Returns whether an answer of so many elements lists the whole pool: a registrar that was asked for more

@@ -48,9 +48,14 @@ enum Did {
 impl Bench {
     /// A pool user that is connected to `HOME` and has asked.
     fn new(profile: Profile) -> Bench {
+        Bench::at(profile, [127, 0, 0, 9])
+    }
+
+    /// The same, of a registrar at this address.
+    fn at(profile: Profile, registrar: [u8; 4]) -> Bench {
         let config = PoolUserConfig {
             pool: pool(),
-            registrars: vec![RegistrarAddress::sctp(IpAddr::from([127, 0, 0, 9]), 3863)],
+            registrars: vec![RegistrarAddress::sctp(IpAddr::from(registrar), 3863)],
             items: Some(8),
             updates: false,
             profile,
@@ -346,4 +351,20 @@ fn answers_from_anywhere_else_and_for_other_pools_are_ignored() {
     bench.user.handle_message(bench.now, ConnectionId(99), &stranger.to_octets().unwrap());
     assert_eq!(bench.drain(), []);
     assert_eq!(bench.select(), None);
+}
+
+#[test]
+fn elements_that_cannot_be_reached_from_here_are_left_out() {
+    let beside = |registrar: [u8; 4]| {
+        let mut bench = Bench::at(Profile::FAST, registrar);
+        let mut both = element(2, 0, 4739);
+        let Transport::Sctp(sctp) = &mut both.user_transport else { panic!() };
+        sctp.addresses.push(IpAddr::from([10, 0, 0, 1]));
+        bench.list(vec![element(1, 0, 4739), both]);
+        let elements = bench.user.elements();
+        let told = elements.map(|element| (element.pe.0, element.user_transport.addresses().len()));
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(beside([127, 0, 0, 9]), [(1, 1), (2, 2)]);
+    assert_eq!(beside([10, 0, 0, 9]), [(2, 1)], "loopback addresses name another host there");
 }

@@ -61,7 +61,7 @@ impl Registrar {
         self.drained.remove(&key);
         self.announce_add(&key);
         self.event(Event::ElementUndrained { pool: pool.clone(), pe });
-        self.pool_changed(now, pool);
+        self.element_changed(now, &key);
         Ok(())
     }
 

@@ -6,10 +6,12 @@ use std::time::Instant;
 
 use super::{Claim, Event, Key, Monitor, Registrar, Timer, TokenBucket};
 use crate::handlespace::Registered;
+use crate::wire::UnknownParameter;
 use crate::wire::asap::registration::{Registration, RegistrationResponse};
+use crate::wire::param::observed_address;
 use crate::wire::param::transport::{SctpTransport, Transport, TransportUse};
 use crate::wire::{CauseCode, ErrorCause, Message, PoolElementParameter};
-use crate::{ConnectionId, PeId, Protocol, Remote};
+use crate::{ConnectionId, PeId, PoolHandle, Protocol, Remote};
 
 /// What is to be done with a registration that has no fault of its own.
 enum Admission {
@@ -26,6 +28,7 @@ impl Registrar {
         mut registration: Registration,
         octets: usize,
     ) {
+        self.share_handle(&mut registration.pool);
         let key = (registration.pool.clone(), registration.element.pe);
         let checked = self
             .check_right(now, connection, &key)
@@ -41,6 +44,14 @@ impl Registrar {
             Ok(Admission::Accept) => self.accept(now, connection, registration, octets, warnings),
             Ok(Admission::Probe) => self.hold_claim(now, connection, &key, registration, octets),
             Err(cause) => self.reject(connection, &key, cause),
+        }
+    }
+
+    /// Lets all elements of a pool share the octets of one handle, of which a message may bring 64 KiB.
+    fn share_handle(&self, pool: &mut PoolHandle) {
+        let known = self.monitors.range((pool.clone(), PeId(0))..).next();
+        if let Some(((known, _), _)) = known.filter(|((known, _), _)| known == pool) {
+            *pool = known.clone();
         }
     }
 
@@ -207,6 +218,7 @@ impl Registrar {
         element.home = self.id;
         let seen = self.peers.get(&connection).and_then(|peer| asap_transport(&peer.remote));
         element.asap_transport = element.asap_transport.take().or(seen);
+        self.measure(connection, &mut element);
         let moved = self.moved(&key, &element);
         let home = self.home_of(&key);
         // The registrant itself registers again: it lives, and so it keeps its identifier.
@@ -222,7 +234,8 @@ impl Registrar {
             self.timers.set(Timer::Expiry(key.clone()), end);
         }
         let (pool, pe) = key.clone();
-        let response = RegistrationResponse { rejected: false, pool, pe, causes: warnings, unknown: vec![] };
+        let unknown = if warnings.is_empty() { vec![] } else { self.observed(connection) };
+        let response = RegistrationResponse { rejected: false, pool, pe, causes: warnings, unknown };
         self.send(connection, &Message::RegistrationResponse(response));
         if !self.drained.contains_key(&key) {
             self.announce_add(&key);
@@ -282,6 +295,7 @@ impl Registrar {
         recovered: bool,
         moved: bool,
     ) {
+        self.set_aside_if_suspect(&key);
         let (pool, pe) = key;
         if recovered || moved {
             self.pool_changed(now, &pool);
@@ -306,7 +320,9 @@ impl Registrar {
         self.counters.rejected += 1;
         let (pool, pe) = key.clone();
         let causes = vec![cause.clone()];
-        let mut response = RegistrationResponse { rejected: true, pool, pe, causes, unknown: vec![] };
+        let invalid = cause.code == CauseCode::INVALID_VALUES;
+        let unknown = if invalid { self.observed(connection) } else { vec![] };
+        let mut response = RegistrationResponse { rejected: true, pool, pe, causes, unknown };
         if !self.send(connection, &Message::RegistrationResponse(response.clone())) {
             // A registration of nearly 64 KiB leaves no room for the parameter in the cause.
             response.causes = vec![ErrorCause::plain(cause.code)];
@@ -314,6 +330,15 @@ impl Registrar {
         }
         let (pool, pe) = key.clone();
         self.event(Event::RegistrationRejected { pool, pe, by: connection, cause });
+    }
+}
+
+impl Registrar {
+    /// Says where the sender is seen, for one whose own addresses are not those.
+    fn observed(&self, connection: ConnectionId) -> Vec<UnknownParameter> {
+        let peer = self.peers.get(&connection);
+        let address = peer.and_then(|peer| peer.remote.addresses.first());
+        address.map(|&address| observed_address::parameter(address)).into_iter().collect()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Handle resolution (RFC 5352 section 3.3).
 
-use super::Registrar;
+use super::{Health, Registrar};
+use crate::handlespace::Pool;
+use crate::random::Random;
 use crate::wire::asap::error::AsapError;
 use crate::wire::asap::handle_resolution::{HandleResolution, HandleResolutionResponse};
 use crate::wire::{CauseCode, ErrorCause, Message, PoolElementParameter};
@@ -23,7 +25,7 @@ impl Registrar {
         let exists = self.handlespace.pool(&pool).is_some();
         let mut response = if exists {
             let count = self.item_count(items);
-            let chosen = self.choose(&pool, count);
+            let chosen = self.select(&pool, count);
             self.count_resolution(&pool, chosen.len());
             if chosen.is_empty() { refusal(pool, NOBODY_SERVES) } else { self.answer(pool, &chosen) }
         } else {
@@ -58,15 +60,25 @@ impl Registrar {
     }
 
     /// Selects by the pool's policy among the elements that are up, or among all when none is.
-    fn choose(&mut self, handle: &PoolHandle, count: usize) -> Vec<PeId> {
-        let (monitors, doubts) = (&self.monitors, &self.enrp.doubts);
-        let up = |pe: PeId| {
-            let key = (handle.clone(), pe);
-            monitors.get(&key).map_or_else(|| !doubts.contains(&key), |monitor| !monitor.is_suspect())
-        };
+    fn select(&mut self, handle: &PoolHandle, count: usize) -> Vec<PeId> {
+        self.choose(handle, |pool, random, up| pool.select(count, random, up))
+    }
+
+    /// Like a selection, but nobody asked: the head stays where it is.
+    pub(super) fn preview(&mut self, handle: &PoolHandle, count: usize) -> Vec<PeId> {
+        self.choose(handle, |pool, random, up| pool.peek(count, random, up))
+    }
+
+    fn choose(
+        &mut self,
+        handle: &PoolHandle,
+        mut choose: impl FnMut(&mut Pool, &mut Random, &dyn Fn(PeId) -> bool) -> Vec<PeId>,
+    ) -> Vec<PeId> {
+        let health = Health { monitors: &self.monitors, doubts: &self.enrp.doubts };
+        let up = |pe: PeId| !health.is_suspect(handle, pe);
         let Some(pool) = self.handlespace.pool_mut(handle) else { return vec![] };
-        let chosen = pool.select(count, &mut self.random, up);
-        if chosen.is_empty() { pool.select(count, &mut self.random, |_| true) } else { chosen }
+        let chosen = choose(pool, &mut self.random, &up);
+        if chosen.is_empty() { choose(pool, &mut self.random, &|_| true) } else { chosen }
     }
 
     /// The answer with these elements and the pool's policy; without the ASAP transports, which are

@@ -12,6 +12,7 @@ use crate::wire::asap::handle_resolution::{HandleResolution, HandleResolutionRes
 use crate::wire::asap::keep_alive::EndpointKeepAliveAck;
 use crate::wire::asap::registration::RegistrationResponse;
 use crate::wire::asap::unreachable::EndpointUnreachable;
+use crate::wire::param::observed_address;
 use crate::wire::param::transport::{SctpTransport, Transport, TransportUse};
 use crate::wire::{CauseCode, Policy, PoolElementParameter, RegistrationLife};
 use crate::{Profile, Protocol};
@@ -145,6 +146,17 @@ impl Bench {
 
 fn codes(response: &RegistrationResponse) -> Vec<CauseCode> {
     response.causes.iter().map(|cause| cause.code).collect()
+}
+
+#[test]
+fn whoever_registers_addresses_that_are_not_its_own_is_told_its_own() {
+    let observed = |addresses: &[[u8; 4]]| {
+        let response = Bench::default().register(FIRST, element(addresses));
+        (response.rejected, observed_address::find(&response.unknown))
+    };
+    assert_eq!(observed(&[HERE]), (false, None));
+    assert_eq!(observed(&[THERE, HERE]), (false, Some(IpAddr::from(HERE))));
+    assert_eq!(observed(&[THERE]), (true, Some(IpAddr::from(HERE))));
 }
 
 #[test]
