@@ -107,6 +107,10 @@ fn rspregistrar_joins_ours() {
     world.wait_for(1, &[(0xa1, OURS), (0xa2, THEIRS)], said);
     assert!(second.stop().success());
     world.wait_for(0, &[(0xa1, OURS)], said);
+    // Once it is a peer by its own association, it is not looked for any more.
+    let said = ours.process.said();
+    let (_, after) = said.split_once("registrar joined").unwrap();
+    assert!(!after.contains("connecting connection"), "{after}");
     check.passed("rspregistrar has our table before it is ready; updates cross");
 }
 
