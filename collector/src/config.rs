@@ -8,6 +8,8 @@ use rserpool::{ASAP_PORT, AnnounceConfig, ConfiguredRegistrar, ProfileConfig, Re
 use serde::Deserialize;
 use service::config::{Http, Invalid, Period, Size, check_endpoint};
 
+use crate::policy::Policy;
+
 /// Port of IPFIX over SCTP, TCP and UDP (RFC 7011 section 10).
 const IPFIX_PORT: u16 = 4739;
 
@@ -161,7 +163,7 @@ pub struct Pool {
     #[serde(default)]
     pub transport: Option<Transport>,
     /// How pool users choose among the elements. All elements of a pool must have the same.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::policy::one")]
     pub policy: Policy,
     /// What the pool offers.
     #[serde(default)]
@@ -190,35 +192,6 @@ pub enum Transport {
     Tcp,
     /// `listen.ipfix-tls`.
     Tls,
-}
-
-/// Member selection policy (RFC 5356).
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Policy {
-    /// In turn (RFC 5356 section 4.1). The default.
-    pub round_robin: Option<RoundRobin>,
-    /// The element with the lowest load (RFC 5356 section 5.1).
-    pub least_used: Option<LeastUsed>,
-}
-
-/// Has no settings.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RoundRobin {}
-
-/// What load is measured by.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct LeastUsed {
-    /// Records per second that count as full load.
-    pub capacity: u32,
-}
-
-impl Default for LeastUsed {
-    fn default() -> Self {
-        Self { capacity: 100_000 }
-    }
 }
 
 /// What a pool offers to its users (RFC 5352 section 3.9).
@@ -392,11 +365,9 @@ impl Pool {
         if let Some((key, fault)) = self.announce.as_ref().and_then(|a| a.fault(&self.registrars)) {
             return Err(Invalid::new(format!("pool.{at}.announce.{key}"), fault));
         }
-        if self.policy.round_robin.is_some() && self.policy.least_used.is_some() {
-            return Err(Invalid::new(format!("pool.{at}.policy"), "is one policy"));
-        }
-        if self.policy.least_used.is_some_and(|policy| policy.capacity == 0) {
-            return Err(Invalid::new(format!("pool.{at}.policy.least-used.capacity"), "must not be 0"));
+        if let Some((_, 0)) = self.policy.load() {
+            let policy = self.policy.wire().policy_type();
+            return Err(Invalid::new(format!("pool.{at}.policy.{policy}.capacity"), "must not be 0"));
         }
         Ok(())
     }
@@ -422,8 +393,7 @@ mod tests {
         let normal = |config: &Config| format!("{config:?}").replace("durable: Some(true)", "durable: None");
         assert_eq!(normal(&sample), normal(&default));
         let pool = &parse("[[pool]]\nhandle = \"ipfix\"").unwrap().pool[0];
-        let written = format!("{:?}", sample.pool[0]).replace("Some(RoundRobin)", "None");
-        assert_eq!(written, format!("{pool:?}"));
+        assert_eq!(format!("{:?}", sample.pool[0]), format!("{pool:?}"));
     }
 
     #[test]
@@ -451,7 +421,7 @@ mod tests {
         assert!(ports.contains("collector.toml:3:1") && ports.contains("one port"), "{ports}");
         assert!(error("[listen]\nipfix = []").contains("needs an address"));
         let policies = "[[pool]]\nhandle = \"x\"\npolicy.round-robin = {}\npolicy.least-used = {}";
-        assert!(error(policies).contains("is one policy"));
+        assert!(error(policies).contains("has one policy"));
         let announce = |table: &str| error(&format!("[[pool]]\nhandle = \"x\"\nannounce = {{ {table} }}"));
         let unbelieved = announce("networks = []");
         assert!(

@@ -65,7 +65,7 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
             }
             stopped = writers.failure() => break Some(anyhow::Error::new(stopped)),
             ended = receivers.failure() => break Some(anyhow::Error::new(ended)),
-            () = registrations.measure() => {}
+            () = registrations.measure(&shared.outputs) => {}
             () = context.shutdown.requested() => break None,
         }
     };

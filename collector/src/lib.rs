@@ -13,6 +13,7 @@ mod driver;
 mod json;
 mod metrics;
 mod output;
+mod policy;
 mod registration;
 mod session;
 mod udp;

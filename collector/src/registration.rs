@@ -1,7 +1,8 @@
 //! The collector in its pools: one registration per `[[pool]]`, by RFC 5352's pool element machine.
 //!
 //! A registrar that is gone changes nothing for the exporters that are connected; it is looked for until it is back.
-//! Load (policy least-used): records per second of the configured capacity, told when it has changed by 1/32 at least.
+//! Load (policies by load): records per second of the configured capacity, or how full the fullest output's queue is;
+//! told when it has changed by 1/32 at least.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use std::time::Duration;
 
 use rserpool::wire::PoolElementParameter;
 use rserpool::{
-    ConfigError, Load, Policy, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Protocol,
-    ScopeRule, TransportUse, UserTransport,
+    ConfigError, Load, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Protocol, ScopeRule,
+    TransportUse, UserTransport,
 };
 use rserpool_proto::InvalidPoolHandle;
 use service::Condition;
@@ -24,6 +25,8 @@ use transport::{Connector, Endpoint, tcp};
 use crate::cards::Cards;
 use crate::config::{Config, Pool, Service, Transport};
 use crate::metrics::PoolMetrics;
+use crate::output::Outputs;
+use crate::policy::LoadSource;
 
 /// How often the load is measured.
 const LOAD_INTERVAL: Duration = Duration::from_secs(1);
@@ -58,8 +61,8 @@ pub(crate) struct Registrations {
 struct Registered {
     element: PoolElement,
     metrics: PoolMetrics,
-    /// Records per second that are full load, if the policy asks.
-    capacity: Option<u64>,
+    /// How load is measured and the records per second that are full load, if the policy asks.
+    measure: Option<(LoadSource, u32)>,
     load: Load,
 }
 
@@ -90,21 +93,27 @@ impl Registrations {
             let metrics = PoolMetrics::new(&pool.handle);
             registrations.watching.spawn(watch(element.state(), Arc::clone(&joined), metrics.clone()));
             registrations.watching.spawn(follow_peers(element.peers(), at, Arc::clone(&cards)));
-            let capacity = pool.policy.least_used.map(|policy| policy.capacity.into());
-            registrations.elements.push(Registered { element, metrics, capacity, load: Load::default() });
+            let measure = pool.policy.load();
+            registrations.elements.push(Registered { element, metrics, measure, load: Load::default() });
         }
         Ok(registrations)
     }
 
     /// Waits for the next time to measure the load, and tells it where it has changed. Cancel safe.
-    pub(crate) async fn measure(&mut self) {
+    pub(crate) async fn measure(&mut self, outputs: &Outputs) {
         self.timer.tick().await;
         let records = self.records.load(Ordering::Relaxed);
         let rate = records - std::mem::replace(&mut self.measured, records);
-        for Registered { element, metrics, capacity, load } in &mut self.elements {
+        for Registered { element, metrics, measure, load } in &mut self.elements {
             metrics.announces_refused.absolute(element.announces_refused());
-            let Some(capacity) = *capacity else { continue };
-            let new = Load::of(rate, capacity);
+            let new = match *measure {
+                None => continue,
+                Some((LoadSource::Rate, capacity)) => Load::of(rate, capacity.into()),
+                Some((LoadSource::Queue, _)) => {
+                    let fills = outputs.fills().map(|(waiting, size)| Load::of(waiting, size));
+                    fills.max().unwrap_or_default()
+                }
+            };
             if new.0.abs_diff(load.0) >= LOAD_STEP || (new == Load::default()) != (*load == Load::default()) {
                 *load = new;
                 metrics.load.set(f64::from(new.0) / f64::from(u32::MAX));
@@ -167,10 +176,7 @@ fn element(pool: &Pool, handle: PoolHandle, config: &Config) -> PoolElementConfi
             transport_use,
             encapsulation: config.listen.encapsulation_port,
         },
-        policy: match pool.policy.least_used {
-            Some(_) => Policy::LeastUsed { load: Load::default() },
-            None => Policy::RoundRobin,
-        },
+        policy: pool.policy.wire(),
         registrars: pool.registrars.clone(),
         announce: pool.announce.clone(),
         scope: ScopeRule { private_beyond: pool.private_addresses },

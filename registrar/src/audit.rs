@@ -3,10 +3,12 @@
 //!
 //! What changes with every load report (`ElementUpdated`) is no such line: DEBUG has it.
 
-use rserpool_proto::registrar::Event;
+use rserpool::Causes;
+use rserpool_proto::registrar::{Event, Removal};
 use tracing::{debug, info, warn};
 
 use crate::remotes::Remotes;
+use crate::text::pool_text;
 
 /// What this registrar decided itself.
 const ITSELF: &str = "registrar";
@@ -16,41 +18,45 @@ pub(crate) fn tell(event: &Event, remotes: &Remotes) {
     match event {
         Event::ElementRegistered { pool, pe, by } => {
             let by = remotes.name(*by);
-            info!(target: "audit", %pool, %pe, by, "pool element registered");
+            info!(target: "audit", pool = pool_text(pool), %pe, by, "pool element registered");
         }
         Event::ElementUpdated { pool, pe, by } => {
-            debug!(target: "audit", %pool, %pe, by = remotes.name(*by), "pool element updated");
+            debug!(target: "audit", pool = pool_text(pool), %pe, by = remotes.name(*by), "pool element updated");
         }
-        Event::ElementRemoved { pool, pe, reason, by, .. } => {
-            let by = by.map_or_else(|| ITSELF.to_owned(), |by| remotes.name(by));
-            info!(target: "audit", %pool, %pe, by, reason = reason.label(), "pool element removed");
+        Event::ElementRemoved { pool, pe, reason, by, element } => {
+            let by = match (by, reason) {
+                (Some(by), _) => remotes.name(*by),
+                (None, Removal::HomeSaid | Removal::NotListed) => format!("registrar {}", element.home),
+                (None, _) => ITSELF.to_owned(),
+            };
+            info!(target: "audit", pool = pool_text(pool), %pe, by, reason = reason.label(), "pool element removed");
         }
         Event::ElementDraining { pool, pe } => {
-            info!(target: "audit", %pool, %pe, by = "operator", "pool element draining");
+            info!(target: "audit", pool = pool_text(pool), %pe, by = "operator", "pool element draining");
         }
         Event::ElementUndrained { pool, pe } => {
-            info!(target: "audit", %pool, %pe, by = "operator", "pool element no longer draining");
+            info!(target: "audit", pool = pool_text(pool), %pe, by = "operator", "pool element no longer draining");
         }
         Event::RegistrationRejected { pool, pe, by, cause } => {
             let by = remotes.name(*by);
-            debug!(target: "audit", %pool, %pe, by, %cause, "registration refused");
+            debug!(target: "audit", pool = pool_text(pool), %pe, by, %cause, "registration refused");
         }
-        Event::ElementSuspect { pool, pe } => debug!(%pool, %pe, "pool element suspect"),
-        Event::ElementRecovered { pool, pe } => debug!(%pool, %pe, "pool element recovered"),
+        Event::ElementSuspect { pool, pe } => debug!(pool = pool_text(pool), %pe, "pool element suspect"),
+        Event::ElementRecovered { pool, pe } => debug!(pool = pool_text(pool), %pe, "pool element recovered"),
         Event::Malformed { connection, error } => debug!(%connection, %error, "malformed message"),
         Event::Stalled { duration } => {
             let milliseconds = duration.as_millis();
             warn!(milliseconds, "this process was stopped; all deadlines are put off");
         }
         Event::HomeChanged { pool, pe, from, to } => {
-            info!(target: "audit", %pool, %pe, %from, %to, "home of a pool element changed");
+            info!(target: "audit", pool = pool_text(pool), %pe, %from, %to, "home of a pool element changed");
         }
         Event::ElementAdopted { pool, pe, from } => {
             let from = from.map_or_else(|| "takeover".to_owned(), |from| from.to_string());
-            info!(target: "audit", %pool, %pe, from, "pool element adopted");
+            info!(target: "audit", pool = pool_text(pool), %pe, from, "pool element adopted");
         }
         Event::ElementReplicated { pool, pe, home } => {
-            info!(target: "audit", %pool, %pe, %home, "pool element of another registrar");
+            info!(target: "audit", pool = pool_text(pool), %pe, %home, "pool element of another registrar");
         }
         Event::Ready { mentor } => {
             let mentor = mentor.map(|mentor| mentor.to_string());
@@ -64,7 +70,9 @@ pub(crate) fn tell(event: &Event, remotes: &Remotes) {
             let from = from.map(|from| remotes.name(from));
             debug!(target: "audit", from, reason = refusal.label(), "refused a registrar");
         }
-        Event::PeerError { peer, causes } => debug!(%peer, ?causes, "a registrar reports an error"),
+        Event::PeerError { peer, causes } => {
+            debug!(%peer, causes = %Causes(causes), "a registrar reports an error");
+        }
         Event::TableDownloaded { peer, own, elements } => debug!(%peer, own, elements, "table received"),
         Event::ChecksumMismatch { peer, told, held } => {
             debug!(%peer, told = %format_args!("{:04x}", told.0), held = %format_args!("{:04x}", held.0),

@@ -15,13 +15,14 @@ mod text;
 mod view;
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use service::config::{Http, Invalid};
 use service::{Context, Daemon, Failure, Shell};
 
 pub use client::Command;
-pub use config::{Addresses, Config, Control, Id, Limits, Listen, Registration};
+pub use config::{Access, Addresses, Config, Control, Enrp, Id, Limits, Listen, Peer, Registration};
 pub use driver::run;
 
 /// The annotated configuration.
@@ -57,6 +58,11 @@ impl Daemon for RegistrarDaemon {
 
     fn http(config: &Config) -> Option<Http> {
         Some(config.http)
+    }
+
+    /// All decisions are one task's: a second thread would only be woken, for each message anew.
+    fn worker_threads(_: &Config) -> Option<NonZeroUsize> {
+        NonZeroUsize::new(1)
     }
 
     fn validate(config: &Config) -> Result<(), Invalid> {

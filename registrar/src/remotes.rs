@@ -19,6 +19,10 @@ pub(crate) struct Remotes {
 struct Known {
     protocol: ControlProtocol,
     peer: PeerAddress,
+    /// What its certificate says, where it has one.
+    names: Vec<String>,
+    /// It counts for its address.
+    counted: bool,
 }
 
 impl Remotes {
@@ -27,12 +31,13 @@ impl Remotes {
         Remotes { known: HashMap::new(), per_address: HashMap::new(), max_per_address }
     }
 
-    /// Adds a connection; returns whether its address may have one more.
+    /// Adds a connection that the far end opened; returns whether its address may have one more.
     pub(crate) fn add(
         &mut self,
         connection: ConnectionId,
         protocol: ControlProtocol,
         peer: PeerAddress,
+        names: &[String],
     ) -> bool {
         if let Some(address) = peer.ip() {
             let count = self.per_address.entry(address).or_default();
@@ -41,13 +46,19 @@ impl Remotes {
             }
             *count += 1;
         }
-        self.known.insert(connection, Known { protocol, peer });
+        self.known.insert(connection, Known { protocol, peer, names: names.to_vec(), counted: true });
         true
+    }
+
+    /// Adds a connection of our own.
+    pub(crate) fn add_own(&mut self, connection: ConnectionId, protocol: ControlProtocol, peer: PeerAddress) {
+        self.known.insert(connection, Known { protocol, peer, names: Vec::new(), counted: false });
     }
 
     /// Forgets a connection that has ended.
     pub(crate) fn remove(&mut self, connection: ConnectionId) {
-        let Some(address) = self.known.remove(&connection).and_then(|known| known.peer.ip()) else { return };
+        let Some(known) = self.known.remove(&connection).filter(|known| known.counted) else { return };
+        let Some(address) = known.peer.ip() else { return };
         if let Some(count) = self.per_address.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
@@ -74,6 +85,7 @@ impl Remotes {
 
 impl fmt::Display for Known {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.peer.fmt(f)
+        self.peer.fmt(f)?;
+        if self.names.is_empty() { Ok(()) } else { write!(f, " ({})", self.names.join(", ")) }
     }
 }

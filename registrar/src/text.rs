@@ -3,9 +3,12 @@
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rserpool_proto::ENCAPSULATION_PORT;
 use rserpool_proto::wire::{LifeUnit, ParameterType, PoolElementParameter, RegistrationLife, Transport};
+use rserpool_proto::{ENCAPSULATION_PORT, PoolHandle};
 use serde_json::{Value, json};
+
+/// Characters of a handle in logs and lists; all are ASCII.
+const MAX_POOL_TEXT: usize = 256;
 
 /// `sctp 192.0.2.1,192.0.2.2 port 4739`, with the encapsulation port where it is told.
 pub(crate) fn transport_text(element: &PoolElementParameter) -> String {
@@ -17,6 +20,16 @@ pub(crate) fn transport_text(element: &PoolElementParameter) -> String {
     }
     if let Some(encapsulation) = element.encapsulation {
         let _ = write!(text, " (UDP {encapsulation})");
+    }
+    text
+}
+
+/// A pool's handle, or its beginning: it may have 64 KiB, which peers choose.
+pub(crate) fn pool_text(pool: &PoolHandle) -> String {
+    let mut text = pool.to_string();
+    if text.len() > MAX_POOL_TEXT {
+        text.truncate(MAX_POOL_TEXT);
+        text.push_str("...");
     }
     text
 }

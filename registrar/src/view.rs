@@ -13,12 +13,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rserpool_proto::registrar::{Event, Registrar, Removal};
 use rserpool_proto::wire::PoolElementParameter;
-use rserpool_proto::{PeId, PoolHandle};
+use rserpool_proto::wire::param::pe_checksum::PeChecksum;
+use rserpool_proto::{PeId, PoolHandle, RegistrarId};
 use serde_json::{Value, json};
 use service::ApiRequest;
 
 use crate::remotes::Remotes;
-use crate::text::{element_json, protocol, time_text};
+use crate::text::{element_json, pool_text, protocol, time_text};
 
 /// Elements that left stay listed for so long, and so many of them at most.
 const GONE_FOR: Duration = Duration::from_secs(300);
@@ -26,6 +27,9 @@ const MAX_GONE: usize = 1_000;
 
 /// Changes that are remembered.
 const MAX_CHANGES: usize = 1_000;
+
+/// What is remembered of elements in pools with longer handles, in octets, is in the changes only.
+const MAX_HANDLE: usize = 256;
 
 /// Elements in one answer.
 const PAGE: usize = 1_000;
@@ -73,36 +77,49 @@ impl View {
                 self.bury(now, pool, *reason, element);
                 (pool, *pe, "removed", Some(reason.label()), who.map(by))
             }
-            Event::ElementReplicated { pool, pe, .. } => (pool, *pe, "replicated", None, None),
-            Event::HomeChanged { pool, pe, .. } => (pool, *pe, "home changed", None, None),
             Event::ElementDraining { pool, pe } => (pool, *pe, "draining", None, None),
             Event::ElementUndrained { pool, pe } => (pool, *pe, "undrained", None, None),
             Event::ElementSuspect { pool, pe } => (pool, *pe, "suspect", None, None),
             Event::ElementRecovered { pool, pe } => (pool, *pe, "recovered", None, None),
+            Event::ElementReplicated { pool, pe, home } => {
+                self.gone.retain(|gone| (&gone.pool, gone.pe) != (pool, *pe));
+                (pool, *pe, "replicated", None, Some(home.to_string()))
+            }
+            Event::HomeChanged { pool, pe, to, .. } => {
+                (pool, *pe, "home changed", None, Some(to.to_string()))
+            }
+            Event::TakeoverStarted { target, .. } => return self.push_registrar(*target, "takeover started"),
+            Event::TakeoverAbandoned { target, .. } => {
+                return self.push_registrar(*target, "takeover abandoned");
+            }
+            Event::TakenOver { target, .. } => return self.push_registrar(*target, "taken over"),
+            Event::TakeoverLost { target, .. } => {
+                return self.push_registrar(*target, "taken over by another registrar");
+            }
+            Event::PeerJoined { peer } => return self.push_registrar(*peer, "registrar joined"),
+            Event::PeerLost { peer, .. } => return self.push_registrar(*peer, "registrar lost"),
             // A load report is no change to read about.
             Event::ElementUpdated { .. }
             | Event::RegistrationRejected { .. }
             | Event::Malformed { .. }
             | Event::ElementAdopted { .. }
             | Event::Ready { .. }
-            | Event::PeerJoined { .. }
             | Event::PeerSuspect { .. }
             | Event::PeerRecovered { .. }
-            | Event::PeerLost { .. }
             | Event::PeerRefused { .. }
             | Event::PeerError { .. }
             | Event::TableDownloaded { .. }
             | Event::ChecksumMismatch { .. }
-            | Event::TakeoverStarted { .. }
-            | Event::TakeoverAbandoned { .. }
-            | Event::TakenOver { .. }
-            | Event::TakeoverLost { .. }
             | Event::Left { .. }
             | Event::Stalled { .. } => return,
         };
         self.push(json!({
-            "pool": pool.to_string(), "pe": pe.to_string(), "event": what, "reason": reason, "by": by,
+            "pool": pool_text(pool), "pe": pe.to_string(), "event": what, "reason": reason, "by": by,
         }));
+    }
+
+    fn push_registrar(&mut self, registrar: RegistrarId, event: &str) {
+        self.push(json!({ "registrar": registrar.to_string(), "event": event }));
     }
 
     fn push(&mut self, mut change: Value) {
@@ -116,6 +133,9 @@ impl View {
     }
 
     fn bury(&mut self, now: Instant, pool: &PoolHandle, reason: Removal, element: &PoolElementParameter) {
+        if pool.as_octets().len() > MAX_HANDLE {
+            return;
+        }
         self.forget_old(now);
         if self.gone.len() >= MAX_GONE {
             self.gone.pop_front();
@@ -144,7 +164,7 @@ impl View {
                 Ok(pool) => self.elements(now, request, &pool, machine, remotes),
                 Err(error) => request.bad_request(&error.to_string()),
             },
-            [b"v1", b"peers"] => request.answer(peers(machine).to_string()),
+            [b"v1", b"peers"] => request.answer(peers(now, machine).to_string()),
             [b"v1", b"changes"] => self.changes(now, request),
             _ => {
                 request.not_found("no such path; /api/v1/ has pools, pools/POOL/elements, peers and changes");
@@ -248,6 +268,26 @@ fn pools(machine: &Registrar) -> Value {
     json!({ "registrar": machine.id().to_string(), "pools": pools })
 }
 
-fn peers(machine: &Registrar) -> Value {
-    json!({ "registrar": machine.id().to_string(), "peers": [] })
+fn peers(now: Instant, machine: &Registrar) -> Value {
+    let checksum = |checksum: PeChecksum| format!("{:04x}", checksum.0);
+    let peers: Vec<Value> = machine
+        .peers()
+        .map(|peer| {
+            json!({
+                "id": peer.id.to_string(),
+                "addresses": peer.addresses,
+                "port": peer.port,
+                "state": peer.state.label(),
+                "connected": peer.connected,
+                "seconds-since-heard":
+                    peer.last_heard.map(|at| now.saturating_duration_since(at).as_secs()),
+                "checksum-told": peer.checksum_told.map(checksum),
+                "checksum-held": checksum(peer.checksum_held),
+                "elements": peer.elements,
+                "is-mentor": peer.is_mentor,
+                "is-reference": peer.is_reference,
+            })
+        })
+        .collect();
+    json!({ "registrar": machine.id().to_string(), "synchronized": machine.is_ready(), "peers": peers })
 }

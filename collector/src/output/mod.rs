@@ -225,6 +225,11 @@ impl Outputs {
         Progress::new(self.durable)
     }
 
+    /// Returns of each queue how many octets wait, and how many may.
+    pub(crate) fn fills(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.queues.iter().map(Queue::fill)
+    }
+
     /// Queues the batch for every output, waiting while a queue is full. Not cancel safe.
     pub(crate) async fn push(&self, batch: Arc<Batch>) -> Result<(), Closed> {
         for queue in self.queues.iter() {

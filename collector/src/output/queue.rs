@@ -60,6 +60,12 @@ pub(super) fn bounded(capacity: u64, depth: Gauge, dropped: Counter) -> (Queue, 
 pub(crate) struct Closed;
 
 impl Queue {
+    /// Returns how many octets wait, and how many may.
+    pub(super) fn fill(&self) -> (u64, u64) {
+        let capacity = u64::from(self.capacity);
+        (capacity.saturating_sub(self.room.available_permits() as u64), capacity)
+    }
+
     /// Queues `batch`, waiting until there is room. Cancel safe: a cancelled call has queued nothing.
     pub(crate) async fn push(&self, batch: Arc<Batch>) -> Result<(), Closed> {
         let room = self.room.acquire_many(charge(&batch, self.capacity)).await.map_err(|_| Closed)?;

@@ -10,8 +10,7 @@ use demo::process::{Daemon, wait_until};
 use demo::scrape::Metrics;
 use demo::stage::Stage;
 use rserpool::{
-    PeId, Policy, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Profile, Protocol,
-    TransportUse, UserTransport,
+    PeId, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Protocol, TransportUse, UserTransport,
 };
 use serde_json::Value;
 use tokio::net::UdpSocket;

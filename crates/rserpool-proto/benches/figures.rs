@@ -53,7 +53,7 @@ fn main() {
     );
     let (handle, mut random, mut chosen) = (handle(), Random::new(1), Vec::new());
     for count in [1, 10] {
-        let figure = 10_000.0
+        let figure = 100_000.0
             * per_second(|_| {
                 let started = cpu();
                 for _ in 0..100_000 {

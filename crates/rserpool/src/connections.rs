@@ -55,6 +55,8 @@ pub struct Connections {
     /// Kept so that the queue never ends; every task has a clone.
     sink: mpsc::Sender<(ConnectionId, Inner)>,
     queue: mpsc::Receiver<(ConnectionId, Inner)>,
+    /// Those with messages that are queued and not flushed.
+    unflushed: Vec<ConnectionId>,
 }
 
 #[derive(Debug)]
@@ -63,6 +65,8 @@ struct Open {
     ppid: Ppid,
     /// None while it is being set up.
     sender: Option<Sender>,
+    /// It is in `unflushed`.
+    waits: bool,
     /// Asks the task for a graceful close. Dropping it aborts.
     close: oneshot::Sender<()>,
 }
@@ -92,7 +96,7 @@ impl Connections {
     /// No connections yet. `connector` is how they go out: an endpoint alone reaches SCTP and TCP.
     pub fn new(connector: impl Into<Connector>) -> Connections {
         let (sink, queue) = mpsc::channel(QUEUE);
-        Connections { connector: connector.into(), open: HashMap::new(), sink, queue }
+        Connections { connector: connector.into(), open: HashMap::new(), sink, queue, unflushed: Vec::new() }
     }
 
     /// Returns how many connections there are, those being set up included.
@@ -156,16 +160,22 @@ impl Connections {
             ControlProtocol::Asap => Ppid::ASAP,
             ControlProtocol::Enrp => Ppid::ENRP,
         };
-        self.open.insert(id, Open { ppid, sender, close });
+        self.open.insert(id, Open { ppid, sender, waits: false, close });
         closing
     }
 
-    /// Queues a message of the connection's protocol: reliable, in order, on stream 0.
+    /// Queues a message of the connection's protocol: reliable, in order, on stream 0. It goes out with the next
+    /// [`Connections::flush`] or [`Connections::next`], together with others.
     pub fn send(&mut self, id: ConnectionId, message: impl Into<Bytes>) -> Result<(), NotSent> {
-        let open = self.open.get(&id).ok_or(NotSent::NotConnected)?;
+        let open = self.open.get_mut(&id).ok_or(NotSent::NotConnected)?;
         let sender = open.sender.as_ref().ok_or(NotSent::NotConnected)?;
-        match sender.try_send(MsgOut::new(open.ppid, message)) {
-            Ok(()) => Ok(()),
+        match sender.try_queue(MsgOut::new(open.ppid, message)) {
+            Ok(()) => {
+                if !std::mem::replace(&mut open.waits, true) {
+                    self.unflushed.push(id);
+                }
+                Ok(())
+            }
             Err(TrySendError::Full(_)) => {
                 self.abort(id);
                 Err(NotSent::Stuck)
@@ -174,6 +184,25 @@ impl Connections {
             // Its end is in the queue already.
             Err(_) => Err(NotSent::NotConnected),
         }
+    }
+
+    /// Has everything sent that [`Connections::send`] has queued.
+    pub fn flush(&mut self) {
+        for id in self.unflushed.drain(..) {
+            // A connection being closed sends what it has by itself.
+            let Some(open) = self.open.get_mut(&id) else { continue };
+            open.waits = false;
+            if let Some(sender) = &open.sender {
+                sender.flush();
+            }
+        }
+    }
+
+    /// Returns what waits in the send queue of each connection, in octets, and those of none that is empty.
+    pub fn send_queues(&self) -> Vec<(ConnectionId, usize)> {
+        let queue = |open: &Open| open.sender.as_ref().map_or(0, |sender| sender.status().send_queue);
+        let queues = self.open.iter().map(|(&id, open)| (id, queue(open)));
+        queues.filter(|(_, octets)| *octets > 0).collect()
     }
 
     /// Closes gracefully: what was sent is delivered first, in the background. No event follows.
@@ -198,8 +227,19 @@ impl Connections {
         while self.queue.recv().await.is_some() {}
     }
 
-    /// Waits for the next event of any connection. Cancel safe.
+    /// Returns the next event if there is one now.
+    pub fn try_next(&mut self) -> Option<(ConnectionId, ConnectionEvent)> {
+        while let Ok(next) = self.queue.try_recv() {
+            if let Some(event) = self.admit(next) {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    /// Flushes, and waits for the next event of any connection. Cancel safe.
     pub async fn next(&mut self) -> (ConnectionId, ConnectionEvent) {
+        self.flush();
         loop {
             let next = self.queue.recv().await.expect("the sink lives in self");
             if let Some(event) = self.admit(next) {

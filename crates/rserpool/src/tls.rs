@@ -40,6 +40,13 @@ impl TryFrom<String> for PeerName {
     }
 }
 
+impl PeerName {
+    /// Returns the name as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Debug for PeerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

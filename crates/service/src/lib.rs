@@ -70,7 +70,7 @@ pub trait Daemon: Sized + 'static {
         Ok(())
     }
 
-    /// Threads of the runtime; `None` is one per processor.
+    /// Threads of the runtime; `None` is one per processor, and with one everything is on the calling thread.
     fn worker_threads(_config: &Self::Config) -> Option<NonZeroUsize> {
         None
     }

@@ -111,8 +111,11 @@ impl Shell {
 }
 
 fn runtime(workers: Option<NonZeroUsize>) -> Result<Runtime, Failure> {
-    let mut builder = Builder::new_multi_thread();
-    if let Some(workers) = workers {
+    let mut builder = match workers.map(NonZeroUsize::get) {
+        Some(1) => Builder::new_current_thread(),
+        None | Some(_) => Builder::new_multi_thread(),
+    };
+    if let Some(workers) = workers.filter(|workers| workers.get() > 1) {
         builder.worker_threads(workers.get());
     }
     Ok(builder.enable_all().build()?)

@@ -128,6 +128,17 @@ impl Sender {
         self.link.offer(message)
     }
 
+    /// Queues a message if there is room for it now, and leaves it there: nothing is sent before
+    /// [`Sender::flush`]. What is flushed together shares packets where the back end can.
+    pub fn try_queue(&self, message: MsgOut) -> Result<(), TrySendError> {
+        self.link.queue(message).map(|_| ())
+    }
+
+    /// Sends what [`Sender::try_queue`] has queued.
+    pub fn flush(&self) {
+        self.link.flush();
+    }
+
     /// As [`Association::status`].
     pub fn status(&self) -> Status {
         self.link.status()

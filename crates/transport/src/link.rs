@@ -134,6 +134,19 @@ impl Link {
     // The association's side.
 
     pub(crate) fn offer(&self, message: MsgOut) -> Result<(), TrySendError> {
+        if self.queue(message)? {
+            self.wake.wake();
+        }
+        Ok(())
+    }
+
+    /// Has the back end send what was queued.
+    pub(crate) fn flush(&self) {
+        self.wake.wake();
+    }
+
+    /// Queues a message without a word to the back end. Returns whether it is the only one that waits.
+    pub(crate) fn queue(&self, message: MsgOut) -> Result<bool, TrySendError> {
         let length = message.data.len();
         if length == 0 {
             return Err(TrySendError::Unsendable(SendError::Empty));
@@ -163,16 +176,13 @@ impl Link {
         }
         let first = outbound.push(message);
         drop(outbound);
-        if first {
-            self.wake.wake();
-        }
         if !given_up.is_empty() {
             let tokens = given_up.iter().filter_map(|message| message.token);
             let outcomes = tokens.map(|token| Event::Sent { token, outcome: Outcome::Abandoned });
             lock(&self.inbound).queue.extend(outcomes);
             self.ready.notify_one();
         }
-        Ok(())
+        Ok(first)
     }
 
     pub(crate) async fn send(&self, message: MsgOut) -> Result<(), SendError> {

@@ -46,6 +46,7 @@ pub(crate) fn run(root: &Path) -> ExitCode {
     steps.step("sample configurations", sample_configurations);
     steps.step("commands in the README", readme::check_commands);
     steps.step("the README's demo command", |root| readme::run_marked(root, "demo"));
+    steps.step("the README's pair of registrars", |root| readme::run_marked(root, "pair"));
     steps.finish()
 }
 

@@ -1,7 +1,9 @@
-//! Developer commands: `cargo xtask ci`, `interop` and `vm`. No dependencies, so that they start at once.
+//! Developer commands: `cargo xtask ci`, `interop`, `bench-handlespace` and `vm`. No dependencies, so that they start at
+//! once.
 
 mod ci;
 mod fence;
+mod handlespace;
 mod interop;
 mod readme;
 mod steps;
@@ -18,6 +20,8 @@ Usage: cargo xtask COMMAND
 Commands:
   ci       Run every check of the project, as .ci/run does
   interop  Run the tests against other programs and kernel SCTP (what is installed)
+  bench-handlespace
+           Measure the handlespace beside rsplib's, if that is installed
   vm       Run a command in a virtual machine whose kernel has SCTP (see vm --help)
 
 Example:
@@ -30,6 +34,7 @@ fn main() -> ExitCode {
     match command.as_slice() {
         ["ci"] => ci::run(&root()),
         ["interop", rest @ ..] => interop::run(&root(), rest),
+        ["bench-handlespace"] => handlespace::run_benches(&root()),
         ["vm", ..] => vm::run(&arguments[1..]),
         ["--help" | "-h" | "help"] => {
             print!("{USAGE}");

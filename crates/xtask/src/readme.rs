@@ -1,6 +1,7 @@
 //! Commands in README.md: the marked ones run as they stand there, all others must name things that exist.
 //!
-//! `<!-- ci:test -->` and `<!-- ci:demo -->`, each before a fenced block of shell commands, mark what CI runs.
+//! `<!-- ci:test -->`, `<!-- ci:demo -->` and `<!-- ci:pair -->`, each before a fenced block of shell commands, mark what CI
+//! runs.
 
 use std::fs;
 use std::path::Path;

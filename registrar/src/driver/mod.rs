@@ -7,14 +7,14 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rserpool::{ConnectionEvent, Connections, NotSent};
+use rserpool::{ConnectionEvent, Connections, NotSent, RegistrarAddress};
 use rserpool_proto::registrar::{Event, Registrar};
 use rserpool_proto::{ConnectionId, ControlProtocol, Output, Protocol, Remote};
 use service::{Context, Failure};
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 use transport::tls::Identity;
-use transport::{Association, Connector, PeerAddress, Ppid};
+use transport::{Association, Connector, Endpoint, PeerAddress, Ppid, Stack};
 
 use crate::audit;
 use crate::config::Config;
@@ -30,12 +30,23 @@ const TICK: Duration = Duration::from_millis(250);
 /// Associations that wait for the machine, over all listeners.
 const ACCEPTED: usize = 64;
 
+/// Events handled before anything else gets its turn.
+const AT_ONCE: usize = 256;
+/// Octets that wait in all send queues together, at most; beyond, the connections with the longest queues are
+/// aborted until half of it is free, as their peers do not read. Looked at whenever so many octets more were sent.
+const SEND_BUDGET: usize = 16 << 20;
+const SEND_CHECK: usize = 1 << 20;
+
+/// How long the end may take: handing pool elements over to other registrars, and then closing associations.
+const LEAVING: Duration = Duration::from_millis(1_000);
+const CLOSING: Duration = Duration::from_millis(800);
+
 /// The type octet of ASAP_HANDLE_RESOLUTION (RFC 5352 section 2.2.5).
 const HANDLE_RESOLUTION: u8 = 5;
 
 /// Runs the registrar until the context asks for the end.
 pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
-    let [listening] = context.health.conditions(["listening"]);
+    let [listening, synchronized] = context.health.conditions(["listening", "synchronized"]);
     let pulse = context.health.pulse("registrar");
     let (sink, mut accepted) = mpsc::channel(ACCEPTED);
     let identity = listen::identity(&config)?;
@@ -46,15 +57,16 @@ pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
     };
     let mut requests = context.api.requests();
 
-    let mut driver = Driver::new(&config, &context, connector, identity);
-    info!(id = %driver.machine.id(), profile = config.profile.timers.rserpool().name, "registrar ready");
+    let mut driver = Driver::new(config, &context, connector, identity);
+    driver.machine.start(Instant::now());
+    info!(id = %driver.machine.id(), profile = driver.config.profile.timers.rserpool().name, "registrar ready");
     listening.met();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         driver.perform_outputs();
         tokio::select! {
-            (connection, event) = driver.connections.next() => driver.handle(connection, event),
+            (connection, event) = driver.connections.next() => driver.handle_several(connection, event),
             Some(association) = accepted.recv() => driver.accept(association),
             () = sleep_until(driver.machine.poll_timeout()) => driver.machine.handle_timeout(Instant::now()),
             Some(request) = requests.recv() => {
@@ -63,13 +75,18 @@ pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
             Some(request) = commands.recv() => driver.command(request),
             _ = tick.tick() => {
                 driver.publish();
+                if driver.machine.is_ready() {
+                    synchronized.met();
+                }
                 pulse.beat();
             }
             () = context.shutdown.requested() => break,
         }
     }
     listening.unmet("shutting down");
-    driver.connections.shutdown().await;
+    drop(accepted);
+    driver.leave().await;
+    let _ = tokio::time::timeout(CLOSING, driver.connections.shutdown()).await;
     Ok(())
 }
 
@@ -82,6 +99,7 @@ async fn sleep_until(deadline: Option<Instant>) {
 }
 
 struct Driver {
+    config: Config,
     machine: Registrar,
     connections: Connections,
     remotes: Remotes,
@@ -90,35 +108,77 @@ struct Driver {
     next_connection: u64,
     /// The handlespace is not as it was last published.
     changed: bool,
+    /// Octets sent since the send queues were looked at.
+    unchecked: usize,
+    /// The machine has handed over what it could.
+    left: bool,
 }
 
 impl Driver {
-    fn new(config: &Config, context: &Context, connector: Connector, identity: Option<Identity>) -> Driver {
+    fn new(config: Config, context: &Context, connector: Connector, identity: Option<Identity>) -> Driver {
         let seed = getrandom::u64().expect("the operating system has randomness");
+        let stack = connector.endpoint.as_ref().map(Endpoint::stack);
         Driver {
-            machine: Registrar::new(config.machine(), seed),
+            machine: Registrar::new(config.machine(stack == Some(Stack::Kernel)), seed),
             connections: Connections::new(connector),
             remotes: Remotes::new(config.limits.connections_per_address),
             metrics: Metrics::new(context.metrics.clone(), identity),
             view: View::default(),
             next_connection: 0,
             changed: true,
+            unchecked: 0,
+            left: false,
+            config,
+        }
+    }
+
+    /// Hands pool elements over to other registrars (RFC 5353 section 3.5), as far as they take them in time.
+    async fn leave(&mut self) {
+        let end = tokio::time::Instant::now() + LEAVING;
+        self.machine.leave(Instant::now());
+        self.perform_outputs();
+        while !self.left {
+            tokio::select! {
+                (connection, event) = self.connections.next() => self.handle(connection, event),
+                () = sleep_until(self.machine.poll_timeout()) => self.machine.handle_timeout(Instant::now()),
+                () = tokio::time::sleep_until(end) => return,
+            }
+            self.perform_outputs();
         }
     }
 
     fn accept(&mut self, (protocol, association): Accepted) {
         let Some(remote) = remote(&association) else { return };
         let (connection, peer) = (ConnectionId::accepted(self.next_connection), association.peer());
-        if !self.remotes.add(connection, protocol, peer) {
+        let names = association.peer_names();
+        if !self.remotes.add(connection, protocol, peer, names) {
             debug!(%peer, "too many connections from this address");
             return;
         }
         self.next_connection += 1;
         debug!(%connection, %peer, ?protocol, "connected");
+        let authority = self.config.authority(names);
         self.connections.accept_for(connection, protocol, association);
         match protocol {
-            ControlProtocol::Asap => self.machine.handle_accepted(Instant::now(), connection, remote),
-            ControlProtocol::Enrp => {}
+            ControlProtocol::Asap => {
+                self.machine.handle_accepted(Instant::now(), connection, remote);
+                self.machine.authorize(connection, authority);
+            }
+            ControlProtocol::Enrp => self.machine.handle_peer_accepted(Instant::now(), connection, remote),
+        }
+    }
+
+    /// Handles an event and those that have come meanwhile: their answers share packets and wake-ups.
+    fn handle_several(&mut self, connection: ConnectionId, event: ConnectionEvent) {
+        let mut next = Some((connection, event));
+        for _ in 0..AT_ONCE {
+            let Some((connection, event)) = next else { return };
+            self.handle(connection, event);
+            self.perform_outputs();
+            next = self.connections.try_next();
+        }
+        if let Some((connection, event)) = next {
+            self.handle(connection, event);
         }
     }
 
@@ -134,9 +194,31 @@ impl Driver {
                 debug!(%connection, %reason, "disconnected");
                 self.lost(connection);
             }
-            // Nothing here connects to a peer.
+            ConnectionEvent::Up { peer, .. } => {
+                debug!(%connection, %peer, "connected");
+                if let Some(remote) = remote_at(peer, vec![]) {
+                    self.machine.handle_connected(Instant::now(), connection, remote);
+                }
+            }
+            ConnectionEvent::Failed(error) => {
+                debug!(%connection, %error, "not connected");
+                self.machine.handle_connect_failed(Instant::now(), connection);
+                self.remotes.remove(connection);
+            }
             _ => {}
         }
+    }
+
+    fn connect(
+        &mut self,
+        connection: ConnectionId,
+        protocol: ControlProtocol,
+        address: rserpool_proto::RegistrarAddress,
+    ) {
+        let peer = RegistrarAddress::from(address).peer();
+        debug!(%connection, %peer, ?protocol, "connecting");
+        self.remotes.add_own(connection, protocol, peer);
+        self.connections.connect_for(connection, protocol, peer);
     }
 
     fn message(&mut self, connection: ConnectionId, ppid: Ppid, data: &Bytes) {
@@ -168,6 +250,7 @@ impl Driver {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Send { connection, octets } => {
+                    self.unchecked += octets.len();
                     if self.connections.send(connection, octets) == Err(NotSent::Stuck) {
                         debug!(%connection, "aborted: the peer does not read");
                         stuck.push(connection);
@@ -179,16 +262,45 @@ impl Driver {
                     self.remotes.remove(connection);
                 }
                 Output::Event(event) => self.tell(&event),
-                Output::Connect { .. } | Output::Announce { .. } => {}
+                Output::Connect { connection, protocol, address } => {
+                    self.connect(connection, protocol, address);
+                }
+                Output::Announce { .. } => {}
             }
         }
         for connection in stuck {
             self.remotes.remove(connection);
         }
+        if self.unchecked >= SEND_CHECK {
+            self.unchecked = 0;
+            self.shed();
+        }
+    }
+
+    /// Bounds what peers that do not read make us keep (RFC 5355 threat 1).
+    fn shed(&mut self) {
+        let mut queues = self.connections.send_queues();
+        let mut total: usize = queues.iter().map(|(_, octets)| octets).sum();
+        if total <= SEND_BUDGET {
+            return;
+        }
+        queues.sort_unstable_by_key(|(_, octets)| std::cmp::Reverse(*octets));
+        for (connection, octets) in queues {
+            debug!(%connection, octets, "aborted: too much waits for peers that do not read");
+            self.metrics.shed();
+            self.connections.abort(connection);
+            self.machine.handle_lost(Instant::now(), connection);
+            self.remotes.remove(connection);
+            total -= octets;
+            if total <= SEND_BUDGET / 2 {
+                break;
+            }
+        }
     }
 
     fn tell(&mut self, event: &Event) {
         self.changed = true;
+        self.left |= matches!(event, Event::Left { .. });
         self.metrics.count(event);
         audit::tell(event, &self.remotes);
         self.view.record(Instant::now(), event, &self.remotes);
@@ -204,7 +316,7 @@ impl Driver {
     }
 
     fn publish(&mut self) {
-        self.metrics.publish(self.machine.counters(), &self.remotes);
+        self.metrics.publish(&mut self.machine, &self.remotes);
         if std::mem::take(&mut self.changed) {
             self.metrics.publish_pools(self.machine.pools());
         }
@@ -214,16 +326,18 @@ impl Driver {
 
 /// The far end with every address the association has told; that in use comes first.
 fn remote(association: &Association) -> Option<Remote> {
-    let peer = association.peer();
-    let protocol = match peer {
-        PeerAddress::Sctp { .. } => Protocol::Sctp,
-        PeerAddress::Tcp(_) | PeerAddress::Tls(_) => Protocol::Tcp,
+    let others = association.peer_addresses().iter().filter_map(PeerAddress::ip).collect();
+    remote_at(association.peer(), others)
+}
+
+fn remote_at(peer: PeerAddress, mut addresses: Vec<IpAddr>) -> Option<Remote> {
+    let (protocol, encapsulation) = match peer {
+        PeerAddress::Sctp { encapsulation, .. } => (Protocol::Sctp, encapsulation),
+        PeerAddress::Tcp(_) | PeerAddress::Tls(_) => (Protocol::Tcp, None),
         PeerAddress::Udp(_) | PeerAddress::Sim(_) => return None,
     };
-    let encapsulation = match peer {
-        PeerAddress::Sctp { encapsulation, .. } => encapsulation,
-        _ => None,
-    };
-    let addresses: Vec<IpAddr> = association.peer_addresses().iter().filter_map(PeerAddress::ip).collect();
-    (!addresses.is_empty()).then(|| Remote { protocol, addresses, port: peer.port(), encapsulation })
+    if addresses.is_empty() {
+        addresses.extend(peer.ip());
+    }
+    Some(Remote { protocol, addresses, port: peer.port(), encapsulation })
 }

@@ -7,8 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use rserpool::{
-    PeId, Policy, PoolElement, PoolElementConfig, PoolElementEvent, PoolHandle, PoolUser, PoolUserConfig,
-    Profile, Protocol, TransportUse, UserTransport,
+    PeId, PoolElement, PoolElementConfig, PoolElementEvent, PoolHandle, PoolUser, PoolUserConfig, Protocol,
+    TransportUse, UserTransport,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -73,13 +73,17 @@ impl Net {
         PoolUser::spawn(config, endpoint)
     }
 
-    pub(crate) fn http(self) -> SocketAddr {
-        SocketAddr::new(self.host(1), 9380)
+    pub(crate) fn http_of(self, host: u8) -> SocketAddr {
+        SocketAddr::new(self.host(host), 9380)
     }
 
     /// The registrar's metrics as text.
     pub(crate) async fn metrics(self) -> String {
-        let mut stream = TcpStream::connect(self.http()).await.unwrap();
+        self.metrics_of(1).await
+    }
+
+    pub(crate) async fn metrics_of(self, host: u8) -> String {
+        let mut stream = TcpStream::connect(self.http_of(host)).await.unwrap();
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
@@ -88,18 +92,26 @@ impl Net {
 
     /// Waits until a sample has a value that `wanted` accepts.
     pub(crate) async fn metric(self, sample: &str, wanted: impl Fn(f64) -> bool) {
+        self.metric_of(1, sample, wanted).await;
+    }
+
+    pub(crate) async fn metric_of(self, host: u8, sample: &str, wanted: impl Fn(f64) -> bool) {
         let seen = async {
-            while !value(&self.metrics().await, sample).is_some_and(&wanted) {
+            while !value(&self.metrics_of(host).await, sample).is_some_and(&wanted) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
         if timeout(SOON, seen).await.is_err() {
-            panic!("{sample} did not become what was expected:\n{}", self.metrics().await);
+            panic!("{sample} did not become what was expected:\n{}", self.metrics_of(host).await);
         }
     }
 
     pub(crate) fn socket(self) -> PathBuf {
-        std::env::temp_dir().join(format!("registrar-{}.sock", self.host(1)))
+        self.socket_of(1)
+    }
+
+    fn socket_of(self, host: u8) -> PathBuf {
+        std::env::temp_dir().join(format!("registrar-{}.sock", self.host(host)))
     }
 
     /// Runs `rserpool-registrar resolve`.
@@ -109,12 +121,20 @@ impl Net {
 
     /// Runs a subcommand that asks the registrar over HTTP.
     pub(crate) async fn ask(self, arguments: &[&str]) -> Output {
-        run(&[arguments, &["--http", &self.http().to_string()]].concat()).await
+        self.ask_at(1, arguments).await
+    }
+
+    pub(crate) async fn ask_at(self, host: u8, arguments: &[&str]) -> Output {
+        run(&[arguments, &["--http", &self.http_of(host).to_string()]].concat()).await
     }
 
     /// The same, as JSON.
     pub(crate) async fn json(self, arguments: &[&str]) -> serde_json::Value {
-        let output = self.ask(&[arguments, &["--output", "json"]].concat()).await;
+        self.json_at(1, arguments).await
+    }
+
+    pub(crate) async fn json_at(self, host: u8, arguments: &[&str]) -> serde_json::Value {
+        let output = self.ask_at(host, &[arguments, &["--output", "json"]].concat()).await;
         assert!(output.status.success(), "{output:?}");
         serde_json::from_slice(&output.stdout).unwrap()
     }
@@ -149,19 +169,42 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the registrar and waits until it listens.
     pub(crate) async fn registrar(net: Net) -> Process {
-        let host = net.host(1);
+        Process::registrar_at(net, 1, "").await
+    }
+
+    /// Starts a registrar at `host` with some more configuration before the sections.
+    pub(crate) async fn registrar_at(net: Net, host: u8, more: &str) -> Process {
+        let address = net.host(host);
         let text = format!(
-            "[listen]\nasap = [\"{host}:3863\"]\nasap-tcp = [\"{host}:3863\"]\n[http]\nlisten = \"{}\"\n\
-             [control]\nsocket = \"{}\"\n",
-            net.http(),
-            net.socket().display()
+            "{more}\n[listen]\nasap = [\"{address}:3863\"]\nasap-tcp = [\"{address}:3863\"]\n{}\
+             [http]\nlisten = \"{}\"\n[control]\nsocket = \"{}\"\n",
+            if more.is_empty() { String::new() } else { format!("enrp = [\"{address}:9901\"]\n") },
+            net.http_of(host),
+            net.socket_of(host).display()
         );
-        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("registrar-{host}.toml"));
+        Process::configured(net, host, &text).await
+    }
+
+    /// Starts two registrars that replicate, at `.1` and `.5`.
+    pub(crate) async fn pair(net: Net) -> [Process; 2] {
+        let more = |id: &str, peer| format!("id = \"{id}\"\npeer = [{{ address = \"{}\" }}]", net.host(peer));
+        let first = Process::registrar_at(net, 1, &more("0a0b0c01", 5)).await;
+        let second = Process::registrar_at(net, 5, &more("0a0b0c02", 1)).await;
+        for host in [1, 5] {
+            net.metric_of(host, "rserpool_enrp_peers{state=\"active\"}", |count| count == 1.0).await;
+        }
+        [first, second]
+    }
+
+    /// Starts a registrar with this configuration, whose control socket is that of `host`.
+    pub(crate) async fn configured(net: Net, host: u8, text: &str) -> Process {
+        let name = format!("registrar-{}.toml", net.host(host));
+        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::write(&file, text).unwrap();
         let mut command = Command::new(REGISTRAR);
         command.args(["run", "--log-format", "plain", "--config"]).arg(&file);
         let mut process = Process::start(&mut command);
-        process.socket = Some(net.socket());
+        process.socket = Some(net.socket_of(host));
         process.line("registrar ready", 1).await;
         std::fs::remove_file(file).unwrap();
         process

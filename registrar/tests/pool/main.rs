@@ -4,7 +4,10 @@
 #![expect(clippy::disallowed_methods, reason = "measures how long things take")]
 
 mod common;
+mod hostile;
 mod operator;
+mod replicated;
+mod secured;
 
 use std::time::{Duration, Instant};
 

@@ -12,6 +12,7 @@ use std::ops::Bound;
 
 pub use pool::Pool;
 
+use crate::policy::Rule;
 use crate::wire::param::pe_checksum::PeChecksum;
 use crate::wire::{CauseCode, ErrorCause, PoolElementParameter};
 use crate::{PeId, PoolHandle, RegistrarId, policy};
@@ -73,15 +74,28 @@ impl Handlespace {
         handle: &PoolHandle,
         element: PoolElementParameter,
     ) -> Result<Registered, ErrorCause> {
-        self.check(handle, &element)?;
-        let rule = policy::rule(element.policy.policy_type())
-            .ok_or_else(|| ErrorCause::plain(CauseCode::INVALID_VALUES))?;
         let (pe, home) = (element.pe, element.home);
-        let pool = match self.pools.get_mut(handle) {
-            Some(pool) => pool,
-            None => self.pools.entry(handle.clone()).or_insert_with(|| Pool::new(rule)),
+        let space_left = self.elements < self.limits.elements;
+        let inserted = match self.pools.get_mut(handle) {
+            Some(pool) => {
+                pool.check(&element)?;
+                let has_room = space_left && pool.len() < self.limits.elements_per_pool;
+                pool.insert(element, has_room)
+            }
+            None => {
+                let rule = rule_of_new_pool(&element)?;
+                let has_room = space_left && self.pools.len() < self.limits.pools;
+                let mut pool = Pool::new(rule);
+                let inserted = pool.insert(element, has_room);
+                if inserted.is_some() {
+                    self.pools.insert(handle.clone(), pool);
+                }
+                inserted
+            }
         };
-        let (registered, before) = pool.insert(element);
+        let Some((registered, before)) = inserted else {
+            return Err(ErrorCause::plain(CauseCode::LACK_OF_RESOURCES));
+        };
         if registered == Registered::New {
             self.elements += 1;
         }
@@ -95,12 +109,7 @@ impl Handlespace {
     pub fn check(&self, handle: &PoolHandle, element: &PoolElementParameter) -> Result<(), ErrorCause> {
         let lack = || Err(ErrorCause::plain(CauseCode::LACK_OF_RESOURCES));
         let Some(pool) = self.pools.get(handle) else {
-            if !policy::is_supported(element.policy.policy_type()) {
-                let mut information = Vec::new();
-                // A policy that does not fit is left out, which receivers tolerate.
-                let _ = element.policy.encode(&mut information);
-                return Err(ErrorCause { code: CauseCode::INVALID_VALUES, information });
-            }
+            rule_of_new_pool(element)?;
             let full = self.pools.len() >= self.limits.pools || self.elements >= self.limits.elements;
             return if full { lack() } else { Ok(()) };
         };
@@ -222,6 +231,16 @@ impl Handlespace {
     pub fn elements(&self) -> usize {
         self.elements
     }
+}
+
+/// How a pool selects that begins with this element; cause 3 with the policy when we cannot.
+fn rule_of_new_pool(element: &PoolElementParameter) -> Result<&'static dyn Rule, ErrorCause> {
+    policy::rule(element.policy.policy_type()).ok_or_else(|| {
+        let mut information = Vec::new();
+        // A policy that does not fit is left out, which receivers tolerate.
+        let _ = element.policy.encode(&mut information);
+        ErrorCause { code: CauseCode::INVALID_VALUES, information }
+    })
 }
 
 #[cfg(test)]

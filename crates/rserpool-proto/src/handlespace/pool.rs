@@ -214,14 +214,19 @@ impl Pool {
     }
 
     /// Adds or replaces an element; a replaced one keeps its turn, and stays aside if it is. Returns what it did,
-    /// and the owner before.
-    pub(crate) fn insert(&mut self, element: PoolElementParameter) -> (Registered, Option<RegistrarId>) {
+    /// and the owner before; or `None` when the element is new and there is no room.
+    pub(crate) fn insert(
+        &mut self,
+        element: PoolElementParameter,
+        has_room: bool,
+    ) -> Option<(Registered, Option<RegistrarId>)> {
         let pe = element.pe;
         match self.ids.entry(pe) {
             Entry::Occupied(entry) => {
                 let slot = *entry.get();
-                self.replace(slot, element)
+                Some(self.replace(slot, element))
             }
+            Entry::Vacant(_) if !has_room => None,
             Entry::Vacant(entry) => {
                 let place = self.rule.enter(&element.policy, self.up.head());
                 let member = Member { place, turn: self.next_turn, pe, aside: false };
@@ -241,7 +246,7 @@ impl Pool {
                 };
                 entry.insert(slot);
                 self.up.add(slot, &self.members[slot as usize]);
-                (Registered::New, None)
+                Some((Registered::New, None))
             }
         }
     }
@@ -251,10 +256,11 @@ impl Pool {
         let member = &mut self.members[slot as usize];
         let queue = if member.aside { &mut self.aside } else { &mut self.up };
         let home = stored.home();
-        let policy = element.policy.clone();
         let new = Stored::new(element);
-        if self.rule.counts() == Counts::Everyone || !new.has_policy_of(stored) {
-            let place = self.rule.enter(&policy, queue.head());
+        if (self.rule.counts() == Counts::Everyone || !new.has_policy_of(stored))
+            && let Some(values) = new.policy()
+        {
+            let place = self.rule.enter(&values, queue.head());
             if place != member.place {
                 queue.remove(slot, member);
                 member.place = place;

@@ -1,5 +1,6 @@
 //! The elements a pool chooses from: those with a rank in order, those with a share to be drawn.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use super::pool::Member;
@@ -8,8 +9,41 @@ use crate::PeId;
 use crate::policy::Place;
 use crate::random::Random;
 
-/// (rank, turn, slot, element): with the identifier at hand, walking along the order touches nothing else.
-type Position = (u64, u64, u32, PeId);
+/// One element in order. With the identifier at hand, walking along the order touches nothing else.
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    rank: u64,
+    turn: u64,
+    slot: u32,
+    pe: PeId,
+}
+
+impl Position {
+    /// No two elements of a pool have the same turn.
+    fn key(&self) -> u128 {
+        u128::from(self.rank) << 64 | u128::from(self.turn)
+    }
+}
+
+impl Ord for Position {
+    fn cmp(&self, other: &Position) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for Position {
+    fn partial_cmp(&self, other: &Position) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Position {
+    fn eq(&self, other: &Position) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Position {}
 
 /// Elements by their slots in the pool.
 #[derive(Debug, Default)]
@@ -24,7 +58,7 @@ impl Queue {
         match member.place {
             Place::Out => {}
             Place::Rank { rank, .. } => {
-                self.order.insert((rank, member.turn, slot, member.pe));
+                self.order.insert(Position { rank, turn: member.turn, slot, pe: member.pe });
             }
             Place::Share { share, .. } => self.shares.add(slot, share),
         }
@@ -34,7 +68,13 @@ impl Queue {
         match member.place {
             Place::Out => {}
             Place::Rank { rank, .. } => {
-                self.order.remove(&(rank, member.turn, slot, member.pe));
+                let position = Position { rank, turn: member.turn, slot, pe: member.pe };
+                // Whose turn is over is at the head.
+                if self.order.first() == Some(&position) {
+                    self.order.pop_first();
+                } else {
+                    self.order.remove(&position);
+                }
             }
             Place::Share { share, .. } => self.shares.remove(slot, share),
         }
@@ -42,12 +82,12 @@ impl Queue {
 
     /// The lowest rank.
     pub(super) fn head(&self) -> Option<u64> {
-        self.order.first().map(|&(rank, ..)| rank)
+        self.order.first().map(|head| head.rank)
     }
 
     /// Whether the head's rank is its own, so that there is nobody to take turns with.
     pub(super) fn head_is_alone(&self) -> bool {
-        let mut ranks = self.order.iter().map(|&(rank, ..)| rank);
+        let mut ranks = self.order.iter().map(|position| position.rank);
         let head = ranks.next();
         head.is_some() && ranks.next() != head
     }
@@ -65,8 +105,8 @@ impl Queue {
             self.draw(count, members, random, wanted, picked);
         }
         if picked.is_empty() {
-            let wanted = self.order.iter().filter(|&&(.., pe)| wanted(pe));
-            picked.extend(wanted.take(count).map(|&(.., slot, _)| slot));
+            let wanted = self.order.iter().filter(|position| wanted(position.pe));
+            picked.extend(wanted.take(count).map(|position| position.slot));
         }
     }
 

@@ -20,6 +20,17 @@ impl Distance {
         let steps = (round_trip.as_micros() + step * 1000) / (step * 2000);
         Distance(u32::try_from(steps * step).unwrap_or(u32::MAX))
     }
+
+    /// Returns the distance told before where the round trip is still within three quarters of a step of it, so that
+    /// one between two steps is not told again and again; else this one.
+    pub fn or_nearly(self, before: Option<Distance>, round_trip: Duration, step: Duration) -> Distance {
+        let near = step.max(Duration::from_millis(1)) * 3 / 4;
+        let is_near = |before: &Distance| {
+            let told = Duration::from_millis(before.0.into());
+            (round_trip / 2).abs_diff(told) <= near
+        };
+        before.filter(is_near).unwrap_or(self)
+    }
 }
 
 /// Sets the distance of an element, if its policy has one; returns whether that changed it.
@@ -69,6 +80,16 @@ mod tests {
         assert_eq!(measured(200, Duration::from_millis(10)), 100);
         assert_eq!(measured(3, Duration::ZERO), 2);
         assert_eq!(Distance::of_round_trip(Duration::MAX, STEP), Distance(u32::MAX));
+    }
+
+    #[test]
+    fn a_round_trip_between_two_steps_does_not_change_the_distance_back_and_forth() {
+        let follow = |before, trip| {
+            let trip = Duration::from_millis(trip);
+            Distance::of_round_trip(trip, STEP).or_nearly(Some(Distance(before)), trip, STEP).0
+        };
+        assert_eq!([follow(0, 60), follow(50, 40), follow(50, 100)], [0, 50, 50]);
+        assert_eq!([follow(0, 80), follow(50, 20), follow(50, 200)], [50, 0, 100]);
     }
 
     #[test]

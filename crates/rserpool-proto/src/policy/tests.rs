@@ -23,10 +23,14 @@ fn element(number: u32, policy: Policy) -> PoolElementParameter {
     }
 }
 
+fn register(pool: &mut Pool, number: u32, policy: Policy) -> Registered {
+    pool.insert(element(number, policy), true).unwrap().0
+}
+
 fn pool(policies: &[Policy]) -> Pool {
     let mut pool = Pool::new(rule(policies[0].policy_type()).unwrap());
     for (number, policy) in (1..).zip(policies) {
-        assert_eq!(pool.insert(element(number, policy.clone())).0, Registered::New);
+        assert_eq!(register(&mut pool, number, policy.clone()), Registered::New);
     }
     pool
 }
@@ -60,7 +64,7 @@ fn round_robin_takes_turns() {
 fn a_new_element_takes_its_turn_after_all_others() {
     let mut pool = pool(&vec![Policy::RoundRobin; 2]);
     assert_eq!(sequence(&mut pool, 1), "a1");
-    pool.insert(element(3, Policy::RoundRobin));
+    register(&mut pool, 3, Policy::RoundRobin);
     assert_eq!(sequence(&mut pool, 4), "a2 a1 a3 a2");
 }
 
@@ -90,7 +94,7 @@ fn weight_zero_is_never_chosen_in_turn_or_by_chance() {
 fn a_weight_changed_by_registering_again_counts_from_the_round_the_pool_is_in() {
     let mut pool = pool(&weighted(&[1, 1]));
     assert_eq!(sequence(&mut pool, 101), ["a1 a2"; 50].join(" ") + " a1");
-    pool.insert(element(1, Policy::WeightedRoundRobin { weight: 3 }));
+    register(&mut pool, 1, Policy::WeightedRoundRobin { weight: 3 });
     let counted = sequence(&mut pool, 400);
     assert!((298..=302).contains(&counted.matches("a1").count()), "{counted}");
 }
@@ -115,7 +119,7 @@ fn priority_takes_the_highest_and_equals_take_turns() {
 fn least_used_takes_the_lowest_load_and_equals_take_turns() {
     let mut pool = pool(&loaded(|load| Policy::LeastUsed { load }, &[50, 10, 10]));
     assert_eq!(sequence(&mut pool, 4), "a2 a3 a2 a3");
-    pool.insert(element(1, Policy::LeastUsed { load: Load(0) }));
+    register(&mut pool, 1, Policy::LeastUsed { load: Load(0) });
     assert_eq!(sequence(&mut pool, 2), "a1 a1");
 }
 
@@ -143,7 +147,7 @@ fn registering_again_sets_the_degradation_back() {
     let mut pool =
         pool(&[policy.clone(), Policy::LeastUsedDegradation { load: Load(15), degradation: Load(10) }]);
     assert_eq!(sequence(&mut pool, 3), "a1 a1 a2");
-    assert_eq!(pool.insert(element(1, policy)).0, Registered::Unchanged);
+    assert_eq!(register(&mut pool, 1, policy), Registered::Unchanged);
     assert_eq!(sequence(&mut pool, 3), "a1 a1 a1");
 }
 
@@ -224,7 +228,7 @@ fn when_all_are_aside_they_are_chosen_from_as_the_policy_says() {
     let mut pool = pool(&loaded(|load| Policy::LeastUsed { load }, &[50, 10, 90]));
     (1..=3).for_each(|pe| assert!(pool.set_aside(PeId(pe), true)));
     assert_eq!(sequence(&mut pool, 2), "a2 a2");
-    pool.insert(element(1, Policy::LeastUsed { load: Load(0) }));
+    register(&mut pool, 1, Policy::LeastUsed { load: Load(0) });
     assert_eq!(sequence(&mut pool, 2), "a1 a1");
     pool.set_aside(PeId(3), false);
     assert_eq!(sequence(&mut pool, 2), "a3 a3");
@@ -242,7 +246,7 @@ fn pool_users_use_the_list_as_each_policy_demands() {
     let list = |policies: &[Policy]| {
         let mut pool = Pool::new(pool_user_rule(policies[0].policy_type()));
         for (number, policy) in (1..).zip(policies) {
-            pool.insert(element(number, policy.clone()));
+            register(&mut pool, number, policy.clone());
         }
         pool
     };

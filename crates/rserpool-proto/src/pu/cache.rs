@@ -26,7 +26,7 @@ impl Cache {
         let mut pool = Pool::new(policy::pool_user_rule(policy_type));
         for element in elements {
             if UserTransport::from_wire(&element.user_transport, element.encapsulation).is_some() {
-                pool.insert(element);
+                pool.insert(element, true);
             }
         }
         Cache { pool, told: now, doubtful: false }

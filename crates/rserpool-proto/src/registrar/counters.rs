@@ -32,7 +32,7 @@ pub struct Counters {
     pub resolutions_answered: u64,
     /// Handle resolutions of unknown pools.
     pub resolutions_unknown: u64,
-    /// Handle resolutions whose answer does not fit a message even with one element.
+    /// Handle resolutions of pools where nobody serves, or whose answer does not fit a message even with one element.
     pub resolutions_refused: u64,
     /// Answers and updates with fewer elements than were selected, since no more fit a message.
     pub answers_cut: u64,

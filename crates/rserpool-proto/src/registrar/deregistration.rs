@@ -34,7 +34,7 @@ impl Registrar {
             return registrant == connection;
         }
         let names = self.peers.get(&connection).map_or(&[][..], |peer| &peer.authority.names);
-        if !monitor.names.is_empty() || !names.is_empty() {
+        if !monitor.names.is_empty() {
             return monitor.names == names;
         }
         let (Some(element), Some(peer)) = (self.element(key), self.peers.get(&connection)) else {

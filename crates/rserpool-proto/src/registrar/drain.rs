@@ -2,7 +2,9 @@
 //!
 //! A draining element leaves the handlespace, so that it is neither selected nor told to anybody, and stays
 //! registered and watched: it may register again, deregister, or fall silent as before. Only the home registrar
-//! drains; what it does not own is its home's business. A pool whose elements all drain is unknown to pool users.
+//! drains; what it does not own is its home's business. To its peers the element has left (HANDLE_UPDATE, delete),
+//! and is in no table and no checksum; one that registers with another registrar is selected again. A pool whose
+//! elements all drain is unknown to pool users.
 
 use std::time::Instant;
 
@@ -59,7 +61,7 @@ impl Registrar {
         self.drained.remove(&key);
         self.announce_add(&key);
         self.event(Event::ElementUndrained { pool: pool.clone(), pe });
-        self.pool_changed(now, pool);
+        self.element_changed(now, &key);
         Ok(())
     }
 

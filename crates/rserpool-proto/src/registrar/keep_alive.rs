@@ -58,7 +58,7 @@ impl Registrar {
         }
         if !before {
             self.event(Event::ElementSuspect { pool: key.0.clone(), pe: key.1 });
-            self.pool_changed(now, &key.0);
+            self.element_changed(now, key);
         }
         self.probe(now, key);
     }
@@ -82,7 +82,7 @@ impl Registrar {
         self.insist(now, &key);
         if recovered {
             self.event(Event::ElementRecovered { pool: key.0.clone(), pe: key.1 });
-            self.pool_changed(now, &key.0);
+            self.element_changed(now, &key);
         }
     }
 }

@@ -15,6 +15,7 @@ mod authority;
 mod config;
 mod counters;
 mod deregistration;
+mod distance;
 mod drain;
 mod enrp;
 mod event;
@@ -42,6 +43,7 @@ pub use network::{InvalidNetwork, Network};
 pub use status::{ElementState, ElementStatus, PoolStatus};
 
 use crate::handlespace::Handlespace;
+use crate::policy::Distance;
 use crate::random::Random;
 use crate::timers::Timers;
 use crate::wire::asap::deregistration::DeregistrationResponse;
@@ -110,8 +112,24 @@ struct Monitor {
 }
 
 impl Monitor {
+    /// Whether the element may be dead: it was silent, or its association is lost and nobody knows why.
     fn is_suspect(&self) -> bool {
-        self.connection.is_none() || self.missed > 0
+        (self.connection.is_none() && self.suggested.is_none() && !self.taken_over) || self.missed > 0
+    }
+}
+
+/// What decides whether an element is preferred in a selection.
+struct Health<'a> {
+    /// Elements of ours.
+    monitors: &'a BTreeMap<Key, Monitor>,
+    /// Elements of other registrars that somebody could not reach.
+    doubts: &'a BTreeSet<Key>,
+}
+
+impl Health<'_> {
+    fn is_suspect(&self, pool: &PoolHandle, pe: PeId) -> bool {
+        let key = (pool.clone(), pe);
+        self.monitors.get(&key).map_or_else(|| self.doubts.contains(&key), Monitor::is_suspect)
     }
 }
 
@@ -138,6 +156,8 @@ pub struct Registrar {
     id: RegistrarId,
     random: Random,
     handlespace: Handlespace,
+    /// What was measured of connections.
+    distances: BTreeMap<ConnectionId, Distance>,
     /// Elements the operator took out of the handlespace: registered and watched, and never selected.
     drained: BTreeMap<Key, PoolElementParameter>,
     monitors: BTreeMap<Key, Monitor>,
@@ -152,9 +172,9 @@ pub struct Registrar {
     octets: usize,
     lenient_until: Option<Instant>,
     counters: Counters,
-    enrp: Box<enrp::Enrp>,
     /// Handle resolutions by pool since somebody took them.
     resolved: BTreeMap<PoolHandle, Resolved>,
+    enrp: Box<enrp::Enrp>,
     outputs: VecDeque<Output<Event>>,
 }
 
@@ -166,6 +186,7 @@ impl Registrar {
         Registrar {
             id: id.unwrap_or_else(|| RegistrarId(random.identifier())),
             handlespace: Handlespace::new(config.limits),
+            distances: BTreeMap::new(),
             enrp: Box::new(enrp::Enrp::new(config.enrp.clone())),
             config,
             random,
@@ -271,6 +292,7 @@ impl Registrar {
     /// A connection has ended: its elements become suspect, or go at once if the profile has no grace.
     pub fn handle_lost(&mut self, now: Instant, connection: ConnectionId) {
         self.notice_stall(now);
+        self.distances.remove(&connection);
         if self.is_link(connection) {
             return self.link_lost(now, connection);
         }
@@ -329,6 +351,7 @@ impl Registrar {
         if duration > STALL {
             self.timers.delay_all(duration + self.config.profile.keep_alive_timeout);
             self.lenient_until = Some(now + LENIENCE);
+            self.be_lenient_with_peers(now);
             self.counters.stalls += 1;
             self.event(Event::Stalled { duration });
         }
@@ -360,9 +383,9 @@ impl Registrar {
         let until = silent_until.map_or(now + grace, |silent| silent.min(now + grace));
         let until = self.lenient_until.map_or(until, |lenient| lenient.max(until));
         self.timers.set(Timer::Grace(key.clone()), until);
-        if !before {
+        if !before && !handing_over {
             self.event(Event::ElementSuspect { pool: key.0.clone(), pe: key.1 });
-            self.pool_changed(now, &key.0);
+            self.element_changed(now, key);
         }
     }
 
@@ -405,7 +428,7 @@ impl Registrar {
         if let Some(element) = element.map(Box::new) {
             self.event(Event::ElementRemoved { pool: key.0.clone(), pe: key.1, reason, by, element });
         }
-        self.pool_changed(now, &key.0);
+        self.element_changed(now, key);
     }
 
     fn send_deregistration_response(&mut self, to: ConnectionId, key: &Key, causes: Vec<ErrorCause>) {
@@ -421,11 +444,13 @@ impl Registrar {
         }
         self.drained.remove(key);
         let Some(monitor) = self.monitors.remove(key) else { return };
+        self.octets -= monitor.octets;
         if let Some(claimant) = monitor.claim.and_then(|claim| self.peers.get_mut(&claim.connection)) {
             claimant.claims.remove(key);
         }
         if let Some(peer) = monitor.connection.and_then(|connection| self.peers.get_mut(&connection)) {
             peer.elements.remove(key);
+            peer.octets -= monitor.octets;
         }
     }
 
@@ -436,11 +461,7 @@ impl Registrar {
     }
 
     fn is_suspect(&self, pool: &PoolHandle, pe: PeId) -> bool {
-        let key = (pool.clone(), pe);
-        match self.monitors.get(&key) {
-            Some(monitor) => monitor.is_suspect(),
-            None => self.enrp.doubts.contains(&key),
-        }
+        Health { monitors: &self.monitors, doubts: &self.enrp.doubts }.is_suspect(pool, pe)
     }
 
     /// Sends a message if it fits; returns whether it did.

@@ -11,7 +11,7 @@ use crate::wire::asap::registration::{Registration, RegistrationResponse};
 use crate::wire::param::observed_address;
 use crate::wire::param::transport::{SctpTransport, Transport, TransportUse};
 use crate::wire::{CauseCode, ErrorCause, Message, PoolElementParameter};
-use crate::{ConnectionId, PeId, Protocol, Remote};
+use crate::{ConnectionId, PeId, PoolHandle, Protocol, Remote};
 
 /// What is to be done with a registration that has no fault of its own.
 enum Admission {
@@ -28,6 +28,7 @@ impl Registrar {
         mut registration: Registration,
         octets: usize,
     ) {
+        self.share_handle(&mut registration.pool);
         let key = (registration.pool.clone(), registration.element.pe);
         let checked = self
             .check_right(now, connection, &key)
@@ -43,6 +44,14 @@ impl Registrar {
             Ok(Admission::Accept) => self.accept(now, connection, registration, octets, warnings),
             Ok(Admission::Probe) => self.hold_claim(now, connection, &key, registration, octets),
             Err(cause) => self.reject(connection, &key, cause),
+        }
+    }
+
+    /// Lets all elements of a pool share the octets of one handle, of which a message may bring 64 KiB.
+    fn share_handle(&self, pool: &mut PoolHandle) {
+        let known = self.monitors.range((pool.clone(), PeId(0))..).next();
+        if let Some(((known, _), _)) = known.filter(|((known, _), _)| known == pool) {
+            *pool = known.clone();
         }
     }
 
@@ -135,17 +144,17 @@ impl Registrar {
         }
         let taken = Err(ErrorCause::plain(CauseCode::NON_UNIQUE_PE_ID));
         let claimed = monitor.claim.as_ref().is_some_and(|claim| claim.connection != connection);
-        if claimed || !self.is_same(key, connection, element) {
+        if claimed || !self.is_registrant(key, connection, element) {
             return taken;
         }
         Ok(if monitor.connection.is_some() { Admission::Probe } else { Admission::Accept })
     }
 
-    /// Secured, the names in its certificate are the identity of an element; unsecured, the set of its addresses.
-    fn is_same(&self, key: &Key, connection: ConnectionId, element: &PoolElementParameter) -> bool {
+    /// Secured, the names in its certificate are the identity of an element; unsecured, and where another registrar
+    /// told of it, the set of its addresses.
+    fn is_registrant(&self, key: &Key, connection: ConnectionId, element: &PoolElementParameter) -> bool {
         let known = self.monitors.get(key).map_or(&[][..], |monitor| &monitor.names);
         let names = self.peers.get(&connection).map_or(&[][..], |peer| &peer.authority.names);
-        // Of an element taken over from another registrar no names are known.
         if known.is_empty() { self.same_addresses(key, element) } else { known == names }
     }
 
@@ -209,6 +218,7 @@ impl Registrar {
         element.home = self.id;
         let seen = self.peers.get(&connection).and_then(|peer| asap_transport(&peer.remote));
         element.asap_transport = element.asap_transport.take().or(seen);
+        self.measure(connection, &mut element);
         let moved = self.moved(&key, &element);
         let home = self.home_of(&key);
         // The registrant itself registers again: it lives, and so it keeps its identifier.
@@ -227,7 +237,9 @@ impl Registrar {
         let unknown = if warnings.is_empty() { vec![] } else { self.observed(connection) };
         let response = RegistrationResponse { rejected: false, pool, pe, causes: warnings, unknown };
         self.send(connection, &Message::RegistrationResponse(response));
-        self.announce_add(&key);
+        if !self.drained.contains_key(&key) {
+            self.announce_add(&key);
+        }
         if let Some(from) = home.filter(|&home| home != self.id) {
             self.event(Event::HomeChanged { pool: key.0.clone(), pe: key.1, from, to: self.id });
             self.home_lost(now, &key, from);
@@ -283,6 +295,7 @@ impl Registrar {
         recovered: bool,
         moved: bool,
     ) {
+        self.set_aside_if_suspect(&key);
         let (pool, pe) = key;
         if recovered || moved {
             self.pool_changed(now, &pool);

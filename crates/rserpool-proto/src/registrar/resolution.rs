@@ -1,20 +1,23 @@
 //! Handle resolution (RFC 5352 section 3.3).
 
-use super::Registrar;
+use super::{Health, Registrar};
+use crate::handlespace::Pool;
+use crate::random::Random;
 use crate::wire::asap::error::AsapError;
 use crate::wire::asap::handle_resolution::{HandleResolution, HandleResolutionResponse};
 use crate::wire::{CauseCode, ErrorCause, Message, PoolElementParameter};
 use crate::{ConnectionId, PeId, PoolHandle};
 
-/// Why a pool is resolved to nobody: all its elements have weight zero and so give no service (RFC 5356
-/// section 3.2). RFC 5354 has no cause of its own for this; "unknown pool handle" would be wrong, and who hears of
-/// a lack of resources asks again later.
-pub(super) const NOBODY_SERVES: CauseCode = CauseCode::LACK_OF_RESOURCES;
 /// A message's length has 16 bits (RFC 5354 section 2).
 const MAX_MESSAGE: usize = 65_535;
 
 /// Resolutions of pools with longer handles are counted in all only.
 const MAX_COUNTED: usize = 64;
+
+/// Why a pool is resolved to nobody: all its elements have weight zero and so give no service (RFC 5356
+/// section 3.2). RFC 5354 has no cause of its own for this; "unknown pool handle" would be wrong, and who hears of
+/// a lack of resources asks again later.
+pub(super) const NOBODY_SERVES: CauseCode = CauseCode::LACK_OF_RESOURCES;
 
 impl Registrar {
     pub(super) fn handle_resolution(&mut self, connection: ConnectionId, message: HandleResolution) {
@@ -22,15 +25,8 @@ impl Registrar {
         let exists = self.handlespace.pool(&pool).is_some();
         let mut response = if exists {
             let count = self.item_count(items);
-            let chosen = self.choose(&pool, count);
-            self.counters.resolutions_answered += 1;
-            let selected = u64::try_from(chosen.len()).unwrap_or(u64::MAX);
-            self.counters.elements_selected += selected;
-            if pool.as_octets().len() <= MAX_COUNTED {
-                let resolved = self.resolved.entry(pool.clone()).or_default();
-                resolved.answered += 1;
-                resolved.selected += selected;
-            }
+            let chosen = self.select(&pool, count);
+            self.count_resolution(&pool, chosen.len());
             if chosen.is_empty() { refusal(pool, NOBODY_SERVES) } else { self.answer(pool, &chosen) }
         } else {
             self.counters.resolutions_unknown += 1;
@@ -43,21 +39,46 @@ impl Registrar {
         self.send_response(connection, response);
     }
 
+    fn count_resolution(&mut self, pool: &PoolHandle, selected: usize) {
+        if selected == 0 {
+            self.counters.resolutions_refused += 1;
+            return;
+        }
+        let selected = u64::try_from(selected).unwrap_or(u64::MAX);
+        self.counters.resolutions_answered += 1;
+        self.counters.elements_selected += selected;
+        if pool.as_octets().len() <= MAX_COUNTED {
+            let resolved = self.resolved.entry(pool.clone()).or_default();
+            resolved.answered += 1;
+            resolved.selected += selected;
+        }
+    }
+
     pub(super) fn item_count(&self, items: Option<u32>) -> usize {
         let wanted = items.filter(|&items| items != 0).unwrap_or(self.config.default_items);
         usize::try_from(wanted.min(self.config.max_items)).unwrap_or(usize::MAX).max(1)
     }
 
     /// Selects by the pool's policy among the elements that are up, or among all when none is.
-    fn choose(&mut self, handle: &PoolHandle, count: usize) -> Vec<PeId> {
-        let (monitors, doubts) = (&self.monitors, &self.enrp.doubts);
-        let up = |pe: PeId| {
-            let key = (handle.clone(), pe);
-            monitors.get(&key).map_or_else(|| !doubts.contains(&key), |monitor| !monitor.is_suspect())
-        };
+    fn select(&mut self, handle: &PoolHandle, count: usize) -> Vec<PeId> {
+        self.choose(handle, |pool, random, up| pool.select(count, random, up))
+    }
+
+    /// Like a selection, but nobody asked: the head stays where it is.
+    pub(super) fn preview(&mut self, handle: &PoolHandle, count: usize) -> Vec<PeId> {
+        self.choose(handle, |pool, random, up| pool.peek(count, random, up))
+    }
+
+    fn choose(
+        &mut self,
+        handle: &PoolHandle,
+        mut choose: impl FnMut(&mut Pool, &mut Random, &dyn Fn(PeId) -> bool) -> Vec<PeId>,
+    ) -> Vec<PeId> {
+        let health = Health { monitors: &self.monitors, doubts: &self.enrp.doubts };
+        let up = |pe: PeId| !health.is_suspect(handle, pe);
         let Some(pool) = self.handlespace.pool_mut(handle) else { return vec![] };
-        let chosen = pool.select(count, &mut self.random, up);
-        if chosen.is_empty() { pool.select(count, &mut self.random, |_| true) } else { chosen }
+        let chosen = choose(pool, &mut self.random, &up);
+        if chosen.is_empty() { choose(pool, &mut self.random, &|_| true) } else { chosen }
     }
 
     /// The answer with these elements and the pool's policy; without the ASAP transports, which are
@@ -106,7 +127,7 @@ impl Registrar {
     fn refuse_resolution(&mut self, to: ConnectionId, pool: PoolHandle) {
         self.counters.resolutions_refused += 1;
         let causes = vec![ErrorCause::plain(CauseCode::LACK_OF_RESOURCES)];
-        let refused = HandleResolutionResponse { causes: Some(causes.clone()), ..unknown_pool(pool) };
+        let refused = refusal(pool, CauseCode::LACK_OF_RESOURCES);
         if !self.send(to, &Message::HandleResolutionResponse(refused)) {
             self.send(to, &Message::Error(AsapError { causes, unknown: vec![] }));
         }

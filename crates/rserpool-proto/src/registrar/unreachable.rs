@@ -40,6 +40,7 @@ impl Registrar {
         if monitor.reporters.len() < MAX_REPORTERS {
             monitor.reporters.insert(reporter);
         }
+        self.unreached(now, &key);
         self.probe_at_once(now, &key);
     }
 }

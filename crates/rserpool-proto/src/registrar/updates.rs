@@ -8,8 +8,8 @@ use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::resolution::{NOBODY_SERVES, refusal, unknown_pool};
-use super::{Registrar, Timer};
-use crate::{ConnectionId, PeId, PoolHandle};
+use super::{Key, Registrar, Timer};
+use crate::{ConnectionId, PoolHandle};
 
 /// Changes within this time are told together.
 const COALESCE: Duration = Duration::from_millis(20);
@@ -64,6 +64,20 @@ impl Registrar {
             if subscribers.items.is_empty() {
                 self.subscribers.remove(pool);
             }
+        }
+    }
+
+    /// An element joined, left, moved, became suspect or recovered: suspects are set aside, and who asked is told.
+    pub(super) fn element_changed(&mut self, now: Instant, key: &Key) {
+        self.set_aside_if_suspect(key);
+        self.pool_changed(now, &key.0);
+    }
+
+    /// Resolutions pass over who is set aside without a look at it.
+    pub(super) fn set_aside_if_suspect(&mut self, key: &Key) {
+        let suspect = self.is_suspect(&key.0, key.1);
+        if let Some(pool) = self.handlespace.pool_mut(&key.0) {
+            pool.set_aside(key.1, suspect);
         }
     }
 
@@ -125,14 +139,5 @@ impl Registrar {
             COALESCE
         };
         self.timers.set(Timer::Update(pool.clone()), now + pause);
-    }
-
-    /// Like a selection, but nobody asked: the head stays where it is.
-    fn preview(&mut self, handle: &PoolHandle, count: usize) -> Vec<PeId> {
-        let monitors = &self.monitors;
-        let up = |pe: PeId| monitors.get(&(handle.clone(), pe)).is_some_and(|m| !m.is_suspect());
-        let Some(pool) = self.handlespace.pool_mut(handle) else { return vec![] };
-        let chosen = pool.peek(count, &mut self.random, up);
-        if chosen.is_empty() { pool.peek(count, &mut self.random, |_| true) } else { chosen }
     }
 }

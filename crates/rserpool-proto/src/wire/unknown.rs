@@ -43,6 +43,22 @@ pub struct UnknownParameter {
 }
 
 impl UnknownParameter {
+    /// Decodes it after all: an extension of ours stays among what was skipped until it is asked for. Offsets of
+    /// errors count from its own begin.
+    pub(crate) fn read<T>(
+        &self,
+        decode: impl Fn(&Found<'_>) -> Result<T, WireError>,
+    ) -> Result<T, WireError> {
+        let mut octets = Vec::new();
+        // It has been decoded, so it fits.
+        let _ = self.encode(&mut octets);
+        let mut read = None;
+        parameters(Reader::new(&octets), &mut Report::default(), |found, _| {
+            found.once(&mut read, decode(found)?)
+        })?;
+        read.ok_or(WireError::MissingParameter { offset: 0, kind: self.kind })
+    }
+
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         writer::parameter(out, self.kind, |out| {
             out.extend(&self.value);

@@ -79,6 +79,18 @@ pub(crate) fn enrp(octets: &mut Octets<'_>) -> enrp::Message {
     enrp::Message { sender: registrar(octets), receiver: registrar(octets), body: body(octets) }
 }
 
+/// Makes the sender the home of what he tells of.
+pub(crate) fn own(message: &mut enrp::Message) {
+    match &mut message.body {
+        Body::HandleUpdate(update) => update.element.home = message.sender,
+        Body::HandleTableResponse(table) => {
+            let elements = table.entries.iter_mut().flat_map(|entry| &mut entry.elements);
+            elements.for_each(|element| element.home = message.sender);
+        }
+        _ => {}
+    }
+}
+
 fn information(octets: &mut Octets<'_>) -> ServerInformation {
     let registrar = registrar(octets);
     ServerInformation { registrar, transport: sctp(octets), encapsulation: None, unknown: vec![] }
@@ -122,4 +134,9 @@ fn body(octets: &mut Octets<'_>) -> Body {
 fn entry(octets: &mut Octets<'_>) -> PoolEntry {
     let pool = pool(octets);
     PoolEntry { pool, elements: (0..=octets.below(3)).map(|_| element(octets)).collect() }
+}
+
+/// Says that its sender is there, and no more.
+pub(crate) fn presence() -> Presence {
+    Presence { reply_required: false, checksum: None, information: None, unknown: vec![] }
 }

@@ -5,13 +5,15 @@
 //! PE checksums are not those of its table.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use rserpool_proto::handlespace::Limits;
-use rserpool_proto::registrar::{Registrar, RegistrarConfig};
+use rserpool_proto::registrar::{EnrpConfig, Registrar, RegistrarConfig};
 use rserpool_proto::wire::{self, enrp};
-use rserpool_proto::{ConnectionId, ControlProtocol, Output, Protocol, RegistrarId, Remote};
+use rserpool_proto::{
+    ConnectionId, ControlProtocol, Output, Protocol, RegistrarAddress, RegistrarId, Remote, UserTransport,
+};
 
 use crate::message;
 use crate::octets::Octets;
@@ -22,6 +24,7 @@ const CONNECTIONS: usize = 12;
 const CONNECTS: usize = 64;
 /// More than any one step can make.
 const MANY: usize = 2_000;
+const PEERS: usize = 4;
 const ME: RegistrarId = RegistrarId(2);
 /// Messages kept to be sent back to where they came from.
 const KEPT: usize = 16;
@@ -43,8 +46,21 @@ struct Bench {
     kept: Vec<Vec<u8>>,
 }
 
+/// The peers are at the same few addresses as everybody else; the last of them may not be a peer.
 fn config() -> RegistrarConfig {
+    let peer = |last| RegistrarAddress::sctp(IpAddr::from([127, 0, 0, last]), 9_901);
+    let own = EnrpConfig::default().transport;
+    let enrp = EnrpConfig {
+        transport: UserTransport { addresses: vec![IpAddr::from([127, 0, 0, 9])], ..own },
+        peers: vec![peer(1), peer(2)],
+        networks: vec!["127.0.0.3/32".parse().unwrap()],
+        multicast: true,
+        max_peers: PEERS,
+        adoptions: 8,
+        ..EnrpConfig::default()
+    };
     RegistrarConfig {
+        enrp: Some(enrp),
         id: Some(ME),
         limits: LIMITS,
         max_connections: CONNECTIONS,
@@ -56,10 +72,14 @@ fn config() -> RegistrarConfig {
 /// Does what the octets say.
 pub(crate) fn exercise(octets: &[u8], now: Instant) {
     let mut octets = Octets::new(octets);
-    let registrar = Registrar::new(config(), u64::from(octets.octet()));
+    let mut registrar = Registrar::new(config(), u64::from(octets.octet()));
+    registrar.start(now);
     let mut bench =
         Bench { registrar, now, connections: BTreeMap::new(), accepted: 0, wanted: None, kept: Vec::new() };
     bench.look();
+    if octets.chance() {
+        bench.begin();
+    }
     while !octets.is_empty() {
         bench.step(&mut octets);
         bench.look();
@@ -67,6 +87,30 @@ pub(crate) fn exercise(octets: &[u8], now: Instant) {
 }
 
 impl Bench {
+    /// Two peers have introduced themselves, whose mentor we had rather be.
+    fn begin(&mut self) {
+        for last in [1, 2] {
+            self.accepted += 1;
+            let connection = ConnectionId::accepted(self.accepted);
+            self.connections.insert(connection, (ControlProtocol::Enrp, Stage::Up));
+            let addresses = vec![IpAddr::from([127, 0, 0, last])];
+            let remote = Remote { protocol: Protocol::Sctp, addresses, port: 9_901, encapsulation: None };
+            self.registrar.handle_peer_accepted(self.now, connection, remote);
+            let sender = Self::sender(connection);
+            let message = enrp::Message { sender, receiver: ME, body: message::presence().into() };
+            self.registrar.handle_message(self.now, connection, &message.to_octets().unwrap());
+        }
+        for _ in 0..8 {
+            self.pass_to_timeout();
+            self.look();
+        }
+    }
+
+    /// Who speaks over a connection, mostly.
+    fn sender(connection: ConnectionId) -> RegistrarId {
+        [RegistrarId(1), RegistrarId(3), RegistrarId(4)][usize::from(connection.0.to_be_bytes()[7] % 3)]
+    }
+
     fn step(&mut self, octets: &mut Octets<'_>) {
         match octets.below(24) {
             0..2 => self.accept(octets, ControlProtocol::Asap),
@@ -90,14 +134,15 @@ impl Bench {
                 let message = message::asap(octets);
                 self.send(octets, ControlProtocol::Asap, message.to_octets());
             }
-            12..18 => {
-                let message = message::enrp(octets);
-                self.send(octets, ControlProtocol::Enrp, message.to_octets());
-            }
+            12..18 => self.say(octets),
             18..20 => self.answer(octets),
-            20 => self.pass(Duration::from_millis(octets.u16().into())),
+            // Now and then longer than the machine takes for a stop of its process.
+            20 if octets.below(8) == 0 => self.pass(Duration::from_millis(octets.u16().into())),
+            20 => (0..octets.below(16)).for_each(|_| self.pass_to_timeout()),
             21 => self.pass(Duration::from_millis(octets.octet().into())),
             22 => self.pass_to_timeout(),
+            23 if octets.chance() => self.datagram(octets),
+            23 if octets.octet() == 0 => self.registrar.leave(self.now),
             _ => self.pass(Duration::from_micros(octets.u16().into())),
         }
     }
@@ -110,9 +155,15 @@ impl Bench {
     fn accept(&mut self, octets: &mut Octets<'_>, protocol: ControlProtocol) {
         self.accepted += 1;
         let connection = ConnectionId::accepted(self.accepted);
-        let _ = protocol;
-        self.connections.insert(connection, (ControlProtocol::Asap, Stage::Up));
-        self.registrar.handle_accepted(self.now, connection, Self::remote(octets));
+        self.connections.insert(connection, (protocol, Stage::Up));
+        match protocol {
+            ControlProtocol::Asap => {
+                self.registrar.handle_accepted(self.now, connection, Self::remote(octets));
+            }
+            ControlProtocol::Enrp => {
+                self.registrar.handle_peer_accepted(self.now, connection, Self::remote(octets));
+            }
+        }
     }
 
     fn some(&self, octets: &mut Octets<'_>, stage: Stage) -> Option<ConnectionId> {
@@ -141,20 +192,51 @@ impl Bench {
         message: Result<Vec<u8>, wire::EncodeError>,
     ) {
         let Ok(message) = message else { return };
-        for _ in 0..2 {
-            let connection = self.some(octets, Stage::Up);
-            let right =
-                connection.filter(|name| self.connections.get(name).is_some_and(|(is, _)| *is == protocol));
-            if let Some(connection) = right {
-                return self.registrar.handle_message(self.now, connection, &message);
-            }
+        match self.of(octets, protocol) {
+            Some(connection) => self.registrar.handle_message(self.now, connection, &message),
+            None => self.deliver(octets, &message),
         }
-        self.deliver(octets, &message);
+    }
+
+    fn of(&self, octets: &mut Octets<'_>, protocol: ControlProtocol) -> Option<ConnectionId> {
+        let up = (0..2).filter_map(|_| self.some(octets, Stage::Up));
+        up.collect::<Vec<_>>()
+            .into_iter()
+            .find(|name| self.connections.get(name).is_some_and(|(is, _)| *is == protocol))
+    }
+
+    /// A message of a peer, who mostly is who he was before and speaks to us or to everybody.
+    fn say(&mut self, octets: &mut Octets<'_>) {
+        let mut message = message::enrp(octets);
+        let Some(connection) = self.of(octets, ControlProtocol::Enrp) else { return };
+        if octets.below(8) > 0 {
+            message.sender = Self::sender(connection);
+            if message.receiver != ME {
+                message.receiver = RegistrarId::UNDETERMINED;
+            }
+            message::own(&mut message);
+        }
+        if let Ok(message) = message.to_octets() {
+            self.registrar.handle_message(self.now, connection, &message);
+        }
     }
 
     /// Answers a connection attempt.
     fn answer(&mut self, octets: &mut Octets<'_>) {
-        let _ = octets;
+        let Some(connection) = self.some(octets, Stage::Wanted) else { return };
+        if octets.below(3) > 0 {
+            self.connections.entry(connection).and_modify(|(_, stage)| *stage = Stage::Up);
+            self.registrar.handle_connected(self.now, connection, Self::remote(octets));
+        } else {
+            self.connections.remove(&connection);
+            self.registrar.handle_connect_failed(self.now, connection);
+        }
+    }
+
+    fn datagram(&mut self, octets: &mut Octets<'_>) {
+        let from = SocketAddr::new(Self::remote(octets).addresses[0], octets.u16());
+        let Ok(message) = message::enrp(octets).to_octets() else { return };
+        self.registrar.handle_datagram(self.now, from, &message);
     }
 
     fn pass(&mut self, time: Duration) {
@@ -210,7 +292,15 @@ impl Bench {
                 self.kept.truncate(KEPT);
             }
             Output::Disconnect { connection } => {
-                assert!(self.connections.remove(&connection).is_some(), "{connection} has ended before");
+                // One that has ended by itself meanwhile is tolerated, one that never was is not.
+                let accepted = connection.0 & ConnectionId::ACCEPTED != 0;
+                let known = if accepted {
+                    connection.0 & !ConnectionId::ACCEPTED <= self.accepted
+                } else {
+                    Some(connection) <= self.wanted
+                };
+                assert!(known, "{connection} has never been");
+                self.connections.remove(&connection);
             }
             Output::Announce { protocol, octets } => Self::check_message(protocol, &octets),
             Output::Event(_) => {}
@@ -226,6 +316,7 @@ impl Bench {
     }
 
     fn look_at_table(&self) {
+        assert!(self.registrar.peers().count() <= PEERS);
         let space = self.registrar.handlespace();
         assert!(space.pools().count() <= LIMITS.pools && space.elements() <= LIMITS.elements);
         assert!(space.pools().all(|(_, pool)| (1..=LIMITS.elements_per_pool).contains(&pool.len())));

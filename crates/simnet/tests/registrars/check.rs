@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use rserpool_proto::pe;
 use rserpool_proto::pu::PoolUser;
-use rserpool_proto::wire::{Load, Policy};
-use rserpool_proto::{PeId, RegistrarId};
+use rserpool_proto::registrar::{self, PeerState};
+use rserpool_proto::wire::{Load, Policy, enrp};
+use rserpool_proto::{ControlProtocol, PeId, RegistrarId};
 
 use crate::milliseconds;
 use crate::scenario::Setting;
@@ -17,6 +18,8 @@ use crate::world::{Node, Told, World, pool};
 const SETTLED: Duration = Duration::from_secs(15);
 /// A dead element is gone within this, where its home and the network are in order.
 const GONE: Duration = Duration::from_millis(3_500);
+/// Who was left in peace for this long is not found dead.
+const PEACE: Duration = Duration::from_secs(10);
 /// Messages a node may send in a second, per node of the world.
 const MESSAGES: u64 = 20;
 /// Connections a node may ask for in a second, per node of the world.
@@ -46,6 +49,10 @@ pub(crate) struct Outcome {
     pub(crate) homes_found: u64,
     pub(crate) homes_adopted: u64,
     pub(crate) removals: u64,
+    pub(crate) adoptions: u64,
+    pub(crate) takeovers: u64,
+    pub(crate) takeovers_abandoned: u64,
+    pub(crate) mismatches: u64,
     pub(crate) most_messages: u64,
     pub(crate) most_connects: u64,
     pub(crate) longest: usize,
@@ -56,6 +63,10 @@ impl std::ops::AddAssign for Outcome {
         self.homes_found += other.homes_found;
         self.homes_adopted += other.homes_adopted;
         self.removals += other.removals;
+        self.adoptions += other.adoptions;
+        self.takeovers += other.takeovers;
+        self.takeovers_abandoned += other.takeovers_abandoned;
+        self.mismatches += other.mismatches;
         self.most_messages = self.most_messages.max(other.most_messages);
         self.most_connects = self.most_connects.max(other.most_connects);
         self.longest = self.longest.max(other.longest);
@@ -112,6 +123,9 @@ impl Census {
     pub(crate) fn add_registrar(&mut self, number: u8, all: &[u8]) {
         let config = self.world.scenario_registrar(number, all, self.setting);
         let node = self.world.add_registrar(number, config);
+        if self.setting.takeover_server_lost {
+            self.world.swallow(node, ControlProtocol::Enrp, enrp::MessageType::TAKEOVER_SERVER.0);
+        }
         self.registrars.push(RegistrarView { node, number });
     }
 
@@ -130,8 +144,9 @@ impl Census {
         let number = 0xa1 + u8::try_from(self.elements.len()).expect("a small world");
         let mut config = self.world.element_config(number, registrars);
         config.policy = Policy::LeastUsed { load: Load::of(0, 100) };
-        // Not everybody prefers the same registrar.
+        // Not everybody prefers, or knows, the same registrars.
         config.registrars.rotate_left(usize::from(number) % registrars.len());
+        config.registrars.truncate(self.setting.known_registrars.max(1).into());
         let node = self.world.add_element(number, config);
         let changed = self.world.elapsed();
         self.elements.push(ElementView { node, pe: PeId(number.into()), wanted: true, home: None, changed });
@@ -142,6 +157,8 @@ impl Census {
         let number = 0xa1 + u8::try_from(at).expect("a small world");
         let mut config = self.world.element_config(number, &registrars);
         config.policy = Policy::LeastUsed { load: Load::of(0, 100) };
+        config.registrars.rotate_left(usize::from(number) % registrars.len());
+        config.registrars.truncate(self.setting.known_registrars.max(1).into());
         self.elements[at].home = None;
         self.want(at, true);
         self.world.restart_element(self.elements[at].node, config);
@@ -163,7 +180,7 @@ impl Census {
     pub(crate) fn tick(&mut self, time: Duration) -> Result<(), Violation> {
         self.notice_disturbances();
         self.world.run(time);
-        self.listen();
+        self.listen()?;
         self.notice_disturbances();
         self.check_traffic()?;
         for element in 0..self.elements.len() {
@@ -176,6 +193,12 @@ impl Census {
 
     fn violation(&self, text: impl Into<String>) -> Violation {
         Violation::new(self.world.elapsed(), text)
+    }
+
+    /// Something is done to a node that is no fault of its own.
+    pub(crate) fn disturb(&mut self, node: Node) {
+        self.disturbed.insert(node, self.world.elapsed());
+        self.world.touch(node);
     }
 
     fn notice_disturbances(&mut self) {
@@ -202,13 +225,48 @@ impl Census {
     }
 
     /// Takes note of what machines told.
-    fn listen(&mut self) {
+    fn listen(&mut self) -> Result<(), Violation> {
         for (at, node, told) in std::mem::take(&mut self.world.told) {
             let at = self.world.since_start(at);
             match told {
                 Told::Element(event) => self.element_told(at, node, &event),
-                Told::Registrar(_) | Told::User(_) => {}
+                Told::Registrar(event) => self.registrar_told(node, &event)?,
+                Told::User(_) => {}
             }
+        }
+        Ok(())
+    }
+
+    /// Nobody is found dead who lives and was left in peace; least of all by somebody who was stopped himself.
+    fn registrar_told(&mut self, node: Node, event: &registrar::Event) -> Result<(), Violation> {
+        use registrar::Event;
+        let outcome = &mut self.outcome;
+        let (target, what) = match event {
+            Event::PeerLost { peer, .. } => (*peer, "finds dead"),
+            Event::TakeoverStarted { target, .. } => (*target, "wants to take over"),
+            Event::TakenOver { target, .. } => {
+                outcome.takeovers += 1;
+                (*target, "takes over")
+            }
+            other => {
+                match other {
+                    Event::TakeoverAbandoned { .. } => outcome.takeovers_abandoned += 1,
+                    Event::ChecksumMismatch { .. } => outcome.mismatches += 1,
+                    Event::ElementRemoved { .. } => outcome.removals += 1,
+                    Event::ElementAdopted { .. } => outcome.adoptions += 1,
+                    _ => {}
+                }
+                return Ok(());
+            }
+        };
+        let mut others = self.registrars.iter().map(|view| view.node);
+        let other = others.find(|other| self.world.registrar(*other).id() == target);
+        match other {
+            Some(other) if self.world.is_running(other) && self.quiet(other) >= PEACE => {
+                let [node, other] = [node, other].map(|node| self.world.name(node));
+                Err(self.violation(format!("{node} {what} {other}, which lives")))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -262,7 +320,8 @@ impl Census {
         if !self.world.is_alive(view.node) || !view.wanted {
             // Its home may have died with it, and another one taken over.
             let calm = self.registrars.iter().all(|view| self.quiet(view.node) >= SETTLED);
-            let dead = now.saturating_sub(self.world.since(view.node).max(view.changed)) > GONE;
+            let dead = now.saturating_sub(self.world.since(view.node).max(view.changed))
+                > GONE + self.world.options.link.delay * 4;
             if calm && dead && known.is_some() && !self.world.is_alive(view.node) {
                 let text =
                     format!("{} still has the dead {}", self.world.name(at), self.world.name(view.node));
@@ -297,7 +356,31 @@ impl Census {
         })?;
         let first = self.table(self.registrars[0].node);
         self.same("the table of registrar 1", &first, Self::table)?;
+        self.check_peers()?;
         self.check_users()
+    }
+
+    /// Everybody knows everybody else as living, and holds what he tells.
+    fn check_peers(&self) -> Result<(), Violation> {
+        let all: BTreeSet<RegistrarId> =
+            self.registrars.iter().map(|view| self.world.registrar(view.node).id()).collect();
+        for view in &self.registrars {
+            let machine = self.world.registrar(view.node);
+            let known: BTreeSet<RegistrarId> = machine
+                .peers()
+                .filter(|peer| peer.state == PeerState::Active && peer.connected)
+                .filter(|peer| peer.checksum_told == Some(peer.checksum_held))
+                .map(|peer| peer.id)
+                .collect();
+            let mut others = all.clone();
+            others.remove(&machine.id());
+            if known != others || machine.peers().count() != others.len() || !machine.is_ready() {
+                let peers: Vec<_> = machine.peers().collect();
+                let name = self.world.name(view.node);
+                return Err(self.violation(format!("{name} has the peers {peers:?}, not {others:?}")));
+            }
+        }
+        Ok(())
     }
 
     fn same<T: Debug + PartialEq>(

@@ -1,6 +1,7 @@
 //! One line per message and event, for the ladders.
 
 use rserpool_proto::ControlProtocol;
+use rserpool_proto::registrar::Event;
 use rserpool_proto::wire::enrp::handle_table::PoolEntry;
 use rserpool_proto::wire::enrp::handle_update::UpdateAction;
 use rserpool_proto::wire::enrp::{self, Body};
@@ -83,9 +84,31 @@ pub(crate) fn is_home_change(protocol: ControlProtocol, octets: &[u8]) -> Option
 }
 
 pub(crate) fn told(told: &Told) -> String {
-    match told {
+    let text = match told {
+        Told::Registrar(Event::ElementRemoved { pool, pe, reason, .. }) => {
+            return format!("ElementRemoved {{ pool: {pool}, pe: {pe}, reason: {reason:?} }}");
+        }
+        Told::Registrar(Event::ChecksumMismatch { peer, told, held }) => {
+            return format!(
+                "ChecksumMismatch {{ peer: {peer}, told: {:04x}, held: {:04x} }}",
+                told.0, held.0
+            );
+        }
         Told::Registrar(event) => format!("{event:?}"),
         Told::Element(event) => format!("{event:?}"),
         Told::User(event) => format!("{event:?}"),
+    };
+    without_types(&text)
+}
+
+/// Identifiers and handles stand for themselves.
+fn without_types(text: &str) -> String {
+    let mut short = text.to_string();
+    for name in ["RegistrarId(", "PoolHandle(", "PeId(", "ConnectionId("] {
+        while let Some((before, after)) = short.split_once(name) {
+            let Some((inside, rest)) = after.split_once(')') else { break };
+            short = format!("{before}{inside}{rest}");
+        }
     }
+    short
 }

@@ -394,3 +394,13 @@ fn many_connections_of_many_identifiers_are_bounded() {
     siege.world.run(seconds(5));
     siege.assert_unchanged();
 }
+
+#[test]
+fn an_element_whose_life_has_no_length_keeps_nobody_busy() {
+    let mut siege = Siege::by_a_peer();
+    siege.introduce();
+    let mut element = element(0xa3, OWN, [127, 9, 1, 0xa3]);
+    element.life = wire::RegistrationLife(0);
+    siege.say(OWN, update(UpdateAction::ADD_PE, element));
+    siege.world.run(seconds(5));
+}

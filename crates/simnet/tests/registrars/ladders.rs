@@ -166,6 +166,8 @@ fn a_large_table_comes_in_parts() {
     }
     scope.world.run(seconds(2));
     scope.world.begin_ladder();
+    // 130 times the same.
+    scope.world.hushed = Some("ElementReplicated");
     let second = scope.join(2, &[1]);
     scope.world.run(milliseconds(100));
     assert_eq!(scope.table(second).len(), 130);
@@ -184,6 +186,7 @@ fn an_element_comes_changes_and_goes_at_every_registrar() {
     let element = scope.world.add_element(0xa1, config);
     scope.world.run(milliseconds(100));
     scope.assert_tables(&[(0xa1, 1)]);
+    scope.world.remark("the element's load changes");
     scope.world.with_element(element, |element, now| element.set_load(now, Load::of(50, 100)));
     scope.world.run(milliseconds(100));
     for &node in &scope.registrars {
@@ -191,6 +194,7 @@ fn an_element_comes_changes_and_goes_at_every_registrar() {
             scope.world.registrar(node).handlespace().pool(&pool()).unwrap().elements().next().unwrap();
         assert_eq!(known.policy, Policy::LeastUsed { load: Load::of(50, 100) });
     }
+    scope.world.remark("the element deregisters");
     scope.world.with_element(element, PoolElement::deregister);
     scope.world.run(milliseconds(100));
     scope.assert_tables(&[]);
@@ -235,6 +239,7 @@ fn a_checksum_that_does_not_match_brings_the_peers_table() {
     let (protocol, kind) = enrp(MessageType::HANDLE_UPDATE);
     let first = scope.registrars[0];
     scope.world.begin_ladder();
+    scope.world.remark("one element goes and one comes, and both updates are lost");
     scope.world.swallow(first, protocol, kind);
     scope.world.with_element(gone, PoolElement::deregister);
     scope.element(0xa2, &[1]);
@@ -378,6 +383,7 @@ fn a_registrar_that_leaves_hands_its_elements_over_before_it_ends() {
     scope.world.run(seconds(1));
     scope.world.begin_ladder();
     let leaving = scope.registrars[0];
+    scope.world.remark("registrar 1 leaves");
     scope.world.with_registrar(leaving, Registrar::leave);
     scope.world.run(milliseconds(500));
     let homes = scope.table(scope.registrars[1]);
@@ -399,9 +405,11 @@ fn a_parted_scope_heals() {
     scope.world.options.transport_timeout = Some(milliseconds(1_500));
     let (first, second) = (scope.registrars[0], scope.registrars[1]);
     scope.world.begin_ladder();
+    scope.world.remark("registrar 1 and a1 are cut from registrar 2 and a2 for 8 s");
     scope.world.part(&[first, near], &[second, far], seconds(8));
     scope.world.run(seconds(8));
     assert!(scope.table(first).contains(&(0xa1, 1)) && scope.table(second).contains(&(0xa2, 2)));
+    scope.world.remark("the network is whole again");
     scope.world.run(seconds(8));
     scope.assert_tables(&[(0xa1, 1), (0xa2, 2)]);
     scope.assert_golden(

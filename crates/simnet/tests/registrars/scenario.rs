@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use rserpool_proto::pe::PoolElement;
+use rserpool_proto::registrar::Registrar;
 use rserpool_proto::wire::{Load, Policy};
 use simnet::{Link, Random};
 
@@ -36,6 +37,12 @@ pub(crate) enum Fault {
     FreezeRegistrar {
         at: usize,
         time: u64,
+    },
+    /// Hands its elements over and ends.
+    LeaveRegistrar {
+        at: usize,
+        restart_after: u64,
+        new_id: bool,
     },
     /// Between two registrars.
     Cut {
@@ -95,11 +102,16 @@ pub(crate) struct Setting {
     pub(crate) lowest_wins: bool,
     pub(crate) multicast: bool,
     pub(crate) takeover_suggestion: bool,
+    /// ENRP_TAKEOVER_SERVER is never told, as by the reference implementation.
+    pub(crate) takeover_server_lost: bool,
+    /// How many registrars an element knows.
+    pub(crate) known_registrars: u8,
 }
 
 /// What follows from a fault.
 #[derive(Clone, Copy, Debug)]
 enum Followup {
+    Kill(Node),
     RestartRegistrar { at: usize, new_id: bool },
     Thaw(Node),
     RestartElement(usize),
@@ -122,7 +134,8 @@ impl fmt::Display for Scenario {
 impl Scenario {
     pub(crate) fn random(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x5eed_5eed);
-        let delay = random.between(milliseconds(1), milliseconds(40));
+        let longest = if random.chance(20) { 100 } else { 40 };
+        let delay = random.between(milliseconds(1), milliseconds(longest));
         let jitter = random.between(Duration::ZERO, milliseconds(20));
         let mut link = Link::new(delay);
         (link.jitter, link.loss) = (jitter, random.below(4));
@@ -134,7 +147,9 @@ impl Scenario {
         let setting = Setting {
             lowest_wins: random.chance(50),
             multicast: random.chance(30),
-            takeover_suggestion: random.chance(30),
+            takeover_suggestion: random.chance(50),
+            takeover_server_lost: random.chance(15),
+            known_registrars: 1 + small(&mut random, registrars.into()),
         };
         let count = 1 + random.below(8);
         let mut faults: Vec<_> = (0..count)
@@ -200,7 +215,7 @@ impl Fault {
         let restart_after = random.below(12_000).min(most);
         let maybe = random.chance(50).then_some(restart_after);
         let new_id = random.chance(50);
-        match random.below(15) {
+        match random.below(16) {
             0 | 1 => Fault::KillRegistrar { at, restart_after, new_id },
             2 => Fault::PowerOffRegistrar { at, restart_after, new_id },
             3 | 4 => Fault::FreezeRegistrar { at, time },
@@ -212,6 +227,7 @@ impl Fault {
             11 => Fault::FreezeElement { at: element, time: time.min(6_000) },
             12 => Fault::Deregister { at: element, again_after: maybe },
             13 => Fault::ChangeLoad { at: element, load: small(random, 100) },
+            14 => Fault::LeaveRegistrar { at, restart_after: restart_after.max(4_000), new_id },
             _ => Fault::Join,
         }
     }
@@ -286,6 +302,15 @@ impl<'a> Run<'a> {
                     self.later(restart_after, Followup::RestartRegistrar { at, new_id });
                 }
             }
+            Fault::LeaveRegistrar { at, restart_after, new_id } => {
+                let node = self.census.registrars[at].node;
+                if self.census.world.is_running(node) {
+                    self.census.world.with_registrar(node, Registrar::leave);
+                    self.census.disturb(node);
+                    self.later(3_900, Followup::Kill(node));
+                    self.later(restart_after, Followup::RestartRegistrar { at, new_id });
+                }
+            }
             Fault::FreezeRegistrar { at, time } => self.freeze(self.census.registrars[at].node, time),
             Fault::FreezeElement { at, time } => self.freeze(self.census.elements[at].node, time),
             Fault::Cut { one, other, time } => {
@@ -357,6 +382,11 @@ impl<'a> Run<'a> {
                 self.census.restart_registrar(at, number);
             }
             Followup::Thaw(node) => self.census.world.thaw(node),
+            Followup::Kill(node) => {
+                if self.census.world.is_alive(node) {
+                    self.census.world.kill(node);
+                }
+            }
             Followup::RestartElement(at) => self.census.restart_element(at),
             Followup::Register(at) => {
                 let node = self.census.elements[at].node;

@@ -95,6 +95,8 @@ pub(super) struct SendInfo {
     /// Policy of RFC 7496 (`SCTP_PR_SCTP_NONE` for none) and its value.
     pub(super) policy: u16,
     pub(super) value: u32,
+    /// Another message follows at once, which may share the packet.
+    pub(super) more: bool,
 }
 
 /// SCTP_SNDINFO and SCTP_PRINFO as `CMSG_SPACE` lays them out.
@@ -152,7 +154,8 @@ pub(super) fn send(socket: &impl AsFd, data: &[u8], info: &SendInfo) -> io::Resu
     message.msg_iovlen = 1;
     message.msg_control = (&raw mut control).cast();
     message.msg_controllen = size_of::<SendControl>() as _;
-    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    let more = if info.more { libc::MSG_MORE } else { 0 };
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | more;
     // SAFETY: the descriptor is open as long as `socket` is borrowed; what `message` points to lives until
     // the call returns, and the kernel only reads it.
     let sent = unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &raw const message, flags) };

@@ -25,6 +25,13 @@ pub(super) struct Adoptions {
     attempts: BTreeMap<Key, usize>,
 }
 
+#[cfg(test)]
+impl Adoptions {
+    pub(super) fn running_now(&self) -> usize {
+        self.running.len()
+    }
+}
+
 /// A connection to pool elements that shall become ours.
 #[derive(Debug)]
 struct Adoption {
@@ -132,7 +139,8 @@ impl Registrar {
             self.handlespace.set_home(&key.0, key.1, self.id);
             self.restart_life(now, key);
         }
-        let octets = self.element(key).map_or(0, |element| element.to_octets().len());
+        let octets =
+            self.element(key).map_or(0, |element| key.0.as_octets().len() + element.to_octets().len());
         let suspect = self.watch(now, from, key, octets);
         self.enrp.counters.adoptions_done += 1;
         self.announce_add(key);
@@ -141,7 +149,7 @@ impl Registrar {
             self.event(Event::ElementRecovered { pool: pool.clone(), pe });
         }
         self.event(Event::ElementAdopted { pool, pe, from: before });
-        self.pool_changed(now, &key.0);
+        self.element_changed(now, key);
         self.end_if_done(now, from);
     }
 
@@ -173,9 +181,22 @@ impl Registrar {
         let retry = now + self.config.profile.keep_alive_timeout / 2;
         for key in adoption.keys {
             if self.enrp.adoptions.suggested.remove(&key).is_none() {
+                self.unreached(now, &key);
                 self.set_timer(Timer::AdoptAgain(key), retry);
             }
         }
         self.adopt_next(now);
+    }
+
+    /// An element without association could not be reached, by us or by a pool user: others are preferred to it.
+    pub(in super::super) fn unreached(&mut self, now: Instant, key: &Key) {
+        let Some(monitor) = self.monitors.get_mut(key).filter(|monitor| monitor.connection.is_none()) else {
+            return;
+        };
+        if !monitor.is_suspect() {
+            monitor.missed = 1;
+            self.event(Event::ElementSuspect { pool: key.0.clone(), pe: key.1 });
+            self.element_changed(now, key);
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::super::{Event, Registrar};
 use super::Timer;
 use crate::RegistrarId;
 use crate::wire::param::pe_checksum::PeChecksum;
+use crate::wire::param::pe_checksum32::PeChecksum32;
 
 impl Registrar {
     pub(super) fn schedule_audit(&mut self, now: Instant) {
@@ -24,12 +25,19 @@ impl Registrar {
         }
     }
 
-    /// A peer told the checksum over its elements.
-    pub(super) fn compare_checksum(&mut self, now: Instant, id: RegistrarId, told: PeChecksum) {
+    /// A peer told the checksum over its elements, and perhaps the 32-bit one.
+    pub(super) fn compare_checksum(
+        &mut self,
+        now: Instant,
+        id: RegistrarId,
+        told: PeChecksum,
+        told32: Option<PeChecksum32>,
+    ) {
         let held = self.handlespace.checksum(id);
+        let agrees = told == held && told32.is_none_or(|told| told.0 == self.handlespace.checksum32(id));
         let Some(peer) = self.enrp.peers.get_mut(&id) else { return };
         peer.told = Some(told);
-        if told == held || peer.download.is_some() {
+        if agrees || peer.download.is_some() {
             return;
         }
         self.enrp.counters.mismatches += 1;

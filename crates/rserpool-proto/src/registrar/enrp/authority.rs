@@ -16,7 +16,7 @@ use crate::{PeId, RegistrarId};
 /// Another registrar says that an element of ours is its own.
 #[derive(Debug)]
 pub(in super::super) struct Rival {
-    pub(super) registrar: RegistrarId,
+    /// The element as its new home tells it, which it names.
     pub(super) element: PoolElementParameter,
 }
 
@@ -44,7 +44,7 @@ impl Registrar {
             _ if element.home == self.id => Refusal::NamesUs,
             _ if element.home != sender => Refusal::ThirdParty,
             _ if element.pe == PeId(0) => Refusal::Unsuitable,
-            Some(home) if home == self.id => return self.contested(now, sender, key, element),
+            Some(home) if home == self.id => return self.contested(now, key, element),
             Some(home) if home != sender && self.may_live(home) && !self.is_new_or_same(&key, &element) => {
                 Refusal::OtherElement
             }
@@ -91,7 +91,7 @@ impl Registrar {
         }
         self.monitors.insert(key.clone(), Monitor { taken_over: true, ..Monitor::default() });
         self.set_expiry(now, &key, life);
-        self.pool_changed(now, &key.0);
+        self.element_changed(now, &key);
         self.adopt(now, &key);
     }
 
@@ -117,9 +117,10 @@ impl Registrar {
         };
         self.set_expiry(now, &key, life);
         self.enrp.overdue.remove(&key);
+        self.enrp.inherited.remove(&key);
         if self.enrp.doubts.remove(&key) || moved {
             self.stop_timer(Timer::Doubt(key.clone()));
-            self.pool_changed(now, &key.0);
+            self.element_changed(now, &key);
         }
         let (pool, pe) = key;
         match before.filter(|&before| before != home) {
@@ -133,9 +134,11 @@ impl Registrar {
         true
     }
 
+    /// Starts the life of an element again; one of no length lasts until its home can have told more.
     pub(super) fn set_expiry(&mut self, now: Instant, key: &Key, life: Option<Duration>) {
         let timer = RegistrarTimer::Expiry(key.clone());
-        match life.and_then(|life| now.checked_add(life)) {
+        let least = self.config.profile.peer_heartbeat;
+        match life.and_then(|life| now.checked_add(life.max(least))) {
             Some(end) => self.timers.set(timer, end),
             None => self.timers.stop(&timer),
         }
@@ -147,12 +150,13 @@ impl Registrar {
         self.stop_timer(Timer::Doubt(key.clone()));
         self.enrp.doubts.remove(key);
         self.enrp.overdue.remove(key);
+        self.enrp.inherited.remove(key);
         let Some(element) = self.handlespace.deregister(&key.0, key.1) else { return };
         *self.counters.removed.entry(reason).or_insert(0) += 1;
         let home = element.home;
         let (pool, pe, element) = (key.0.clone(), key.1, Box::new(element));
         self.event(Event::ElementRemoved { pool, pe, reason, by: None, element });
-        self.pool_changed(now, &key.0);
+        self.element_changed(now, key);
         self.forget_if_empty(now, home);
     }
 
@@ -186,30 +190,24 @@ impl Registrar {
         let wait = profile.keep_alive_interval + profile.keep_alive_timeout * profile.keep_alive_attempts;
         if self.enrp.doubts.insert(key.clone()) {
             self.set_timer(Timer::Doubt(key.clone()), now + wait);
-            self.pool_changed(now, &key.0);
+            self.element_changed(now, key);
         }
     }
 
     pub(super) fn doubt_ended(&mut self, now: Instant, key: &Key) {
         if self.enrp.doubts.remove(key) {
-            self.pool_changed(now, &key.0);
+            self.element_changed(now, key);
         }
     }
 
     /// Another registrar says that it is home of an element of ours.
-    fn contested(
-        &mut self,
-        now: Instant,
-        registrar: RegistrarId,
-        key: Key,
-        element: PoolElementParameter,
-    ) -> bool {
+    fn contested(&mut self, now: Instant, key: Key, element: PoolElementParameter) -> bool {
         if !self.is_new_or_same(&key, &element) {
             self.refuse(Refusal::OtherElement, None);
             return false;
         }
         let Some(monitor) = self.monitors.get_mut(&key) else { return false };
-        let rival = Rival { registrar, element };
+        let rival = Rival { element };
         if monitor.connection.is_none() || monitor.suggested.is_some() {
             self.give(now, &key, rival);
             return true;
@@ -231,11 +229,7 @@ impl Registrar {
     fn give(&mut self, now: Instant, key: &Key, rival: Rival) {
         self.unwatch(key);
         self.enrp.counters.elements_given += 1;
-        let (from, to) = (self.id, rival.registrar);
-        if self.store_foreign(now, key.clone(), rival.element) {
-            let (pool, pe) = key.clone();
-            self.event(Event::HomeChanged { pool, pe, from, to });
-        }
+        self.store_foreign(now, key.clone(), rival.element);
         self.left_early();
     }
 
@@ -244,7 +238,7 @@ impl Registrar {
         let Some(monitor) = self.monitors.get_mut(key) else { return };
         let Some(rival) = monitor.rival.take() else { return };
         monitor.contests += 1;
-        if monitor.contests >= CONTESTS && self.enrp.config.arbitration.prefers(rival.registrar, self.id) {
+        if monitor.contests >= CONTESTS && self.enrp.config.arbitration.prefers(rival.element.home, self.id) {
             return self.give(now, key, rival);
         }
         self.announce_add(key);
@@ -253,6 +247,7 @@ impl Registrar {
     /// An element of another registrar has registered with us: it lost that home.
     pub(in super::super) fn home_lost(&mut self, now: Instant, key: &Key, home: RegistrarId) {
         self.enrp.overdue.remove(key);
+        self.enrp.inherited.remove(key);
         self.enrp.adoptions.suggested.remove(key);
         if self.enrp.doubts.remove(key) {
             self.stop_timer(Timer::Doubt(key.clone()));

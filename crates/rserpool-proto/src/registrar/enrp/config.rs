@@ -47,6 +47,8 @@ pub struct EnrpConfig {
     pub takeover_suggestion: bool,
     /// Unit of distances between registrars and pool elements; `None`: not measured.
     pub distance_step: Option<Duration>,
+    /// Tell parameters of the next generation (docs/wire.md section 15), and use them with peers that tell them too.
+    pub next_generation: bool,
     /// Peers at most, known and looked for.
     pub max_peers: usize,
     /// Messages a peer may send in a second, and five times as many at once.
@@ -71,6 +73,7 @@ impl Default for EnrpConfig {
             multicast: false,
             takeover_suggestion: true,
             distance_step: None,
+            next_generation: false,
             max_peers: 32,
             messages_per_second: 5_000,
             adoptions: 64,

@@ -128,6 +128,8 @@ struct Peer {
     /// Whose takeover of it we agreed to.
     conceded: Option<RegistrarId>,
     download: Option<table::Download>,
+    /// What it owned here and its last table did not list.
+    unlisted: BTreeSet<Key>,
     last_download: Option<Instant>,
 }
 
@@ -144,6 +146,7 @@ impl Default for Peer {
             takers: BTreeSet::new(),
             conceded: None,
             download: None,
+            unlisted: BTreeSet::new(),
             last_download: None,
         }
     }
@@ -155,6 +158,8 @@ pub(super) struct Enrp {
     config: EnrpConfig,
     startup: Startup,
     mentor: Option<RegistrarId>,
+    /// Nobody is dead before, as we were stopped.
+    lenient_until: Option<Instant>,
     leaving: bool,
     left: bool,
     targets: Vec<Target>,
@@ -168,6 +173,8 @@ pub(super) struct Enrp {
     pub(super) doubts: BTreeSet<Key>,
     /// Elements whose life ended while their home was silent.
     overdue: BTreeSet<Key>,
+    /// Elements whose home has become another registrar by its word alone.
+    inherited: BTreeSet<Key>,
     next_connection: u64,
     counters: EnrpCounters,
 }
@@ -192,6 +199,7 @@ impl Enrp {
             config,
             startup: if enabled { Startup::NotStarted } else { Startup::Ready },
             mentor: None,
+            lenient_until: None,
             leaving: false,
             left: false,
             links: BTreeMap::new(),
@@ -201,6 +209,7 @@ impl Enrp {
             adoptions: Adoptions::default(),
             doubts: BTreeSet::new(),
             overdue: BTreeSet::new(),
+            inherited: BTreeSet::new(),
             next_connection: 0,
             counters: EnrpCounters::default(),
         }
@@ -271,6 +280,11 @@ impl Registrar {
             Ok(_) => {}
             Err(_) => self.enrp.counters.malformed += 1,
         }
+    }
+
+    /// The connection a peer is told over.
+    pub(super) fn connection_to(&self, peer: RegistrarId) -> Option<ConnectionId> {
+        self.enrp.peers.get(&peer).and_then(|peer| peer.via)
     }
 
     pub(super) fn is_link(&self, connection: ConnectionId) -> bool {

@@ -9,6 +9,7 @@ use super::super::{Event, Registrar};
 use super::{PeerState, Timer};
 use crate::wire::enrp::Message;
 use crate::wire::enrp::presence::Presence;
+use crate::wire::param::pe_checksum32::PeChecksum32;
 use crate::{ControlProtocol, Output, RegistrarId};
 
 impl Registrar {
@@ -18,8 +19,13 @@ impl Registrar {
             reply_required,
             checksum: Some(self.handlespace.checksum(self.id)),
             information: self.enrp.config.information(self.id),
-            unknown: vec![],
+            unknown: self.checksum32().map(PeChecksum32::to_parameter).into_iter().collect(),
         }
+    }
+
+    /// Beside the 16-bit checksum, where the next generation is told.
+    fn checksum32(&self) -> Option<PeChecksum32> {
+        self.enrp.config.next_generation.then(|| PeChecksum32(self.handlespace.checksum32(self.id)))
     }
 
     pub(super) fn heartbeat(&mut self, now: Instant) {
@@ -62,7 +68,10 @@ impl Registrar {
             self.tell_peer(sender, answer);
         }
         if let Some(checksum) = presence.checksum {
-            self.compare_checksum(now, sender, checksum);
+            // A malformed one is as good as none. It counts only between two that both tell it.
+            let checksum32 = PeChecksum32::find(&presence.unknown).ok().flatten();
+            let checksum32 = checksum32.filter(|_| self.checksum32().is_some());
+            self.compare_checksum(now, sender, checksum, checksum32);
         }
     }
 
@@ -92,11 +101,25 @@ impl Registrar {
         }
         peer.state = PeerState::Suspect;
         self.stop_timer(Timer::Silent(id));
-        self.set_timer(Timer::NoResponse(id), now + self.config.profile.peer_no_response);
+        let answered = now + self.config.profile.peer_no_response;
+        let answered = self.enrp.lenient_until.map_or(answered, |lenient| lenient.max(answered));
+        self.set_timer(Timer::NoResponse(id), answered);
         self.event(Event::PeerSuspect { peer: id });
         let question = self.presence(true);
         if !self.tell_peer(id, question) {
             self.hurry(now, id);
+        }
+    }
+
+    /// We were stopped: everybody has the whole time again to be connected and heard.
+    pub(in super::super) fn be_lenient_with_peers(&mut self, now: Instant) {
+        let lenient = now + self.config.profile.peer_last_heard + self.config.profile.peer_no_response;
+        self.enrp.lenient_until = Some(lenient);
+        for id in self.enrp.peers.keys() {
+            let timer = super::RegistrarTimer::Enrp(Timer::NoResponse(*id));
+            if self.timers.deadline(&timer).is_some_and(|at| at < lenient) {
+                self.timers.set(timer, lenient);
+            }
         }
     }
 

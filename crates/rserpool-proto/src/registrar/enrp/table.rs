@@ -11,6 +11,7 @@ use super::super::{Event, Key, Registrar, Removal};
 use super::{Refusal, Timer};
 use crate::wire::PoolElementParameter;
 use crate::wire::enrp::handle_table::{HandleTableRequest, HandleTableResponse, PoolEntry};
+use crate::wire::param::pe_checksum::PeChecksum;
 use crate::{PoolHandle, RegistrarId};
 
 /// Elements in one part, as in the reference implementation.
@@ -89,8 +90,9 @@ impl Registrar {
         let reference = self.enrp.peers.get(&to).is_some_and(|peer| peer.is_reference);
         let room = if reference { MAX_OCTETS_REFERENCE } else { MAX_OCTETS };
         let from = from.map(|(pool, pe)| (pool, *pe));
-        let all = self.handlespace.after(from);
-        let mut all = all.filter(|(_, element)| !own || element.home == self.id).peekable();
+        let owned = own.then(|| self.handlespace.owned_after(self.id, from)).into_iter().flatten();
+        let known = (!own).then(|| self.handlespace.after(from)).into_iter().flatten();
+        let mut all = owned.chain(known).peekable();
         let mut entries: Vec<PoolEntry> = Vec::new();
         let (mut octets, mut elements, mut last) = (12, 0, None);
         while let Some((pool, element)) = all.peek() {
@@ -159,6 +161,7 @@ impl Registrar {
         own: bool,
     ) {
         let key = (pool.clone(), element.pe);
+        let element = self.element_from(sender, element);
         self.unmark(sender, &key);
         if own || element.home == sender {
             self.take_from_home(now, sender, key, element);
@@ -178,15 +181,36 @@ impl Registrar {
         let Some(download) = self.enrp.peers.get_mut(&sender).and_then(|peer| peer.download.take()) else {
             return;
         };
-        for key in download.marked {
-            if self.home_of(&key) == Some(sender) {
-                self.remove_foreign(now, &key, Removal::NotListed);
-            }
+        if download.own {
+            self.purge(now, sender, download.marked);
         }
         let elements = download.elements;
         self.event(Event::TableDownloaded { peer: sender, own: download.own, elements });
         if !download.own {
             self.mentor_table_received(sender);
+        }
+    }
+
+    /// Elements a peer owned here and did not list are not its any more (section 3.6.3).
+    ///
+    /// That is believed if what remains has the checksum the peer told, or at the second time: the beginning of
+    /// a table may have gone to an earlier request. What a peer did not know when it took over is ours.
+    fn purge(&mut self, now: Instant, from: RegistrarId, marked: BTreeSet<Key>) {
+        let marked: BTreeSet<Key> =
+            marked.into_iter().filter(|key| self.home_of(key) == Some(from)).collect();
+        let all = self.handlespace.owned_by(from).map(|(pool, element)| (pool.clone(), element.pe));
+        let rest = checksum(all.filter(|key| !marked.contains(key)));
+        let Some(peer) = self.enrp.peers.get_mut(&from) else { return };
+        let agreed = peer.told == Some(rest);
+        let before = std::mem::take(&mut peer.unlisted);
+        for key in marked {
+            if self.enrp.inherited.remove(&key) {
+                self.inherit(now, &key);
+            } else if agreed || before.contains(&key) {
+                self.remove_foreign(now, &key, Removal::NotListed);
+            } else if let Some(peer) = self.enrp.peers.get_mut(&from) {
+                peer.unlisted.insert(key);
+            }
         }
     }
 
@@ -205,4 +229,18 @@ impl Registrar {
             peer.download = None;
         }
     }
+}
+
+/// The PE checksum over these elements (RFC 5353 section 3.6.2).
+fn checksum(keys: impl Iterator<Item = Key>) -> PeChecksum {
+    let mut sum: u64 = 0;
+    for (pool, pe) in keys {
+        for pair in pool.as_octets().chunks(2).chain(pe.0.to_be_bytes().chunks(2)) {
+            sum += u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0));
+        }
+    }
+    while let high @ 1.. = sum >> 16 {
+        sum = (sum & 0xffff) + high;
+    }
+    PeChecksum(!u16::try_from(sum).unwrap_or(u16::MAX))
 }

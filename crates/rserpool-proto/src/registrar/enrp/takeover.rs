@@ -206,20 +206,23 @@ impl Registrar {
         let keys = self.keys_of(target);
         self.event(Event::TakenOver { target, elements: keys.len() });
         for key in &keys {
-            self.handlespace.set_home(&key.0, key.1, self.id);
-            let doubted = self.enrp.doubts.remove(key);
-            self.enrp.overdue.remove(key);
-            self.stop_timer(Timer::Doubt(key.clone()));
-            self.monitors.insert(key.clone(), Monitor { taken_over: true, ..Monitor::default() });
-            self.restart_life(now, key);
-            if doubted {
-                self.pool_changed(now, &key.0);
-            }
+            self.inherit(now, key);
         }
         self.forget_peer(now, target);
-        for key in &keys {
-            self.adopt(now, key);
+    }
+
+    /// Becomes home of an element whose home is dead, and asks it to agree.
+    pub(super) fn inherit(&mut self, now: Instant, key: &Key) {
+        self.handlespace.set_home(&key.0, key.1, self.id);
+        self.enrp.overdue.remove(key);
+        self.enrp.inherited.remove(key);
+        if self.enrp.doubts.remove(key) {
+            self.stop_timer(Timer::Doubt(key.clone()));
+            self.element_changed(now, key);
         }
+        self.monitors.insert(key.clone(), Monitor { taken_over: true, ..Monitor::default() });
+        self.restart_life(now, key);
+        self.adopt(now, key);
     }
 
     fn keys_of(&self, home: RegistrarId) -> Vec<Key> {
@@ -244,6 +247,7 @@ impl Registrar {
         for key in self.keys_of(target) {
             self.handlespace.set_home(&key.0, key.1, sender);
             self.restart_life(now, &key);
+            self.enrp.inherited.insert(key.clone());
             let (pool, pe) = key;
             self.event(Event::HomeChanged { pool, pe, from: target, to: sender });
         }

@@ -119,12 +119,13 @@ impl Registrar {
         Some(element)
     }
 
-    /// An element as this peer means it.
+    /// An element as this peer means it, seen from here.
     pub(super) fn element_from(
         &mut self,
         from: RegistrarId,
         mut element: PoolElementParameter,
     ) -> PoolElementParameter {
+        self.measure_from(from, &mut element);
         if self.config.profile.life_unit == LifeUnit::Milliseconds {
             return element;
         }

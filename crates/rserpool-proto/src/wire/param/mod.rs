@@ -15,13 +15,17 @@ use std::fmt;
 pub mod address;
 pub mod cookie;
 pub mod encapsulation;
+pub mod long_pe_identifier;
+pub mod long_registrar_identifier;
 pub mod observed_address;
 pub mod operation_error;
 pub mod pe_checksum;
+pub mod pe_checksum32;
 pub mod pe_identifier;
 pub mod policy;
 pub mod pool_element;
 pub mod pool_handle;
+pub mod registrar_tcp;
 pub mod resolution_option;
 pub mod server_information;
 pub mod transport;
@@ -84,6 +88,14 @@ parameter_types! {
     RESOLUTION_OPTION = 0x803f, "handle resolution option";
     /// UDP encapsulation port, an extension of ours (see [`encapsulation`]).
     ENCAPSULATION_PORT = 0x8f01, "encapsulation port";
+    /// Registrar's TCP transport, next generation (see [`registrar_tcp`]).
+    REGISTRAR_TCP = 0x8f02, "registrar TCP transport";
+    /// 32-bit PE checksum, next generation (see [`pe_checksum32`]).
+    PE_CHECKSUM_32 = 0x8f03, "32-bit PE checksum";
+    /// Long PE identifier, next generation (see [`long_pe_identifier`]).
+    LONG_PE_IDENTIFIER = 0x8f04, "long PE identifier";
+    /// Long registrar identifier, next generation (see [`long_registrar_identifier`]).
+    LONG_REGISTRAR_IDENTIFIER = 0x8f05, "long registrar identifier";
     /// Address a registrar sees, an extension of ours (see [`observed_address`]).
     OBSERVED_ADDRESS = 0x8f10, "observed address";
 }

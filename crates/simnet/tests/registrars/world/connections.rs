@@ -5,6 +5,7 @@ use std::time::Duration;
 use rserpool_proto::{ConnectionId, ControlProtocol, Protocol, RegistrarAddress, Remote};
 use simnet::Link;
 
+use super::node::Machine;
 use super::{Event, Node, State, World};
 
 /// How long a transport tries to connect.
@@ -54,7 +55,7 @@ impl World {
         address: RegistrarAddress,
     ) {
         self.opened += 1;
-        let Some(server) = self.listening(address) else {
+        let Some(server) = self.listening(protocol, address) else {
             let at = self.now + CONNECT_TIMEOUT;
             let connection = self.open([(node, name), (node, name)], protocol);
             return self.arrive(at, node, Input::ConnectFailed { connection });
@@ -66,8 +67,9 @@ impl World {
         self.arrive(self.now + CONNECT_TIMEOUT, node, Input::ConnectFailed { connection });
     }
 
-    fn listening(&self, address: RegistrarAddress) -> Option<Node> {
-        let at = self.places.iter().position(|place| place.ip == address.ip && place.machine.listens())?;
+    fn listening(&self, protocol: ControlProtocol, address: RegistrarAddress) -> Option<Node> {
+        let listens = |machine: &Machine| machine.listens() && machine.port(protocol) == address.port;
+        let at = self.places.iter().position(|place| place.ip == address.ip && listens(&place.machine))?;
         Some(Node(at))
     }
 

@@ -23,6 +23,11 @@ impl World {
         (place.state, place.since) = (state, now);
     }
 
+    /// Counts what happens to the node from now.
+    pub(crate) fn touch(&mut self, node: Node) {
+        self.set(node, self.places[node.0].state);
+    }
+
     pub(crate) fn freeze(&mut self, node: Node) {
         self.note(node, "is stopped");
         self.set(node, State::Frozen);
@@ -75,6 +80,17 @@ impl World {
         self.set(node, State::Off);
         self.places[node.0].waiting.clear();
         self.watch_all(|connection| connection.ends.iter().any(|end| end.node == node));
+    }
+
+    /// Ends every connection between two nodes, at both sides.
+    pub(crate) fn disconnect_all(&mut self, one: Node, other: Node) {
+        for connection in 0..self.connections.len() {
+            let nodes = self.connections[connection].ends.map(|end| end.node);
+            if nodes == [one, other] || nodes == [other, one] {
+                self.arrive(self.now, nodes[0], Input::Lost { connection, side: 0 });
+                self.arrive(self.now, nodes[1], Input::Lost { connection, side: 1 });
+            }
+        }
     }
 
     /// Lets nothing pass between two nodes for that time.

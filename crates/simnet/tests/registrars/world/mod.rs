@@ -91,6 +91,8 @@ pub(crate) struct World {
     asked_home: BTreeMap<usize, bool>,
     /// The last presence of one registrar to another.
     presences: BTreeMap<(Node, Node), Vec<u8>>,
+    /// Events that are not written down.
+    pub(crate) hushed: Option<&'static str>,
     /// Writes down repeated presences as well.
     pub(crate) repetitions: bool,
     /// Messages that never arrive, by who sends them and their first octet.
@@ -116,6 +118,7 @@ impl World {
             told: Vec::new(),
             asked_home: BTreeMap::new(),
             presences: BTreeMap::new(),
+            hushed: None,
             repetitions: false,
             swallowed: Vec::new(),
         }
@@ -303,7 +306,10 @@ impl World {
             Output::Announce { protocol, octets } => self.announce(node, protocol, &octets),
             Output::Event(told) => {
                 if let Some(ladder) = &mut self.ladder {
-                    ladder.event(self.now, &self.places[node.0].name, describe::told(&told));
+                    let text = describe::told(&told);
+                    if self.hushed.is_none_or(|hushed| !text.starts_with(hushed)) {
+                        ladder.event(self.now, &self.places[node.0].name, text);
+                    }
                 }
                 self.told.push((self.now, node, told));
             }
@@ -369,6 +375,13 @@ impl World {
     pub(crate) fn note(&mut self, node: Node, text: &str) {
         if let Some(ladder) = &mut self.ladder {
             ladder.event(self.now, &self.places[node.0].name, text);
+        }
+    }
+
+    /// Writes down what happens next, in words.
+    pub(crate) fn remark(&mut self, text: &str) {
+        if let Some(ladder) = &mut self.ladder {
+            ladder.event(self.now, "*", text);
         }
     }
 

@@ -15,6 +15,7 @@ pub(super) const ENRP_PORT: u16 = 9901;
 /// Where a pool element listens for registrars.
 pub(super) const ELEMENT_PORT: u16 = 3864;
 
+#[allow(clippy::large_enum_variant, reason = "a world has some ten of them")]
 pub(super) enum Machine {
     Registrar(Registrar),
     Element(PoolElement),

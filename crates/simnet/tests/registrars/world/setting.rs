@@ -12,7 +12,7 @@ use rserpool_proto::{
 };
 use simnet::Link;
 
-use super::node::{ASAP_PORT, ENRP_PORT, Machine};
+use super::node::{ASAP_PORT, ELEMENT_PORT, ENRP_PORT, Machine};
 use super::{Node, Place, State, World};
 use crate::scenario::Setting;
 
@@ -123,9 +123,18 @@ impl World {
         config
     }
 
+    /// An element that listens for registrars at the address it serves at.
+    fn new_element(&mut self, config: PoolElementConfig) -> PoolElement {
+        let transport_use = TransportUse::DATA_ONLY;
+        let asap = UserTransport { port: ELEMENT_PORT, transport_use, ..config.transport.clone() };
+        let mut element = PoolElement::new(config, self.random.bits()).unwrap();
+        element.set_asap_transport(Some(asap)).unwrap();
+        element
+    }
+
     /// Starts an element anew, at the same place.
     pub(crate) fn restart_element(&mut self, node: Node, config: PoolElementConfig) {
-        let element = PoolElement::new(config, self.random.bits()).unwrap();
+        let element = self.new_element(config);
         self.replace(node, Machine::Element(element));
         self.note(node, "starts again");
         self.with_element(node, PoolElement::register);
@@ -160,7 +169,7 @@ impl World {
     /// Adds element `pe`, which starts to register.
     pub(crate) fn add_element(&mut self, pe: u8, config: PoolElementConfig) -> Node {
         let ip = config.transport.addresses[0];
-        let element = PoolElement::new(config, self.random.bits()).unwrap();
+        let element = self.new_element(config);
         let node = self.add(format!("pe {pe:x}"), ip, Machine::Element(element));
         self.with_element(node, PoolElement::register);
         node

@@ -141,5 +141,5 @@ fn send_info(message: &MsgOut, left: Option<Duration>, ledger: &Ledger, last: bo
         flags |= SCTP_SACK_IMMEDIATELY;
     }
     let context = ledger.next_context();
-    SendInfo { stream: message.stream, flags, ppid: message.ppid, context, policy, value }
+    SendInfo { stream: message.stream, flags, ppid: message.ppid, context, policy, value, more: !last }
 }

@@ -1,5 +1,8 @@
 //! `registrar.toml`; the annotated sample is `deploy/config/registrar.toml`.
 
+mod access;
+mod enrp;
+
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -10,8 +13,10 @@ use rserpool_proto::handlespace;
 use rserpool_proto::registrar::{AddressCheck, Network, RegistrarConfig};
 use serde::{Deserialize, Deserializer, de};
 use service::config::{Http, Invalid, check_endpoint};
-use transport::tls::Names;
 use transport::{SCTP_ENCAPSULATION_PORT, Stack};
+
+pub use access::Access;
+pub use enrp::{Enrp, Peer};
 
 /// Port of the registrar's HTTP server.
 const HTTP_PORT: u16 = 9380;
@@ -24,6 +29,10 @@ pub struct Config {
     pub id: Option<Id>,
     /// Where pool elements and pool users come in.
     pub listen: Listen,
+    /// How this registrar and its peers go about.
+    pub enrp: Enrp,
+    /// The registrars to look for.
+    pub peer: Vec<Peer>,
     /// Timers.
     pub profile: ProfileConfig,
     /// What pool elements may register.
@@ -32,6 +41,8 @@ pub struct Config {
     pub limits: Limits,
     /// Who this registrar is, and who its peers may be.
     pub tls: Option<TlsConfig>,
+    /// Who may register where, by the names in certificates; empty: everybody in any pool.
+    pub access: Vec<Access>,
     /// The HTTP server.
     pub http: Http,
     /// Commands of the operator.
@@ -138,6 +149,14 @@ pub struct Limits {
     pub pool_elements: usize,
     /// Pool elements of one pool.
     pub pool_elements_per_pool: usize,
+    /// Octets of registrations in all.
+    pub registration_octets: usize,
+    /// Octets of registrations over one connection.
+    pub registration_octets_per_connection: usize,
+    /// Registrations of one connection in a second.
+    pub registrations_per_second: u32,
+    /// Registrations in all in a second.
+    pub all_registrations_per_second: u32,
     /// Associations and connections in all.
     pub connections: usize,
     /// Associations and connections from one IP address.
@@ -149,10 +168,13 @@ impl Default for Config {
         Config {
             id: None,
             listen: Listen::default(),
+            enrp: Enrp::default(),
+            peer: Vec::new(),
             profile: ProfileConfig::default(),
             registration: Registration::default(),
             limits: Limits::default(),
             tls: None,
+            access: Vec::new(),
             http: Http::loopback(HTTP_PORT),
             control: Control::default(),
         }
@@ -178,19 +200,24 @@ impl Default for Listen {
 impl Default for Limits {
     fn default() -> Limits {
         let handlespace::Limits { pools, elements, elements_per_pool } = handlespace::Limits::default();
+        let machine = RegistrarConfig::default();
         Limits {
+            registration_octets: machine.max_octets,
+            registration_octets_per_connection: machine.max_octets_per_connection,
+            registrations_per_second: machine.registrations_per_second,
+            all_registrations_per_second: machine.all_registrations_per_second,
             pools,
             pool_elements: elements,
             pool_elements_per_pool: elements_per_pool,
-            connections: 16_384,
-            connections_per_address: 1_024,
+            connections: 4_096,
+            connections_per_address: 256,
         }
     }
 }
 
 impl Config {
-    /// Returns the machine's settings.
-    pub(crate) fn machine(&self) -> RegistrarConfig {
+    /// Returns the machine's settings. `is_native`: our SCTP is the kernel's.
+    pub(crate) fn machine(&self, is_native: bool) -> RegistrarConfig {
         let Limits { pools, pool_elements, pool_elements_per_pool, connections, .. } = self.limits;
         RegistrarConfig {
             id: self.id.map(|id| id.0),
@@ -203,28 +230,32 @@ impl Config {
             max_connections: connections,
             address_check: self.registration.addresses.check(),
             networks: self.registration.networks.clone(),
+            max_octets: self.limits.registration_octets,
+            max_octets_per_connection: self.limits.registration_octets_per_connection,
+            registrations_per_second: self.limits.registrations_per_second,
+            all_registrations_per_second: self.limits.all_registrations_per_second,
+            enrp: self.enrp_machine(is_native),
             ..RegistrarConfig::default()
         }
-    }
-
-    /// Returns the names pool elements and pool users may have.
-    pub(crate) fn client_names(&self, tls: &TlsConfig) -> Names {
-        tls.peers()
     }
 }
 
 /// Refuses values that are wrong together, or that no daemon could run with.
 pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
-    let Listen { asap, asap_tcp, asap_tls, enrp, encapsulation_port, .. } = &config.listen;
+    let Listen { asap, asap_tcp, asap_tls, enrp, enrp_tcp, enrp_tls, encapsulation_port, .. } =
+        &config.listen;
     if asap.is_empty() && asap_tcp.is_empty() && asap_tls.is_empty() {
         return Err(Invalid::new(
             "listen.asap",
             "asap, asap-tcp and asap-tls are all empty: nobody could reach this registrar",
         ));
     }
-    if !asap_tls.is_empty() && config.tls.is_none() {
-        return Err(Invalid::new("listen.asap-tls", "needs certificate, key and ca in [tls]"));
+    let has_enrp = !enrp.is_empty() || !enrp_tcp.is_empty() || !enrp_tls.is_empty();
+    if !config.peer.is_empty() && !has_enrp {
+        let text = "needs enrp, enrp-tcp or enrp-tls in [listen]: peers connect to this registrar, too";
+        return Err(Invalid::new("peer", text));
     }
+    validate_security(config)?;
     check_endpoint("listen.enrp", enrp)?;
     let hosts = |list: &[SocketAddr]| list.iter().map(SocketAddr::ip).collect::<BTreeSet<_>>();
     if !asap.is_empty() && !enrp.is_empty() && hosts(asap) != hosts(enrp) {
@@ -234,16 +265,34 @@ pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
     if !asap.is_empty() && asap.first().map(SocketAddr::port) == enrp.first().map(SocketAddr::port) {
         return Err(Invalid::new("listen.enrp", "must have another port than listen.asap"));
     }
-    let is_open = !asap.is_empty() || !asap_tcp.is_empty();
-    if is_open && !asap_tls.is_empty() {
-        return Err(Invalid::new(
-            "listen.asap-tls",
-            "a registrar is wholly secured or not at all (RFC 5355 section 2.15): set asap = [] and asap-tcp = []",
-        ));
-    }
     check_endpoint("listen.asap", asap)?;
     if *encapsulation_port == 0 {
         return Err(Invalid::new("listen.encapsulation-port", "peers have to know it: 0 is none"));
+    }
+    Ok(())
+}
+
+/// "Wholly secured or not at all" (RFC 5355 section 2.15): with TLS for anybody, everybody and every peer has it.
+fn validate_security(config: &Config) -> Result<(), Invalid> {
+    let Listen { asap, asap_tcp, asap_tls, enrp, enrp_tcp, enrp_tls, .. } = &config.listen;
+    let secured = [("listen.asap-tls", asap_tls), ("listen.enrp-tls", enrp_tls)];
+    let first = secured.iter().find(|(_, list)| !list.is_empty()).map(|(key, _)| *key);
+    let Some(key) = first.or(config.access.first().map(|_| "access")) else { return Ok(()) };
+    if config.tls.is_none() {
+        return Err(Invalid::new(key, "needs certificate, key and ca in [tls]"));
+    }
+    let opens = [("asap", asap), ("asap-tcp", asap_tcp), ("enrp", enrp), ("enrp-tcp", enrp_tcp)];
+    let open: Vec<String> =
+        opens.iter().filter(|(_, list)| !list.is_empty()).map(|(key, _)| format!("{key} = []")).collect();
+    if !open.is_empty() {
+        let open = open.join(" and ");
+        let text = format!(
+            "a registrar is wholly secured or not at all (RFC 5355 section 2.15): set {open} in [listen]"
+        );
+        return Err(Invalid::new(key, text));
+    }
+    if config.peer.iter().any(|peer| !peer.address.0.secured) {
+        return Err(Invalid::new("peer", "a secured registrar has peers with tls:// addresses only"));
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The registrar's metrics: `rserpool_*`.
 
+mod enrp;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -7,8 +9,8 @@ use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
-use rserpool_proto::registrar::{Counters, Event, PoolStatus};
-use rserpool_proto::wire::MessageType;
+use rserpool_proto::registrar::{Event, PoolStatus, Registrar, Resolved};
+use rserpool_proto::wire::{MessageType, enrp as enrp_wire};
 use rserpool_proto::{ControlProtocol, PoolHandle};
 use transport::tls::{Identity, Reason};
 
@@ -33,15 +35,21 @@ pub(crate) struct Metrics {
     recorder: service::Metrics,
     pools: Gauge,
     connections: [Gauge; 2],
+    /// Of unknown pools, and those answered with an error; by pool are the answered ones.
     resolutions: [Counter; 2],
+    resolved: HashMap<String, Resolutions>,
+    answers_cut: Counter,
+    enrp: enrp::Enrp,
     keep_alives: [Counter; 2],
     reports: [Counter; 3],
     malformed: Counter,
     wrong_protocol: [Counter; 2],
     resolution_duration: Histogram,
     stalls: Counter,
+    shed: Counter,
     tls: Option<Tls>,
-    messages: HashMap<(&'static str, &'static str), Counter>,
+    /// By protocol, type and direction.
+    messages: HashMap<(&'static str, &'static str, &'static str), Counter>,
     causes: HashMap<&'static str, Counter>,
     labels: BTreeSet<String>,
     elements: HashMap<String, Elements>,
@@ -70,6 +78,12 @@ impl Tls {
     }
 }
 
+/// Handle resolutions that were answered, and the elements in the answers.
+struct Resolutions {
+    answered: Counter,
+    selected: Counter,
+}
+
 /// By state: up, suspect, draining.
 type Elements = [Gauge; 3];
 
@@ -78,14 +92,20 @@ impl Metrics {
     pub(crate) fn new(recorder: service::Metrics, identity: Option<Identity>) -> Metrics {
         recorder.clone().scope(|| {
             describe();
-            let resolutions = |result| counter!("rserpool_handle_resolutions_total", "result" => result);
+            let resolutions = |result| {
+                counter!("rserpool_handle_resolutions_total", "pool" => OTHER, "result" => result)
+            };
             let keep_alives = |result| counter!("rserpool_keepalives_total", "result" => result);
             let reports = |result| counter!("rserpool_unreachable_reports_total", "result" => result);
+            let enrp = enrp::Enrp::new(recorder.clone());
             Metrics {
                 recorder,
                 pools: gauge!("rserpool_pools"),
                 connections: ["asap", "enrp"].map(|protocol| gauge!("rserpool_connections", "protocol" => protocol)),
-                resolutions: [resolutions("answered"), resolutions("unknown_pool")],
+                resolutions: ["unknown_pool", "refused"].map(resolutions),
+                resolved: HashMap::new(),
+                answers_cut: counter!("rserpool_handle_resolution_answers_cut_total"),
+                enrp,
                 keep_alives: [keep_alives("answered"), keep_alives("missed")],
                 reports: [reports("accepted"), reports("limited"), reports("unknown_element")],
                 malformed: error("malformed"),
@@ -94,6 +114,7 @@ impl Metrics {
                 }),
                 resolution_duration: histogram!(RESOLUTION_DURATION),
                 stalls: counter!("rserpool_stalls_total"),
+                shed: counter!("rserpool_connections_shed_total"),
                 tls: identity.map(Tls::new),
                 messages: HashMap::new(),
                 causes: HashMap::new(),
@@ -112,6 +133,11 @@ impl Metrics {
         }
     }
 
+    /// Counts a connection that was aborted as too much waited for peers that do not read.
+    pub(crate) fn shed(&self) {
+        self.shed.increment(1);
+    }
+
     /// Records how long the machine took for a handle resolution.
     pub(crate) fn resolved_in(&self, duration: Duration) {
         self.resolution_duration.record(duration);
@@ -124,14 +150,15 @@ impl Metrics {
             Event::ElementUpdated { pool, .. } => (pool, "updated"),
             Event::ElementRemoved { pool, reason, .. } => (pool, reason.label()),
             Event::ElementReplicated { pool, .. } => (pool, "replicated"),
-            Event::ElementDraining { .. }
-            | Event::ElementUndrained { .. }
-            | Event::RegistrationRejected { .. }
+            Event::ElementAdopted { pool, from: None, .. } => (pool, "taken_over"),
+            Event::ElementAdopted { pool, .. } => (pool, "handed_over"),
+            Event::HomeChanged { pool, .. } => (pool, "home_changed"),
+            Event::ElementDraining { pool, .. } => (pool, "draining"),
+            Event::ElementUndrained { pool, .. } => (pool, "undrained"),
+            Event::RegistrationRejected { .. }
             | Event::ElementSuspect { .. }
             | Event::ElementRecovered { .. }
             | Event::Malformed { .. }
-            | Event::HomeChanged { .. }
-            | Event::ElementAdopted { .. }
             | Event::Ready { .. }
             | Event::PeerJoined { .. }
             | Event::PeerSuspect { .. }
@@ -159,12 +186,16 @@ impl Metrics {
     }
 
     /// Publishes the machine's counters.
-    pub(crate) fn publish(&mut self, counters: &Counters, remotes: &Remotes) {
+    pub(crate) fn publish(&mut self, machine: &mut Registrar, remotes: &Remotes) {
+        self.publish_resolved(machine.take_resolved());
+        self.enrp.publish(machine);
+        let counters = machine.counters();
         for (gauge, protocol) in self.connections.iter().zip([ControlProtocol::Asap, ControlProtocol::Enrp]) {
             gauge.set(float(remotes.count(protocol)));
         }
-        self.resolutions[0].absolute(counters.resolutions_answered);
-        self.resolutions[1].absolute(counters.resolutions_unknown);
+        self.resolutions[0].absolute(counters.resolutions_unknown);
+        self.resolutions[1].absolute(counters.resolutions_refused);
+        self.answers_cut.absolute(counters.answers_cut);
         self.keep_alives[0].absolute(counters.keep_alives_answered);
         self.keep_alives[1].absolute(counters.keep_alives_missed);
         self.reports[0].absolute(counters.reports_accepted);
@@ -175,8 +206,23 @@ impl Metrics {
         if let Some(tls) = &self.tls {
             tls.publish();
         }
-        self.publish_messages("received", &counters.received);
-        self.publish_messages("sent", &counters.sent);
+        let named = |counts: &BTreeMap<MessageType, u64>| {
+            by_name(counts.iter().map(|(kind, count)| (kind.name(), *count)))
+        };
+        let (received, sent) = (named(&counters.received), named(&counters.sent));
+        let enrp = machine.enrp_counters();
+        let named = |counts: &BTreeMap<enrp_wire::MessageType, u64>| {
+            by_name(counts.iter().map(|(kind, count)| (kind.name(), *count)))
+        };
+        let (enrp_received, enrp_sent) = (named(&enrp.received), named(&enrp.sent));
+        for (protocol, direction, counts) in [
+            ("asap", "received", received),
+            ("asap", "sent", sent),
+            ("enrp", "received", enrp_received),
+            ("enrp", "sent", enrp_sent),
+        ] {
+            self.publish_messages(protocol, direction, counts);
+        }
         let mut causes = BTreeMap::new();
         for (code, count) in &counters.causes {
             *causes.entry(code.label()).or_insert(0) += count;
@@ -188,21 +234,37 @@ impl Metrics {
         }
     }
 
-    fn publish_messages(&mut self, direction: &'static str, counts: &BTreeMap<MessageType, u64>) {
-        // Types we do not know share one name.
-        let mut named: BTreeMap<&'static str, u64> = BTreeMap::new();
-        for (kind, count) in counts {
-            *named.entry(kind.name()).or_insert(0) += count;
-        }
-        for (name, count) in named {
+    fn publish_messages(
+        &mut self,
+        protocol: &'static str,
+        direction: &'static str,
+        counts: BTreeMap<&'static str, u64>,
+    ) {
+        for (name, count) in counts {
             let recorder = &self.recorder;
-            let counter = self.messages.entry((name, direction)).or_insert_with(|| {
+            let counter = self.messages.entry((protocol, name, direction)).or_insert_with(|| {
                 recorder.scope(|| {
                     counter!("rserpool_messages_total",
-                        "protocol" => "asap", "type" => name, "direction" => direction)
+                        "protocol" => protocol, "type" => name, "direction" => direction)
                 })
             });
             counter.absolute(count);
+        }
+    }
+
+    fn publish_resolved(&mut self, resolved: BTreeMap<PoolHandle, Resolved>) {
+        for (pool, Resolved { answered, selected }) in resolved {
+            let label = self.label(&pool);
+            let recorder = &self.recorder;
+            let counters = self.resolved.entry(label).or_insert_with_key(|label| {
+                recorder.scope(|| Resolutions {
+                    answered: counter!("rserpool_handle_resolutions_total",
+                        "pool" => label.clone(), "result" => "answered"),
+                    selected: counter!("rserpool_element_selected_total", "pool" => label.clone()),
+                })
+            });
+            counters.answered.increment(answered);
+            counters.selected.increment(selected);
         }
     }
 
@@ -247,12 +309,29 @@ impl Metrics {
     }
 }
 
+/// Types we do not know share one name.
+fn by_name(counts: impl Iterator<Item = (&'static str, u64)>) -> BTreeMap<&'static str, u64> {
+    let mut named = BTreeMap::new();
+    for (name, count) in counts {
+        *named.entry(name).or_insert(0) += count;
+    }
+    named
+}
+
 fn describe() {
     describe_gauge!("rserpool_pools", "Pools in the handlespace");
     describe_gauge!("rserpool_pool_elements", "Pool elements by pool and state");
     describe_gauge!("rserpool_connections", "Associations and connections of pool elements and pool users");
     describe_counter!("rserpool_pool_element_changes_total", "Changes of the handlespace by pool and event");
-    describe_counter!("rserpool_handle_resolutions_total", "Handle resolutions by result");
+    describe_counter!("rserpool_handle_resolutions_total", "Handle resolutions by pool and result");
+    describe_counter!(
+        "rserpool_element_selected_total",
+        "Pool elements in answers to handle resolutions, by pool"
+    );
+    describe_counter!(
+        "rserpool_handle_resolution_answers_cut_total",
+        "Answers with fewer elements than were selected, since a message has 65535 octets at most"
+    );
     describe_histogram!(
         RESOLUTION_DURATION,
         "Time the registrar needs for a handle resolution, without receiving and sending, in seconds"
@@ -268,6 +347,10 @@ fn describe() {
         "Messages that could not be processed, and error causes sent, by protocol and cause"
     );
     describe_counter!("rserpool_tls_handshakes_total", "TLS handshakes by result");
+    describe_counter!(
+        "rserpool_connections_shed_total",
+        "Connections aborted since too many octets waited for peers that do not read"
+    );
     describe_counter!("rserpool_stalls_total", "Times this process was stopped for a while");
 }
 

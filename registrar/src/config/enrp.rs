@@ -1,0 +1,122 @@
+//! The sections `[enrp]` and `[[peer]]`: the registrars this one replicates with (RFC 5353).
+
+use std::net::{IpAddr, SocketAddr};
+
+use rserpool::{InvalidRegistrarAddress, RegistrarAddress};
+use rserpool_proto::registrar::{Arbitration, EnrpConfig, Network};
+use rserpool_proto::wire::TransportUse;
+use rserpool_proto::{Protocol, UserTransport};
+use serde::Deserialize;
+
+use super::{Config, networks};
+
+/// The port registrars listen on for ENRP (RFC 5353 section 7.2).
+const ENRP_PORT: u16 = 9901;
+
+/// The same over TLS.
+const ENRP_TLS_PORT: u16 = 9902;
+
+/// The section `[enrp]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Enrp {
+    /// Networks further registrars may come from.
+    #[serde(deserialize_with = "networks")]
+    pub networks: Vec<Network>,
+    /// Who goes on when two want to take over.
+    pub arbitration: ArbitrationRule,
+    /// Whether registrars hand over their pool elements when they end, and take what others hand over.
+    pub takeover_suggestion: bool,
+}
+
+impl Default for Enrp {
+    fn default() -> Enrp {
+        let EnrpConfig { takeover_suggestion, .. } = EnrpConfig::default();
+        Enrp { networks: Vec::new(), arbitration: ArbitrationRule::default(), takeover_suggestion }
+    }
+}
+
+/// Who goes on when two registrars want to take over the same one.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum ArbitrationRule {
+    /// The greatest identifier, as RFC 5353 says.
+    #[default]
+    HighestWins,
+    /// The least, as in the reference implementation.
+    LowestWins,
+}
+
+/// One `[[peer]]`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Peer {
+    /// Where it listens for ENRP.
+    pub address: PeerRegistrar,
+}
+
+/// A registrar's address as [`RegistrarAddress`] reads it, with the well-known ports of ENRP.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "String")]
+pub struct PeerRegistrar(pub rserpool_proto::RegistrarAddress);
+
+impl TryFrom<String> for PeerRegistrar {
+    type Error = InvalidRegistrarAddress;
+
+    fn try_from(text: String) -> Result<PeerRegistrar, InvalidRegistrarAddress> {
+        let mut address: rserpool_proto::RegistrarAddress = text.parse::<RegistrarAddress>()?.into();
+        let host = text.split_once("://").map_or(&*text, |(_, host)| host);
+        let host = host.split_once('?').map_or(host, |(host, _)| host);
+        if host.parse::<IpAddr>().is_ok() {
+            address.port = if address.secured { ENRP_TLS_PORT } else { ENRP_PORT };
+        }
+        Ok(PeerRegistrar(address))
+    }
+}
+
+impl Config {
+    /// Returns the machine's settings about its peers; `None` where it has none. `is_native`: our SCTP is the
+    /// kernel's, and reached without UDP.
+    pub(super) fn enrp_machine(&self, is_native: bool) -> Option<EnrpConfig> {
+        let listen = &self.listen;
+        if listen.enrp.is_empty() && listen.enrp_tcp.is_empty() && listen.enrp_tls.is_empty() {
+            return None;
+        }
+        let defaults = EnrpConfig::default();
+        Some(EnrpConfig {
+            transport: UserTransport {
+                protocol: Protocol::Sctp,
+                addresses: listen.enrp.iter().map(SocketAddr::ip).collect(),
+                port: listen.enrp.first().map_or(ENRP_PORT, SocketAddr::port),
+                transport_use: TransportUse::DATA_ONLY,
+                encapsulation: if is_native { 0 } else { listen.encapsulation_port },
+            },
+            peers: self.peer.iter().map(|peer| peer.address.0).collect(),
+            networks: self.enrp.networks.clone(),
+            arbitration: match self.enrp.arbitration {
+                ArbitrationRule::HighestWins => Arbitration::HighestWins,
+                ArbitrationRule::LowestWins => Arbitration::LowestWins,
+            },
+            takeover_suggestion: self.enrp.takeover_suggestion,
+            ..defaults
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(text: &str) -> String {
+        PeerRegistrar::try_from(text.to_owned()).unwrap().0.to_string()
+    }
+
+    #[test]
+    fn a_peer_without_a_port_has_that_of_enrp() {
+        assert_eq!(peer("192.0.2.2"), "sctp:192.0.2.2:9901");
+        assert_eq!(peer("192.0.2.2:7"), "sctp:192.0.2.2:7");
+        assert_eq!(peer("tcp://192.0.2.2"), "tcp:192.0.2.2:9901");
+        assert_eq!(peer("tls://2001:db8::2"), "tls:[2001:db8::2]:9902");
+        assert_eq!(peer("192.0.2.2?encapsulation=7"), "sctp:192.0.2.2:9901/udp:7");
+    }
+}

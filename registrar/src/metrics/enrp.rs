@@ -1,0 +1,87 @@
+//! What is measured among registrars (RFC 5353).
+
+use std::collections::HashMap;
+
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use rserpool_proto::registrar::{PeerState, Registrar};
+
+use super::float;
+
+const STATES: [PeerState; 4] = [PeerState::Active, PeerState::Suspect, PeerState::Dead, PeerState::Unheard];
+
+/// Handles are made once each; reasons of refusals get theirs when they first appear.
+pub(super) struct Enrp {
+    recorder: service::Metrics,
+    peers: [Gauge; STATES.len()],
+    takeovers: [Counter; 3],
+    mismatches: Counter,
+    malformed: Counter,
+    tables: [Counter; 2],
+    adoptions: [Counter; 2],
+    refused: HashMap<&'static str, Counter>,
+}
+
+impl Enrp {
+    pub(super) fn new(recorder: service::Metrics) -> Enrp {
+        describe();
+        let takeovers = |result| counter!("rserpool_enrp_takeovers_total", "result" => result);
+        let tables = |result| counter!("rserpool_enrp_tables_total", "result" => result);
+        let adoptions = |result| counter!("rserpool_enrp_adoptions_total", "result" => result);
+        Enrp {
+            recorder,
+            peers: STATES.map(|state| gauge!("rserpool_enrp_peers", "state" => state.label())),
+            takeovers: ["started", "abandoned", "completed"].map(takeovers),
+            mismatches: counter!("rserpool_enrp_checksum_mismatches_total"),
+            malformed: counter!("rserpool_message_errors_total", "protocol" => "enrp", "cause" => "malformed"),
+            tables: ["requested", "failed"].map(tables),
+            adoptions: ["asked", "acknowledged"].map(adoptions),
+            refused: HashMap::new(),
+        }
+    }
+
+    pub(super) fn publish(&mut self, machine: &Registrar) {
+        let counters = machine.enrp_counters();
+        let mut peers = [0; STATES.len()];
+        for peer in machine.peers() {
+            if let Some(at) = STATES.iter().position(|state| *state == peer.state) {
+                peers[at] += 1;
+            }
+        }
+        for (gauge, count) in self.peers.iter().zip(peers) {
+            gauge.set(float(count));
+        }
+        let takeovers = [counters.takeovers_started, counters.takeovers_abandoned, counters.takeovers_won];
+        let tables = [counters.tables_requested, counters.tables_failed];
+        let adoptions = [counters.adoptions_started, counters.adoptions_done];
+        let pairs = self.takeovers.iter().zip(takeovers);
+        let pairs = pairs.chain(self.tables.iter().zip(tables)).chain(self.adoptions.iter().zip(adoptions));
+        for (counter, count) in pairs {
+            counter.absolute(count);
+        }
+        self.mismatches.absolute(counters.mismatches);
+        self.malformed.absolute(counters.malformed);
+        for (refusal, count) in &counters.refused {
+            let recorder = &self.recorder;
+            let reason = refusal.label();
+            let counter = self.refused.entry(reason).or_insert_with(|| {
+                recorder.scope(|| counter!("rserpool_enrp_refused_total", "reason" => reason))
+            });
+            counter.absolute(*count);
+        }
+    }
+}
+
+fn describe() {
+    describe_gauge!("rserpool_enrp_peers", "Registrars this one knows, by state");
+    describe_counter!("rserpool_enrp_takeovers_total", "Takeovers of dead registrars, by result");
+    describe_counter!(
+        "rserpool_enrp_checksum_mismatches_total",
+        "Checksums of registrars that differed from the elements known here"
+    );
+    describe_counter!("rserpool_enrp_tables_total", "Handle tables asked of registrars, by result");
+    describe_counter!(
+        "rserpool_enrp_adoptions_total",
+        "Pool elements asked to have this registrar as home, by result"
+    );
+    describe_counter!("rserpool_enrp_refused_total", "What registrars wanted and may not have, by reason");
+}
