@@ -14,6 +14,7 @@ mod lookup;
 mod pool_element;
 mod pool_user;
 mod profile;
+mod session;
 mod tls;
 
 pub use address::{ASAP_PORT, ASAP_TLS_PORT, ConfiguredRegistrar, InvalidRegistrarAddress, RegistrarAddress};
@@ -30,6 +31,10 @@ pub use rserpool_proto::scope::ScopeRule;
 pub use rserpool_proto::wire;
 pub use rserpool_proto::wire::{CauseCode, ErrorCause, Load, Policy, TransportUse};
 pub use rserpool_proto::{PeId, PoolHandle, Profile, Protocol, UserTransport};
+pub use session::{
+    Destination, Leave, MessageId, NotTaken, Origin, PoolSession, SendOptions, Service, SessionConfig,
+    SessionEvent, Taken,
+};
 pub use tls::{PeerName, TlsConfig, certificate_names};
 
 /// Spreads the timers of machines that started together, and draws identifiers.

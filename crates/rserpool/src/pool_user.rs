@@ -34,6 +34,8 @@ pub struct PoolUserConfig {
     pub announce: Option<AnnounceConfig>,
     /// Which of the resolved addresses are used.
     pub scope: ScopeRule,
+    /// The element this user was on before it was restarted: it is selected first, if the pool has it.
+    pub sticky: Option<PeId>,
     /// Timers and thresholds.
     pub profile: Profile,
 }
@@ -46,6 +48,7 @@ impl PoolUserConfig {
             registrars,
             announce: None,
             scope: ScopeRule::default(),
+            sticky: None,
             profile: Profile::FAST,
         }
     }
@@ -71,6 +74,7 @@ enum Command {
     NextElement(Vec<PeId>, oneshot::Sender<Option<Selected>>),
     BusinessCard(BusinessCard),
     StickTo(PeId),
+    Element(PeId, oneshot::Sender<Option<Selected>>),
     ReportUnreachable(PeId),
     SetAside(PeId),
     PutOff(PeId, Duration),
@@ -100,6 +104,9 @@ impl PoolUser {
             crate::seed(),
         );
         machine.set_scope(config.scope);
+        if let Some(last) = config.sticky {
+            machine.stick_to(last);
+        }
         let (commands, command_queue) = mpsc::unbounded_channel();
         let (states, state) = watch::channel(PoolUserState::default());
         let mut task = Task {
@@ -140,6 +147,14 @@ impl PoolUser {
         let (answer, answered) = oneshot::channel();
         let _ = self.commands.send(Command::NextElement(exclude.to_vec(), answer));
         // The task lives as long as this handle.
+        answered.await.ok().flatten()
+    }
+
+    /// Returns an element by its identifier, in quarantine or not. `None`: the pool has no such element, as far as is
+    /// known.
+    pub async fn element(&self, pe: PeId) -> Option<Selected> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.commands.send(Command::Element(pe, answer));
         answered.await.ok().flatten()
     }
 
@@ -216,6 +231,9 @@ impl Task {
                 let elements = card.elements.len();
                 let ours = self.driver.machine.handle_business_card(card);
                 debug!(elements, ours, "business card");
+            }
+            Command::Element(pe, answer) => {
+                let _ = answer.send(self.driver.command(|machine, now| machine.element(now, pe)));
             }
             Command::StickTo(pe) => self.driver.machine.stick_to(pe),
             Command::SetAside(pe) => {
