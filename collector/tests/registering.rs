@@ -286,3 +286,17 @@ async fn a_registration_that_the_registrar_ends_is_made_again() {
     assert_eq!(register(&mut association).await.element.pe, pe);
     collector.wait_for("the registration has expired, registering again");
 }
+
+#[tokio::test]
+async fn with_the_profile_rsplib_lives_are_in_milliseconds_and_a_long_handle_is_told() {
+    let (directory, registrar_address) = (Directory::new(), address());
+    let mut registrar = Registrar::start(registrar_address).await;
+    let handle = "ipfix-of-a-name-that-is-33-octets";
+    let pool = pool(&directory, registrar_address, "").replace("\"ipfix\"", &format!("{handle:?}"));
+    let config = output(&directory) + &pool + "[profile]\ntimers = \"rsplib\"\n";
+    let mut collector = Collector::start(&directory, address(), &config);
+    let registration = register(&mut registrar.accept().await).await;
+    assert_eq!((registration.pool.to_string(), registration.element.life.0), (handle.to_owned(), 90_000));
+    collector.wait_for("registered");
+    assert_eq!(collector.logged("rsplib refuses a pool handle as long as this one"), 1);
+}

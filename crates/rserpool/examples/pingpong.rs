@@ -9,12 +9,12 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
+use rserpool::session::{Destination, Origin, PoolSession, SendOptions, SessionConfig, SessionEvent};
 use rserpool::wire::Message;
 use rserpool::wire::asap::cookie::Cookie;
 use rserpool::{
-    ConfiguredRegistrar, Destination, PeId, PoolElement, PoolElementConfig, PoolHandle, PoolSession,
-    PoolUser, PoolUserConfig, Protocol, SendOptions, SessionConfig, SessionEvent, TransportUse,
-    UserTransport,
+    ConfiguredRegistrar, PeId, PoolElement, PoolElementConfig, PoolHandle, PoolUser, PoolUserConfig,
+    Protocol, TransportUse, UserTransport,
 };
 use tokio::task::JoinSet;
 use transport::{Association, Endpoint, EndpointConfig, Event, MsgOut, Ppid};
@@ -85,7 +85,7 @@ pub async fn play(session: &mut PoolSession, rounds: u64, mut after: impl FnMut(
         match session.next_event().await {
             // The failover hook: what the last element did not answer is asked of this one.
             SessionEvent::Ready { .. } => ping(session, round).await,
-            SessionEvent::Data { from: rserpool::Origin::Element(pe), message } => {
+            SessionEvent::Data { from: Origin::Element(pe), message } => {
                 let text = String::from_utf8_lossy(&message.data).into_owned();
                 let Some((answered, count)) =
                     text.strip_prefix("pong ").and_then(|pong| pong.split_once(' '))

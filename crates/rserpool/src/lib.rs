@@ -6,19 +6,22 @@
 //! are the daemons' own: nothing here ends one, whatever happens to a registrar.
 //! [`Connections`] carries the associations of any such machine, the registrar's too.
 
+pub mod session;
+
 mod address;
 mod announces;
+mod channel;
 mod connections;
 mod driver;
 mod lookup;
 mod pool_element;
 mod pool_user;
 mod profile;
-mod session;
 mod tls;
 
 pub use address::{ASAP_PORT, ASAP_TLS_PORT, ConfiguredRegistrar, InvalidRegistrarAddress, RegistrarAddress};
 pub use announces::AnnounceConfig;
+pub use channel::{ChannelConfig, ChannelError, DataChannel, Destination, Indication, Receipt, SendOptions};
 pub use connections::{ConnectionEvent, Connections, NotSent};
 pub use pool_element::{
     Causes, DeregisterError, PoolElement, PoolElementConfig, PoolElementEvent, PoolElementState,
@@ -31,10 +34,6 @@ pub use rserpool_proto::scope::ScopeRule;
 pub use rserpool_proto::wire;
 pub use rserpool_proto::wire::{CauseCode, ErrorCause, Load, Policy, TransportUse};
 pub use rserpool_proto::{PeId, PoolHandle, Profile, Protocol, UserTransport};
-pub use session::{
-    Destination, Leave, MessageId, NotTaken, Origin, PoolSession, SendOptions, Service, SessionConfig,
-    SessionEvent, Taken,
-};
 pub use tls::{PeerName, TlsConfig, certificate_names};
 
 /// Spreads the timers of machines that started together, and draws identifiers.

@@ -15,7 +15,7 @@ use tracing::{Instrument as _, debug, info, info_span, warn};
 use transport::{Association, Connector, Endpoint, Listener, PeerAddress};
 
 use crate::address::seen;
-use crate::driver::{Driver, machine};
+use crate::driver::{Driver, machine, warn_of_long_handle};
 use crate::{AnnounceConfig, ConfiguredRegistrar, RegistrarAddress, ScopeRule};
 
 machine!(pe::PoolElement, Event);
@@ -168,6 +168,7 @@ impl PoolElement {
         connector: impl Into<Connector>,
     ) -> Result<PoolElement, ConfigError> {
         let span = info_span!("pool_element", pool = %config.pool);
+        span.in_scope(|| warn_of_long_handle(&config.pool, &config.profile));
         let secured = config.registrars.iter().any(ConfiguredRegistrar::is_tls);
         let user = config.transport.clone();
         let mut machine = pe::PoolElement::new(

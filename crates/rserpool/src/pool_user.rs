@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{Instrument as _, debug, info, info_span, warn};
 use transport::Connector;
 
-use crate::driver::{Driver, machine};
+use crate::driver::{Driver, machine, warn_of_long_handle};
 use crate::pool_element::Causes;
 use crate::{AnnounceConfig, ConfiguredRegistrar, RegistrarAddress, ScopeRule};
 
@@ -36,6 +36,8 @@ pub struct PoolUserConfig {
     pub scope: ScopeRule,
     /// The element this user was on before it was restarted: it is selected first, if the pool has it.
     pub sticky: Option<PeId>,
+    /// One element is learnt at a time, and the registrar asked for the next when it fails (address hiding).
+    pub hide_addresses: bool,
     /// Timers and thresholds.
     pub profile: Profile,
 }
@@ -49,6 +51,7 @@ impl PoolUserConfig {
             announce: None,
             scope: ScopeRule::default(),
             sticky: None,
+            hide_addresses: false,
             profile: Profile::FAST,
         }
     }
@@ -72,9 +75,9 @@ pub struct PoolUserState {
 enum Command {
     Resolve,
     NextElement(Vec<PeId>, oneshot::Sender<Option<Selected>>),
+    Element(PeId, oneshot::Sender<Option<Selected>>),
     BusinessCard(BusinessCard),
     StickTo(PeId),
-    Element(PeId, oneshot::Sender<Option<Selected>>),
     ReportUnreachable(PeId),
     SetAside(PeId),
     PutOff(PeId, Duration),
@@ -93,11 +96,12 @@ impl PoolUser {
     /// endpoint alone for SCTP and TCP. Must run within a tokio runtime.
     pub fn spawn(config: PoolUserConfig, connector: impl Into<Connector>) -> PoolUser {
         let span = info_span!("pool_user", pool = %config.pool);
+        span.in_scope(|| warn_of_long_handle(&config.pool, &config.profile));
         let mut machine = pu::PoolUser::new(
             pu::PoolUserConfig {
                 pool: config.pool,
                 registrars: Vec::new(),
-                items: Some(ITEMS),
+                items: Some(if config.hide_addresses { 1 } else { ITEMS }),
                 updates: true,
                 profile: config.profile,
             },
@@ -150,14 +154,6 @@ impl PoolUser {
         answered.await.ok().flatten()
     }
 
-    /// Returns an element by its identifier, in quarantine or not. `None`: the pool has no such element, as far as is
-    /// known.
-    pub async fn element(&self, pe: PeId) -> Option<Selected> {
-        let (answer, answered) = oneshot::channel();
-        let _ = self.commands.send(Command::Element(pe, answer));
-        answered.await.ok().flatten()
-    }
-
     /// Waits until there is an element to use, and returns it. Cancel safe.
     pub async fn wait_element(&self) -> Selected {
         let mut state = self.state.clone();
@@ -171,6 +167,25 @@ impl PoolUser {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// Returns this element if the pool has it, as far as is known, to be used whatever the policy says.
+    pub async fn element(&self, pe: PeId) -> Option<Selected> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.commands.send(Command::Element(pe, answer));
+        answered.await.ok().flatten()
+    }
+
+    /// Waits for the element to use: GET_PRIMARY_SERVER of draft-ietf-rserpool-applic section 3.5. Cancel safe.
+    pub async fn get_primary(&self) -> Selected {
+        self.wait_element().await
+    }
+
+    /// Reports an element as failed and waits for the next one: GET_NEXT_SERVER of draft-ietf-rserpool-applic section
+    /// 3.5. Cancel safe.
+    pub async fn get_next(&self, failed: PeId) -> Selected {
+        self.report_unreachable(failed);
+        self.wait_element().await
     }
 
     /// Takes in a business card of the element in use (RFC 5352 section 3.9): while no registrar is connected, its
@@ -227,13 +242,13 @@ impl Task {
                 let _ = answer
                     .send(self.driver.command(|machine, now| machine.next_element_except(now, &exclude)));
             }
+            Command::Element(pe, answer) => {
+                let _ = answer.send(self.driver.command(|machine, now| machine.use_element(now, pe)));
+            }
             Command::BusinessCard(card) => {
                 let elements = card.elements.len();
                 let ours = self.driver.machine.handle_business_card(card);
                 debug!(elements, ours, "business card");
-            }
-            Command::Element(pe, answer) => {
-                let _ = answer.send(self.driver.command(|machine, now| machine.element(now, pe)));
             }
             Command::StickTo(pe) => self.driver.machine.stick_to(pe),
             Command::SetAside(pe) => {

@@ -2,12 +2,12 @@
 
 mod world;
 
+use rserpool::session::{
+    Destination, Leave, NotTaken, Origin, PoolSession, SendOptions, Service, SessionConfig, SessionEvent,
+};
 use rserpool::wire::Message;
 use rserpool::wire::asap::cookie::Cookie;
-use rserpool::{
-    Destination, Leave, NotTaken, Origin, PeId, PoolSession, PoolUser, PoolUserConfig, SendOptions, Service,
-    SessionConfig, SessionEvent, TransportUse,
-};
+use rserpool::{PeId, PoolUser, PoolUserConfig, TransportUse};
 use tokio::time::timeout;
 use transport::{Association, Endpoint, Event, MsgOut, Outcome, Ppid};
 

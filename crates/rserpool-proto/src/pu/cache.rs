@@ -88,7 +88,7 @@ impl PoolUser {
 
     /// Returns an element by its identifier, in quarantine or not, to be used from now on: it can be reported. Asks the
     /// registrar again when the cache is stale (RFC 5352 section 6.5.3, B). `None`: it was not told of.
-    pub fn element(&mut self, now: Instant, pe: PeId) -> Option<Selected> {
+    pub fn use_element(&mut self, now: Instant, pe: PeId) -> Option<Selected> {
         let stale =
             self.cache.as_ref().is_none_or(|cache| cache.is_stale(now, self.config.profile.stale_cache));
         if stale {
