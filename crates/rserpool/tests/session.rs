@@ -6,8 +6,9 @@ use rserpool::session::{
     Destination, Leave, NotTaken, Origin, PoolSession, SendOptions, Service, SessionConfig, SessionEvent,
 };
 use rserpool::wire::Message;
+use rserpool::wire::asap::business_card::BusinessCard;
 use rserpool::wire::asap::cookie::Cookie;
-use rserpool::{PeId, PoolUser, PoolUserConfig, TransportUse};
+use rserpool::{PeId, PoolHandle, PoolUser, PoolUserConfig, TransportUse};
 use tokio::time::timeout;
 use transport::{Association, Endpoint, Event, MsgOut, Outcome, Ppid};
 
@@ -58,24 +59,34 @@ async fn outcome(session: &mut PoolSession) -> (Origin, Outcome, Option<String>)
     }
 }
 
+/// The next message an element receives.
+async fn next_message(association: &mut Association) -> (Ppid, Vec<u8>) {
+    loop {
+        match association.recv().await {
+            Event::Message(message) => return (message.ppid, message.data.to_vec()),
+            Event::Lost(reason) => panic!("association lost: {reason}"),
+            _ => {}
+        }
+    }
+}
+
 /// The next message an element receives, while the session goes on: what it is said to be, and its octets.
 async fn received(association: &mut Association, session: &mut PoolSession) -> (Ppid, Vec<u8>) {
-    let receiving = async {
-        loop {
-            if let Event::Message(message) = association.recv().await {
-                return (message.ppid, message.data.to_vec());
-            }
-        }
-    };
     let going_on = async {
         loop {
             session.next_event().await;
         }
     };
     tokio::select! {
-        message = timeout(PATIENCE, receiving) => message.expect("a message in time"),
+        message = timeout(PATIENCE, next_message(association)) => message.expect("a message in time"),
         () = going_on => unreachable!("it never ends"),
     }
+}
+
+/// Ends an association of which the session hears when it is awaited next: what it sends until then is not acknowledged.
+async fn abort(mut association: Association) {
+    association.abort();
+    end(&mut association).await;
 }
 
 fn data(text: &str) -> (Ppid, Vec<u8>) {
@@ -146,9 +157,7 @@ async fn without_failover_the_data_come_back_and_with_it_they_go_to_the_next_ele
     let (mut first, mut second) = (pool.element(2, FULL).await, pool.element(3, FULL).await);
     let mut session = open(net, &pool, SessionConfig::default());
     ready(&mut session).await;
-    let association = first.accept().await;
-    association.abort();
-    // Taken before the session has heard of the end.
+    abort(first.accept().await).await;
     let stays = SendOptions { failover: false, ..SendOptions::default() };
     session.send(Destination::Pool, "stays", stays).await.unwrap();
     session.send(Destination::Element(first.pe), "moves", SendOptions::default()).await.unwrap();
@@ -234,4 +243,79 @@ async fn the_element_remembered_from_before_is_used_first_if_the_pool_has_it() {
     };
     assert_eq!(ready(&mut open(8, elements[1].pe)).await, (elements[1].pe, None));
     assert_eq!(ready(&mut open(9, PeId(77))).await, (elements[0].pe, None));
+}
+
+#[tokio::test]
+async fn an_element_that_ends_in_order_is_left_without_a_report_and_what_it_took_is_not_sent_again() {
+    let net = Net::random();
+    let pool = Pool::new(net).await;
+    let (mut first, mut second) = (pool.element(2, FULL).await, pool.element(3, FULL).await);
+    let mut session = open(net, &pool, SessionConfig::default());
+    ready(&mut session).await;
+    let mut association = first.accept().await;
+    session.send(Destination::Pool, "taken", ACKNOWLEDGED).await.unwrap();
+    assert_eq!(outcome(&mut session).await, (Origin::Element(first.pe), Outcome::Delivered, None));
+    let ending = tokio::spawn(async move { association.shutdown(PATIENCE).await });
+    assert_eq!(ready(&mut session).await, (second.pe, Some(first.pe)));
+    ending.await.unwrap().unwrap();
+    session.send(Destination::Pool, "first", SendOptions::default()).await.unwrap();
+    let mut association = second.accept().await;
+    assert_eq!(received(&mut association, &mut session).await, data("first"));
+    session.next(Leave::Failed).await;
+    assert_eq!(pool.reported(1).await, [second.pe]);
+}
+
+#[tokio::test]
+async fn a_user_that_is_itself_in_a_pool_introduces_itself() {
+    let net = Net::random();
+    let pool = Pool::new(net).await;
+    let mut element = pool.element(2, FULL).await;
+    let card = BusinessCard {
+        pool: PoolHandle::new("relays").unwrap(),
+        policy: None,
+        elements: Vec::new(),
+        unknown: Vec::new(),
+    };
+    let config = SessionConfig { business_card: Some(card.clone()), ..SessionConfig::default() };
+    let mut session = open(net, &pool, config);
+    session.send(Destination::Pool, "data", SendOptions::default()).await.unwrap();
+    ready(&mut session).await;
+    let mut association = element.accept().await;
+    let (ppid, octets) = received(&mut association, &mut session).await;
+    assert_eq!((ppid, Message::decode(&octets)), (Ppid::ASAP, Ok(Message::BusinessCard(card))));
+    assert_eq!(received(&mut association, &mut session).await, data("data"));
+}
+
+#[tokio::test]
+async fn nothing_is_lost_where_the_application_stops_waiting_again_and_again() {
+    let net = Net::random();
+    let pool = Pool::new(net).await;
+    let (mut first, mut second) = (pool.element(2, FULL).await, pool.element(3, FULL).await);
+    let mut session = open(net, &pool, SessionConfig::default());
+    ready(&mut session).await;
+    abort(first.accept().await).await;
+    for number in 0..50 {
+        let message = format!("message {number}");
+        session.send(Destination::Pool, message, SendOptions::default()).await.unwrap();
+    }
+    let in_pieces = async {
+        loop {
+            tokio::select! {
+                biased;
+                _ = session.next_event() => {}
+                () = tokio::task::yield_now() => {}
+            }
+        }
+    };
+    let reading = async {
+        let mut association = second.accept().await;
+        for number in 0..50 {
+            let message = next_message(&mut association).await;
+            assert_eq!(message, data(&format!("message {number}")));
+        }
+    };
+    tokio::select! {
+        read = timeout(PATIENCE, reading) => read.expect("all messages in time"),
+        () = in_pieces => unreachable!("it never ends"),
+    }
 }

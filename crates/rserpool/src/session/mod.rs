@@ -3,6 +3,29 @@
 //!
 //! One element is in use at a time. When it is lost, the pool's policy names the next one, the cookie of the last one is
 //! sent there first (RFC 5352 section 3.8), the application is asked for its own state, and then goes what waits.
+//!
+//! | draft-ietf-rserpool-applic | RFC 5352 | here |
+//! |---|---|---|
+//! | DATA_SEND by pool handle, element handle or address (3.7) | 6.5.1, 6.5.3, 6.5.4 | [`PoolSession::send`] to a [`Destination`] |
+//! | the element handle it returns (3.7) | 6.5.1 | [`Taken::element`] |
+//! | acknowledgement requested (3.6) | 6.5.5 | [`SendOptions::acknowledge`], then [`SessionEvent::Outcome`] |
+//! | automatic failover by a send flag (3.5) | 6.5.5, ASAP_SEND_FAILOVER | [`SendOptions::failover`] |
+//! | error codes | 6.7, Error.Report | [`NotTaken`], then [`SessionEvent::Outcome`] with the data |
+//! | DATA_INDICATION (3.7) | 6.6 | [`SessionEvent::Data`] with its [`Origin`] |
+//! | failover callback (3.4) | 3.8 | [`SessionEvent::Ready`] |
+//! | GET_PRIMARY_SERVER (3.5) | 6.9.1 | [`PoolSession::primary`] |
+//! | GET_NEXT_SERVER (3.5) | 6.9.2 | [`PoolSession::next`] |
+//! | cookies (3.2) | 3.8 | stored and sent back; [`PoolSession::cookie`] shows the last |
+//! | business cards (3.1) | 3.9 | followed while no registrar answers; [`SessionConfig::business_card`] is sent |
+//! | full and minimal service (2.2) | 3.8 | [`SessionConfig::service`] |
+//! | address hiding (4.3) | | elements are identifiers; [`PoolSession::transport_of`] tells more |
+//! | | 6.3, CachePopulateRequest | [`PoolUser::resolve`](crate::PoolUser::resolve) of [`PoolSession::user`] |
+//!
+//! Left out: ASAP_SEND_TO_ALL, and the selection of another element for each message (section 6.5.2), which an
+//! application has with [`PoolUser::next_element`](crate::PoolUser::next_element) and [`Destination::Element`].
+//!
+//! An acknowledgement is that of the element's transport: an element may fail with what it has not read. What must
+//! survive that is the application's to repeat in the failover hook.
 
 mod channel;
 mod event;
