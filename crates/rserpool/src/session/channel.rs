@@ -31,6 +31,9 @@ pub(super) struct Channel {
     pub(super) is_up: bool,
     /// Nothing more is sent on it.
     pub(super) retiring: bool,
+    /// The peer has sent a message.
+    pub(super) heard: bool,
+    secured: bool,
     /// Given to the task, and not yet told what became of it.
     pub(super) flying: BTreeMap<MessageId, Outgoing>,
     orders: mpsc::UnboundedSender<MsgOut>,
@@ -64,9 +67,25 @@ impl Channel {
         let (orders, order_queue) = mpsc::unbounded_channel();
         let (close, closing) = oneshot::channel();
         let reporter = Reporter { serial, with, sink };
+        let secured = matches!(addresses[..], [PeerAddress::Tls(_), ..]);
         tokio::spawn(run(connector, addresses, order_queue, closing, reporter));
         let flying = BTreeMap::new();
-        Channel { serial, is_up: false, retiring: false, flying, orders, close: Some(close) }
+        Channel {
+            serial,
+            is_up: false,
+            retiring: false,
+            heard: false,
+            secured,
+            flying,
+            orders,
+            close: Some(close),
+        }
+    }
+
+    /// Returns whether the end of the association may be the peer's refusal of this user: TLS 1.3 tells a client that it
+    /// is refused only after the client's handshake is complete (RFC 8446 section 4.4.2.4).
+    pub(super) fn may_have_refused(&self) -> bool {
+        self.secured && !self.heard
     }
 
     /// Sends a message of the application; [`What::Event`] tells what became of it.

@@ -197,8 +197,8 @@ impl PoolSession {
         }
         loop {
             if let Some(event) = self.events.pop_front() {
-                if let SessionEvent::Ready { .. } = event {
-                    self.primary.hook_was_told();
+                if let SessionEvent::Ready { element, .. } = event {
+                    self.primary.hook_was_told(element);
                 }
                 return event;
             }
@@ -289,9 +289,11 @@ impl PoolSession {
                 }
             }
             What::Event(Event::Message(message)) if message.ppid == Ppid::ASAP => {
+                channel.heard = true;
                 self.control_message(with, &message.data);
             }
             What::Event(Event::Message(message)) => {
+                channel.heard = true;
                 self.events.push_back(SessionEvent::Data { from: with, message });
             }
             What::Event(Event::Sent { token, outcome }) => {

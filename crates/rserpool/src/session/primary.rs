@@ -76,8 +76,11 @@ impl Primary {
         matches!(self, Primary::Up(selected, Hook::Over) if Origin::Element(selected.pe) != peer)
     }
 
-    pub(super) fn hook_was_told(&mut self) {
-        if let Primary::Up(_, hook @ Hook::Untold) = self {
+    /// The application has read that `element` is in use, be it still so or not.
+    pub(super) fn hook_was_told(&mut self, element: PeId) {
+        if let Primary::Up(selected, hook @ Hook::Untold) = self
+            && selected.pe == element
+        {
             *hook = Hook::Told;
         }
     }
@@ -219,8 +222,12 @@ impl PoolSession {
 
     pub(super) fn lost(&mut self, with: Origin, reason: LossReason) {
         let Some(channel) = self.channels.remove(&with) else { return };
-        if let (Origin::Element(pe), false) = (with, channel.retiring) {
-            self.user.report_unreachable(pe);
+        match with {
+            Origin::Address(_) => {}
+            // Whom an element does not trust has no say in whether it stays in the pool.
+            Origin::Element(pe) if channel.may_have_refused() => self.user.set_aside(pe),
+            Origin::Element(pe) if !channel.retiring => self.user.report_unreachable(pe),
+            Origin::Element(_) => {}
         }
         if self.primary.is(with) {
             self.primary = Primary::wait(&self.user);
