@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
 mod collector;
+mod memory;
 mod paths;
 mod pauses;
 pub(crate) mod setup;
@@ -31,6 +32,7 @@ use crate::observe::{Encoded, Observation, Observer};
 use crate::state;
 
 use collector::{Collector, Link, LinkEvent, addresses};
+use memory::Memory;
 use paths::Paths;
 use pauses::Pauses;
 use setup::Connectors;
@@ -66,13 +68,10 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         warn!(transport, class, "every record is delivered reliably over this transport, whatever its class");
     }
     let failover = Failover::new(setup::failover_config(config, classes, keys), incarnation, random()?);
-    let remembered = config.state.directory.clone().map(|directory| (directory, pool.handle.clone()));
-    let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers)?, registrars));
-    if let Some(last) =
-        remembered.as_ref().and_then(|(directory, pool)| state::last_collector(directory, pool))
-    {
-        pool.stick_to(last);
-    }
+    let directory = config.state.directory.as_ref().filter(|_| pool.sticky);
+    let last = directory.and_then(|directory| state::last_collector(directory, &pool.handle));
+    let memory = directory.map(|directory| Memory::new(directory.clone(), pool.handle.clone()));
+    let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers, last)?, registrars));
     let observer = Observer::start(source, meter, classifier, config.source.speed, Observed::new("pcap"))?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
@@ -98,7 +97,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         shown: context.metrics,
         failovers: 0,
         domain: config.metering.observation_domain,
-        remembered,
+        memory,
     };
     driver.run(context.shutdown).await
 }
@@ -149,8 +148,8 @@ struct Driver {
     shown: Metrics,
     failovers: u64,
     domain: u32,
-    /// Where the collector in use is remembered, and for which pool.
-    remembered: Option<(PathBuf, String)>,
+    /// Remembers the collector in use.
+    memory: Option<Memory>,
 }
 
 /// What the loop woke up for.
@@ -304,11 +303,7 @@ impl Driver {
         info!(%pe, %peer, "collector connected");
         collector.describe(&self.shown);
         self.paths.begin(&collector.association);
-        if let Some((directory, pool)) = &self.remembered
-            && let Err(error) = state::remember_collector(directory, pool, pe)
-        {
-            debug!(%error, "the collector is not remembered for the next start");
-        }
+        self.memory.iter().for_each(|memory| memory.note(pe));
         self.link = Link::Up(Box::new(collector));
     }
 
@@ -444,6 +439,9 @@ impl Driver {
         if let Some(collector) = self.take_collector() {
             self.shown.clear_info(COLLECTOR_INFO);
             collector.finish().await;
+        }
+        if let Some(memory) = self.memory.take() {
+            memory.close().await;
         }
         let books = self.failover.books();
         Summary {

@@ -87,9 +87,11 @@ pub fn last_collector(directory: &Path, pool: &str) -> Option<PeId> {
 ///
 /// Fails where the directory cannot be written to.
 pub fn remember_collector(directory: &Path, pool: &str, pe: PeId) -> io::Result<()> {
-    // Replaced as a whole; whether it survives a crash of the host matters little.
     let (path, beside) = (directory.join(COLLECTOR), directory.join("collector.new"));
-    fs::write(&beside, format!("pool {pool}\npe {pe}\n"))?;
+    // Whether the old or the new one survives a crash of the host matters little, but a torn one helps nobody.
+    let mut file = File::create(&beside)?;
+    file.write_all(format!("pool {pool}\npe {pe}\n").as_bytes())?;
+    file.sync_data()?;
     fs::rename(beside, path)
 }
 

@@ -4,7 +4,10 @@
 //! Each runs in a task of its own and talks ASAP with registrars over SCTP, through the
 //! [`transport::Endpoint`] the daemon shares, over TCP, or over TLS. Associations between pool users and pool elements
 //! are the daemons' own: nothing here ends one, whatever happens to a registrar.
+//! [`session`] has the primitives of draft-ietf-rserpool-applic and of RFC 5352 section 6, each with its function here.
 //! [`Connections`] carries the associations of any such machine, the registrar's too.
+
+pub mod session;
 
 mod address;
 mod announces;

@@ -34,6 +34,8 @@ pub struct PoolUserConfig {
     pub announce: Option<AnnounceConfig>,
     /// Which of the resolved addresses are used.
     pub scope: ScopeRule,
+    /// The element this user was on before it was restarted: it is selected first, if the pool has it.
+    pub sticky: Option<PeId>,
     /// One element is learnt at a time, and the registrar asked for the next when it fails (address hiding).
     pub hide_addresses: bool,
     /// Timers and thresholds.
@@ -48,6 +50,7 @@ impl PoolUserConfig {
             registrars,
             announce: None,
             scope: ScopeRule::default(),
+            sticky: None,
             hide_addresses: false,
             profile: Profile::FAST,
         }
@@ -105,6 +108,9 @@ impl PoolUser {
             crate::seed(),
         );
         machine.set_scope(config.scope);
+        if let Some(last) = config.sticky {
+            machine.stick_to(last);
+        }
         let (commands, command_queue) = mpsc::unbounded_channel();
         let (states, state) = watch::channel(PoolUserState::default());
         let mut task = Task {
@@ -237,7 +243,7 @@ impl Task {
                     .send(self.driver.command(|machine, now| machine.next_element_except(now, &exclude)));
             }
             Command::Element(pe, answer) => {
-                let _ = answer.send(self.driver.machine.use_element(pe));
+                let _ = answer.send(self.driver.command(|machine, now| machine.use_element(now, pe)));
             }
             Command::BusinessCard(card) => {
                 let elements = card.elements.len();

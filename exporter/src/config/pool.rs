@@ -30,6 +30,9 @@ pub struct Pool {
     /// What collectors offer over TCP and TLS, where the pool cannot tell (RFC 5354 section 3.5).
     #[serde(default)]
     pub service: Service,
+    /// Whether a restarted exporter goes back to the collector it was on; needs a state directory.
+    #[serde(default = "sticky")]
+    pub sticky: bool,
     /// Time from one connection to a collector to the next one to the same, over TCP and TLS (RFC 7011 section
     /// 10.4.4).
     #[serde(default = "reconnect_pause")]
@@ -80,6 +83,10 @@ pub enum Service {
     Full,
     /// Data only.
     Minimal,
+}
+
+const fn sticky() -> bool {
+    true
 }
 
 const fn reconnect_pause() -> Period {

@@ -217,3 +217,13 @@ fn the_timers_are_chosen_by_name() {
     }
     assert_refused("[profile]\ntimers = \"slow\"", &["rsplib"]);
 }
+
+#[test]
+fn a_restarted_exporter_goes_back_to_its_collector_unless_told_otherwise() {
+    let sticky = |line: &str| {
+        let text = format!("{MINIMAL}{line}");
+        parse::<Config>("exporter.toml", &text, validate).unwrap().pool.unwrap().sticky
+    };
+    assert!(sticky("") && !sticky("sticky = false"));
+    assert!(include_str!("../../../deploy/config/exporter.toml").contains("\nsticky = true\n"));
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use delivery::KeyRing;
-use rserpool::{ConfiguredRegistrar, PoolHandle, PoolUserConfig, Timers};
+use rserpool::{ConfiguredRegistrar, PeId, PoolHandle, PoolUserConfig, Timers};
 use service::{Exit, Failure, OrExit as _};
 use transport::tls::Identity;
 use transport::{Connector, Endpoint, EndpointConfig, tcp};
@@ -46,13 +46,18 @@ pub(super) fn read_keys(path: &Path) -> Result<KeyRing, Failure> {
     KeyRing::parse(&text).with_context(|| path.display().to_string()).or_exit(Exit::Configuration)
 }
 
-pub(super) fn pool_user(pool: &Pool, timers: Timers) -> Result<PoolUserConfig, Failure> {
+/// `sticky` is the collector used last, if it is remembered.
+pub(super) fn pool_user(
+    pool: &Pool,
+    timers: Timers,
+    sticky: Option<PeId>,
+) -> Result<PoolUserConfig, Failure> {
     let handle =
         PoolHandle::new(pool.handle.as_bytes()).context("pool.handle").or_exit(Exit::Configuration)?;
     let profile = timers.rserpool();
     let announce = pool.announce.clone();
     let config = PoolUserConfig::new(handle, pool.registrars.clone());
-    Ok(PoolUserConfig { announce, profile, ..config })
+    Ok(PoolUserConfig { announce, sticky, profile, ..config })
 }
 
 /// How collectors and registrars are reached.

@@ -77,10 +77,7 @@ impl PoolUser {
         match &chosen {
             Some(selected) => {
                 self.last = None;
-                self.handed_out.insert(selected.pe);
-                if let (MAX_HANDED_OUT.., Some(cache)) = (self.handed_out.len(), &self.cache) {
-                    self.handed_out.retain(|&pe| cache.pool.contains(pe));
-                }
+                self.hand_out(selected.pe);
             }
             None if self.request == Request::None => self.retry_later(now),
             // The answer is on its way.
@@ -89,13 +86,26 @@ impl PoolUser {
         chosen
     }
 
-    /// Returns this element if it was told, as one that is used from now on: the owner's choice, not the policy's.
-    pub fn use_element(&mut self, pe: PeId) -> Option<Selected> {
-        let element = self.elements().find(|element| element.pe == pe)?;
+    /// Returns an element by its identifier, in quarantine or not, to be used from now on: it can be reported. Asks the
+    /// registrar again when the cache is stale (RFC 5352 section 6.5.3, B). `None`: it was not told of.
+    pub fn use_element(&mut self, now: Instant, pe: PeId) -> Option<Selected> {
+        let stale =
+            self.cache.as_ref().is_none_or(|cache| cache.is_stale(now, self.config.profile.stale_cache));
+        if stale {
+            self.resolve(now);
+        }
+        let element = self.cache.as_ref()?.pool.element(pe)?;
         let transport = UserTransport::from_wire(&element.user_transport, element.encapsulation)?;
-        let selected = Selected { pe, transport, policy: element.policy.clone(), stale: false };
+        self.hand_out(pe);
+        Some(Selected { pe, transport, policy: element.policy, stale })
+    }
+
+    /// Remembers that an element is in use.
+    fn hand_out(&mut self, pe: PeId) {
         self.handed_out.insert(pe);
-        Some(selected)
+        if let (MAX_HANDED_OUT.., Some(cache)) = (self.handed_out.len(), &self.cache) {
+            self.handed_out.retain(|&pe| cache.pool.contains(pe));
+        }
     }
 
     /// Returns the elements last told, in order of their identifiers.

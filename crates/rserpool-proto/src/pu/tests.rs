@@ -419,3 +419,22 @@ fn excluded_elements_are_not_offered() {
     assert_eq!(except(&[PeId(1), PeId(2)]), None);
     assert_eq!(except(&[]), Some(1));
 }
+
+#[test]
+fn an_element_used_by_its_identifier_can_be_reported_and_is_looked_up_when_stale() {
+    let mut bench = Bench::new(Profile::FAST);
+    assert_eq!(bench.user.use_element(bench.now, PeId(2)), None, "the registrar has not answered");
+    bench.list(vec![element(1, 10, 1), element(2, 20, 7)]);
+    let used = bench.user.use_element(bench.now, PeId(2)).expect("it was told");
+    assert_eq!((used.pe, used.transport.port, used.stale), (PeId(2), 7, false));
+    assert_eq!(bench.user.use_element(bench.now, PeId(3)), None);
+    assert!(!bench.user.report_unreachable(bench.now, PeId(1)), "nobody uses it");
+    assert!(bench.user.report_unreachable(bench.now, PeId(2)));
+    bench.list(vec![element(1, 10, 1), element(2, 20, 7)]);
+    bench.now += Profile::FAST.stale_cache + Duration::from_millis(1);
+    assert!(
+        bench.user.use_element(bench.now, PeId(2)).is_some_and(|used| used.stale),
+        "in quarantine or not"
+    );
+    assert_eq!(requests(&bench.drain()), 1);
+}

@@ -1,6 +1,8 @@
 //! Registrars played by hand, on loopback addresses drawn at random.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub(crate) mod pool;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
