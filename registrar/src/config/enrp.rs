@@ -13,7 +13,7 @@ use service::config::Period;
 use super::{Config, networks};
 
 /// The port registrars listen on for ENRP (RFC 5353 section 7.2).
-const ENRP_PORT: u16 = 9901;
+pub(super) const ENRP_PORT: u16 = 9901;
 
 /// The same over TLS.
 const ENRP_TLS_PORT: u16 = 9902;
@@ -112,6 +112,7 @@ impl Config {
             takeover_suggestion: self.enrp.takeover_suggestion,
             distance_step: self.enrp.distance_step.map(Duration::from),
             next_generation: self.enrp.next_generation,
+            multicast: self.announce.enrp.is_some(),
             ..defaults
         })
     }
