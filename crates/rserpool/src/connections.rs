@@ -205,6 +205,12 @@ impl Connections {
         queues.filter(|(_, octets)| *octets > 0).collect()
     }
 
+    /// Returns the smoothed round trip time of each connection that knows it.
+    pub fn round_trips(&self) -> Vec<(ConnectionId, Duration)> {
+        let known = |(&id, open): (&ConnectionId, &Open)| Some((id, open.sender.as_ref()?.status().srtt?));
+        self.open.iter().filter_map(known).collect()
+    }
+
     /// Closes gracefully: what was sent is delivered first, in the background. No event follows.
     pub fn close(&mut self, id: ConnectionId) {
         if let Some(open) = self.open.remove(&id) {

@@ -1,12 +1,14 @@
 //! The sections `[enrp]` and `[[peer]]`: the registrars this one replicates with (RFC 5353).
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use rserpool::{InvalidRegistrarAddress, RegistrarAddress};
 use rserpool_proto::registrar::{Arbitration, EnrpConfig, Network};
 use rserpool_proto::wire::TransportUse;
 use rserpool_proto::{Protocol, UserTransport};
 use serde::Deserialize;
+use service::config::Period;
 
 use super::{Config, networks};
 
@@ -27,12 +29,22 @@ pub struct Enrp {
     pub arbitration: ArbitrationRule,
     /// Whether registrars hand over their pool elements when they end, and take what others hand over.
     pub takeover_suggestion: bool,
+    /// In which steps the distance of pool elements is told, for policies that have one. Default: it is not measured.
+    pub distance_step: Option<Period>,
+    /// Whether parameters of the next generation are told, and used with registrars that tell them too.
+    pub next_generation: bool,
 }
 
 impl Default for Enrp {
     fn default() -> Enrp {
-        let EnrpConfig { takeover_suggestion, .. } = EnrpConfig::default();
-        Enrp { networks: Vec::new(), arbitration: ArbitrationRule::default(), takeover_suggestion }
+        let EnrpConfig { takeover_suggestion, next_generation, .. } = EnrpConfig::default();
+        Enrp {
+            networks: Vec::new(),
+            arbitration: ArbitrationRule::default(),
+            takeover_suggestion,
+            distance_step: None,
+            next_generation,
+        }
     }
 }
 
@@ -98,6 +110,8 @@ impl Config {
                 ArbitrationRule::LowestWins => Arbitration::LowestWins,
             },
             takeover_suggestion: self.enrp.takeover_suggestion,
+            distance_step: self.enrp.distance_step.map(Duration::from),
+            next_generation: self.enrp.next_generation,
             multicast: self.announce.enrp.is_some(),
             ..defaults
         })

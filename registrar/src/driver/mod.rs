@@ -84,6 +84,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
             Some(request) = commands.recv() => driver.command(request),
             _ = tick.tick() => {
                 driver.publish();
+                driver.measure();
                 if driver.machine.is_ready() {
                     synchronized.met();
                 }
@@ -156,6 +157,15 @@ impl Driver {
                 () = tokio::time::sleep_until(end) => return,
             }
             self.perform_outputs();
+        }
+    }
+
+    /// Tells the machine how far everybody is, if it asks.
+    fn measure(&mut self) {
+        if self.config.enrp.distance_step.is_some() {
+            for (connection, round_trip) in self.connections.round_trips() {
+                self.machine.handle_round_trip(Instant::now(), connection, round_trip);
+            }
         }
     }
 
