@@ -404,3 +404,28 @@ fn an_element_whose_life_has_no_length_keeps_nobody_busy() {
     siege.say(OWN, update(UpdateAction::ADD_PE, element));
     siege.world.run(seconds(5));
 }
+
+#[test]
+fn a_flood_of_elements_from_a_peer_stays_within_the_limits() {
+    let mut siege = Siege::by_a_peer();
+    siege.introduce();
+    let most = siege.first().handlespace().elements() + 20_000;
+    for pe in 0..20_000 {
+        let body =
+            Body::HandleUpdate(update(UpdateAction::ADD_PE, element(0x1_0000 + pe, OWN, [127, 9, 1, 1])));
+        let message = enrp::Message { sender: OWN, receiver: RegistrarId::UNDETERMINED, body };
+        siege.world.stranger_send(siege.attacker, siege.connection, message.to_octets().unwrap());
+    }
+    siege.world.run(milliseconds(100));
+    let limits = rserpool_proto::handlespace::Limits::default();
+    let elements = siege.first().handlespace().elements();
+    assert!(elements <= most.min(limits.elements), "{elements} elements");
+    // Its home falls silent: all of them are taken over, found silent, and removed.
+    let (attacker, connection) = (siege.attacker, siege.connection);
+    siege.world.stranger_disconnect(attacker, connection);
+    siege.world.begin_ladder();
+    siege.world.hushed = Some("ElementRe");
+    siege.world.run(seconds(60));
+    assert_eq!(siege.first().handlespace().elements(), 2);
+    siege.assert_unchanged();
+}

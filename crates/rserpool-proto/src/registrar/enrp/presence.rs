@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use super::super::{Event, Registrar};
-use super::{PeerState, Timer};
+use super::{Abandoned, Peer, PeerState, Timer};
 use crate::wire::enrp::Message;
 use crate::wire::enrp::presence::Presence;
 use crate::wire::param::pe_checksum32::PeChecksum32;
@@ -111,15 +111,24 @@ impl Registrar {
         }
     }
 
-    /// We were stopped: everybody has the whole time again to be connected and heard.
+    /// We were stopped: everybody has the whole time again to be connected and heard, and what was agreed on
+    /// before counts no more.
     pub(in super::super) fn be_lenient_with_peers(&mut self, now: Instant) {
         let lenient = now + self.config.profile.peer_last_heard + self.config.profile.peer_no_response;
         self.enrp.lenient_until = Some(lenient);
-        for id in self.enrp.peers.keys() {
-            let timer = super::RegistrarTimer::Enrp(Timer::NoResponse(*id));
-            if self.timers.deadline(&timer).is_some_and(|at| at < lenient) {
-                self.timers.set(timer, lenient);
-            }
+        let silent = |(_, peer): &(&RegistrarId, &mut Peer)| {
+            matches!(peer.state, PeerState::Suspect | PeerState::Dead)
+        };
+        let mut waiting = Vec::new();
+        for (&id, peer) in self.enrp.peers.iter_mut().filter(silent) {
+            peer.state = PeerState::Suspect;
+            peer.conceded = None;
+            peer.takers.clear();
+            waiting.push(id);
+        }
+        for id in waiting {
+            self.abandon_takeover(id, Abandoned::Stopped);
+            self.set_timer(Timer::NoResponse(id), lenient);
         }
     }
 

@@ -21,6 +21,8 @@ pub enum Abandoned {
     Conceded(RegistrarId),
     /// These peers did not agree in time; it starts again.
     NotAgreed(Vec<RegistrarId>),
+    /// We were stopped: who was dead before may live.
+    Stopped,
 }
 
 /// A takeover of ours.
@@ -174,7 +176,7 @@ impl Registrar {
         self.abandon_takeover(target, Abandoned::TargetLives);
     }
 
-    fn abandon_takeover(&mut self, target: RegistrarId, why: Abandoned) {
+    pub(super) fn abandon_takeover(&mut self, target: RegistrarId, why: Abandoned) {
         let running = self.enrp.takeovers.get(&target).is_some_and(|takeover| takeover.awaiting.is_some());
         self.end_takeover(target);
         if running {

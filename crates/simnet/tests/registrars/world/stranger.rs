@@ -57,6 +57,10 @@ impl World {
         name
     }
 
+    pub(crate) fn stranger_disconnect(&mut self, from: Node, connection: ConnectionId) {
+        self.disconnect(from, connection);
+    }
+
     pub(crate) fn stranger_send(&mut self, from: Node, connection: ConnectionId, octets: Vec<u8>) {
         self.send(from, connection, octets);
     }

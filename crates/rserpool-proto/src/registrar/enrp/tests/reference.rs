@@ -84,3 +84,45 @@ fn its_tables_have_at_most_1400_octets() {
     }
     assert_eq!(told, (1..=60).collect::<Vec<_>>());
 }
+
+/// The captured messages from one registrar to another, of one run.
+fn captured(sender_and_receiver: &str) -> Vec<Vec<u8>> {
+    let all = include_str!("../../../../tests/data/03-peering-mentor-list-table-updates.enrp.txt");
+    let hex = all.lines().filter_map(|line| line.rsplit(' ').next());
+    let chosen = hex.filter(|hex| hex[8..].starts_with(sender_and_receiver));
+    let octets = |hex: &str| {
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    };
+    chosen.map(octets).collect()
+}
+
+#[test]
+fn what_it_said_in_a_capture_leads_to_the_checksums_it_told() {
+    let (r1, r2) = (RegistrarId(0x0a0b_0c01), RegistrarId(0x0a0b_0c02));
+    let enrp = EnrpConfig { networks: vec!["10.77.0.0/24".parse().unwrap()], ..EnrpConfig::default() };
+    let config = RegistrarConfig { id: Some(r2), enrp: Some(enrp), ..RegistrarConfig::default() };
+    let registrar = Registrar::new(config, 1);
+    let mut bench = Bench { registrar, now: Instant::now(), accepted: 0, asap: BTreeSet::new() };
+    bench.start();
+    bench.pass(Duration::from_secs(3));
+    let (connection, _) = bench.accept(IpAddr::from([10, 77, 0, 11]));
+    let mut asked_for_its_table = false;
+    for octets in captured("0a0b0c010a0b0c02") {
+        bench.registrar.handle_message(bench.now, connection, &octets);
+        let done = bench.drain();
+        asked_for_its_table |=
+            messages(&done).iter().any(|(_, body)| matches!(body, Body::HandleTableRequest(_)));
+        let held = bench.registrar.handlespace().checksum(r1).0;
+        match Message::decode(&octets).unwrap().body {
+            Body::HandleTableResponse(_) => assert_eq!(held, 0xe5c7),
+            Body::HandleUpdate(update) if update.action == UpdateAction::DEL_PE => assert_eq!(held, 0x5417),
+            _ => {}
+        }
+    }
+    assert!(asked_for_its_table);
+    assert_eq!(bench.registrar.handlespace().elements(), 2);
+    let lives: BTreeSet<_> =
+        bench.registrar.handlespace().after(None).map(|(_, element)| element.life.0).collect();
+    assert_eq!(lives, BTreeSet::from([90]), "seconds here");
+    assert!(bench.registrar.peers().all(|peer| peer.is_reference));
+}

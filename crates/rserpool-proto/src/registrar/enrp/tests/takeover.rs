@@ -231,3 +231,17 @@ fn what_the_taker_did_not_know_is_adopted_by_who_does() {
     assert_eq!(scope.home(), Some(ME));
     assert_eq!(connects(&done)[0].1, ControlProtocol::Asap);
 }
+
+#[test]
+fn a_registrar_that_was_stopped_meanwhile_does_not_take_over_by_what_was_agreed_before() {
+    let mut scope = Scope::new();
+    scope.initiate();
+    scope.bench.now += Duration::from_secs(60);
+    for (from, id) in [(scope.low, LOW), (scope.high, HIGH)] {
+        scope.bench.say(from, id, ack());
+    }
+    assert_eq!(scope.home(), Some(THIRD));
+    // It is asked again, and then taken over if it is dead indeed.
+    let done = scope.pass(3_500);
+    assert!(messages(&done).contains(&(scope.low, init())));
+}
