@@ -15,8 +15,9 @@ use transport::{
 
 use crate::config::Config;
 
-/// What one peer can make us keep, in octets: it is a message of the greatest length or a few hundred usual ones.
-const QUEUES: QueueLimits = QueueLimits { send: 256 << 10, receive: 64 << 10 };
+/// What one peer can make us keep, in octets: a few thousand usual answers, and a hundred usual requests or one of any
+/// length, which is let in while less than this waits.
+const QUEUES: QueueLimits = QueueLimits { send: 256 << 10, receive: 8 << 10 };
 const WINDOW: usize = 128 << 10;
 
 /// A peer that has connected, and for which protocol.
