@@ -116,7 +116,9 @@ impl Connections {
 
     /// As [`Connections::connect`], for either protocol.
     pub fn connect_for(&mut self, id: ConnectionId, protocol: ControlProtocol, peer: PeerAddress) {
-        let (connector, sink) = (self.connector.clone(), self.sink.clone());
+        let (mut connector, sink) = (self.connector.clone(), self.sink.clone());
+        // TCP has no PPID.
+        connector.tcp.control = ppid_of(protocol);
         let closing = self.open(id, protocol, None);
         tokio::spawn(async move {
             let mut closing = closing;
@@ -156,10 +158,7 @@ impl Connections {
         sender: Option<Sender>,
     ) -> oneshot::Receiver<()> {
         let (close, closing) = oneshot::channel();
-        let ppid = match protocol {
-            ControlProtocol::Asap => Ppid::ASAP,
-            ControlProtocol::Enrp => Ppid::ENRP,
-        };
+        let ppid = ppid_of(protocol);
         self.open.insert(id, Open { ppid, sender, waits: false, close });
         closing
     }
@@ -269,6 +268,13 @@ impl Connections {
             self.open.remove(&id);
         }
         Some((id, event))
+    }
+}
+
+const fn ppid_of(protocol: ControlProtocol) -> Ppid {
+    match protocol {
+        ControlProtocol::Asap => Ppid::ASAP,
+        ControlProtocol::Enrp => Ppid::ENRP,
     }
 }
 

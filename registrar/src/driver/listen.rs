@@ -9,12 +9,15 @@ use service::{Exit, Failure, OrExit as _};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 use transport::tls::{self, Identity};
-use transport::{Association, Connector, Endpoint, EndpointConfig, Listener, PeerAddress, QueueLimits, tcp};
+use transport::{
+    Association, Connector, Endpoint, EndpointConfig, Listener, PeerAddress, Ppid, QueueLimits, tcp,
+};
 
 use crate::config::Config;
 
-/// What one peer can make us keep, in octets: it is a message of the greatest length or a few hundred usual ones.
-const QUEUES: QueueLimits = QueueLimits { send: 256 << 10, receive: 64 << 10 };
+/// What one peer can make us keep, in octets: a few thousand usual answers, and a hundred usual requests or one of any
+/// length, which is let in while less than this waits.
+const QUEUES: QueueLimits = QueueLimits { send: 256 << 10, receive: 8 << 10 };
 const WINDOW: usize = 128 << 10;
 
 /// A peer that has connected, and for which protocol.
@@ -48,14 +51,21 @@ pub(super) async fn listen(
             tokio::spawn(accept(protocol, listener, local, accepted.clone()));
         }
     }
-    let mut options = tcp::Options::default();
-    options.profile = config.profile.timers.transport();
-    (options.queues, options.mptcp) = (QUEUES, listen.mptcp);
+    let options = |protocol| {
+        let mut options = tcp::Options::default();
+        options.profile = config.profile.timers.transport();
+        (options.queues, options.mptcp) = (QUEUES, listen.mptcp);
+        options.control = match protocol {
+            ControlProtocol::Asap => Ppid::ASAP,
+            ControlProtocol::Enrp => Ppid::ENRP,
+        };
+        options
+    };
     for (protocol, addresses) in
         [(ControlProtocol::Asap, &listen.asap_tcp), (ControlProtocol::Enrp, &listen.enrp_tcp)]
     {
         for &address in addresses {
-            let listener = tcp::listen(address, options.clone()).await.map_err(cannot_listen)?;
+            let listener = tcp::listen(address, options(protocol)).await.map_err(cannot_listen)?;
             let local = vec![listener.local()];
             tokio::spawn(accept(protocol, listener, local, accepted.clone()));
         }
@@ -68,14 +78,14 @@ pub(super) async fn listen(
             (ControlProtocol::Enrp, &listen.enrp_tls, tls.registrars()),
         ] {
             for &address in addresses {
-                let listener = tls::listen(address, options.clone(), identity, &names).await;
+                let listener = tls::listen(address, options(protocol), identity, &names).await;
                 let listener = listener.map_err(cannot_listen)?;
                 let local = vec![listener.local()];
                 tokio::spawn(accept(protocol, listener, local, accepted.clone()));
             }
         }
     }
-    Ok(Connector { endpoint: sctp, tcp: options, tls: client })
+    Ok(Connector { endpoint: sctp, tcp: options(ControlProtocol::Asap), tls: client })
 }
 
 /// The one SCTP endpoint, with the addresses of both protocols.

@@ -36,7 +36,7 @@ const ACCEPTED: usize = 64;
 const AT_ONCE: usize = 256;
 /// Octets that wait in all send queues together, at most; beyond, the connections with the longest queues are
 /// aborted until half of it is free, as their peers do not read. Looked at whenever so many octets more were sent.
-const SEND_BUDGET: usize = 8 << 20;
+const SEND_BUDGET: usize = 6 << 20;
 const SEND_CHECK: usize = 1 << 20;
 
 /// How long the end may take: handing pool elements over to other registrars, and then closing associations.

@@ -79,3 +79,41 @@ async fn only_listed_names_register_and_the_audit_log_says_who() {
     assert_eq!(registrar.count("(a.example)\" reason=\"deregistered\""), 1);
     assert_eq!(registrar.count("(b.example)"), 0);
 }
+
+#[tokio::test]
+async fn registrars_replicate_in_tls_and_nobody_else_joins() {
+    let (net, authority) = (Net::random(), Authority::new());
+    let mut pair = Vec::new();
+    for (host, peer) in [(1, 5), (5, 1)] {
+        let Issued { certificate, key, ca } =
+            authority.issue(&format!("registrar{host}"), &[REGISTRAR], Validity::Current);
+        let text = format!(
+            "id = \"0a0b0c0{host}\"\n[listen]\nasap = []\nasap-tls = [\"{0}:3864\"]\nenrp-tls = [\"{0}:9902\"]\n\
+             [[peer]]\naddress = \"tls://{1}\"\n[enrp]\nnetworks = [\"127.0.0.0/8\"]\n[http]\nlisten = \"{0}:9380\"\n\
+             [tls]\ncertificate = {certificate:?}\nkey = {key:?}\nca = {ca:?}\n\
+             peer-names = [\"a.example\"]\nregistrar-names = [\"{REGISTRAR}\"]\n",
+            net.host(host),
+            net.host(peer)
+        );
+        pair.push(Process::configured(net, host, &text).await);
+    }
+    for host in [1, 5] {
+        net.metric_of(host, "rserpool_enrp_peers{state=\"active\"}", |count| count == 1.0).await;
+    }
+    let mut element = element(net, connector(&authority, "a.example"), PE);
+    registered(&mut element).await;
+    net.metric_of(5, crate::UP, |up| up == 1.0).await;
+
+    // A pool element's certificate is good for ASAP and not for ENRP.
+    let stranger = connector(&authority, "a.example");
+    let enrp = format!("tls://{}:9902", net.host(1)).parse::<rserpool::RegistrarAddress>().unwrap().peer();
+    let refused = async {
+        // In TLS 1.3 the client hears of it after its own side of the handshake.
+        if let Ok(mut association) = stranger.connect(enrp).await {
+            while !matches!(association.recv().await, transport::Event::Lost(_)) {}
+        }
+    };
+    timeout(SOON, refused).await.unwrap();
+    net.metric("rserpool_tls_handshakes_total{result=\"wrong_name\"}", |count| count == 1.0).await;
+    net.metric("rserpool_connections{protocol=\"enrp\"}", |count| count >= 1.0).await;
+}

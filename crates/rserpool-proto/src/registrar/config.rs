@@ -80,7 +80,7 @@ impl Default for RegistrarConfig {
             limits: Limits::default(),
             max_connections: 10_000,
             max_elements_per_connection: 1_000,
-            max_octets: 16 << 20,
+            max_octets: 12 << 20,
             max_octets_per_connection: 1 << 20,
             max_subscriptions: 65_536,
             max_items: 128,
