@@ -160,12 +160,12 @@ fn selections_follow_the_policy_and_a_second_policy_is_refused() {
             wait_for("echo", || terminal.said(), || pes.into_iter().find(|pe| said(*pe) > 0))
         })
         .collect();
-    println!("{chosen:x?}");
+    assert_eq!(chosen, [0xa1, 0xa2, 0xa3, 0xa1]);
     let host = network.host(ELEMENTS[0]);
     let other = ["-echo", "-policy=Random"];
     let refused = pool_element_at(&network, &host, 7002, &registrar.host, 0xa4, &other);
     registrar.process.wait_for("registration refused");
-    println!("{}", refused.said());
+    refused.wait_for("incompatible pool policy");
     check.passed("a1 a2 a3 a1");
     drop(elements);
 }

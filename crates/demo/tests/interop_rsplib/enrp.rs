@@ -103,6 +103,7 @@ fn rspregistrar_joins_ours() {
     let third = world.element(0xa3, 2, 0);
     world.wait_for(1, &[(0xa1, OURS), (0xa2, THEIRS), (0xa3, OURS)], said);
     ours.wait_for_peer(THEIRS, 1);
+    assert_eq!(ours.peers()[0]["is-reference"], true, "detected by what it sends");
     assert!(third.stop().success());
     world.wait_for(1, &[(0xa1, OURS), (0xa2, THEIRS)], said);
     assert!(second.stop().success());
@@ -150,6 +151,22 @@ fn rspregistrar_takes_over_from_ours() {
     element.wait_for(&format!("Home registrar is ${OURS:08x}"));
     world.wait_for(2, &[(0xa1, OURS)], said);
     check.passed("the rspserver took the rspregistrar with the least identifier as its home");
+}
+
+#[test]
+#[ignore = "needs rsplib and kernel SCTP"]
+fn a_registrar_with_another_profile_reads_lives_in_milliseconds() {
+    let check = Check::begin("ours with the profile fast translates the lives of rspregistrar's elements");
+    let world = World::new();
+    let peers = [&world.registrars[1]];
+    let settings = Settings { timers: "fast", ..Settings::beside(OURS, &peers) };
+    let ours = Registrar::start_with(&world.network, &world.registrars[0], &settings);
+    let theirs = world.theirs(THEIRS, 1, &[0]);
+    let _element = world.element(0xa1, 0, 1);
+    world.wait_for(0, &[(0xa1, THEIRS)], || format!("{}\n{}", ours.process.said(), theirs.said()));
+    let answer = ours.resolve(&world.user, "EchoPool").unwrap();
+    assert_eq!(crate::ours::elements(&answer)[0]["life-seconds"], 90, "{answer}");
+    check.passed("90,000 ms are 90 s");
 }
 
 #[test]
