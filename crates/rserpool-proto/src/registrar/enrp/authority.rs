@@ -118,9 +118,12 @@ impl Registrar {
         self.set_expiry(now, &key, life);
         self.enrp.overdue.remove(&key);
         self.enrp.inherited.remove(&key);
-        if self.enrp.doubts.remove(&key) || moved {
-            self.stop_timer(Timer::Doubt(key.clone()));
-            self.element_changed(now, &key);
+        let doubted = self.enrp.doubts.remove(&key);
+        self.stop_timer(Timer::Doubt(key.clone()));
+        // One that was ours may have been suspect here; its new home has heard of it.
+        self.set_aside_if_suspect(&key);
+        if doubted || moved {
+            self.pool_changed(now, &key.0);
         }
         let (pool, pe) = key;
         match before.filter(|&before| before != home) {
