@@ -3,6 +3,7 @@
 
 use rserpool_proto::ControlProtocol;
 use rserpool_proto::pe::PoolElement;
+use rserpool_proto::pu::PoolUser;
 use rserpool_proto::registrar::{Arbitration, Registrar};
 use rserpool_proto::wire::enrp::MessageType;
 use rserpool_proto::wire::{Load, Policy};
@@ -434,4 +435,25 @@ fn registrars_that_start_together_find_each_other() {
         "start-together",
         "RFC 5353 section 3.2: three registrars start at once, none can be a mentor",
     );
+}
+
+#[test]
+fn an_element_that_moved_while_its_home_was_stopped_is_offered_there_again() {
+    let mut scope = Scope::of(2);
+    scope.world.options.transport_timeout = Some(milliseconds(2_000));
+    let (first, second) = (scope.registrars[0], scope.registrars[1]);
+    scope.element(0xa1, &[1]);
+    scope.element(0xa2, &[2]);
+    let user = scope.world.add_user(1, &[1]);
+    scope.world.freeze(first);
+    scope.world.run(seconds(10));
+    assert_eq!(scope.table(second), [(0xa1, 2), (0xa2, 2)]);
+    scope.world.begin_ladder();
+    scope.world.thaw(first);
+    scope.world.run(seconds(4));
+    scope.assert_tables(&[(0xa1, 2), (0xa2, 2)]);
+    scope.world.with_user(user, PoolUser::resolve);
+    scope.world.run(seconds(1));
+    let resolved = scope.world.with_user(user, |user, _| user.elements().count());
+    assert_eq!(resolved, 2, "{}", scope.world.ladder());
 }
