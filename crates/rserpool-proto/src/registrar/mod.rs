@@ -297,6 +297,11 @@ impl Registrar {
             return self.link_lost(now, connection);
         }
         self.adoption_lost(now, connection);
+        self.forget_connection(now, connection);
+    }
+
+    /// Nothing can be sent over a connection any more.
+    fn forget_connection(&mut self, now: Instant, connection: ConnectionId) {
         let Some(peer) = self.peers.remove(&connection) else { return };
         for pool in &peer.subscriptions {
             self.unsubscribe(pool, connection);

@@ -97,7 +97,6 @@ fn sequence(seed: u64) {
 }
 
 #[test]
-#[ignore = "adoption_failed forgets what a connection subscribed to, and later sends over it"]
 fn sequences_of_3_000_seeds_leave_a_registrar_in_order() {
     (0..3_000).for_each(sequence);
 }

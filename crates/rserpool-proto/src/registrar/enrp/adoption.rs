@@ -168,7 +168,7 @@ impl Registrar {
         }
         let used = self.peers.get(&connection).is_some_and(|peer| !peer.elements.is_empty());
         if !used {
-            self.peers.remove(&connection);
+            self.forget_connection(now, connection);
             self.outputs.push_back(Output::Disconnect { connection });
         }
         self.adoption_lost(now, connection);
