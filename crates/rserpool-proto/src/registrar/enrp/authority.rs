@@ -233,8 +233,6 @@ impl Registrar {
         self.unwatch(key);
         self.enrp.counters.elements_given += 1;
         self.store_foreign(now, key.clone(), rival.element);
-        // Whoever may have been dead here is in order at its new home.
-        self.set_aside_if_suspect(key);
         self.left_early();
     }
 
