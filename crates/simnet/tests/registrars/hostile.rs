@@ -93,18 +93,22 @@ impl Siege {
         self.world.registrar(self.registrars[0])
     }
 
+    fn assert_homes(&self) {
+        for node in self.registrars {
+            let mut homes = BTreeMap::new();
+            for (handle, pool) in self.world.registrar(node).handlespace().pools() {
+                homes.extend(pool.elements().map(|e| ((handle.clone(), e.pe.0), e.home)));
+            }
+            let expected = [((pool(), 0xa1), FIRST), ((pool(), 0xa2), SECOND)];
+            assert_eq!(homes, BTreeMap::from(expected), "{}", self.world.ladder());
+        }
+    }
+
     /// Elements and homes are what they were, registrars know each other as living.
     fn assert_unchanged(&mut self) {
         for time in [0, 20, 1_000, 9_000] {
             self.world.run(milliseconds(time));
-            for node in self.registrars {
-                let mut homes = BTreeMap::new();
-                for (handle, pool) in self.world.registrar(node).handlespace().pools() {
-                    homes.extend(pool.elements().map(|e| ((handle.clone(), e.pe.0), e.home)));
-                }
-                let expected = [((pool(), 0xa1), FIRST), ((pool(), 0xa2), SECOND)];
-                assert_eq!(homes, BTreeMap::from(expected), "{}", self.world.ladder());
-            }
+            self.assert_homes();
         }
         for (at, other) in [(0, SECOND), (1, FIRST)] {
             let mut peers = self.world.registrar(self.registrars[at]).peers();
@@ -261,6 +265,7 @@ fn nobody_takes_over_a_registrar_that_lives() {
         siege.say(OWN, InitTakeover::of(target));
         siege.say(OWN, InitTakeoverAck::of(target));
         siege.say(OWN, TakeoverServer::of(target));
+        siege.assert_homes();
     }
     siege.world.run(seconds(3));
     for message in siege.received() {

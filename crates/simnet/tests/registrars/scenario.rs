@@ -124,6 +124,7 @@ impl fmt::Display for Scenario {
         writeln!(f, "seed {}: {registrars} registrars, {elements} elements, {users} users", options.seed)?;
         writeln!(f, "  {setting:?}")?;
         writeln!(f, "  {:?}, transport time-out {:?}", options.link, options.transport_timeout)?;
+        writeln!(f, "  registrations last {:?}", options.profile.life)?;
         for (at, fault) in &self.faults {
             writeln!(f, "  {at:6} ms  {fault:?}")?;
         }
@@ -141,7 +142,12 @@ impl Scenario {
         (link.jitter, link.loss) = (jitter, random.below(4));
         let transport_timeout =
             (!random.chance(25)).then(|| random.between(milliseconds(1_500), milliseconds(3_000)));
-        let options = Options { seed, link, transport_timeout, ..Options::default() };
+        let mut options = Options { seed, link, transport_timeout, ..Options::default() };
+        if random.chance(50) {
+            // Registrations last for longer than the simulation: they repair nothing.
+            options.profile.life = Duration::from_secs(600);
+            options.profile.t4_max = Duration::from_secs(600);
+        }
         let registrars = 2 + small(&mut random, 3);
         let elements = 1 + small(&mut random, 5);
         let setting = Setting {

@@ -118,9 +118,12 @@ impl Registrar {
         self.set_expiry(now, &key, life);
         self.enrp.overdue.remove(&key);
         self.enrp.inherited.remove(&key);
-        if self.enrp.doubts.remove(&key) || moved {
-            self.stop_timer(Timer::Doubt(key.clone()));
-            self.element_changed(now, &key);
+        let doubted = self.enrp.doubts.remove(&key);
+        self.stop_timer(Timer::Doubt(key.clone()));
+        // One that was ours may have been suspect here; its new home has heard of it.
+        self.set_aside_if_suspect(&key);
+        if doubted || moved {
+            self.pool_changed(now, &key.0);
         }
         let (pool, pe) = key;
         match before.filter(|&before| before != home) {
@@ -230,8 +233,6 @@ impl Registrar {
         self.unwatch(key);
         self.enrp.counters.elements_given += 1;
         self.store_foreign(now, key.clone(), rival.element);
-        // Whoever may have been dead here is in order at its new home.
-        self.set_aside_if_suspect(key);
         self.left_early();
     }
 

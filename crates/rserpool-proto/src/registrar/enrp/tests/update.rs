@@ -201,3 +201,16 @@ fn a_report_about_another_registrars_element_only_puts_it_behind_the_others_for_
     bench.pass_with(Duration::from_secs(4), &[(low, LOW)]);
     assert_eq!(resolve(&mut bench, user).len(), 2);
 }
+
+#[test]
+fn a_suspect_element_that_is_given_away_is_as_good_as_the_others_again() {
+    let mut bench = Bench::ready();
+    let high = bench.join(HIGH);
+    let pe = bench.register(0xa1);
+    bench.register(0xa2);
+    let user = user(&mut bench);
+    bench.lose(pe);
+    assert_eq!(resolve(&mut bench, user), [0xa2]);
+    bench.say(high, HIGH, add(element(0xa1, HIGH)));
+    assert_eq!(resolve(&mut bench, user).len(), 2);
+}
