@@ -11,12 +11,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use delivery::KeyRing;
 use service::{Condition, Context, Exit, Failure, OrExit as _, Shutdown};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 use transport::tls::{self, Identity};
 use transport::{Association, Endpoint, EndpointConfig, Listener, PeerAddress, tcp};
 
+use crate::cards::Cards;
 use crate::config::Config;
 use crate::metrics::{SessionMetrics, TlsMetrics};
 use crate::output::{Outputs, Writers};
@@ -37,7 +38,8 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     let metrics = SessionMetrics::new();
     // Sessions end after the accepting has.
     let sessions_end = Shutdown::new();
-    let shared = Shared { outputs, metrics, signer, shutdown: sessions_end.clone() };
+    let (card_sink, cards) = watch::channel(Cards::new(&config));
+    let shared = Shared { outputs, metrics, signer, cards, shutdown: sessions_end.clone() };
     let (accepted, mut associations) = mpsc::channel(64);
     let identity = identity(&config)?;
     let tls = identity.clone().map(TlsMetrics::new);
@@ -46,7 +48,7 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     listening.met();
     let records = Arc::clone(&shared.metrics.records);
     let mut registrations =
-        Registrations::start(&config, endpoint.as_ref(), identity.as_ref(), records, registered)
+        Registrations::start(&config, endpoint.as_ref(), identity.as_ref(), records, registered, card_sink)
             .or_exit(Exit::Configuration)?;
 
     let mut sessions = JoinSet::new();

@@ -2,8 +2,10 @@
 //!
 //! A message's way: `driver` accepts the association → `session` reads the message → `session/decoder` makes lines of
 //! its records (`json`) → `output/queue` → `output/jsonl` writes, syncs and replaces the sidecar → `session/acks` tells the
-//! exporter in a cookie. `udp` reads datagrams instead, and hands on without waiting. `registration` keeps the collector in its pools.
+//! exporter in a cookie. `udp` reads datagrams instead, and hands on without waiting. `registration` keeps the collector in its pools;
+//! `cards` are what it tells its exporters of the others there.
 
+mod cards;
 mod config;
 mod decode;
 mod dedupe;

@@ -62,6 +62,8 @@ pub(crate) struct SessionMetrics {
     pub(crate) associations_refused: Counter,
     pub(crate) cookies: Counter,
     pub(crate) cookie_echoes: Counter,
+    pub(crate) cards_sent: Counter,
+    pub(crate) cards_received: Counter,
     pub(crate) asap_ignored: Counter,
     /// Data records received, for the load.
     pub(crate) records: Arc<AtomicU64>,
@@ -165,6 +167,8 @@ impl SessionMetrics {
             associations_refused: counter!("ipfix_collector_associations_refused_total"),
             cookies: counter!("ipfix_collector_cookies_sent_total"),
             cookie_echoes: counter!("ipfix_collector_cookie_echoes_received_total"),
+            cards_sent: counter!("ipfix_collector_business_cards_sent_total"),
+            cards_received: counter!("ipfix_collector_business_cards_received_total"),
             asap_ignored: counter!("ipfix_collector_asap_messages_ignored_total"),
             records: Arc::default(),
         }
@@ -288,6 +292,14 @@ fn describe_sessions() {
         "Associations aborted because there were too many"
     );
     describe_counter!("ipfix_collector_cookies_sent_total", "Cookies (durable acknowledgements) sent");
+    describe_counter!(
+        "ipfix_collector_business_cards_sent_total",
+        "Recommendations of other collectors sent to exporters"
+    );
+    describe_counter!(
+        "ipfix_collector_business_cards_received_total",
+        "Business cards of exporters that are in a pool themselves"
+    );
     describe_counter!(
         "ipfix_collector_cookie_echoes_received_total",
         "ASAP_COOKIE_ECHO messages received from exporters"

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rserpool::wire::PoolElementParameter;
 use rserpool::{
     ConfigError, Load, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Protocol, ScopeRule,
     TransportUse, UserTransport,
@@ -21,6 +22,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use transport::tls::Identity;
 use transport::{Connector, Endpoint, tcp};
 
+use crate::cards::Cards;
 use crate::config::{Config, Pool, Service, Transport};
 use crate::metrics::PoolMetrics;
 use crate::output::Outputs;
@@ -72,6 +74,7 @@ impl Registrations {
         identity: Option<&Identity>,
         records: Arc<AtomicU64>,
         condition: Condition,
+        cards: watch::Sender<Cards>,
     ) -> Result<Self, RegistrationError> {
         let mut timer = interval(LOAD_INTERVAL);
         // A late measurement would see fewer records in the one after it.
@@ -80,7 +83,8 @@ impl Registrations {
             Self { elements: Vec::new(), watching: JoinSet::new(), records, measured: 0, timer };
         let joined = Arc::new(Joined { missing: AtomicU64::new(config.pool.len() as u64), condition });
         joined.tell();
-        for pool in &config.pool {
+        let cards = Arc::new(cards);
+        for (at, pool) in config.pool.iter().enumerate() {
             let handle = PoolHandle::new(pool.handle.as_bytes())
                 .map_err(|error| RegistrationError::Handle { handle: pool.handle.clone(), error })?;
             let connector = connector(pool, config, endpoint, identity);
@@ -88,6 +92,7 @@ impl Registrations {
                 .map_err(|error| RegistrationError::Config { handle: pool.handle.clone(), error })?;
             let metrics = PoolMetrics::new(&pool.handle);
             registrations.watching.spawn(watch(element.state(), Arc::clone(&joined), metrics.clone()));
+            registrations.watching.spawn(follow_peers(element.peers(), at, Arc::clone(&cards)));
             let measure = pool.policy.load();
             registrations.elements.push(Registered { element, metrics, measure, load: Load::default() });
         }
@@ -176,6 +181,7 @@ fn element(pool: &Pool, handle: PoolHandle, config: &Config) -> PoolElementConfi
         announce: pool.announce.clone(),
         scope: ScopeRule { private_beyond: pool.private_addresses },
         observed_address: pool.observed_address,
+        watch_peers: pool.service == Service::Full,
         profile: config.profile.timers.rserpool(),
     }
 }
@@ -228,5 +234,17 @@ async fn watch(mut state: watch::Receiver<PoolElementState>, joined: Arc<Joined>
         if state.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Keeps the card of the pool at this place up to date.
+async fn follow_peers(
+    mut peers: watch::Receiver<Arc<[PoolElementParameter]>>,
+    at: usize,
+    cards: Arc<watch::Sender<Cards>>,
+) {
+    while peers.changed().await.is_ok() {
+        let others = Arc::clone(&peers.borrow_and_update());
+        cards.send_modify(|cards| cards.set(at, others));
     }
 }

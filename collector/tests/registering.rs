@@ -3,10 +3,14 @@
 mod world;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
+use delivery::cookie::State;
+use rserpool_proto::PeId;
 use rserpool_proto::wire::asap::deregistration::DeregistrationResponse;
+use rserpool_proto::wire::asap::handle_resolution::HandleResolutionResponse;
 use rserpool_proto::wire::asap::registration::{Registration, RegistrationResponse};
-use rserpool_proto::wire::{Message, Policy, Transport, TransportUse};
+use rserpool_proto::wire::{Message, Policy, PoolElementParameter, Transport, TransportUse};
 use transport::{Association, Endpoint, EndpointConfig, Event, Listener, MsgOut, Ppid};
 use world::{Collector, Directory, Exporter, PATIENCE, address, lines, output, read};
 
@@ -95,8 +99,8 @@ async fn the_collector_registers_where_it_listens_and_leaves_before_it_ends() {
                 send(&element, Message::DeregistrationResponse(response)).await;
                 break;
             }
-            // A change of load.
-            Message::Registration(_) => {}
+            // A change of load, and the question after the others.
+            Message::Registration(_) | Message::HandleResolution(_) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -156,4 +160,143 @@ async fn a_registrar_whose_name_is_unknown_is_told_once_and_another_one_is_taken
     register(&mut registrar.accept().await).await;
     collector.wait_for("rserpool::pool_element: registered");
     assert_eq!(collector.logged("the registrar's name cannot be looked up, retrying"), 1);
+}
+
+/// Waits for the element's question after the others, and answers with these elements.
+async fn tell_peers(association: &mut Association, elements: Vec<PoolElementParameter>) {
+    loop {
+        match receive(association).await {
+            Message::HandleResolution(request) => {
+                assert!(request.send_updates);
+                let (updates_accepted, policy, causes, unknown) = (true, None, None, Vec::new());
+                let pool = request.pool;
+                let response =
+                    HandleResolutionResponse { updates_accepted, pool, policy, elements, causes, unknown };
+                return send(association, Message::HandleResolutionResponse(response)).await;
+            }
+            // A change of load.
+            Message::Registration(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn exporters_are_told_the_other_collectors_of_the_pool_and_whom_to_turn_to_at_the_end() {
+    let (directory, registrar_address) = (Directory::new(), address());
+    let mut registrar = Registrar::start(registrar_address).await;
+    let config = output(&directory) + &pool(&directory, registrar_address, "");
+    let mut collector = Collector::start(&directory, address(), &config);
+    let mut association = registrar.accept().await;
+    let own = register(&mut association).await.element;
+    let other = PoolElementParameter { pe: PeId(0xb2), ..own.clone() };
+    tell_peers(&mut association, vec![own.clone(), other.clone()]).await;
+    collector.wait_for("the pool's other elements have changed");
+
+    let mut exporter = Exporter::connect(&collector).await;
+    exporter.flows.session(0);
+    exporter.flows.flows(0..10);
+    exporter.send().await;
+    exporter.wait_for(0..10).await;
+    let [card] = &exporter.cards[..] else { panic!("{:?}", exporter.cards) };
+    assert_eq!(card.pool.to_string(), "ipfix");
+    assert_eq!(card.elements.iter().map(|element| element.pe).collect::<Vec<_>>(), [other.pe]);
+
+    drop((association, registrar));
+    collector.terminate();
+    exporter.wait_for_end().await;
+    assert_eq!(exporter.cards.len(), 2, "again before it leaves");
+    assert_eq!(exporter.state, Some(State::Draining));
+    assert_eq!(exporter.cards[1].elements.len(), 1);
+}
+
+#[tokio::test]
+async fn a_pool_of_minimal_service_has_neither_cookies_nor_cards() {
+    let (directory, registrar_address) = (Directory::new(), address());
+    let mut registrar = Registrar::start(registrar_address).await;
+    let config = output(&directory) + &pool(&directory, registrar_address, "service = \"minimal\"");
+    let mut collector = Collector::start(&directory, address(), &config);
+    let registration = register(&mut registrar.accept().await).await;
+    assert_eq!(registration.element.user_transport.transport_use(), TransportUse::DATA_ONLY);
+    collector.wait_for("rserpool::pool_element: registered");
+    let mut exporter = Exporter::connect(&collector).await;
+    exporter.flows.session(0);
+    exporter.flows.flows(0..10);
+    exporter.send().await;
+    while read(&directory.path("flows.jsonl")).lines().count() < 10 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    collector.terminate();
+    exporter.wait_for_end().await;
+    assert_eq!((exporter.cookies, exporter.cards.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_collector_in_two_pools_is_two_elements_each_with_its_own_load_and_registrar() {
+    let (directory, first_address, second_address) = (Directory::new(), address(), address());
+    let mut first = Registrar::start(first_address).await;
+    let mut second = Registrar::start(second_address).await;
+    let least_used = "policy.least-used = { capacity = 10 }";
+    let other = pool(&directory, second_address, "transport = \"tcp\"").replace("ipfix", "other");
+    let config = output(&directory) + &pool(&directory, first_address, least_used) + &other;
+    let collector = Collector::start(&directory, address(), &config);
+    let (mut to_first, mut to_second) = (first.accept().await, second.accept().await);
+    let (one, two) = (register(&mut to_first).await, register(&mut to_second).await);
+    assert_eq!((one.pool.to_string(), two.pool.to_string()), ("ipfix".to_owned(), "other".to_owned()));
+    assert_ne!(one.element.pe, two.element.pe);
+    assert!(matches!(one.element.user_transport, Transport::Sctp(_)));
+    assert!(matches!(two.element.user_transport, Transport::Tcp(_)));
+    assert_eq!(two.element.policy, Policy::RoundRobin);
+    tell_peers(&mut to_first, Vec::new()).await;
+
+    let mut exporter = Exporter::connect(&collector).await;
+    exporter.flows.session(0);
+    exporter.flows.flows(0..20);
+    exporter.send().await;
+    exporter.wait_for(0..20).await;
+    let loaded = loop {
+        if let Message::Registration(registration) = receive(&mut to_first).await {
+            break registration.element;
+        }
+    };
+    assert_eq!(loaded.pe, one.element.pe);
+    assert_ne!(loaded.policy, one.element.policy);
+
+    // One registrar's end is the end of one registration.
+    drop((to_first, first));
+    let registered =
+        |pool: &str| collector.metric(&format!("ipfix_collector_pool_registered{{pool=\"{pool}\"}}"));
+    while registered("ipfix") > 0.0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(registered("other"), 1.0);
+}
+
+#[tokio::test]
+async fn a_registration_that_the_registrar_ends_is_made_again() {
+    let (directory, registrar_address) = (Directory::new(), address());
+    let mut registrar = Registrar::start(registrar_address).await;
+    let config = output(&directory) + &pool(&directory, registrar_address, "service = \"minimal\"");
+    let mut collector = Collector::start(&directory, address(), &config);
+    let mut association = registrar.accept().await;
+    let registration = register(&mut association).await;
+    let (pool, pe) = (registration.pool, registration.element.pe);
+    let response = DeregistrationResponse { pool, pe, causes: Vec::new(), unknown: Vec::new() };
+    send(&association, Message::DeregistrationResponse(response)).await;
+    assert_eq!(register(&mut association).await.element.pe, pe);
+    collector.wait_for("the registration has expired, registering again");
+}
+
+#[tokio::test]
+async fn with_the_profile_rsplib_lives_are_in_milliseconds_and_a_long_handle_is_told() {
+    let (directory, registrar_address) = (Directory::new(), address());
+    let mut registrar = Registrar::start(registrar_address).await;
+    let handle = "ipfix-of-a-name-that-is-33-octets";
+    let pool = pool(&directory, registrar_address, "").replace("\"ipfix\"", &format!("{handle:?}"));
+    let config = output(&directory) + &pool + "[profile]\ntimers = \"rsplib\"\n";
+    let mut collector = Collector::start(&directory, address(), &config);
+    let registration = register(&mut registrar.accept().await).await;
+    assert_eq!((registration.pool.to_string(), registration.element.life.0), (handle.to_owned(), 90_000));
+    collector.wait_for("registered");
+    assert_eq!(collector.logged("rsplib refuses a pool handle as long as this one"), 1);
 }

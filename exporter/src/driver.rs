@@ -66,7 +66,13 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         warn!(transport, class, "every record is delivered reliably over this transport, whatever its class");
     }
     let failover = Failover::new(setup::failover_config(config, classes, keys), incarnation, random()?);
+    let remembered = config.state.directory.clone().map(|directory| (directory, pool.handle.clone()));
     let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers)?, registrars));
+    if let Some(last) =
+        remembered.as_ref().and_then(|(directory, pool)| state::last_collector(directory, pool))
+    {
+        pool.stick_to(last);
+    }
     let observer = Observer::start(source, meter, classifier, config.source.speed, Observed::new("pcap"))?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
@@ -92,6 +98,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         shown: context.metrics,
         failovers: 0,
         domain: config.metering.observation_domain,
+        remembered,
     };
     driver.run(context.shutdown).await
 }
@@ -142,6 +149,8 @@ struct Driver {
     shown: Metrics,
     failovers: u64,
     domain: u32,
+    /// Where the collector in use is remembered, and for which pool.
+    remembered: Option<(PathBuf, String)>,
 }
 
 /// What the loop woke up for.
@@ -295,6 +304,11 @@ impl Driver {
         info!(%pe, %peer, "collector connected");
         collector.describe(&self.shown);
         self.paths.begin(&collector.association);
+        if let Some((directory, pool)) = &self.remembered
+            && let Err(error) = state::remember_collector(directory, pool, pe)
+        {
+            debug!(%error, "the collector is not remembered for the next start");
+        }
         self.link = Link::Up(Box::new(collector));
     }
 
@@ -325,8 +339,16 @@ impl Driver {
     }
 
     fn control_message(&mut self, now: Instant, octets: &[u8]) {
+        let Link::Up(collector) = &self.link else { return };
+        if !collector.acknowledges(self.service) {
+            return debug!("message on the control channel ignored: the service is minimal");
+        }
         let cookie = match Asap::decode(octets) {
             Ok(Asap::Cookie(message)) => message.cookie,
+            Ok(Asap::BusinessCard(card)) => {
+                self.metrics.business_card();
+                return self.pool.business_card(card);
+            }
             Ok(message) => {
                 return debug!(message = %message.message_type(), "message on the control channel ignored");
             }

@@ -144,6 +144,7 @@ pub struct Exported {
     collector_connected: Gauge,
     registrar_connected: Gauge,
     announces_refused: Counter,
+    business_cards: Counter,
     failover_duration: Histogram,
     cookies: [Counter; 2],
 }
@@ -162,6 +163,7 @@ impl Exported {
             collector_connected: gauge!("ipfix_exporter_collector_connected"),
             registrar_connected: gauge!("ipfix_exporter_registrar_connected"),
             announces_refused: counter!("ipfix_exporter_announces_refused_total"),
+            business_cards: counter!("ipfix_exporter_business_cards_received_total"),
             failover_duration: histogram!(FAILOVER_DURATION),
             cookies: ["accepted", "refused"]
                 .map(|result| counter!("ipfix_exporter_cookies_received_total", "result" => result)),
@@ -187,6 +189,11 @@ impl Exported {
     /// Takes over how many announces of registrars were not believed.
     pub fn announces_refused(&self, refused: u64) {
         self.announces_refused.absolute(refused);
+    }
+
+    /// Counts a recommendation of other collectors.
+    pub fn business_card(&self) {
+        self.business_cards.increment(1);
     }
 
     /// Counts a failover by the sign of loss.
@@ -264,6 +271,10 @@ pub(crate) fn describe() {
     describe_counter!(
         "ipfix_exporter_announces_refused_total",
         "Announces of registrars that were not believed"
+    );
+    describe_counter!(
+        "ipfix_exporter_business_cards_received_total",
+        "Recommendations of other collectors received from the one in use"
     );
     describe_counter!("ipfix_exporter_failovers_total", "Moves to another collector after a sign of loss");
     describe_counter!("ipfix_exporter_cookies_received_total", "Cookies received from collectors");

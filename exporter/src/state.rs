@@ -1,4 +1,4 @@
-//! The exporter's identity on disk: its ledger and the epoch of this start.
+//! The exporter's identity on disk: its ledger and the epoch of this start; beside it, the collector it was on last.
 //!
 //! A ledger is made once and kept; the epoch is increased and synced before the first record of
 //! a start is numbered, so that no (ledger, epoch, domain, number) is ever given twice
@@ -9,9 +9,12 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use delivery::{ExporterState, Ledger};
+use rserpool::PeId;
 
 const FILE: &str = "ledger";
-/// Longest file read; what this program writes is a fifth of it.
+/// Names the pool and the collector of the last association.
+const COLLECTOR: &str = "collector";
+/// Longest file read; what this program writes is a fifth of it, but for the pool's handle.
 const MAX_FILE: u64 = 256;
 
 /// Why the state directory cannot be used.
@@ -68,6 +71,26 @@ pub fn open(directory: &Path) -> Result<ExporterState, StateError> {
     let next = ExporterState::next(last, random_ledger()?);
     store(&next, directory, &path).map_err(at(&path))?;
     Ok(next)
+}
+
+/// Returns the collector this exporter was on last in `pool`. What cannot be read is none: it is a preference.
+pub fn last_collector(directory: &Path, pool: &str) -> Option<PeId> {
+    let file = File::open(directory.join(COLLECTOR)).ok()?;
+    let mut text = String::new();
+    file.take(MAX_FILE + pool.len() as u64).read_to_string(&mut text).ok()?;
+    let identifier =
+        text.strip_prefix("pool ")?.strip_prefix(pool)?.strip_prefix("\npe ")?.strip_suffix('\n')?;
+    u32::from_str_radix(identifier, 16).ok().map(PeId)
+}
+
+/// Remembers the collector this exporter is on, for the next start.
+///
+/// Fails where the directory cannot be written to.
+pub fn remember_collector(directory: &Path, pool: &str, pe: PeId) -> io::Result<()> {
+    // Replaced as a whole; whether it survives a crash of the host matters little.
+    let (path, beside) = (directory.join(COLLECTOR), directory.join("collector.new"));
+    fs::write(&beside, format!("pool {pool}\npe {pe}\n"))?;
+    fs::rename(beside, path)
 }
 
 fn random_ledger() -> Result<Ledger, StateError> {
@@ -128,6 +151,20 @@ mod tests {
         let error = open(&directory).unwrap_err();
         assert!(error.to_string().contains("not a ledger file"), "{error}");
         assert_eq!(fs::read_to_string(directory.join(FILE)).unwrap(), "ledger 00\nepoch 7\n");
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn the_last_collector_is_remembered_for_its_pool() {
+        let directory = directory("collector");
+        fs::create_dir_all(&directory).unwrap();
+        assert_eq!(last_collector(&directory, "ipfix"), None);
+        remember_collector(&directory, "ipfix", PeId(0xa1)).unwrap();
+        remember_collector(&directory, "ipfix", PeId(0xb2)).unwrap();
+        assert_eq!(last_collector(&directory, "ipfix"), Some(PeId(0xb2)));
+        assert_eq!((last_collector(&directory, "ipf"), last_collector(&directory, "other")), (None, None));
+        fs::write(directory.join(COLLECTOR), "pool ipfix\npe x\n").unwrap();
+        assert_eq!(last_collector(&directory, "ipfix"), None);
         fs::remove_dir_all(directory).unwrap();
     }
 

@@ -22,7 +22,9 @@ use service::config::{Http, Invalid};
 use service::{Context, Daemon, Failure, Shell};
 
 pub use client::Command;
-pub use config::{Access, Addresses, Config, Control, Enrp, Id, Limits, Listen, Peer, Registration};
+pub use config::{
+    Access, Addresses, Announce, Config, Control, Enrp, Id, Limits, Listen, Peer, Registration,
+};
 pub use driver::run;
 
 /// The annotated configuration.

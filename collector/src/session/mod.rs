@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use delivery::cookie::{Cookie, State};
 use rserpool_proto::wire;
 use service::Shutdown;
+use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 use tracing::{debug, info};
 use transport::{Association, Event, LossReason, Message, MsgOut, PeerAddress, Ppid};
@@ -22,6 +23,8 @@ use self::acks::Acks;
 pub(crate) use self::acks::Signer;
 use self::classes::Closed as ClassBooks;
 pub(crate) use self::decoder::Decoder;
+use crate::cards::Cards;
+use crate::config::Transport;
 use crate::metrics::{SessionMetrics, TransportMetrics};
 use crate::output::{Batch, Closed, Letter, Outputs};
 
@@ -39,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: SessionMetrics,
     /// None: this collector sends no cookies.
     pub(crate) signer: Option<Arc<Signer>>,
+    pub(crate) cards: watch::Receiver<Cards>,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -50,6 +54,11 @@ struct Session {
     metrics: SessionMetrics,
     transport: TransportMetrics,
     signer: Option<Arc<Signer>>,
+    /// The pool's transport it came over.
+    over: Transport,
+    cards: watch::Receiver<Cards>,
+    /// It asked for cookies, so it has a control channel.
+    asked: bool,
 }
 
 /// Why a session is over.
@@ -63,16 +72,28 @@ enum End {
 
 /// Serves `association` until it ends or the collector does.
 pub(crate) async fn serve(association: Association, shared: Shared) {
-    let Shared { outputs, metrics, signer, shutdown } = shared;
+    let Shared { outputs, metrics, signer, cards, shutdown } = shared;
     let peer = association.peer();
-    let transport = match peer {
-        PeerAddress::Tls(_) => metrics.tls.clone(),
-        PeerAddress::Tcp(_) | PeerAddress::Udp(_) => metrics.tcp.clone(),
-        PeerAddress::Sctp { .. } | PeerAddress::Sim(_) => metrics.sctp.clone(),
+    let (over, transport) = match peer {
+        PeerAddress::Tls(_) => (Transport::Tls, metrics.tls.clone()),
+        PeerAddress::Tcp(_) | PeerAddress::Udp(_) => (Transport::Tcp, metrics.tcp.clone()),
+        PeerAddress::Sctp { .. } | PeerAddress::Sim(_) => (Transport::Sctp, metrics.sctp.clone()),
     };
+    let signer = signer.filter(|_| cards.borrow().has_control(over));
     let acks = Acks::new(signer.clone(), outputs.progress());
     let decoder = Decoder::new(metrics.clone());
-    let mut session = Session { association, decoder, acks, outputs, metrics, transport, signer };
+    let mut session = Session {
+        association,
+        decoder,
+        acks,
+        outputs,
+        metrics,
+        transport,
+        signer,
+        over,
+        cards,
+        asked: false,
+    };
     session.metrics.associations.increment(1);
     info!(%peer, "exporter connected");
     let end = session.run(&shutdown).await;
@@ -100,6 +121,10 @@ impl Session {
                 event = self.association.recv() => event,
                 () = turn(&self.acks) => {
                     self.acknowledge();
+                    continue;
+                }
+                Ok(()) = self.cards.changed(), if self.asked => {
+                    self.send_cards(false);
                     continue;
                 }
                 () = &mut requested => return Ok(End::Shutdown),
@@ -154,18 +179,30 @@ impl Session {
         }
         if self.decoder.is_asked_for_cookies() {
             self.acks.ask(Instant::now());
+            if self.signer.is_some() && !std::mem::replace(&mut self.asked, true) {
+                self.send_cards(false);
+            }
         }
         None
     }
 
-    /// The only ASAP message of use here is a cookie of another collector, and that is a hint.
+    /// Two ASAP messages are of use here: a cookie of another collector, which is a hint, and the card of an exporter
+    /// that is itself in a pool. Without a control channel there is none.
     fn asap(&self, octets: &[u8]) {
         let peer = self.association.peer();
+        if !self.cards.borrow().has_control(self.over) {
+            self.metrics.asap_ignored.increment(1);
+            return debug!(%peer, "ASAP message ignored: the service is minimal");
+        }
         match wire::Message::decode(octets) {
             Ok(wire::Message::CookieEcho(echo)) => {
                 self.metrics.cookie_echoes.increment(1);
                 let cookie = self.signer.as_ref().map(|signer| Cookie::decode(&echo.cookie, &signer.keys));
                 debug!(%peer, ?cookie, "exporter comes from another collector");
+            }
+            Ok(wire::Message::BusinessCard(card)) => {
+                self.metrics.cards_received.increment(1);
+                debug!(%peer, pool = %card.pool, elements = card.elements.len(), "exporter is in a pool itself");
             }
             other => {
                 self.metrics.asap_ignored.increment(1);
@@ -222,6 +259,18 @@ impl Session {
         }
     }
 
+    /// Recommends other collectors; on leaving, says so too where there is none.
+    fn send_cards(&mut self, leaving: bool) {
+        let messages = self.cards.borrow_and_update().messages(self.over, leaving);
+        for octets in messages {
+            match self.association.try_send(MsgOut::new(Ppid::ASAP, octets)) {
+                Ok(()) => self.metrics.cards_sent.increment(1),
+                // It is a recommendation.
+                Err(error) => debug!(peer = %self.association.peer(), %error, "business card not sent"),
+            }
+        }
+    }
+
     fn send(&mut self, cookie: Vec<u8>) {
         let message = wire::Message::Cookie(wire::asap::cookie::Cookie { cookie, unknown: Vec::new() });
         // A cookie of at most 32 KiB fits its message.
@@ -248,6 +297,9 @@ impl Session {
             }
         });
         let settled = settled.await.is_ok();
+        if self.asked {
+            self.send_cards(true);
+        }
         self.acks.set_state(State::Draining);
         if let Some(cookie) = self.acks.cookie_now(Instant::now()) {
             self.send(cookie);

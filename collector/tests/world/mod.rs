@@ -14,6 +14,7 @@ use delivery::cookie::{Cookie, State};
 use delivery::{Epoch, KeyRing, Ledger, RangeSet, Series, SessionRecord, session_record};
 use ipfix::{ExportingConfig, ExportingSession, FieldSpecifier, RecordWriter, TemplateRecord};
 use rserpool_proto::wire;
+use rserpool_proto::wire::asap::business_card::BusinessCard;
 use transport::{
     Association, ConnectError, Endpoint, EndpointConfig, Event, LossReason, MsgOut, PeerAddress, Ppid, tcp,
 };
@@ -291,6 +292,8 @@ pub(crate) struct Exporter {
     pub(crate) covered: RangeSet,
     pub(crate) state: Option<State>,
     pub(crate) cookies: usize,
+    /// Whom the collector has recommended, the last one last.
+    pub(crate) cards: Vec<BusinessCard>,
     _endpoint: Option<Endpoint>,
 }
 
@@ -311,7 +314,8 @@ impl Exporter {
 
     fn new(association: Association, endpoint: Option<Endpoint>) -> Self {
         let covered = RangeSet::new();
-        Self { association, flows: Flows::new(), covered, state: None, cookies: 0, _endpoint: endpoint }
+        let (flows, cards) = (Flows::new(), Vec::new());
+        Self { association, flows, covered, state: None, cookies: 0, cards, _endpoint: endpoint }
     }
 
     /// Sends what the flows have made.
@@ -357,8 +361,10 @@ impl Exporter {
 
     fn cookie(&mut self, octets: &[u8], ppid: Ppid) {
         assert_eq!(ppid, Ppid::ASAP);
-        let Ok(wire::Message::Cookie(message)) = wire::Message::decode(octets) else {
-            panic!("no ASAP_COOKIE")
+        let message = match wire::Message::decode(octets) {
+            Ok(wire::Message::Cookie(message)) => message,
+            Ok(wire::Message::BusinessCard(card)) => return self.cards.push(card),
+            other => panic!("neither ASAP_COOKIE nor ASAP_BUSINESS_CARD: {other:?}"),
         };
         let cookie = Cookie::decode(&message.cookie, &KeyRing::parse(KEY).unwrap()).unwrap();
         for entry in &cookie.entries {

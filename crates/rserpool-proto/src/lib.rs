@@ -1,6 +1,6 @@
-//! RSerPool (RFC 5352 to 5356) as sans-IO machines: wire codec, handlespace, policies.
+//! RSerPool (RFC 5352 to 5356) as sans-IO machines: wire codecs, handlespace, policies.
 //!
-//! * [`wire`]: ASAP messages, parameters and error causes.
+//! * [`wire`]: ASAP and ENRP messages, parameters and error causes.
 //! * [`handlespace`], [`policy`]: pools and selection.
 //! * [`pe::PoolElement`], [`pu::PoolUser`], [`registrar::Registrar`]: the three roles.
 //!

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use rserpool_proto::registrar::Network;
-use rserpool_proto::{AnnounceError, ConnectionId, Output};
+use rserpool_proto::{AnnounceError, ConnectionId, Output, PoolHandle, Profile};
 use tracing::{debug, info, warn};
 use transport::{Association, Connector, Ppid};
 
@@ -101,6 +101,17 @@ macro_rules! machine {
     };
 }
 pub(crate) use machine;
+
+/// The longest handle the reference implementation takes, in octets.
+const RSPLIB_HANDLE: usize = 32;
+
+/// Tells the operator of a handle that the reference implementation refuses, where it is expected.
+pub(crate) fn warn_of_long_handle(pool: &PoolHandle, profile: &Profile) {
+    let octets = pool.as_octets().len();
+    if profile.name == Profile::RSPLIB.name && octets > RSPLIB_HANDLE {
+        warn!(octets, most = RSPLIB_HANDLE, "rsplib refuses a pool handle as long as this one");
+    }
+}
 
 /// A machine and its associations with registrars.
 pub(crate) struct Driver<M: Machine> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rserpool_proto::pe::{self, ConfigError, Event};
-use rserpool_proto::wire::{CauseCode, ErrorCause, Load, Policy, TransportUse};
+use rserpool_proto::wire::{CauseCode, ErrorCause, Load, Policy, PoolElementParameter, TransportUse};
 use rserpool_proto::{
     ENCAPSULATION_PORT, LostReason, PeId, PoolHandle, Profile, Protocol, RegistrarId, UserTransport,
 };
@@ -15,7 +15,7 @@ use tracing::{Instrument as _, debug, info, info_span, warn};
 use transport::{Association, Connector, Endpoint, Listener, PeerAddress};
 
 use crate::address::seen;
-use crate::driver::{Driver, machine};
+use crate::driver::{Driver, machine, warn_of_long_handle};
 use crate::{AnnounceConfig, ConfiguredRegistrar, RegistrarAddress, ScopeRule};
 
 machine!(pe::PoolElement, Event);
@@ -43,6 +43,8 @@ pub struct PoolElementConfig {
     /// Behind a translator (NAT) that passes the element's ports on: the address a registrar sees is registered in
     /// place of those it refuses.
     pub observed_address: bool,
+    /// Whether the pool's other elements are learnt, for business cards (RFC 5352 section 3.9).
+    pub watch_peers: bool,
     /// Timers and thresholds.
     pub profile: Profile,
 }
@@ -63,6 +65,7 @@ impl PoolElementConfig {
             announce: None,
             scope: ScopeRule::default(),
             observed_address: false,
+            watch_peers: false,
             profile: Profile::FAST,
         }
     }
@@ -149,6 +152,7 @@ pub struct PoolElement {
     state: watch::Receiver<PoolElementState>,
     events: mpsc::Receiver<PoolElementEvent>,
     announces_refused: Arc<AtomicU64>,
+    peers: watch::Receiver<Arc<[PoolElementParameter]>>,
 }
 
 impl PoolElement {
@@ -164,6 +168,7 @@ impl PoolElement {
         connector: impl Into<Connector>,
     ) -> Result<PoolElement, ConfigError> {
         let span = info_span!("pool_element", pool = %config.pool);
+        span.in_scope(|| warn_of_long_handle(&config.pool, &config.profile));
         let secured = config.registrars.iter().any(ConfiguredRegistrar::is_tls);
         let user = config.transport.clone();
         let mut machine = pe::PoolElement::new(
@@ -178,12 +183,16 @@ impl PoolElement {
             crate::seed(),
         )?;
         machine.set_scope(config.scope);
+        if config.watch_peers {
+            machine.watch_peers();
+        }
         if config.observed_address {
             machine.use_observed_address();
         }
         let (commands, command_queue) = mpsc::unbounded_channel();
         let (states, state) = watch::channel(PoolElementState::Searching);
         let (event_sink, events) = mpsc::channel(EVENTS);
+        let (peer_sink, peers) = watch::channel(Arc::from([]));
         let connector = connector.into();
         let mut task = Task {
             endpoint: connector.endpoint.clone().filter(|_| !secured),
@@ -192,6 +201,7 @@ impl PoolElement {
             driver: Driver::new(machine, config.registrars, config.announce, connector),
             states,
             events: event_sink,
+            peers: peer_sink,
             registrar: None,
             out_of_scope: false,
             told: None,
@@ -199,7 +209,7 @@ impl PoolElement {
         };
         let announces_refused = task.driver.announces_refused();
         tokio::spawn(async move { task.run(command_queue).await }.instrument(span));
-        Ok(PoolElement { commands, state, events, announces_refused })
+        Ok(PoolElement { commands, state, events, announces_refused, peers })
     }
 
     /// Returns a view of the registration's state.
@@ -210,6 +220,12 @@ impl PoolElement {
     /// Waits for the next event; `None` after the element's end. Cancel safe.
     pub async fn next_event(&mut self) -> Option<PoolElementEvent> {
         self.events.recv().await
+    }
+
+    /// Returns a view of the pool's other elements, in the registrar's order; empty without `watch_peers`. Other loads
+    /// and another order are no change.
+    pub fn peers(&self) -> watch::Receiver<Arc<[PoolElementParameter]>> {
+        self.peers.clone()
     }
 
     /// Returns how many announces of registrars were not believed.
@@ -246,6 +262,7 @@ struct Task {
     driver: Driver<pe::PoolElement>,
     states: watch::Sender<PoolElementState>,
     events: mpsc::Sender<PoolElementEvent>,
+    peers: watch::Sender<Arc<[PoolElementParameter]>>,
     registrar: Option<RegistrarAddress>,
     /// The operator knows that there is no address for some registrar.
     out_of_scope: bool,
@@ -329,6 +346,11 @@ impl Task {
             Event::Rejected { pe, causes, retry } => self.rejected(pe, causes, retry),
             Event::RegistrationFailed { attempts, stopped } => {
                 warn!(attempts, stopped, "registrations are not answered");
+            }
+            Event::PeersChanged => {
+                let peers = self.driver.machine.peers();
+                debug!(peers = peers.len(), "the pool's other elements have changed");
+                self.peers.send_replace(peers.into());
             }
             Event::OutOfScope { address, .. } => {
                 let registrar = RegistrarAddress::from(address);

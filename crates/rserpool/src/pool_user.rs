@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rserpool_proto::pu::{self, Event};
+use rserpool_proto::wire::asap::business_card::BusinessCard;
 use rserpool_proto::{PeId, PoolHandle, Profile};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{Instrument as _, debug, info, info_span, warn};
 use transport::Connector;
 
-use crate::driver::{Driver, machine};
+use crate::driver::{Driver, machine, warn_of_long_handle};
 use crate::pool_element::Causes;
 use crate::{AnnounceConfig, ConfiguredRegistrar, RegistrarAddress, ScopeRule};
 
@@ -33,6 +34,8 @@ pub struct PoolUserConfig {
     pub announce: Option<AnnounceConfig>,
     /// Which of the resolved addresses are used.
     pub scope: ScopeRule,
+    /// One element is learnt at a time, and the registrar asked for the next when it fails (address hiding).
+    pub hide_addresses: bool,
     /// Timers and thresholds.
     pub profile: Profile,
 }
@@ -45,6 +48,7 @@ impl PoolUserConfig {
             registrars,
             announce: None,
             scope: ScopeRule::default(),
+            hide_addresses: false,
             profile: Profile::FAST,
         }
     }
@@ -67,7 +71,10 @@ pub struct PoolUserState {
 #[derive(Debug)]
 enum Command {
     Resolve,
-    NextElement(oneshot::Sender<Option<Selected>>),
+    NextElement(Vec<PeId>, oneshot::Sender<Option<Selected>>),
+    Element(PeId, oneshot::Sender<Option<Selected>>),
+    BusinessCard(BusinessCard),
+    StickTo(PeId),
     ReportUnreachable(PeId),
     SetAside(PeId),
     PutOff(PeId, Duration),
@@ -86,11 +93,12 @@ impl PoolUser {
     /// endpoint alone for SCTP and TCP. Must run within a tokio runtime.
     pub fn spawn(config: PoolUserConfig, connector: impl Into<Connector>) -> PoolUser {
         let span = info_span!("pool_user", pool = %config.pool);
+        span.in_scope(|| warn_of_long_handle(&config.pool, &config.profile));
         let mut machine = pu::PoolUser::new(
             pu::PoolUserConfig {
                 pool: config.pool,
                 registrars: Vec::new(),
-                items: Some(ITEMS),
+                items: Some(if config.hide_addresses { 1 } else { ITEMS }),
                 updates: true,
                 profile: config.profile,
             },
@@ -125,9 +133,17 @@ impl PoolUser {
 
     /// Returns the element to use next by the pool's policy, without those in quarantine. `None`: there is none at
     /// present, and the pool is resolved again from time to time.
+    ///
+    /// Two things come before the policy: the element of [`PoolUser::stick_to`], once, and, while no registrar is
+    /// connected, the order of the last business card.
     pub async fn next_element(&self) -> Option<Selected> {
+        self.next_element_except(&[]).await
+    }
+
+    /// As [`PoolUser::next_element`], without the elements of `exclude`: those in use already, for example.
+    pub async fn next_element_except(&self, exclude: &[PeId]) -> Option<Selected> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.commands.send(Command::NextElement(answer));
+        let _ = self.commands.send(Command::NextElement(exclude.to_vec(), answer));
         // The task lives as long as this handle.
         answered.await.ok().flatten()
     }
@@ -145,6 +161,37 @@ impl PoolUser {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// Returns this element if the pool has it, as far as is known, to be used whatever the policy says.
+    pub async fn element(&self, pe: PeId) -> Option<Selected> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.commands.send(Command::Element(pe, answer));
+        answered.await.ok().flatten()
+    }
+
+    /// Waits for the element to use: GET_PRIMARY_SERVER of draft-ietf-rserpool-applic section 3.5. Cancel safe.
+    pub async fn get_primary(&self) -> Selected {
+        self.wait_element().await
+    }
+
+    /// Reports an element as failed and waits for the next one: GET_NEXT_SERVER of draft-ietf-rserpool-applic section
+    /// 3.5. Cancel safe.
+    pub async fn get_next(&self, failed: PeId) -> Selected {
+        self.report_unreachable(failed);
+        self.wait_element().await
+    }
+
+    /// Takes in a business card of the element in use (RFC 5352 section 3.9): while no registrar is connected, its
+    /// elements are offered before the others, in its order.
+    pub fn business_card(&self, card: BusinessCard) {
+        let _ = self.commands.send(Command::BusinessCard(card));
+    }
+
+    /// Goes back to this element at the next selection, if the pool has it and it is not in quarantine: to whom this
+    /// user was connected before it was restarted.
+    pub fn stick_to(&self, pe: PeId) {
+        let _ = self.commands.send(Command::StickTo(pe));
     }
 
     /// Puts an element in quarantine without a report: it is there, but not to be used for now.
@@ -185,9 +232,19 @@ impl Task {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Resolve => self.driver.command(pu::PoolUser::resolve),
-            Command::NextElement(answer) => {
-                let _ = answer.send(self.driver.command(pu::PoolUser::next_element));
+            Command::NextElement(exclude, answer) => {
+                let _ = answer
+                    .send(self.driver.command(|machine, now| machine.next_element_except(now, &exclude)));
             }
+            Command::Element(pe, answer) => {
+                let _ = answer.send(self.driver.machine.use_element(pe));
+            }
+            Command::BusinessCard(card) => {
+                let elements = card.elements.len();
+                let ours = self.driver.machine.handle_business_card(card);
+                debug!(elements, ours, "business card");
+            }
+            Command::StickTo(pe) => self.driver.machine.stick_to(pe),
             Command::SetAside(pe) => {
                 self.driver.command(|machine, now| machine.set_aside(now, pe));
             }

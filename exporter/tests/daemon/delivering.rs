@@ -9,7 +9,7 @@ use pcap_fixtures::{DEMO, fixture};
 use rserpool::{PeId, TransportUse};
 use transport::Ppid;
 
-use crate::world::{Collector, Exporter, PATIENCE, Seen, World, deaf_endpoint, metered, register};
+use crate::world::{Collector, Exporter, PATIENCE, Seen, Session, World, deaf_endpoint, metered, register};
 
 const CONTROL: TransportUse = TransportUse::DATA_PLUS_CONTROL;
 const DATA: TransportUse = TransportUse::DATA_ONLY;
@@ -216,4 +216,60 @@ async fn a_collector_without_cookies_is_believed_by_its_transport() {
     assert_eq!((end.code, end.number("covered"), end.balanced_flows()), (Some(0), flows, flows));
     assert_eq!(session.seen.packets, packets);
     assert_union(&[&session.seen], flows);
+}
+
+#[tokio::test]
+async fn a_restarted_exporter_goes_back_to_the_collector_it_was_on() {
+    let world = World::new();
+    world.registrar();
+    let mut first = Collector::start(&world, 2, CONTROL).await;
+    let mut second = Collector::start(&world, 3, CONTROL).await;
+    let state = format!("[state]\ndirectory = {:?}\n", world.path("state"));
+    let config = world.config(&fixture(DEMO), FAST, "reliable") + &state;
+    let mut used = Vec::new();
+    for _ in 0..3 {
+        let exporter = Exporter::start(&world, &config);
+        // In turn, by the pool's policy, if it remembered nothing.
+        let (mut session, collector) = tokio::select! {
+            session = first.accept() => (session, 2),
+            session = second.accept() => (session, 3),
+        };
+        session.serve().await;
+        assert_eq!(exporter.end().await.code, Some(0));
+        used.push(collector);
+    }
+    assert!(used.iter().all(|collector| *collector == used[0]), "{used:?}");
+}
+
+/// Waits until the exporter has counted so many business cards.
+fn wait_for_cards(exporter: &Exporter, count: u64) {
+    let sample = format!("ipfix_exporter_business_cards_received_total {count}\n");
+    assert!(
+        (0..10_000).any(|_| exporter.http("/metrics").contains(&sample)),
+        "{}",
+        exporter.http("/metrics")
+    );
+}
+
+#[tokio::test]
+async fn without_a_registrar_the_business_card_of_the_lost_collector_says_where_to_go() {
+    let world = World::new();
+    let registrar = world.registrar();
+    let mut first = Collector::start(&world, 2, CONTROL).await;
+    let (_, flows) = metered(&fixture(DEMO), 3);
+    let mut exporter = Exporter::start(&world, &world.config(&fixture(DEMO), FAST, "reliable"));
+    let mut lost = first.accept().await;
+    lost.receive(|seen| seen.records.len() >= 50).await;
+    // The registrar never told of this one.
+    let (recommended, mut listener) = Collector::unregistered(&world, 3).await;
+    lost.recommend(vec![recommended]).await;
+    wait_for_cards(&exporter, 1);
+    registrar.abort();
+    exporter.wait_for("registrar lost, looking for one").await;
+    lost.abort();
+    let association = tokio::time::timeout(PATIENCE, listener.accept()).await.expect("an exporter").unwrap();
+    let mut heir = Session::new(association);
+    heir.serve().await;
+    assert_eq!(exporter.end().await.code, Some(0));
+    assert_union(&[&lost.seen, &heir.seen], flows);
 }

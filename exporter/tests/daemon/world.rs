@@ -15,12 +15,16 @@ use exporter::capture::{LoopOptions, Looped, PacketSource as _};
 use exporter::metering::{FlowEndReason, Meter, MeteringConfig};
 use ipfix::{CollectingConfig, CollectingSession, Record, Visitor};
 use rserpool::wire::Message as Asap;
+use rserpool::wire::asap::business_card::BusinessCard;
 use rserpool::wire::asap::cookie::Cookie as CookieMessage;
+use rserpool::wire::{PoolElementParameter, RegistrationLife};
 use rserpool::{
-    PeId, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Protocol, TransportUse, UserTransport,
+    PeId, Policy, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Protocol, TransportUse,
+    UserTransport,
 };
 use service::{Context, Daemon as _};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use transport::{
     Association, Endpoint, EndpointConfig, Event, Listener, LossReason, MsgOut, PeerAddress, Ppid,
@@ -55,12 +59,12 @@ impl World {
         self.directory.join(name)
     }
 
-    /// Starts a registrar within this process; it ends with the test's runtime.
-    pub(crate) fn registrar(&self) {
+    /// Starts a registrar within this process; it ends with the test's runtime, or when its task is aborted.
+    pub(crate) fn registrar(&self) -> JoinHandle<()> {
         let text = format!("[listen]\nasap = [\"{}:3863\"]\n", self.host(1));
         let config =
             service::config::parse("registrar.toml", &text, registrar::RegistrarDaemon::validate).unwrap();
-        tokio::spawn(async move { registrar::run(config, Context::detached()).await.unwrap() });
+        tokio::spawn(async move { registrar::run(config, Context::detached()).await.unwrap() })
     }
 
     /// Returns a configuration that exports `capture` with class `class`; `speed` and so on are lines of `[source]`.
@@ -251,6 +255,25 @@ impl Collector {
         Session::new(association)
     }
 
+    /// The element `host` as a business card names it; it is in no pool.
+    pub(crate) async fn unregistered(world: &World, host: u8) -> (PoolElementParameter, Listener) {
+        let endpoint = Endpoint::bind(EndpointConfig::new(world.host(host))).unwrap();
+        let listener = endpoint.listen(4739).await.unwrap();
+        let (user_transport, encapsulation) =
+            transport(vec![world.host(host)], TransportUse::DATA_PLUS_CONTROL).to_wire().unwrap();
+        let element = PoolElementParameter {
+            pe: PeId(host.into()),
+            home: Default::default(),
+            life: RegistrationLife::INFINITE,
+            user_transport,
+            policy: Policy::RoundRobin,
+            asap_transport: None,
+            encapsulation,
+            unknown: Vec::new(),
+        };
+        (element, listener)
+    }
+
     /// Takes the element out of the pool.
     pub(crate) async fn deregister(self) {
         self.element.deregister(PATIENCE).await.unwrap();
@@ -367,7 +390,7 @@ impl Visitor for Seen {
 }
 
 impl Session {
-    fn new(association: Association) -> Self {
+    pub(crate) fn new(association: Association) -> Self {
         let collecting = CollectingSession::new(CollectingConfig::default());
         Self { association, collecting, seen: Seen::default() }
     }
@@ -434,6 +457,13 @@ impl Session {
         let message = Asap::Cookie(CookieMessage { cookie, unknown: Vec::new() });
         // An association that is over says so by its event.
         let _ = self.association.send(MsgOut::new(Ppid::ASAP, message.to_octets().unwrap())).await;
+    }
+
+    /// Recommends other collectors.
+    pub(crate) async fn recommend(&self, elements: Vec<PoolElementParameter>) {
+        let pool = PoolHandle::new("ipfix").unwrap();
+        let card = Asap::BusinessCard(BusinessCard { pool, policy: None, elements, unknown: Vec::new() });
+        self.association.send(MsgOut::new(Ppid::ASAP, card.to_octets().unwrap())).await.unwrap();
     }
 
     pub(crate) fn abort(&self) {

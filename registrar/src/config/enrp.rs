@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{Config, networks};
 
 /// The port registrars listen on for ENRP (RFC 5353 section 7.2).
-const ENRP_PORT: u16 = 9901;
+pub(super) const ENRP_PORT: u16 = 9901;
 
 /// The same over TLS.
 const ENRP_TLS_PORT: u16 = 9902;
@@ -98,6 +98,7 @@ impl Config {
                 ArbitrationRule::LowestWins => Arbitration::LowestWins,
             },
             takeover_suggestion: self.enrp.takeover_suggestion,
+            multicast: self.announce.enrp.is_some(),
             ..defaults
         })
     }

@@ -1,6 +1,7 @@
 //! `registrar.toml`; the annotated sample is `deploy/config/registrar.toml`.
 
 mod access;
+mod announce;
 mod enrp;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ use service::config::{Http, Invalid, check_endpoint};
 use transport::{SCTP_ENCAPSULATION_PORT, Stack};
 
 pub use access::Access;
+pub use announce::Announce;
 pub use enrp::{Enrp, Peer};
 
 /// Port of the registrar's HTTP server.
@@ -33,6 +35,8 @@ pub struct Config {
     pub enrp: Enrp,
     /// The registrars to look for.
     pub peer: Vec<Peer>,
+    /// Multicast.
+    pub announce: Announce,
     /// Timers.
     pub profile: ProfileConfig,
     /// What pool elements may register.
@@ -170,6 +174,7 @@ impl Default for Config {
             listen: Listen::default(),
             enrp: Enrp::default(),
             peer: Vec::new(),
+            announce: Announce::default(),
             profile: ProfileConfig::default(),
             registration: Registration::default(),
             limits: Limits::default(),
@@ -235,6 +240,7 @@ impl Config {
             registrations_per_second: self.limits.registrations_per_second,
             all_registrations_per_second: self.limits.all_registrations_per_second,
             enrp: self.enrp_machine(is_native),
+            announce: self.announcement(),
             ..RegistrarConfig::default()
         }
     }
@@ -256,6 +262,7 @@ pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
         return Err(Invalid::new("peer", text));
     }
     validate_security(config)?;
+    config.validate_announce()?;
     check_endpoint("listen.enrp", enrp)?;
     let hosts = |list: &[SocketAddr]| list.iter().map(SocketAddr::ip).collect::<BTreeSet<_>>();
     if !asap.is_empty() && !enrp.is_empty() && hosts(asap) != hosts(enrp) {

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
 mod listen;
+mod multicast;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::remotes::Remotes;
 use crate::view::View;
 use listen::Accepted;
+use multicast::Multicast;
 
 /// How often figures that change with every message are published.
 const TICK: Duration = Duration::from_millis(250);
@@ -34,7 +36,7 @@ const ACCEPTED: usize = 64;
 const AT_ONCE: usize = 256;
 /// Octets that wait in all send queues together, at most; beyond, the connections with the longest queues are
 /// aborted until half of it is free, as their peers do not read. Looked at whenever so many octets more were sent.
-const SEND_BUDGET: usize = 16 << 20;
+const SEND_BUDGET: usize = 8 << 20;
 const SEND_CHECK: usize = 1 << 20;
 
 /// How long the end may take: handing pool elements over to other registrars, and then closing associations.
@@ -55,6 +57,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
         Some(path) => control::listen(path).map(|(socket, commands)| (Some(socket), commands))?,
         None => (None, mpsc::channel(1).1),
     };
+    let mut multicast = Multicast::join(&config)?;
     let mut requests = context.api.requests();
 
     let mut driver = Driver::new(config, &context, connector, identity);
@@ -65,10 +68,16 @@ pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         driver.perform_outputs();
+        for (protocol, octets) in std::mem::take(&mut driver.announces) {
+            multicast.send(protocol, &octets).await;
+        }
         tokio::select! {
             (connection, event) = driver.connections.next() => driver.handle_several(connection, event),
             Some(association) = accepted.recv() => driver.accept(association),
             () = sleep_until(driver.machine.poll_timeout()) => driver.machine.handle_timeout(Instant::now()),
+            (from, octets) = multicast.next() => {
+                driver.machine.handle_datagram(Instant::now(), from, &octets);
+            }
             Some(request) = requests.recv() => {
                 driver.view.request(Instant::now(), request, &driver.machine, &driver.remotes);
             }
@@ -108,6 +117,8 @@ struct Driver {
     next_connection: u64,
     /// The handlespace is not as it was last published.
     changed: bool,
+    /// Datagrams to be sent.
+    announces: Vec<(ControlProtocol, Vec<u8>)>,
     /// Octets sent since the send queues were looked at.
     unchecked: usize,
     /// The machine has handed over what it could.
@@ -126,6 +137,7 @@ impl Driver {
             view: View::default(),
             next_connection: 0,
             changed: true,
+            announces: Vec::new(),
             unchecked: 0,
             left: false,
             config,
@@ -265,7 +277,7 @@ impl Driver {
                 Output::Connect { connection, protocol, address } => {
                     self.connect(connection, protocol, address);
                 }
-                Output::Announce { .. } => {}
+                Output::Announce { protocol, octets } => self.announces.push((protocol, octets)),
             }
         }
         for connection in stuck {

@@ -123,3 +123,37 @@ async fn every_subcommand_shows_an_example() {
         assert!(help.contains(&format!("Example:\n  rserpool-registrar {command}")), "{help}");
     }
 }
+
+#[tokio::test]
+async fn every_metric_is_described_and_named_as_prometheus_wants_it() {
+    let net = Net::random();
+    let _registrar = Process::registrar(net).await;
+    let mut element = net.element(2);
+    registered(&mut element).await;
+    let user = net.user();
+    tokio::time::timeout(crate::SOON, user.wait_element()).await.unwrap();
+    net.metric("rserpool_handle_resolutions_total{pool=\"ipfix\",result=\"answered\"}", |n| n >= 1.0).await;
+    net.metric("rserpool_element_selected_total{pool=\"ipfix\"}", |n| n >= 1.0).await;
+    net.metric("rserpool_handle_resolution_duration_seconds_count", |n| n >= 1.0).await;
+    net.metric("rserpool_pool_element_changes_total{pool=\"ipfix\",event=\"registered\"}", |n| n == 1.0)
+        .await;
+    let sent =
+        "rserpool_messages_total{protocol=\"asap\",type=\"ASAP_REGISTRATION_RESPONSE\",direction=\"sent\"}";
+    net.metric(sent, |n| n >= 1.0).await;
+    let metrics = net.metrics().await;
+    for sample in [
+        "rserpool_enrp_peers{state=\"active\"}",
+        "rserpool_enrp_takeovers_total{result=\"completed\"}",
+        "rserpool_enrp_checksum_mismatches_total",
+        "rserpool_keepalives_total{result=\"missed\"}",
+    ] {
+        assert!(crate::common::value(&metrics, sample).is_some(), "{sample}\n{metrics}");
+    }
+    let described = |name: &str| metrics.contains(&format!("# HELP {name} "));
+    let types = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    for (name, kind) in types.filter(|(name, _)| name.starts_with("rserpool_")) {
+        assert!(described(name), "{name} has no help");
+        assert_eq!(name.ends_with("_total"), kind == "counter", "{name} is a {kind}");
+        assert!(name.bytes().all(|c| c.is_ascii_lowercase() || c == b'_'), "{name}");
+    }
+}

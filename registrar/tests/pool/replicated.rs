@@ -1,8 +1,9 @@
 //! Two registrars that replicate: real processes, one of which goes.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
-use rserpool::{PeId, PoolElement, PoolElementConfig};
+use rserpool::{AnnounceConfig, PeId, PoolElement, PoolElementConfig, PoolHandle, PoolUser, PoolUserConfig};
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -180,4 +181,42 @@ async fn a_stranger_becomes_no_peer() {
     net.metric_of(1, "rserpool_enrp_refused_total{reason=\"stranger\"}", |count| count >= 1.0).await;
     assert_eq!(net.json_at(1, &["peers"]).await["peers"].as_array().unwrap().len(), 0);
     assert_eq!(first.count("registrar joined"), 0);
+}
+
+#[tokio::test]
+async fn registrars_find_each_other_by_multicast_and_users_find_them() {
+    let net = Net::random();
+    let port = 20_000 + rand_port();
+    let group = |id: &str| {
+        let IpAddr::V4(host) = net.host(0) else { unreachable!() };
+        let [_, a, b, _] = host.octets();
+        format!(
+            "id = \"{id}\"\nenrp = {{ networks = [\"127.0.0.0/8\"] }}\n\
+             announce = {{ asap = {{ group = \"239.255.{a}.{b}\", port = {port}, ttl = 0 }}, \
+             enrp = {{ group = \"239.254.{a}.{b}\", port = {port}, ttl = 0 }} }}"
+        )
+    };
+    let _first = Process::registrar_at(net, 1, &group("0a0b0c01")).await;
+    let _second = Process::registrar_at(net, 5, &group("0a0b0c02")).await;
+    for host in [1, 5] {
+        net.metric_of(host, "rserpool_enrp_peers{state=\"active\"}", |count| count == 1.0).await;
+    }
+    let _element = element(net, 2, PE);
+    let IpAddr::V4(host) = net.host(0) else { unreachable!() };
+    let [_, a, b, _] = host.octets();
+    let announce = AnnounceConfig {
+        group: Ipv4Addr::new(239, 255, a, b).into(),
+        port,
+        interface: Some(net.host(4)),
+        networks: vec!["127.0.0.0/8".parse().unwrap()],
+    };
+    let config = PoolUserConfig::new(PoolHandle::new(POOL).unwrap(), vec![]);
+    let config = PoolUserConfig { announce: Some(announce), ..config };
+    let user = PoolUser::spawn(config, Some(net.endpoint(4)));
+    assert_eq!(timeout(SOON, user.wait_element()).await.unwrap().pe, PE);
+}
+
+fn rand_port() -> u16 {
+    let [a, b, ..] = getrandom::u64().unwrap().to_be_bytes();
+    u16::from_be_bytes([a & 0x3f, b])
 }

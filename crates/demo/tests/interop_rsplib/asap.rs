@@ -86,10 +86,8 @@ fn calculations_and_scripts_run_in_pools_of_our_registrar() {
     let files = ["-input=in.tar.gz", "-output=out.tar.gz"];
     let scripting = pool_user(&network, &user, &registrar.host, "scriptingclient", &files);
     let output = network.folder.join("out.tar.gz");
-    std::thread::sleep(std::time::Duration::from_secs(20));
-    println!("{}\n----\n{}\n", scripting.said(), calculation.said());
     wait_for("output of the script", || scripting.said(), || output.is_file().then_some(()));
-    wait_for("calculation", || calculation.said(), || calculation.said().contains("XXX").then_some(()));
+    calculation.wait_for("Job #2 completed");
     check.passed("a script's output came back; jobs were calculated");
 }
 
@@ -185,7 +183,8 @@ fn an_unknown_pool_is_told_to_rspterminal() {
         "refused resolution",
         || registrar.process.said(),
         || {
-            (registrar.metric("rserpool_handle_resolutions_total{result=\"unknown_pool\"}") >= 1.0)
+            (registrar.metric("rserpool_handle_resolutions_total{pool=\"other\",result=\"unknown_pool\"}")
+                >= 1.0)
                 .then_some(())
         },
     );
@@ -210,8 +209,7 @@ fn a_killed_and_a_stopped_rspserver_leave_the_pool() {
     let registrar = Registrar::start(&network, &network.host(REGISTRAR));
     let [mut killed, stopped, _living] = [0xa1, 0xa2, 0xa3].map(|pe| {
         let host = network.host(ELEMENTS[usize::try_from(pe - 0xa1).unwrap()]);
-        // Life is three times this: 3,000 on the wire, in milliseconds.
-        pool_element(&network, &host, &registrar.host, pe, &["-echo", "-rereginterval=1000"])
+        pool_element(&network, &host, &registrar.host, pe, &["-echo"])
     });
     registrar.wait_for_elements(&user, "EchoPool", &["000000a1", "000000a2", "000000a3"]);
     killed.kill();
@@ -219,6 +217,13 @@ fn a_killed_and_a_stopped_rspserver_leave_the_pool() {
     stopped.signal("STOP");
     registrar.wait_for_elements(&user, "EchoPool", &["000000a3"]);
     let said = registrar.process.said();
-    println!("{said}");
-    check.passed("");
+    let reasons: Vec<&str> =
+        said.lines().filter_map(|line| line.split_once("reason=")).map(|(_, reason)| reason).collect();
+    println!("{reasons:?}");
+    assert!(
+        said.contains("reason=\"connection_lost\"") && said.contains("reason=\"unreachable\""),
+        "{reasons:?}"
+    );
+    check
+        .passed("the killed one with its association, the stopped one by its missing answer to a keep-alive");
 }

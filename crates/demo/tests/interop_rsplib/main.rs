@@ -7,7 +7,12 @@
 
 mod asap;
 mod check;
+mod cost;
+mod enrp;
 mod network;
 mod ours;
+mod pool;
 mod process;
 mod reference;
+#[path = "../world/mod.rs"]
+mod world;

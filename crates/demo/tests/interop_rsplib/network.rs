@@ -59,12 +59,18 @@ impl Network {
         Host { namespace: self.namespace(number), address: self.address(number) }
     }
 
+    /// Returns what all addresses begin with.
+    pub(crate) fn prefix(&self) -> [u8; 3] {
+        [10, 77, self.number]
+    }
+
     /// Returns the address of this side, outside the hosts.
     pub(crate) fn outside(&self) -> Ipv4Addr {
         self.address(254)
     }
 
-    fn namespace(&self, host: u8) -> String {
+    /// Returns the namespace of a host.
+    pub(crate) fn namespace(&self, host: u8) -> String {
         format!("rsp{}-{host}", self.number)
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -24,69 +24,86 @@ pub(crate) struct Registrar {
 pub(crate) struct Settings {
     pub(crate) timers: &'static str,
     pub(crate) log_level: &'static str,
-    /// Further lines of the configuration.
-    pub(crate) more: String,
+    /// Its identifier, and who else is a registrar of its group.
+    pub(crate) group: Option<(u32, Vec<Ipv4Addr>)>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { timers: "rsplib", log_level: "debug", more: String::new() }
+        Self { timers: "rsplib", log_level: "debug", group: None }
+    }
+}
+
+impl Settings {
+    /// A registrar beside others, as docs/interop.md says for rsplib's.
+    pub(crate) fn beside(id: u32, peers: &[&Host]) -> Self {
+        let peers = peers.iter().map(|peer| peer.address).collect();
+        Self { group: Some((id, peers)), ..Self::default() }
+    }
+
+    fn config(&self, address: Ipv4Addr) -> String {
+        let (mut first, mut listen, mut more) = (String::new(), String::new(), String::new());
+        if let Some((id, peers)) = &self.group {
+            first = format!("id = \"{id:08x}\"\n");
+            listen = format!("enrp = [\"{address}:9901\"]\n");
+            more = peers.iter().map(|peer| format!("[[peer]]\naddress = \"{peer}:9901\"\n")).collect();
+            more += "[enrp]\nnetworks = [\"10.77.0.0/16\"]\narbitration = \"lowest-wins\"\n";
+        }
+        let timers = self.timers;
+        format!(
+            "{first}[listen]\nasap = [\"{address}:3863\"]\nstack = \"kernel\"\n{listen}\
+             [profile]\ntimers = \"{timers}\"\n[http]\nlisten = \"{address}:9380\"\n{more}"
+        )
     }
 }
 
 impl Registrar {
-    /// Starts it as a deployment beside rsplib would be, and waits until it is ready.
+    /// Starts one that is alone, as a deployment with rsplib's pool elements and users would, and waits until it is
+    /// ready.
     pub(crate) fn start(network: &Network, host: &Host) -> Self {
         Self::start_with(network, host, &Settings::default())
     }
 
     pub(crate) fn start_with(network: &Network, host: &Host, settings: &Settings) -> Self {
-        let (address, Settings { timers, log_level, more }) = (host.address, settings);
+        let address = host.address;
         let config = network.folder.join(format!("registrar-{address}.toml"));
-        let text = format!(
-            "[listen]\nasap = [\"{address}:3863\"]\nstack = \"kernel\"\n\
-             [profile]\ntimers = \"{timers}\"\n\
-             [http]\nlisten = \"{address}:9380\"\n{more}"
-        );
-        fs::write(&config, text).unwrap();
+        fs::write(&config, settings.config(address)).unwrap();
         let config = config.to_string_lossy().into_owned();
-        let arguments = ["--as", "registrar", "--log-level", log_level, "run", "--config", &config];
+        let level = settings.log_level;
+        let arguments = ["--as", "registrar", "--log-level", level, "run", "--config", &config];
         let process = Process::start(network, host, &format!("registrar-{address}"), PROGRAM, arguments);
         process.wait_for("registrar ready");
         Self { process, host: host.clone() }
     }
 
-    /// Resolves a pool handle, as an operator would, from `host`. An error is what it said.
-    pub(crate) fn resolve(&self, host: &Host, pool: &str) -> Result<Value, String> {
-        let registrar = format!("{}:3863", self.host.address);
-        let mut child = host
-            .command(PROGRAM)
-            .args(["--as", "registrar", "resolve", pool, "--json", "--registrar", &registrar])
-            .args(["--timeout", "10s"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // The demo's executable ends when its input does.
-        let input = child.stdin.take();
-        let output = child.wait_with_output().unwrap();
-        drop(input);
-        if output.status.success() {
-            return Ok(serde_json::from_slice(&output.stdout).unwrap());
-        }
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    /// Returns what it knows of other registrars.
+    pub(crate) fn peers(&self) -> Vec<Value> {
+        let body = get(&format!("{}:9380", self.host.address), "/api/v1/peers");
+        let answer: Value = serde_json::from_str(&body).unwrap_or_default();
+        answer["peers"].as_array().cloned().unwrap_or_default()
     }
 
-    /// Returns the identifiers of the elements of a pool, in the order of the answer; none if it is unknown.
-    pub(crate) fn elements(&self, host: &Host, pool: &str) -> Vec<String> {
-        match self.resolve(host, pool) {
-            Ok(answer) => elements(&answer).iter().map(|element| text(element, "pe")).collect(),
-            Err(reason) => {
-                assert!(reason.contains("is unknown"), "{reason}");
-                Vec::new()
-            }
-        }
+    /// Waits until registrar `id` lives as a peer that owns so many elements, and has told the checksum held here.
+    /// Returns the checksum.
+    pub(crate) fn wait_for_peer(&self, id: u32, elements: u64) -> String {
+        let explain = || format!("{:?}\n{}", self.peers(), self.process.said());
+        wait_for(&format!("peer {id:08x} with {elements} elements"), explain, || {
+            let peers = self.peers();
+            let peer = peers.iter().find(|peer| text(peer, "id") == format!("{id:08x}"))?;
+            let (told, held) = (text(peer, "checksum-told"), text(peer, "checksum-held"));
+            let agrees = told == held && peer["elements"].as_u64() == Some(elements);
+            (agrees && text(peer, "state") == "active").then_some(told)
+        })
+    }
+
+    /// As [`resolve`].
+    pub(crate) fn resolve(&self, from: &Host, pool: &str) -> Result<Value, String> {
+        resolve(from, &self.host, pool)
+    }
+
+    /// As [`elements_at`].
+    pub(crate) fn elements(&self, from: &Host, pool: &str) -> Vec<String> {
+        elements_at(from, &self.host, pool)
     }
 
     /// Waits until a pool has these elements.
@@ -110,6 +127,67 @@ impl Registrar {
         let series = body.lines().filter(|line| line.starts_with(name));
         series.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
     }
+}
+
+/// Has any registrar resolve a pool handle, as an operator would. An error is what was said.
+pub(crate) fn resolve(from: &Host, registrar: &Host, pool: &str) -> Result<Value, String> {
+    let registrar = format!("{}:3863", registrar.address);
+    let mut child = from
+        .command(PROGRAM)
+        .args(["--as", "registrar", "resolve", pool, "--output", "json", "--registrar", &registrar])
+        .args(["--timeout", "10s"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The demo's executable ends when its input does.
+    let input = child.stdin.take();
+    let output = child.wait_with_output().unwrap();
+    drop(input);
+    if output.status.success() {
+        return Ok(serde_json::from_slice(&output.stdout).unwrap());
+    }
+    Err(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Returns the identifiers of the elements of a pool, in the order of the answer; none if it is unknown.
+pub(crate) fn elements_at(from: &Host, registrar: &Host, pool: &str) -> Vec<String> {
+    match resolve(from, registrar, pool) {
+        Ok(answer) => elements(&answer).iter().map(|element| text(element, "pe")).collect(),
+        Err(reason) => {
+            assert!(reason.contains("is unknown"), "{reason}");
+            Vec::new()
+        }
+    }
+}
+
+/// Waits until a registrar knows these elements of a pool, each `(identifier, home)`, in the order of identifiers.
+pub(crate) fn wait_for_homes(
+    from: &Host,
+    registrar: &Host,
+    pool: &str,
+    expected: &[(u32, u32)],
+    explain: impl Fn() -> String,
+) {
+    let expected: Vec<_> =
+        expected.iter().map(|(pe, home)| (format!("{pe:08x}"), format!("{home:08x}"))).collect();
+    let seen = std::cell::RefCell::new(Vec::new());
+    let what = format!("{expected:?} in {pool} at {}", registrar.address);
+    wait_for(
+        &what,
+        || format!("seen: {:?}\n{}", seen.borrow(), explain()),
+        || {
+            let answer = resolve(from, registrar, pool).unwrap_or_default();
+            let elements = elements(&answer);
+            let mut homes: Vec<_> =
+                elements.iter().map(|element| (text(element, "pe"), text(element, "home"))).collect();
+            homes.sort();
+            let equal = homes == expected;
+            *seen.borrow_mut() = homes;
+            equal.then_some(())
+        },
+    );
 }
 
 /// The elements in an answer of `resolve`.

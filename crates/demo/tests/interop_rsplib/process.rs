@@ -56,6 +56,12 @@ impl Process {
         wait_for(&format!("{text:?}"), || self.said(), || self.said().contains(text).then_some(()));
     }
 
+    /// Asks it to end, by SIGINT as from a terminal, and returns all that it has said until then.
+    pub(crate) fn stop_saying(mut self) -> String {
+        self.end();
+        self.said()
+    }
+
     /// Sends a signal, for instance `STOP`.
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.pid())]).status();
@@ -70,6 +76,10 @@ impl Process {
 
     /// Asks it to end, by SIGINT as from a terminal, and waits.
     pub(crate) fn stop(mut self) -> ExitStatus {
+        self.end()
+    }
+
+    fn end(&mut self) -> ExitStatus {
         self.signal("INT");
         let said = self.said.clone();
         wait_for("end", || read(&said), || self.child.try_wait().unwrap())

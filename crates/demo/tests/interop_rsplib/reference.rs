@@ -24,6 +24,15 @@ pub(crate) fn registrar(network: &Network, host: &Host, identifier: u32, more: &
     process
 }
 
+/// What hsdump shows of a registrar: it takes part as a peer for a moment, and does not end by itself.
+pub(crate) fn dump(network: &Network, from: &Host, registrar: &Host) -> String {
+    let target = format!("{}:9901", registrar.address);
+    let hsdump = Process::start(network, from, "hsdump", "hsdump", [target.as_str(), "-logcolor=off"]);
+    hsdump.wait_for("*-- Ownership:");
+    // What belongs to the last heading follows at once.
+    hsdump.stop_saying()
+}
+
 /// Starts a pool element of `service`, for instance `-echo`, at the host's port 7001.
 pub(crate) fn pool_element(
     network: &Network,

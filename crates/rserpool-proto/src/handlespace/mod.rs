@@ -2,6 +2,7 @@
 //! (RFC 5352 section 3.1, RFC 5356 section 4).
 
 mod checksum;
+mod order;
 mod pool;
 mod queue;
 mod shares;

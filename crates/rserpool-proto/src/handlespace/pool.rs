@@ -174,11 +174,9 @@ impl Pool {
     fn was_selected(&mut self, slot: u32, first: bool) {
         let member = &mut self.members[slot as usize];
         let queue = if member.aside { &mut self.aside } else { &mut self.up };
-        let values = match self.rule.counts() {
-            Counts::Nobody => None,
-            Counts::Head | Counts::Everyone => self.elements[slot as usize].policy(),
-        };
-        let place = values.map_or(member.place, |values| self.rule.selected(&values, member.place));
+        let elements = &self.elements;
+        let values = || elements[slot as usize].policy();
+        let place = self.rule.selected(member.place, &values);
         let ranked = matches!(place, Place::Rank { .. });
         let turn_over =
             ranked && first && self.rule.takes_turns() && !(place == member.place && queue.head_is_alone());

@@ -1,55 +1,17 @@
 //! The elements a pool chooses from: those with a rank in order, those with a share to be drawn.
 
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
-
+use super::order::{Order, Position};
 use super::pool::Member;
 use super::shares::Shares;
 use crate::PeId;
 use crate::policy::Place;
 use crate::random::Random;
 
-/// One element in order. With the identifier at hand, walking along the order touches nothing else.
-#[derive(Clone, Copy, Debug)]
-struct Position {
-    rank: u64,
-    turn: u64,
-    slot: u32,
-    pe: PeId,
-}
-
-impl Position {
-    /// No two elements of a pool have the same turn.
-    fn key(&self) -> u128 {
-        u128::from(self.rank) << 64 | u128::from(self.turn)
-    }
-}
-
-impl Ord for Position {
-    fn cmp(&self, other: &Position) -> Ordering {
-        self.key().cmp(&other.key())
-    }
-}
-
-impl PartialOrd for Position {
-    fn partial_cmp(&self, other: &Position) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Position {
-    fn eq(&self, other: &Position) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Position {}
-
 /// Elements by their slots in the pool.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     /// The first is the head.
-    order: BTreeSet<Position>,
+    order: Order,
     shares: Shares,
 }
 
@@ -68,13 +30,7 @@ impl Queue {
         match member.place {
             Place::Out => {}
             Place::Rank { rank, .. } => {
-                let position = Position { rank, turn: member.turn, slot, pe: member.pe };
-                // Whose turn is over is at the head.
-                if self.order.first() == Some(&position) {
-                    self.order.pop_first();
-                } else {
-                    self.order.remove(&position);
-                }
+                self.order.remove(&Position { rank, turn: member.turn, slot, pe: member.pe });
             }
             Place::Share { share, .. } => self.shares.remove(slot, share),
         }
@@ -104,7 +60,14 @@ impl Queue {
         if !self.shares.is_empty() {
             self.draw(count, members, random, wanted, picked);
         }
-        if picked.is_empty() {
+        if !picked.is_empty() {
+            return;
+        }
+        if let (1, Some(head)) = (count, self.order.first())
+            && wanted(head.pe)
+        {
+            picked.push(head.slot);
+        } else {
             let wanted = self.order.iter().filter(|position| wanted(position.pe));
             picked.extend(wanted.take(count).map(|position| position.slot));
         }

@@ -66,6 +66,8 @@ pub enum Event {
     },
     /// The registrar says that the registration's life has ended; the element registers again.
     Expired,
+    /// Other elements than before are in the pool beside this one, or elsewhere.
+    PeersChanged,
     /// A registrar made itself our home.
     HomeAdopted {
         /// The registrar.

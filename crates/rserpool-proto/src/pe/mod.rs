@@ -14,6 +14,7 @@ mod config;
 mod deregistration;
 mod event;
 mod keep_alive;
+mod peers;
 mod registration;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,7 @@ use crate::random::Random;
 use crate::registrar::Network;
 use crate::scope::ScopeRule;
 use crate::timers::Timers;
-use crate::wire::{Load, Message, Policy, SctpTransport, Transport};
+use crate::wire::{Load, Message, Policy, PoolElementParameter, SctpTransport, Transport};
 use crate::{
     AnnounceError, ConnectionId, ControlProtocol, LostReason, Output, PeId, PoolHandle, Profile,
     RegistrarAddress, RegistrarId, UserTransport, inbox,
@@ -90,6 +91,9 @@ pub struct PoolElement {
     observed: Option<IpAddr>,
     use_observed: bool,
     scope: ScopeRule,
+    /// The pool's other elements, if they are wanted.
+    peers: Vec<PoolElementParameter>,
+    watches_peers: bool,
     policy: Policy,
     profile: Profile,
     random: Random,
@@ -129,6 +133,8 @@ impl PoolElement {
             observed: None,
             use_observed: false,
             scope: ScopeRule::default(),
+            peers: Vec::new(),
+            watches_peers: false,
             policy: config.policy,
             profile: config.profile,
             hunt: Hunt::new(config.registrars, &config.profile),
@@ -357,6 +363,7 @@ impl PoolElement {
             Ok(Message::DeregistrationResponse(response)) if from_home => {
                 self.handle_deregistration_response(now, response);
             }
+            Ok(Message::HandleResolutionResponse(response)) if from_home => self.handle_peers(response),
             Ok(Message::EndpointKeepAlive(message)) => self.handle_keep_alive(now, connection, message),
             Ok(Message::Error(error)) => self.event(Event::ErrorReceived { causes: error.causes }),
             // The rest is not for a pool element's registration.

@@ -94,6 +94,7 @@ impl PoolElement {
         }
         self.rejections = 0;
         self.stage = Stage::Registered;
+        self.ask_for_peers();
         self.event(match again {
             true => Event::Reregistered { pe: self.pe },
             false => Event::Registered { pe: self.pe, warnings: response.causes },

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::wire::asap::deregistration::DeregistrationResponse;
+use crate::wire::asap::handle_resolution::HandleResolutionResponse;
 use crate::wire::asap::keep_alive::{EndpointKeepAlive, EndpointKeepAliveAck};
 use crate::wire::asap::registration::{Registration, RegistrationResponse};
 use crate::wire::param::observed_address;
@@ -466,4 +467,37 @@ fn behind_a_translator_the_address_the_registrar_sees_is_registered_if_that_is_w
     unwilling.drain();
     let did = unwilling.tell(HOME, &refusal(&unwilling, seen, true));
     assert!(matches!(did[..], [Did::Event(Event::Rejected { .. })]), "{did:?}");
+}
+
+#[test]
+fn the_other_elements_of_the_pool_are_learnt_and_only_other_places_are_news() {
+    let mut bench = Bench::new(config(Profile::FAST));
+    bench.element.watch_peers();
+    bench.element.register(bench.now);
+    bench.element.handle_connected(bench.now, HOME);
+    bench.drain();
+    let did = bench.grant();
+    let asked =
+        |did: &Did| matches!(did, Did::Send(HOME, Message::HandleResolution(ask)) if ask.send_updates);
+    assert!(did.iter().any(asked), "{did:?}");
+    let Message::Registration(own) = bench.element.registration().unwrap() else { panic!() };
+    let other = |load, port| {
+        let mut element = PoolElementParameter { pe: PeId(0xb2), ..own.element.clone() };
+        element.policy = Policy::LeastUsed { load: Load(load) };
+        let Transport::Sctp(sctp) = &mut element.user_transport else { panic!() };
+        sctp.port = port;
+        element
+    };
+    let mut told = |elements: Vec<PoolElementParameter>| {
+        let (updates_accepted, policy, causes, unknown) = (true, None, None, vec![]);
+        let response =
+            HandleResolutionResponse { updates_accepted, pool: pool(), policy, elements, causes, unknown };
+        bench.tell(HOME, &Message::HandleResolutionResponse(response))
+    };
+    let news = [Did::Event(Event::PeersChanged)];
+    assert_eq!(told(vec![own.element.clone(), other(1, 4739)]), news);
+    assert_eq!(told(vec![other(2, 4739), own.element.clone()]), []);
+    assert_eq!(told(vec![other(2, 4740)]), news);
+    assert_eq!(told(vec![own.element.clone()]), news);
+    assert_eq!(bench.element.peers(), []);
 }

@@ -1,7 +1,7 @@
 //! Least Used with Degradation and Distance Penalty Factor (private, 0xb0002003): the lowest sum of load,
 //! degradation so far and distance first.
 
-use super::{Counts, Place, Rule, degraded, distance::distant};
+use super::{Counts, Place, Rule, distance::distant};
 use crate::wire::{Policy, PolicyType};
 
 pub(super) struct LeastUsedDegradationDpf;
@@ -12,29 +12,21 @@ impl Rule for LeastUsedDegradationDpf {
     }
 
     fn enter(&self, values: &Policy, _: Option<u64>) -> Place {
-        place(values, 0)
+        match values {
+            Policy::LeastUsedDegradationDpf { load, degradation, load_dpf, distance } => {
+                let rank = distant(u64::from(load.0), *load_dpf, *distance);
+                Place::Rank { rank, state: degradation.0 }
+            }
+            // A pool has elements of one policy only.
+            _ => Place::Out,
+        }
     }
 
     fn counts(&self) -> Counts {
         Counts::Everyone
     }
 
-    fn selected(&self, values: &Policy, before: Place) -> Place {
-        match before {
-            Place::Out => Place::Out,
-            Place::Rank { state, .. } | Place::Share { state, .. } => place(values, state.saturating_add(1)),
-        }
-    }
-}
-
-/// The place after `times` selections since the registration.
-fn place(values: &Policy, times: u32) -> Place {
-    match values {
-        Policy::LeastUsedDegradationDpf { load, degradation, load_dpf, distance } => Place::Rank {
-            rank: distant(degraded(*load, *degradation, times), *load_dpf, *distance),
-            state: times,
-        },
-        // A pool has elements of one policy only.
-        _ => Place::Out,
+    fn selected(&self, place: Place, _: &dyn Fn() -> Option<Policy>) -> Place {
+        place.degraded()
     }
 }

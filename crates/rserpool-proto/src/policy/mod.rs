@@ -63,7 +63,18 @@ impl Place {
         #[expect(clippy::cast_possible_truncation, reason = "the load is below the largest u32")]
         match Load::FULL.0 as u64 {
             full if load < full => Place::Share { share: (full - load) as u32, state },
-            _ => Place::Rank { rank: 0, state },
+            _ => Place::rank(0),
+        }
+    }
+
+    /// The place of an element by load after one selection more, where `state` is what one adds; more than full is
+    /// full.
+    fn degraded(self) -> Place {
+        let full = u64::from(Load::FULL.0);
+        match self {
+            Place::Out => Place::Out,
+            Place::Rank { rank, state } => Place::Rank { rank: full.min(rank + u64::from(state)), state },
+            Place::Share { share, state } => Place::free(full - u64::from(share) + u64::from(state), state),
         }
     }
 }
@@ -92,8 +103,8 @@ pub(crate) trait Rule: Sync {
         Counts::Nobody
     }
 
-    /// The place after a selection that is counted.
-    fn selected(&self, _values: &Policy, place: Place) -> Place {
+    /// The place after a selection that is counted. Asking for the values costs a look at the element.
+    fn selected(&self, place: Place, _values: &dyn Fn() -> Option<Policy>) -> Place {
         place
     }
 
@@ -160,10 +171,9 @@ pub fn is_supported(policy_type: PolicyType) -> bool {
     rule(policy_type).is_some()
 }
 
-/// The load an element would have after `times` more selections; more than full is full.
-fn degraded(load: Load, degradation: Load, times: u32) -> u64 {
-    let sum = u64::from(load.0) + u64::from(degradation.0) * u64::from(times);
-    sum.min(u64::from(Load::FULL.0))
+/// The load an element would have after one more selection; more than full is full.
+fn degraded(load: Load, degradation: Load) -> u64 {
+    u64::from(load.0.saturating_add(degradation.0))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ impl Rule for PriorityLeastUsed {
 
     fn enter(&self, values: &Policy, _: Option<u64>) -> Place {
         match values {
-            Policy::PriorityLeastUsed { load, degradation } => Place::rank(degraded(*load, *degradation, 1)),
+            Policy::PriorityLeastUsed { load, degradation } => Place::rank(degraded(*load, *degradation)),
             // A pool has elements of one policy only.
             _ => Place::Out,
         }

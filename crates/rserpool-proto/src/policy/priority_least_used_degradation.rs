@@ -12,28 +12,20 @@ impl Rule for PriorityLeastUsedDegradation {
     }
 
     fn enter(&self, values: &Policy, _: Option<u64>) -> Place {
-        place(values, 0)
+        match values {
+            Policy::PriorityLeastUsedDegradation { load, degradation } => {
+                Place::Rank { rank: degraded(*load, *degradation), state: degradation.0 }
+            }
+            // A pool has elements of one policy only.
+            _ => Place::Out,
+        }
     }
 
     fn counts(&self) -> Counts {
         Counts::Everyone
     }
 
-    fn selected(&self, values: &Policy, before: Place) -> Place {
-        match before {
-            Place::Out => Place::Out,
-            Place::Rank { state, .. } | Place::Share { state, .. } => place(values, state.saturating_add(1)),
-        }
-    }
-}
-
-/// The place after `times` selections since the registration.
-fn place(values: &Policy, times: u32) -> Place {
-    match values {
-        Policy::PriorityLeastUsedDegradation { load, degradation } => {
-            Place::Rank { rank: degraded(*load, *degradation, times.saturating_add(1)), state: times }
-        }
-        // A pool has elements of one policy only.
-        _ => Place::Out,
+    fn selected(&self, place: Place, _: &dyn Fn() -> Option<Policy>) -> Place {
+        place.degraded()
     }
 }

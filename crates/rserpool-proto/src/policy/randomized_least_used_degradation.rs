@@ -1,7 +1,7 @@
 //! Randomized Least Used with Degradation (private, 0xb0001002): drawn by the free capacity, which each selection
 //! reduces by the degradation until the element registers again.
 
-use super::{Counts, Place, Rule, degraded};
+use super::{Counts, Place, Rule};
 use crate::wire::{Policy, PolicyType};
 
 pub(super) struct RandomizedLeastUsedDegradation;
@@ -12,28 +12,20 @@ impl Rule for RandomizedLeastUsedDegradation {
     }
 
     fn enter(&self, values: &Policy, _: Option<u64>) -> Place {
-        place(values, 0)
+        match values {
+            Policy::RandomizedLeastUsedDegradation { load, degradation } => {
+                Place::free(u64::from(load.0), degradation.0)
+            }
+            // A pool has elements of one policy only.
+            _ => Place::Out,
+        }
     }
 
     fn counts(&self) -> Counts {
         Counts::Everyone
     }
 
-    fn selected(&self, values: &Policy, before: Place) -> Place {
-        match before {
-            Place::Out => Place::Out,
-            Place::Rank { state, .. } | Place::Share { state, .. } => place(values, state.saturating_add(1)),
-        }
-    }
-}
-
-/// The place after `times` selections since the registration.
-fn place(values: &Policy, times: u32) -> Place {
-    match values {
-        Policy::RandomizedLeastUsedDegradation { load, degradation } => {
-            Place::free(degraded(*load, *degradation, times), times)
-        }
-        // A pool has elements of one policy only.
-        _ => Place::Out,
+    fn selected(&self, place: Place, _: &dyn Fn() -> Option<Policy>) -> Place {
+        place.degraded()
     }
 }

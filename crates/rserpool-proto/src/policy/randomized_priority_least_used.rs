@@ -13,7 +13,7 @@ impl Rule for RandomizedPriorityLeastUsed {
     fn enter(&self, values: &Policy, _: Option<u64>) -> Place {
         match values {
             Policy::RandomizedPriorityLeastUsed { load, degradation } => {
-                Place::free(degraded(*load, *degradation, 1), 0)
+                Place::free(degraded(*load, *degradation), 0)
             }
             // A pool has elements of one policy only.
             _ => Place::Out,

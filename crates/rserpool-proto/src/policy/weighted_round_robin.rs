@@ -39,8 +39,8 @@ impl Rule for WeightedRoundRobin {
         Counts::Head
     }
 
-    fn selected(&self, values: &Policy, place: Place) -> Place {
-        match (place, weight(values)) {
+    fn selected(&self, place: Place, values: &dyn Fn() -> Option<Policy>) -> Place {
+        match (place, values().as_ref().map_or(0, weight)) {
             (Place::Rank { rank, state }, weight @ 1..) => next(rank, state, weight),
             _ => place,
         }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Event, PoolUser, Request, Selected, Timer};
+use super::{Event, PoolUser, Request, Selected, Timer, card};
 use crate::handlespace::Pool;
 use crate::wire::{PolicyType, PoolElementParameter};
 use crate::{PeId, UserTransport, policy};
@@ -46,22 +46,37 @@ impl PoolUser {
     /// the registrar again when the cache is stale. Returns `None` when there is none: then the
     /// pool is resolved again from time to time, and [`Event::Resolved`] or [`Event::QuarantineEnded`] tell when
     /// to ask here again.
+    ///
+    /// Two things come before the policy: the element of [`PoolUser::stick_to`], once, and, while no registrar is
+    /// connected, the order of the last business card (section 3.9).
     pub fn next_element(&mut self, now: Instant) -> Option<Selected> {
+        self.next_element_except(now, &[])
+    }
+
+    /// As [`PoolUser::next_element`], without the elements of `exclude`: those in use already, for example.
+    pub fn next_element_except(&mut self, now: Instant, exclude: &[PeId]) -> Option<Selected> {
         let stale =
             self.cache.as_ref().is_none_or(|cache| cache.is_stale(now, self.config.profile.stale_cache));
         if stale {
             self.resolve(now);
         }
         let quarantine = &self.quarantine;
-        let wanted = |pe: PeId| quarantine.get(&pe).is_none_or(|entry| !entry.holds(now));
-        let chosen = self.cache.as_mut().and_then(|cache| {
-            let pe = cache.pool.select(1, &mut self.random, wanted).pop()?;
+        let wanted =
+            |pe: PeId| !exclude.contains(&pe) && quarantine.get(&pe).is_none_or(|entry| !entry.holds(now));
+        let by_card = self.home.is_none().then(|| card::select(&self.card, wanted)).flatten();
+        let last = self.last.filter(|&pe| wanted(pe));
+        let chosen = by_card.or_else(|| {
+            let cache = self.cache.as_mut()?;
+            // A registrar does not list whom the policy never chooses.
+            let again = last.and_then(|last| cache.pool.select(1, &mut self.random, |pe| pe == last).pop());
+            let pe = again.or_else(|| cache.pool.select(1, &mut self.random, wanted).pop())?;
             let element = cache.pool.element(pe)?;
             let transport = UserTransport::from_wire(&element.user_transport, element.encapsulation)?;
             Some(Selected { pe, transport, policy: element.policy, stale })
         });
         match &chosen {
             Some(selected) => {
+                self.last = None;
                 self.handed_out.insert(selected.pe);
                 if let (MAX_HANDED_OUT.., Some(cache)) = (self.handed_out.len(), &self.cache) {
                     self.handed_out.retain(|&pe| cache.pool.contains(pe));
@@ -72,6 +87,15 @@ impl PoolUser {
             None => {}
         }
         chosen
+    }
+
+    /// Returns this element if it was told, as one that is used from now on: the owner's choice, not the policy's.
+    pub fn use_element(&mut self, pe: PeId) -> Option<Selected> {
+        let element = self.elements().find(|element| element.pe == pe)?;
+        let transport = UserTransport::from_wire(&element.user_transport, element.encapsulation)?;
+        let selected = Selected { pe, transport, policy: element.policy.clone(), stale: false };
+        self.handed_out.insert(pe);
+        Some(selected)
     }
 
     /// Returns the elements last told, in order of their identifiers.

@@ -10,6 +10,7 @@
 //! MAX-REQUEST-RETRANSMIT times the request is not discarded but asked of the next registrar.
 
 mod cache;
+mod card;
 mod quarantine;
 mod report;
 mod resolution;
@@ -25,7 +26,7 @@ use crate::random::Random;
 use crate::registrar::Network;
 use crate::scope::ScopeRule;
 use crate::timers::Timers;
-use crate::wire::{ErrorCause, Message, Policy, WireError};
+use crate::wire::{ErrorCause, Message, Policy, PoolElementParameter, WireError};
 use crate::{
     AnnounceError, ConnectionId, ControlProtocol, LostReason, Output, PeId, PoolHandle, Profile,
     RegistrarAddress, UserTransport, inbox,
@@ -155,6 +156,10 @@ pub struct PoolUser {
     /// Retries without a usable element in a row.
     retries: u32,
     scope: ScopeRule,
+    /// The last business card of the element in use: whom to turn to without a registrar.
+    card: Vec<PoolElementParameter>,
+    /// The element to go back to.
+    last: Option<PeId>,
     quarantine: BTreeMap<PeId, Quarantined>,
     /// Elements handed out since they were last reported.
     handed_out: BTreeSet<PeId>,
@@ -177,6 +182,8 @@ impl PoolUser {
             pool_unknown: false,
             retries: 0,
             scope: ScopeRule::default(),
+            card: Vec::new(),
+            last: None,
             quarantine: BTreeMap::new(),
             handed_out: BTreeSet::new(),
             to_report: BTreeSet::new(),

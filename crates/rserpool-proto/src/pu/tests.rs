@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::RegistrarId;
+use crate::wire::asap::business_card::BusinessCard;
 use crate::wire::asap::handle_resolution::HandleResolutionResponse;
 use crate::wire::param::transport::{OpaqueTransport, SctpTransport, Transport, TransportUse};
 use crate::wire::{CauseCode, Load, PoolElementParameter, RegistrationLife};
@@ -367,4 +368,54 @@ fn elements_that_cannot_be_reached_from_here_are_left_out() {
     };
     assert_eq!(beside([127, 0, 0, 9]), [(1, 1), (2, 2)]);
     assert_eq!(beside([10, 0, 0, 9]), [(2, 1)], "loopback addresses name another host there");
+}
+
+fn card(pes: &[u32]) -> BusinessCard {
+    let elements = pes.iter().map(|&pe| element(pe, 0, 4739)).collect();
+    BusinessCard { pool: pool(), policy: None, elements, unknown: vec![] }
+}
+
+#[test]
+fn without_a_registrar_the_last_business_card_says_whom_to_turn_to() {
+    let mut bench = Bench::new(Profile::FAST);
+    bench.list(vec![element(1, 0, 4739), element(2, 1, 4739), element(3, 2, 4739)]);
+    assert!(bench.user.handle_business_card(card(&[3, 2, 9])));
+    let other = BusinessCard { pool: PoolHandle::new("other").unwrap(), ..card(&[1]) };
+    assert!(!bench.user.handle_business_card(other));
+    let next = |bench: &mut Bench| bench.user.next_element(bench.now).unwrap().pe;
+    assert_eq!(next(&mut bench), PeId(1), "the policy knows more while there is a registrar");
+    bench.user.handle_lost(bench.now, HOME);
+    assert_eq!(next(&mut bench), PeId(3));
+    bench.user.set_aside(bench.now, PeId(3));
+    assert_eq!(next(&mut bench), PeId(2));
+    bench.user.set_aside(bench.now, PeId(2));
+    // One that no registrar has told yet.
+    assert_eq!(next(&mut bench), PeId(9));
+    bench.user.set_aside(bench.now, PeId(9));
+    assert_eq!(next(&mut bench), PeId(1));
+}
+
+#[test]
+fn a_user_goes_back_once_to_the_element_it_was_on_if_the_pool_has_it() {
+    let mut bench = Bench::new(Profile::FAST);
+    let next = |bench: &mut Bench| bench.user.next_element(bench.now).map(|selected| selected.pe.0);
+    bench.user.stick_to(PeId(2));
+    assert_eq!(next(&mut bench), None);
+    bench.list(vec![element(1, 0, 4739), element(2, 9, 4739)]);
+    assert_eq!(next(&mut bench), Some(2));
+    assert_eq!(next(&mut bench), Some(1), "by the policy from then on");
+    bench.user.stick_to(PeId(7));
+    assert_eq!(next(&mut bench), Some(1), "the pool has it no more");
+}
+
+#[test]
+fn excluded_elements_are_not_offered() {
+    let mut bench = Bench::new(Profile::FAST);
+    bench.list(vec![element(1, 0, 4739), element(2, 1, 4739)]);
+    bench.user.stick_to(PeId(1));
+    let mut except =
+        |exclude: &[PeId]| bench.user.next_element_except(bench.now, exclude).map(|selected| selected.pe.0);
+    assert_eq!(except(&[PeId(1)]), Some(2));
+    assert_eq!(except(&[PeId(1), PeId(2)]), None);
+    assert_eq!(except(&[]), Some(1));
 }

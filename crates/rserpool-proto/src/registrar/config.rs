@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{EnrpConfig, Network};
+use super::{Announcement, EnrpConfig, Network};
 use crate::handlespace::Limits;
 use crate::{Profile, RegistrarId, Remote};
 
@@ -60,6 +60,8 @@ pub struct RegistrarConfig {
     /// Networks with elements whose transport stack has one path: an element connected from one of them that
     /// registers an address by [`RegistrarConfig::address_check`] may register further ones in any of them.
     pub networks: Vec<Network>,
+    /// What to announce by multicast; `None`: nothing.
+    pub announce: Option<Announcement>,
     /// Registrations a connection may send in a second, and five times as many at once.
     pub registrations_per_second: u32,
     /// The same for all connections together.
@@ -85,6 +87,7 @@ impl Default for RegistrarConfig {
             default_items: 128,
             address_check: AddressCheck::AssociationOrLoopback,
             networks: Vec::new(),
+            announce: None,
             registrations_per_second: 200,
             all_registrations_per_second: 20_000,
             reports_per_second: 1,

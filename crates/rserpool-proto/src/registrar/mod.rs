@@ -11,6 +11,7 @@
 //! * An element removed for its silence is told so with an ASAP_DEREGISTRATION_RESPONSE, so that it
 //!   registers again at once if it wakes.
 
+mod announce;
 mod authority;
 mod config;
 mod counters;
@@ -33,6 +34,7 @@ mod updates;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+pub use announce::Announcement;
 pub use authority::{Authority, PoolPattern};
 pub use config::{AddressCheck, RegistrarConfig};
 pub use counters::{Counters, Resolved};
@@ -71,6 +73,8 @@ enum Timer {
     Expiry(Key),
     /// An element without association should have come back.
     Grace(Key),
+    /// The registrar announces itself.
+    Announce,
     /// Subscribers are told of a pool's changes.
     Update(PoolHandle),
     /// Something among registrars.
@@ -253,6 +257,7 @@ impl Registrar {
                 }
                 Timer::Expiry(key) => self.foreign_expired(now, &key),
                 Timer::Grace(key) => self.grace_ended(now, &key),
+                Timer::Announce => self.announce_server(now),
                 Timer::Update(pool) => self.tell_subscribers(now, &pool),
                 Timer::Enrp(timer) => self.handle_enrp_timeout(now, timer),
             }

@@ -26,6 +26,10 @@ pub(crate) struct Suite {
     part: Option<(&'static str, &'static str)>,
     /// What the tests call, and the packages that bring it.
     programs: &'static [(&'static str, &'static str)],
+    /// Tests of one program at once.
+    at_once: u32,
+    /// Tests with this in their names run after the others, each alone: they measure.
+    alone: Option<&'static str>,
 }
 
 /// To add a suite, add an entry and test files.
@@ -37,6 +41,8 @@ pub(crate) const SUITES: [Suite; 2] = [
         // Of the contract of all back ends, only the kernel's part is for the machine.
         part: Some(("contract", "kernel")),
         programs: &[("ip", "iproute2"), ("tc", "iproute2"), ("ethtool", "ethtool"), ("sysctl", "procps")],
+        at_once: 1,
+        alone: None,
     },
     Suite {
         name: "rsplib",
@@ -49,6 +55,9 @@ pub(crate) const SUITES: [Suite; 2] = [
             ("rspserver", "rsplib-tools"),
             ("pingpongclient", "rsplib-services"),
         ],
+        // Most of them wait for timers of rsplib most of the time.
+        at_once: 2,
+        alone: Some("cost::"),
     },
 ];
 
@@ -79,7 +88,7 @@ pub(super) fn check(root: &Path, suite: &Suite, tables: &mut Vec<Table>) -> Outc
     vm::prepare(suite.programs).map_err(|error| Unpassed::Skipped(error.to_string()))?;
     let mut script = String::from("failed=0\n");
     for run in &suite.runs(root) {
-        script += &command(run, &build(root, run)?);
+        script += &suite.command(run, &build(root, run)?);
     }
     script += "exit $failed\n";
     let out = fresh_folder(root, suite.name).map_err(|error| Unpassed::Failed(error.to_string()))?;
@@ -118,6 +127,28 @@ impl Suite {
         let chosen = filter.is_some() || self.prefixes.iter().any(|prefix| target.starts_with(prefix));
         chosen.then(|| Run { package: package.to_owned(), target: target.to_owned(), filter })
     }
+
+    /// Lines of the script: a heading, and the tests.
+    fn command(&self, run: &Run, program: &Path) -> String {
+        let Run { package, target, filter } = run;
+        let filter = filter.unwrap_or_default();
+        let mut script = format!("echo '---- {target} of {package}'\n");
+        let mut pass = |at_once: u32, which: &str| {
+            script += &format!(
+                "RUST_BACKTRACE=0 INTEROP_TABLES=/out/{ROWS} timeout {PROGRAM_LIMIT} \\\n  \
+                 '{}' --include-ignored --test-threads={at_once} --nocapture {which} || failed=1\n",
+                program.display()
+            );
+        };
+        match self.alone {
+            None => pass(self.at_once, filter),
+            Some(alone) => {
+                pass(self.at_once, &format!("--skip {alone}"));
+                pass(1, alone);
+            }
+        }
+        script
+    }
 }
 
 /// The name in a manifest that has the feature.
@@ -144,18 +175,6 @@ fn executable(messages: &str, target: &str) -> Option<PathBuf> {
         messages.lines().filter(|line| line.contains("\"kind\":[\"test\"]") && line.contains(&name));
     let mut paths = artifacts.filter_map(|line| line.split_once("\"executable\":\"")?.1.split('"').next());
     paths.next_back().map(PathBuf::from)
-}
-
-/// Lines of the script: a heading, and the tests one after the other.
-fn command(run: &Run, program: &Path) -> String {
-    let Run { package, target, filter } = run;
-    let program = program.display();
-    let filter = filter.unwrap_or_default();
-    format!(
-        "echo '---- {target} of {package}'\n\
-         RUST_BACKTRACE=0 INTEROP_TABLES=/out/{ROWS} timeout {PROGRAM_LIMIT} \\\n  \
-         '{program}' --include-ignored --test-threads=1 --nocapture {filter} || failed=1\n"
-    )
 }
 
 /// The folder that is `/out` in the machine, without what an earlier run left there.
@@ -187,6 +206,18 @@ mod tests {
         assert_eq!(rsplib.run("p", "contract"), None);
         assert_eq!(package_with_feature("name = \"p\"\n[features]\nkernel-sctp = []\n"), Some("p"));
         assert_eq!(package_with_feature("name = \"p\"\n"), None);
+    }
+
+    #[test]
+    fn tests_that_measure_run_alone_and_last() {
+        let [kernel, rsplib] = &SUITES;
+        let run = Run { package: "p".to_owned(), target: "t".to_owned(), filter: None };
+        let commands = |suite: &Suite| suite.command(&run, Path::new("/t")).matches("'/t'").count();
+        assert_eq!((commands(kernel), commands(rsplib)), (1, 2));
+        let script = rsplib.command(&run, Path::new("/t"));
+        let (others, alone) = script.split_once("failed=1\n").unwrap();
+        assert!(others.contains("--test-threads=2 --nocapture --skip cost::"), "{others}");
+        assert!(alone.contains("--test-threads=1 --nocapture cost::"), "{alone}");
     }
 
     #[test]

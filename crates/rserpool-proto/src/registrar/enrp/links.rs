@@ -217,7 +217,14 @@ impl Registrar {
         if addresses.is_empty() || id == self.id {
             return;
         }
-        let shares = |target: &Target| target.addresses.iter().any(|known| addresses.contains(known));
+        // Whether in UDP or native: it is the same endpoint.
+        let same = |known: &RegistrarAddress, told: &RegistrarAddress| {
+            (known.protocol, known.ip.to_canonical(), known.port)
+                == (told.protocol, told.ip.to_canonical(), told.port)
+        };
+        let shares = |target: &Target| {
+            target.addresses.iter().any(|known| addresses.iter().any(|told| same(known, told)))
+        };
         let known = |target: &&mut Target| target.id == Some(id) || shares(target);
         if let Some(target) = self.enrp.targets.iter_mut().find(known) {
             target.id = Some(id);

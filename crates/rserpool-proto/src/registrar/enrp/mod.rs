@@ -219,6 +219,7 @@ impl Enrp {
 impl Registrar {
     /// Begins to look for peers, if there may be any; to be called once before anything else.
     pub fn start(&mut self, now: Instant) {
+        self.begin_announcing(now);
         if !self.enrp.enabled || !matches!(self.enrp.startup, Startup::NotStarted) {
             return;
         }

@@ -175,3 +175,31 @@ fn rules_are_the_two_highest_bits() {
     assert_eq!(ParameterRule::of(ParameterType::ENCAPSULATION_PORT), ParameterRule::Skip);
     assert_eq!(ParameterRule::of(ParameterType(0xffff)), ParameterRule::SkipAndReport);
 }
+
+#[test]
+fn every_mandatory_parameter_is_missed_by_name() {
+    // Each message without one of its parameters (RFC 5352 section 2.2), and which that is.
+    let pool = [0, 9, 0, 5, b'P', 0, 0, 0];
+    let pe = [0, 0x0e, 0, 8, 0, 0, 0, 0xa1];
+    let without: [(u8, &[u8], ParameterType); 9] = [
+        (0x01, &pool, ParameterType::POOL_ELEMENT),
+        (0x02, &pool, ParameterType::PE_IDENTIFIER),
+        (0x02, &pe, ParameterType::POOL_HANDLE),
+        (0x03, &pool, ParameterType::PE_IDENTIFIER),
+        (0x04, &pe, ParameterType::POOL_HANDLE),
+        (0x05, &[], ParameterType::POOL_HANDLE),
+        (0x08, &pool, ParameterType::PE_IDENTIFIER),
+        (0x09, &pe, ParameterType::POOL_HANDLE),
+        (0x0b, &[], ParameterType::COOKIE),
+    ];
+    for (kind, parameters, missing) in without {
+        let length = u8::try_from(4 + parameters.len()).unwrap();
+        let (decoded, causes) = decode(&[&[kind, 0, 0, length][..], parameters].concat());
+        let found = match decoded {
+            Err(WireError::MissingParameter { kind, .. }) => kind,
+            other => panic!("message {kind:#04x}: {other:?}"),
+        };
+        assert_eq!(found, missing, "message {kind:#04x}");
+        assert_eq!(causes, [], "message {kind:#04x}");
+    }
+}

@@ -1,6 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
 
 mod adoption;
+mod extensions;
 mod links;
 mod mentor;
 mod presence;

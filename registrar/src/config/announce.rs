@@ -1,0 +1,119 @@
+//! The section `[announce]`: multicast, for networks in which registrars are found and not configured.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use rserpool::{ASAP_PORT, Timers};
+use rserpool_proto::registrar::Announcement;
+use rserpool_proto::wire::TransportUse;
+use rserpool_proto::{Protocol, UserTransport};
+use serde::Deserialize;
+use service::config::Invalid;
+use transport::udp::GroupOptions;
+
+use super::Config;
+use super::enrp::ENRP_PORT;
+
+/// The section `[announce]`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Announce {
+    /// Where this registrar announces itself to pool elements and pool users.
+    pub asap: Option<AsapGroup>,
+    /// Where it announces itself to other registrars, and hears of them.
+    pub enrp: Option<EnrpGroup>,
+}
+
+/// A multicast group for ASAP.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct AsapGroup {
+    /// Its address; IANA's is 224.0.1.185.
+    pub group: IpAddr,
+    /// Its UDP port, which announces also come from.
+    pub port: u16,
+    /// How many routers an announce passes, and one.
+    pub ttl: u8,
+}
+
+/// A multicast group for ENRP.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct EnrpGroup {
+    /// Its address.
+    pub group: IpAddr,
+    /// Its UDP port.
+    #[serde(default = "enrp_port")]
+    pub port: u16,
+    /// How many routers an announce passes, and one.
+    #[serde(default = "ttl")]
+    pub ttl: u8,
+}
+
+impl Default for AsapGroup {
+    fn default() -> AsapGroup {
+        AsapGroup { group: Ipv4Addr::new(224, 0, 1, 185).into(), port: ASAP_PORT, ttl: ttl() }
+    }
+}
+
+const fn enrp_port() -> u16 {
+    ENRP_PORT
+}
+
+const fn ttl() -> u8 {
+    1
+}
+
+impl Config {
+    /// Returns the groups of ASAP and ENRP.
+    pub(crate) fn groups(&self) -> [Option<GroupOptions>; 2] {
+        let first = |list: &[SocketAddr]| list.first().map(SocketAddr::ip);
+        let options = |group: IpAddr, port, ttl, own: Option<IpAddr>| GroupOptions {
+            group: SocketAddr::new(group, port),
+            interface: own.filter(|own| own.is_ipv4() && group.is_ipv4()),
+            ttl,
+        };
+        let asap =
+            self.announce.asap.map(|asap| options(asap.group, asap.port, asap.ttl, first(&self.listen.asap)));
+        let enrp =
+            self.announce.enrp.map(|enrp| options(enrp.group, enrp.port, enrp.ttl, first(&self.listen.enrp)));
+        [asap, enrp]
+    }
+
+    /// Returns what is announced to pool elements and pool users. The reference implementation tells no addresses.
+    pub(super) fn announcement(&self) -> Option<Announcement> {
+        self.announce.asap?;
+        let port = self.listen.asap.first()?.port();
+        let encapsulation = self.listen.encapsulation_port;
+        let addresses = self.listen.asap.iter().map(SocketAddr::ip).collect();
+        let (protocol, transport_use) = (Protocol::Sctp, TransportUse::DATA_ONLY);
+        let transport = UserTransport { protocol, addresses, port, transport_use, encapsulation };
+        let transports = match self.profile.timers {
+            Timers::Rsplib => vec![],
+            Timers::Fast | Timers::Rfc => {
+                transport.to_wire().map(|(transport, _)| transport).into_iter().collect()
+            }
+        };
+        Some(Announcement { transports, encapsulation })
+    }
+
+    pub(super) fn validate_announce(&self) -> Result<(), Invalid> {
+        let groups = self.groups();
+        for (key, group) in [("asap", groups[0]), ("enrp", groups[1])] {
+            let Some(group) = group else { continue };
+            if !group.group.ip().is_multicast() {
+                return Err(Invalid::new(format!("announce.{key}.group"), "is no multicast address"));
+            }
+            if group.group.port() == 0 {
+                return Err(Invalid::new(format!("announce.{key}.port"), "must not be 0"));
+            }
+        }
+        if self.announce.asap.is_some() && self.listen.asap.is_empty() {
+            let text = "needs asap in [listen]: an announce promises no security";
+            return Err(Invalid::new("announce.asap", text));
+        }
+        if self.announce.enrp.is_some() && self.listen.enrp.is_empty() {
+            return Err(Invalid::new("announce.enrp", "needs enrp in [listen]"));
+        }
+        Ok(())
+    }
+}
