@@ -7,7 +7,7 @@ use rserpool_proto::PeId;
 use rserpool_proto::pu::PoolUser;
 use rserpool_proto::registrar::Event;
 
-use crate::world::{Node, Options, Told, World};
+use crate::world::{Node, Options, Told, World, pool};
 use crate::{milliseconds, seconds};
 
 /// A dead element is gone from every registrar.
@@ -194,4 +194,37 @@ fn a_dead_registrar_is_taken_over_within_6_s_and_nobody_is_lost_meanwhile() {
         assert_eq!(tables[0], tables[1], "seed {seed}");
     }
     println!("a dead registrar is taken over after {longest:?} at most");
+}
+
+#[test]
+fn an_element_nobody_can_connect_to_stays_until_it_registers_again() {
+    for step in 0..20 {
+        let mut world = World::new(Options { elements_over_tcp: true, seed: step, ..Options::default() });
+        let registrars = [1, 2].map(|number| {
+            let config = world.registrar_config(number, &[1, 2]);
+            world.add_registrar(number, config)
+        });
+        world.run(seconds(3));
+        let mut config = world.element_config(0xa1, &[1]);
+        config.registrars = World::registrars(&[1, 2]);
+        let element = world.add_element(0xa1, config);
+        world.run(milliseconds(2_000 + 450 * step));
+        let home = world
+            .registrar(registrars[0])
+            .handlespace()
+            .owned_by(world.registrar(registrars[0]).id())
+            .count();
+        let (dead, other) = (registrars[1 - home], registrars[home]);
+        world.begin_ladder();
+        // Its element finds out when it registers again and is not answered.
+        world.power_off(dead);
+        for _ in 0..200 {
+            world.run(milliseconds(100));
+            let pe = world.element(element).pe();
+            let pool = world.registrar(other).handlespace().pool(&pool());
+            assert!(pool.is_some_and(|pool| pool.contains(pe)), "step {step}\n{}", world.ladder());
+        }
+        let owned = world.registrar(other).handlespace().owned_by(world.registrar(other).id()).count();
+        assert_eq!(owned, 1, "step {step}\n{}", world.ladder());
+    }
 }

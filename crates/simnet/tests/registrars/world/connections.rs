@@ -227,7 +227,9 @@ impl World {
         let Connection { ends, protocol, .. } = &self.connections[connection];
         let far = &self.places[ends[1 - side].node.0];
         let port = if side == 0 { far.machine.port(*protocol) } else { 50_000 };
-        Remote { protocol: Protocol::Sctp, addresses: vec![far.ip], port, encapsulation: None }
+        let tcp = self.options.elements_over_tcp && matches!(far.machine, Machine::Element(_));
+        let protocol = if tcp { Protocol::Tcp } else { Protocol::Sctp };
+        Remote { protocol, addresses: vec![far.ip], port, encapsulation: None }
     }
 
     /// Checks after the transport's time-out whether this side still reaches the other.

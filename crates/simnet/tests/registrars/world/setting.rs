@@ -27,6 +27,8 @@ pub(crate) struct Options {
     pub(crate) transport_timeout: Option<Duration>,
     /// When the peers of a killed process have noticed.
     pub(crate) kill_noticed: Duration,
+    /// Elements connect with TCP and cannot be connected to.
+    pub(crate) elements_over_tcp: bool,
     pub(crate) ladder: bool,
 }
 
@@ -38,6 +40,7 @@ impl Default for Options {
             link: Link::new(Duration::from_millis(1)),
             transport_timeout: None,
             kill_noticed: Duration::from_millis(300),
+            elements_over_tcp: false,
             ladder: false,
         }
     }
@@ -128,7 +131,9 @@ impl World {
         let transport_use = TransportUse::DATA_ONLY;
         let asap = UserTransport { port: ELEMENT_PORT, transport_use, ..config.transport.clone() };
         let mut element = PoolElement::new(config, self.random.bits()).unwrap();
-        element.set_asap_transport(Some(asap)).unwrap();
+        if !self.options.elements_over_tcp {
+            element.set_asap_transport(Some(asap)).unwrap();
+        }
         element
     }
 
