@@ -40,4 +40,12 @@ fn nobody_is_lost_whatever_fails_in_a_thousand_seeds() {
         total += check(seed);
     }
     println!("{total:?}");
+    if seeds >= 1_000 {
+        assert!(
+            total.takeovers > 300 && total.takeovers_abandoned > 100,
+            "registrars are taken over: {total:?}"
+        );
+        assert!(total.adoptions > 400 && total.removals > 1_000, "elements move and end: {total:?}");
+        assert!(total.mismatches > 1_000, "tables differ meanwhile: {total:?}");
+    }
 }
