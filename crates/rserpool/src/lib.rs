@@ -11,7 +11,6 @@ pub mod session;
 
 mod address;
 mod announces;
-mod channel;
 mod connections;
 mod driver;
 mod lookup;
@@ -22,7 +21,6 @@ mod tls;
 
 pub use address::{ASAP_PORT, ASAP_TLS_PORT, ConfiguredRegistrar, InvalidRegistrarAddress, RegistrarAddress};
 pub use announces::AnnounceConfig;
-pub use channel::{ChannelConfig, ChannelError, DataChannel, Destination, Indication, Receipt, SendOptions};
 pub use connections::{ConnectionEvent, Connections, NotSent};
 pub use pool_element::{
     Causes, DeregisterError, PoolElement, PoolElementConfig, PoolElementEvent, PoolElementState,
