@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use transport::{
-    Association, Endpoint, EndpointConfig, Event, Listener, MsgOut, Outcome, PeerAddress, Ppid, Profile,
-    Sender, Stack,
+    Association, Endpoint, EndpointConfig, Event, Listener, LossReason, MsgOut, Outcome, PeerAddress, Ppid,
+    Profile, Sender, Stack,
 };
 
 use crate::end::{self, LOCAL, MARK, PEER, PROFILE, ROLE, STACK};
@@ -110,6 +110,12 @@ async fn drain(mut association: Association, endpoint: Endpoint) {
                 receiver.take(&message, Instant::now());
             }
             Event::Message(message) => tell(&format!("small {} octets", message.data.len())),
+            // Of two ways to connect, native and in UDP, the second one wins where a packet of the first is lost. The
+            // first may have been set up here all the same.
+            Event::Lost(reason @ LossReason::PeerAborted(_)) if receiver.is_unused() => {
+                tell(&format!("unused, {reason}"));
+                break;
+            }
             Event::Lost(reason) => {
                 for (stream, tally) in receiver.tallies.into_iter().enumerate() {
                     tell(&format!("stream {stream} {}", tally.line()));

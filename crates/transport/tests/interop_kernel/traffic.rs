@@ -118,6 +118,11 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
+    /// Whether nothing has arrived yet.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.tallies.iter().all(|tally| *tally == Tally::default())
+    }
+
     pub(crate) fn take(&mut self, message: &Message, now: Instant) {
         let stream = usize::from(message.stream);
         let number = u32::from_be_bytes(message.data[2..6].try_into().unwrap());
