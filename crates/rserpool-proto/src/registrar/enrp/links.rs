@@ -124,12 +124,13 @@ impl Registrar {
             let other =
                 |(&other, link): (&ConnectionId, &Link)| (link.peer == Some(id) && link.up).then_some(other);
             let via = self.enrp.links.iter().find_map(other);
-            if let Some(peer) = self.enrp.peers.get_mut(&id)
-                && peer.via == Some(connection)
-            {
-                peer.via = via;
-                if via.is_none() {
-                    self.peer_disconnected(now, id);
+            if let Some(peer) = self.enrp.peers.get_mut(&id) {
+                peer.missed = true;
+                if peer.via == Some(connection) {
+                    peer.via = via;
+                    if via.is_none() {
+                        self.peer_disconnected(now, id);
+                    }
                 }
             }
         }
@@ -190,7 +191,11 @@ impl Registrar {
             link.peer = Some(sender);
         }
         self.stop_timer(Timer::Link(connection));
-        self.enrp.peers.entry(sender).or_default().via = Some(connection);
+        let holding = self.owned(sender) > 0;
+        let peer = self.enrp.peers.entry(sender).or_default();
+        // What others told us of its elements may be old, and so may what it told over another connection.
+        peer.missed |= holding || peer.via.is_some();
+        peer.via = Some(connection);
         if let Some(target) = self.enrp.targets.iter_mut().find(|target| target.link == Some(connection)) {
             target.id = Some(sender);
             target.failures = 0;
