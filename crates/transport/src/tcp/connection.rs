@@ -188,6 +188,10 @@ impl Connection<'_> {
                     self.give_up(queue);
                     return reason;
                 }
+                if self.link.account().is_some() {
+                    // Of a long message nothing stays for as long as the connection lives.
+                    (queue, octets) = (VecDeque::new(), Vec::new());
+                }
                 continue;
             }
             let peer_closed = self.peer_closed.load(Ordering::Acquire);
