@@ -159,10 +159,11 @@ impl Registrar {
     }
 
     pub(super) fn same_addresses(&self, key: &Key, element: &PoolElementParameter) -> bool {
-        let set = |element: &PoolElementParameter| -> BTreeSet<IpAddr> {
-            element.user_transport.addresses().iter().map(IpAddr::to_canonical).collect()
-        };
-        self.element(key).is_some_and(|known| set(&known) == set(element))
+        self.element(key).is_some_and(|known| Self::addresses_of(&known) == Self::addresses_of(element))
+    }
+
+    pub(super) fn addresses_of(element: &PoolElementParameter) -> BTreeSet<IpAddr> {
+        element.user_transport.addresses().iter().map(IpAddr::to_canonical).collect()
     }
 
     fn hold_claim(

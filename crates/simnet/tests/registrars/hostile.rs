@@ -257,6 +257,35 @@ fn an_element_cannot_be_taken_by_naming_its_addresses() {
 }
 
 #[test]
+fn an_element_cannot_be_deleted_or_moved_at_a_third_registrar_by_claiming_it_first() {
+    let mut siege = Siege::by_a_peer();
+    siege.introduce();
+    let known = |siege: &Siege| {
+        let pool = siege.first().handlespace().pool(&pool()).unwrap();
+        pool.element(PeId(0xa2))
+    };
+    let true_one = known(&siege).unwrap();
+    let claim = PoolElementParameter { home: OWN, ..true_one.clone() };
+    let moved = PoolElementParameter { home: OWN, ..element(0xa2, OWN, [127, 9, 1, 0xa2]) };
+    for _ in 0..10 {
+        siege.say(OWN, update(UpdateAction::ADD_PE, claim.clone()));
+        for port in [7, 4739] {
+            let mut moved = moved.clone();
+            if let Transport::Sctp(sctp) = &mut moved.user_transport {
+                (sctp.port, sctp.addresses) =
+                    (port, vec![IpAddr::from([127, 9, 1, if port == 7 { 0xa2 } else { 9 }])]);
+            }
+            siege.say(OWN, update(UpdateAction::ADD_PE, moved));
+            let transport = known(&siege).map(|element| element.user_transport);
+            assert_eq!(transport.as_ref(), Some(&true_one.user_transport), "{}", siege.world.ladder());
+        }
+        siege.say(OWN, update(UpdateAction::DEL_PE, claim.clone()));
+        assert_eq!(known(&siege).as_ref(), Some(&true_one), "{}", siege.world.ladder());
+    }
+    siege.assert_unchanged();
+}
+
+#[test]
 fn nobody_takes_over_a_registrar_that_lives() {
     let mut siege = Siege::by_a_peer();
     siege.introduce();

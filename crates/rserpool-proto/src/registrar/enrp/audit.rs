@@ -45,6 +45,7 @@ impl Registrar {
             return;
         }
         if agrees {
+            self.settle_claims(id);
             return self.catch_up(now, id);
         }
         self.enrp.counters.mismatches += 1;

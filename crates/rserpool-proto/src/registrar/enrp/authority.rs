@@ -1,14 +1,15 @@
 //! Who may say what about an element: its home, and in doubt the element's own association.
 //!
 //! An update or table entry names its sender as home, or counts for nothing. It is believed when the element is
-//! new or the sender its home, when the present home is dead or unknown, and when the same element (the same
-//! set of addresses) has gone over to the sender. If we are the present home and still hold the element's
+//! new or the sender its home, when the present home is dead or unknown, and when the same element (at the same
+//! addresses and port) has gone over to the sender; of the latter see `claims`. If we are the present home and still hold the element's
 //! association, the element is asked first: one that answers stays ours and is announced again.
 
 use std::time::{Duration, Instant};
 
 use super::super::{Event, Key, Monitor, Registrar, Removal, Timer as RegistrarTimer};
-use super::{PeerState, Refusal, Startup, Timer};
+use super::claims::same_endpoint;
+use super::{Refusal, Startup, Timer};
 use crate::handlespace::Registered;
 use crate::wire::PoolElementParameter;
 use crate::{PeId, RegistrarId};
@@ -45,9 +46,13 @@ impl Registrar {
             _ if element.home != sender => Refusal::ThirdParty,
             _ if element.pe == PeId(0) => Refusal::Unsuitable,
             Some(home) if home == self.id => return self.contested(now, key, element),
-            Some(home) if home != sender && self.may_live(home) && !self.is_new_or_same(&key, &element) => {
+            Some(home) if home != sender && self.may_live(home) => {
+                if self.element(&key).is_none_or(|known| same_endpoint(&known, &element)) {
+                    return self.take_claim_of_home(now, key, element);
+                }
                 Refusal::OtherElement
             }
+            Some(home) if home == sender && !self.is_as_before(&key, &element) => Refusal::OtherElement,
             None | Some(_) => return self.store_foreign(now, key, element),
         };
         self.refuse(refusal, None);
@@ -93,11 +98,6 @@ impl Registrar {
         self.set_expiry(now, &key, life);
         self.element_changed(now, &key);
         self.adopt(now, &key);
-    }
-
-    /// Whether a registrar is not known to be dead.
-    pub(super) fn may_live(&self, id: RegistrarId) -> bool {
-        self.enrp.peers.get(&id).is_some_and(|peer| peer.state != PeerState::Dead)
     }
 
     /// Among registrars the set of addresses is the identity of an element.
@@ -149,6 +149,9 @@ impl Registrar {
 
     /// Takes another registrar's element out of the handlespace.
     pub(super) fn remove_foreign(&mut self, now: Instant, key: &Key, reason: Removal) {
+        if self.fall_back(now, key, reason) {
+            return;
+        }
         self.timers.stop(&RegistrarTimer::Expiry(key.clone()));
         self.stop_timer(Timer::Doubt(key.clone()));
         self.enrp.doubts.remove(key);
@@ -252,6 +255,7 @@ impl Registrar {
         self.enrp.overdue.remove(key);
         self.enrp.inherited.remove(key);
         self.enrp.adoptions.suggested.remove(key);
+        self.enrp.claims.remove(key);
         if self.enrp.doubts.remove(key) {
             self.stop_timer(Timer::Doubt(key.clone()));
         }

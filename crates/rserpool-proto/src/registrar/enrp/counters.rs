@@ -30,6 +30,8 @@ pub enum Refusal {
     NotHome,
     /// An element of the same identifier is somewhere else.
     OtherElement,
+    /// An element's home has said before that it has the element still.
+    Contradicted,
     /// The update's action is unknown.
     UnknownAction,
     /// The handlespace does not take the element.
@@ -57,6 +59,7 @@ impl Refusal {
             Refusal::NamesUs => "names_us",
             Refusal::NotHome => "not_home",
             Refusal::OtherElement => "other_element",
+            Refusal::Contradicted => "contradicted",
             Refusal::UnknownAction => "unknown_action",
             Refusal::Unsuitable => "unsuitable",
             Refusal::Takeover => "takeover",

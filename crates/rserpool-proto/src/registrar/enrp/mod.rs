@@ -12,6 +12,7 @@
 mod adoption;
 mod audit;
 mod authority;
+mod claims;
 mod config;
 mod counters;
 mod links;
@@ -178,6 +179,8 @@ pub(super) struct Enrp {
     overdue: BTreeSet<Key>,
     /// Elements whose home has become another registrar by its word alone.
     inherited: BTreeSet<Key>,
+    /// What other registrars tell as their own of elements that have another home here.
+    claims: BTreeMap<Key, claims::OtherHome>,
     next_connection: u64,
     counters: EnrpCounters,
 }
@@ -213,6 +216,7 @@ impl Enrp {
             doubts: BTreeSet::new(),
             overdue: BTreeSet::new(),
             inherited: BTreeSet::new(),
+            claims: BTreeMap::new(),
             next_connection: 0,
             counters: EnrpCounters::default(),
         }

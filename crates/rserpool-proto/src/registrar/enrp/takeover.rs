@@ -216,6 +216,7 @@ impl Registrar {
     /// Becomes home of an element whose home is dead, and asks it to agree.
     pub(super) fn inherit(&mut self, now: Instant, key: &Key) {
         self.handlespace.set_home(&key.0, key.1, self.id);
+        self.enrp.claims.remove(key);
         self.enrp.overdue.remove(key);
         self.enrp.inherited.remove(key);
         if self.enrp.doubts.remove(key) {

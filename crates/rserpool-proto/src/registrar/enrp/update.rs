@@ -83,7 +83,10 @@ impl Registrar {
             UpdateAction::DEL_PE => match self.home_of(&key) {
                 None => {}
                 Some(home) if home == sender => self.remove_foreign(now, &key, Removal::HomeSaid),
-                Some(_) => self.refuse(Refusal::NotHome, Some(connection)),
+                Some(_) => {
+                    self.withdraw_claim(sender, &key);
+                    self.refuse(Refusal::NotHome, Some(connection));
+                }
             },
             UpdateAction(_) => self.refuse(Refusal::UnknownAction, Some(connection)),
         }

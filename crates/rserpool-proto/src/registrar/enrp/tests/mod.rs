@@ -1,6 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
 
 mod adoption;
+mod claims;
 mod extensions;
 mod links;
 mod mentor;
