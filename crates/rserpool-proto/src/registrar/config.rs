@@ -62,11 +62,12 @@ pub struct RegistrarConfig {
     pub networks: Vec<Network>,
     /// What to announce by multicast; `None`: nothing.
     pub announce: Option<Announcement>,
-    /// Registrations a connection may send in a second, and five times as many at once.
+    /// Registrations one address, or one name in certificates, may send in a second, and five times as many at once.
     pub registrations_per_second: u32,
     /// The same for all connections together.
     pub all_registrations_per_second: u32,
-    /// Reports of unreachability a connection may send in a second, and five times as many at once.
+    /// Reports of unreachability one address, or one name in certificates, may send in a second, and five times as
+    /// many at once.
     pub reports_per_second: u32,
     /// Peers and how to get along with them; `None`: there are none.
     pub enrp: Option<EnrpConfig>,

@@ -24,6 +24,7 @@ mod keep_alive;
 mod network;
 mod registration;
 mod resolution;
+mod source;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,7 @@ use crate::wire::asap::deregistration::DeregistrationResponse;
 use crate::wire::asap::registration::Registration;
 use crate::wire::{ErrorCause, Message, MessageType, PoolElementParameter};
 use crate::{ConnectionId, Output, PeId, PoolHandle, RegistrarId, Remote, inbox};
+use source::{Allowances, Source};
 use token_bucket::TokenBucket;
 use updates::Subscribers;
 
@@ -103,7 +105,7 @@ struct Monitor {
     /// Keep-alives in a row that were not answered.
     missed: u32,
     /// Who reported the element since it last answered.
-    reporters: BTreeSet<ConnectionId>,
+    reporters: BTreeSet<Source>,
     claim: Option<Claim>,
     /// Another registrar says that the element is its own.
     rival: Option<enrp::Rival>,
@@ -149,8 +151,8 @@ struct Peer {
     claims: BTreeSet<Key>,
     /// Pools this connection wants to hear of.
     subscriptions: BTreeSet<PoolHandle>,
-    registrations: TokenBucket,
-    reports: TokenBucket,
+    /// Whom limits count it for.
+    source: Source,
 }
 
 /// Registers, watches and resolves pool elements.
@@ -170,6 +172,7 @@ pub struct Registrar {
     /// Of all connections.
     subscriptions: usize,
     timers: Timers<Timer>,
+    allowances: Allowances,
     /// Registrations of all connections together.
     registrations: Option<TokenBucket>,
     /// Octets of all registrations, as of [`Monitor::octets`].
@@ -200,6 +203,7 @@ impl Registrar {
             subscribers: BTreeMap::new(),
             subscriptions: 0,
             timers: Timers::new(),
+            allowances: Allowances::default(),
             registrations: None,
             octets: 0,
             lenient_until: None,
@@ -266,23 +270,24 @@ impl Registrar {
 
     /// A pool element or pool user has connected.
     pub fn handle_accepted(&mut self, now: Instant, connection: ConnectionId, remote: Remote) {
+        self.notice_stall(now);
         if self.peers.len() >= self.config.max_connections {
             self.outputs.push_back(Output::Disconnect { connection });
             return;
         }
-        self.open_connection(now, connection, remote);
+        self.open_connection(connection, remote);
     }
 
-    fn open_connection(&mut self, now: Instant, connection: ConnectionId, remote: Remote) {
+    fn open_connection(&mut self, connection: ConnectionId, remote: Remote) {
+        let authority = Authority::default();
         let peer = Peer {
+            source: Source::of(connection, &remote, &authority),
             remote,
-            authority: Authority::default(),
+            authority,
             elements: BTreeSet::new(),
             octets: 0,
             claims: BTreeSet::new(),
             subscriptions: BTreeSet::new(),
-            registrations: TokenBucket::new(self.config.registrations_per_second, now),
-            reports: TokenBucket::new(self.config.reports_per_second, now),
         };
         self.peers.insert(connection, peer);
     }
@@ -290,6 +295,7 @@ impl Registrar {
     /// Says who the far end of a connection is and what it may register; without that it may do anything.
     pub fn authorize(&mut self, connection: ConnectionId, authority: Authority) {
         if let Some(peer) = self.peers.get_mut(&connection) {
+            peer.source = Source::of(connection, &peer.remote, &authority);
             peer.authority = authority;
         }
     }

@@ -58,10 +58,11 @@ impl Registrar {
     /// Checks whether the sender may register in this pool, and not too often (RFC 5355 threats 1 and 4).
     fn check_right(&mut self, now: Instant, connection: ConnectionId, key: &Key) -> Result<(), ErrorCause> {
         let lack = ErrorCause::plain(CauseCode::LACK_OF_RESOURCES);
-        let Some(peer) = self.peers.get_mut(&connection) else { return Err(lack) };
+        let Some(peer) = self.peers.get(&connection) else { return Err(lack) };
+        let own = &mut self.allowances.of(now, &peer.source, &self.config).registrations;
         let rate = self.config.all_registrations_per_second;
         let all = self.registrations.get_or_insert_with(|| TokenBucket::new(rate, now));
-        if !peer.registrations.take(now) || !all.take(now) {
+        if !own.take(now) || !all.take(now) {
             return Err(lack);
         }
         match peer.authority.allows(&key.0) {

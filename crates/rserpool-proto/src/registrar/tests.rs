@@ -376,11 +376,49 @@ fn after_reports_of_three_others_one_missed_keep_alive_is_enough() {
     let users = [3, 4, 5].map(ConnectionId::accepted);
     bench.register(FIRST, element(&[HERE]));
     for user in users {
-        bench.accept(user, THERE);
+        bench.accept(user, address(user));
         bench.report(user);
     }
     bench.pass(Profile::FAST.keep_alive_timeout);
     assert!(!bench.is_registered());
+}
+
+/// Each connection's own address.
+fn address(connection: ConnectionId) -> [u8; 4] {
+    [10, 0, 1, connection.0.to_be_bytes()[7]]
+}
+
+#[test]
+fn one_host_with_three_connections_is_one_reporter() {
+    let mut bench = Bench::default();
+    bench.register(FIRST, element(&[HERE]));
+    for user in [3, 4, 5].map(ConnectionId::accepted) {
+        bench.accept(user, THERE);
+        bench.report(user);
+    }
+    bench.pass(Profile::FAST.keep_alive_timeout);
+    assert!(bench.is_registered(), "one missed keep-alive is not enough");
+    for user in (6..40).map(ConnectionId::accepted) {
+        bench.accept(user, THERE);
+        bench.report(user);
+    }
+    assert!(bench.registrar.counters().reports_accepted <= 6, "its rate is that of one");
+}
+
+#[test]
+fn secured_reporters_are_counted_by_their_names() {
+    for (names, removed) in [([0, 1, 2], true), ([0, 0, 0], false)] {
+        let mut bench = Bench::default();
+        bench.register(FIRST, element(&[HERE]));
+        for (user, name) in [3, 4, 5].map(ConnectionId::accepted).into_iter().zip(names) {
+            bench.accept(user, if removed { THERE } else { address(user) });
+            let names = vec![format!("pu{name}.example")];
+            bench.registrar.authorize(user, Authority { names, pools: None });
+            bench.report(user);
+        }
+        bench.pass(Profile::FAST.keep_alive_timeout);
+        assert_eq!(bench.is_registered(), !removed);
+    }
 }
 
 #[test]
@@ -388,7 +426,7 @@ fn an_answer_clears_the_reports() {
     let mut bench = Bench::default();
     bench.register(FIRST, element(&[HERE]));
     for user in [3, 4, 5].map(ConnectionId::accepted) {
-        bench.accept(user, THERE);
+        bench.accept(user, address(user));
         bench.report(user);
     }
     bench.ack(FIRST);
@@ -404,7 +442,7 @@ fn an_element_that_answers_survives_any_number_of_reporters() {
     let mut bench = Bench::default();
     bench.register(FIRST, element(&[HERE]));
     for user in (3..200).map(ConnectionId::accepted) {
-        bench.accept(user, THERE);
+        bench.accept(user, address(user));
         bench.report(user);
         let sent = bench.pass(Duration::from_millis(100));
         if !sent.is_empty() || user.0 % 2 == 0 {

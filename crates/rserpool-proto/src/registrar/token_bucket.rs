@@ -30,6 +30,13 @@ impl TokenBucket {
     }
 }
 
+impl TokenBucket {
+    /// Returns whether nothing was taken that has not come again.
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        self.full_at <= now
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
 mod tests {

@@ -113,7 +113,7 @@ impl Registrar {
         let Some(adoption) = self.enrp.adoptions.running.get_mut(&connection) else { return };
         adoption.up = true;
         let keys = adoption.keys.clone();
-        self.open_connection(now, connection, remote);
+        self.open_connection(connection, remote);
         self.set_timer(Timer::Adoption(connection), now + self.config.profile.keep_alive_timeout);
         for key in &keys {
             self.ask_to_adopt(connection, key);
