@@ -157,7 +157,7 @@ pub struct Limits {
     pub registration_octets: usize,
     /// Octets of registrations over one connection.
     pub registration_octets_per_connection: usize,
-    /// Registrations of one connection in a second.
+    /// Registrations of one address, or name in certificates, in a second.
     pub registrations_per_second: u32,
     /// Registrations in all in a second.
     pub all_registrations_per_second: u32,

@@ -55,20 +55,20 @@ impl Registrar {
         }
     }
 
-    /// Checks whether the sender may register in this pool, and not too often (RFC 5355 threats 1 and 4).
+    /// Checks whether the sender may register in this pool, and not too often (RFC 5355 threats 1 and 4). What is
+    /// registered over this connection already may be so again while there is a reserve.
     fn check_right(&mut self, now: Instant, connection: ConnectionId, key: &Key) -> Result<(), ErrorCause> {
         let lack = ErrorCause::plain(CauseCode::LACK_OF_RESOURCES);
         let Some(peer) = self.peers.get(&connection) else { return Err(lack) };
+        if !peer.authority.allows(&key.0) {
+            return Err(ErrorCause::plain(CauseCode::SECURITY));
+        }
+        let known = peer.elements.contains(key);
         let own = &mut self.allowances.of(now, &peer.source, &self.config).registrations;
         let rate = self.config.all_registrations_per_second;
         let all = self.registrations.get_or_insert_with(|| TokenBucket::new(rate, now));
-        if !own.take(now) || !all.take(now) {
-            return Err(lack);
-        }
-        match peer.authority.allows(&key.0) {
-            true => Ok(()),
-            false => Err(ErrorCause::plain(CauseCode::SECURITY)),
-        }
+        let take = if known { TokenBucket::take } else { TokenBucket::take_beyond_reserve };
+        if take(own, now) && take(all, now) { Ok(()) } else { Err(lack) }
     }
 
     /// Checks whether there is memory for a registration of so many octets, here and in its sender's part.

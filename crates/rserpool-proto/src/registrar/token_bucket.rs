@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 /// How many seconds' worth may come at once.
 const BURST: u32 = 5;
 
+/// How many of them are kept for what is more urgent.
+const RESERVE: u32 = 1;
+
 #[derive(Debug)]
 pub(super) struct TokenBucket {
     /// Time one token takes; zero means no limit.
@@ -21,8 +24,17 @@ impl TokenBucket {
 
     /// Takes a token if there is one.
     pub(super) fn take(&mut self, now: Instant) -> bool {
+        self.take_of(now, BURST)
+    }
+
+    /// Takes a token if there are more than the reserve.
+    pub(super) fn take_beyond_reserve(&mut self, now: Instant) -> bool {
+        self.take_of(now, BURST - RESERVE)
+    }
+
+    fn take_of(&mut self, now: Instant, seconds: u32) -> bool {
         let full_at = self.full_at.max(now) + self.per_token;
-        let allowed = full_at.saturating_duration_since(now) <= Duration::from_secs(BURST.into());
+        let allowed = full_at.saturating_duration_since(now) <= Duration::from_secs(seconds.into());
         if allowed {
             self.full_at = full_at;
         }
@@ -51,5 +63,13 @@ mod tests {
         assert!(bucket.take(start + Duration::from_secs(1)));
         assert!(!bucket.take(start + Duration::from_secs(1)));
         assert_eq!((0..10).filter(|_| bucket.take(start + Duration::from_secs(60))).count(), 5);
+    }
+
+    #[test]
+    fn a_reserve_of_one_second_is_left_to_what_may_take_it() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::new(2, start);
+        assert_eq!((0..20).filter(|_| bucket.take_beyond_reserve(start)).count(), 8);
+        assert_eq!((0..20).filter(|_| bucket.take(start)).count(), 2);
     }
 }

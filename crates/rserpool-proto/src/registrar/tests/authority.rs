@@ -105,6 +105,56 @@ fn all_connections_together_have_a_rate_of_registrations() {
 }
 
 #[test]
+fn many_connections_of_one_address_have_the_rate_of_one() {
+    let mut bench = Bench::new(RegistrarConfig { registrations_per_second: 1, ..Default::default() });
+    let from = (10..30).map(ConnectionId::accepted);
+    let accepted = from.filter(|&from| {
+        bench.accept(from, THERE);
+        let pe = PeId(u32::try_from(from.0 & 0xff).unwrap());
+        codes(&bench.register(from, PoolElementParameter { pe, ..element(&[THERE]) })).is_empty()
+    });
+    assert_eq!(accepted.count(), 4, "one second's worth is for those that are registered");
+    assert_eq!(codes(&bench.register(FIRST, element(&[HERE]))), [], "others do not pay for it");
+}
+
+#[test]
+fn who_comes_again_has_no_full_bucket() {
+    let mut bench = Bench::new(RegistrarConfig { registrations_per_second: 1, ..Default::default() });
+    let accepted = (10..30).map(ConnectionId::accepted).filter(|&from| {
+        bench.accept(from, THERE);
+        let answer = bench.register(from, PoolElementParameter { pe: PeId(1), ..element(&[THERE]) });
+        bench.registrar.handle_lost(bench.now, from);
+        bench.drain();
+        codes(&answer).is_empty()
+    });
+    assert_eq!(accepted.count(), 4);
+}
+
+#[test]
+fn registered_elements_live_on_while_others_flood() {
+    let config = RegistrarConfig { all_registrations_per_second: 2, ..Default::default() };
+    let mut bench = Bench::new(config);
+    bench.register(FIRST, element(&[HERE]));
+    for from in (10..60).map(ConnectionId::accepted) {
+        bench.accept(from, [10, 0, 1, from.0.to_be_bytes()[7]]);
+        let pe = PeId(u32::try_from(from.0 & 0xff).unwrap());
+        bench.register(from, PoolElementParameter { pe, ..element(&[[10, 0, 1, from.0.to_be_bytes()[7]]]) });
+    }
+    assert_eq!(codes(&bench.register(FIRST, element(&[HERE]))), []);
+}
+
+#[test]
+fn who_may_not_register_takes_nothing_from_those_who_may() {
+    let config = RegistrarConfig { all_registrations_per_second: 1, ..Default::default() };
+    let mut bench = Bench::new(config);
+    bench.registrar.authorize(SECOND, authority(&["b.example"], &["other"]));
+    for _ in 0..50 {
+        assert_eq!(codes(&bench.register(SECOND, element(&[HERE]))), [CauseCode::SECURITY]);
+    }
+    assert_eq!(codes(&bench.register(FIRST, element(&[HERE]))), []);
+}
+
+#[test]
 fn a_handle_that_leaves_no_room_for_an_element_is_answered_with_an_error() {
     let mut bench = Bench::default();
     let long = |length| PoolHandle::new(vec![b'x'; length]).unwrap();
