@@ -146,7 +146,7 @@ pub enum Event {
         /// Its home, perhaps ourselves.
         to: RegistrarId,
     },
-    /// An element acknowledged that we are its home.
+    /// An element acknowledged that we are its home, or registered here after its home was taken over.
     ElementAdopted {
         /// The pool.
         pool: PoolHandle,

@@ -223,6 +223,7 @@ impl Registrar {
         self.measure(connection, &mut element);
         let moved = self.moved(&key, &element);
         let home = self.home_of(&key);
+        let taken_over = self.monitors.get(&key).is_some_and(|monitor| monitor.taken_over);
         // The registrant itself registers again: it lives, and so it keeps its identifier.
         self.refuse_claim(&key);
         let registered = match self.keep(&key, element) {
@@ -245,6 +246,9 @@ impl Registrar {
         if let Some(from) = home.filter(|&home| home != self.id) {
             self.event(Event::HomeChanged { pool: key.0.clone(), pe: key.1, from, to: self.id });
             self.home_lost(now, &key, from);
+        }
+        if taken_over {
+            self.event(Event::ElementAdopted { pool: key.0.clone(), pe: key.1, from: None });
         }
         self.tell(now, connection, key, registered, recovered, moved);
     }

@@ -215,6 +215,7 @@ impl Registrar {
 
     /// Becomes home of an element whose home is dead, and asks it to agree.
     pub(super) fn inherit(&mut self, now: Instant, key: &Key) {
+        let before = self.home_of(key);
         self.handlespace.set_home(&key.0, key.1, self.id);
         self.enrp.claims.remove(key);
         self.enrp.overdue.remove(key);
@@ -224,6 +225,10 @@ impl Registrar {
             self.element_changed(now, key);
         }
         self.monitors.insert(key.clone(), Monitor { taken_over: true, ..Monitor::default() });
+        if let Some(from) = before {
+            let (pool, pe) = key.clone();
+            self.event(Event::HomeChanged { pool, pe, from, to: self.id });
+        }
         self.restart_life(now, key);
         self.adopt(now, key);
     }

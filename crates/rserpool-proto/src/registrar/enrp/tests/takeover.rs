@@ -1,4 +1,30 @@
 use super::*;
+
+/// Someone's home is taken over, and it registers by itself before it is asked, as over TCP.
+#[test]
+fn each_element_that_is_inherited_is_told_of_however_it_comes() {
+    let mut bench = Bench::ready();
+    let low = bench.join(LOW);
+    for pe in [0xa1, 0xa2] {
+        bench.say(low, LOW, add(PoolElementParameter { asap_transport: None, ..element(pe, LOW) }));
+    }
+    bench.lose(low);
+    let done = events(&bench.pass(Duration::from_secs(5)));
+    for pe in [0xa1, 0xa2].map(PeId) {
+        let told = Event::HomeChanged { pool: pool(), pe, from: LOW, to: ME };
+        assert_eq!(done.iter().filter(|event| **event == told).count(), 1, "{done:?}");
+    }
+    let element = element(0xa1, RegistrarId::UNDETERMINED);
+    let address = element.user_transport.addresses()[0];
+    let connection = ConnectionId::accepted(100);
+    bench.asap.insert(connection);
+    bench.registrar.handle_accepted(bench.now, connection, Bench::remote(address));
+    let registration = Registration { pool: pool(), element, unknown: vec![] };
+    let done = bench.tell(connection, &wire::Message::Registration(registration));
+    let adopted = Event::ElementAdopted { pool: pool(), pe: PE, from: None };
+    assert!(events(&done).contains(&adopted), "{done:?}");
+}
+
 use crate::wire::enrp::takeover::{InitTakeover, InitTakeoverAck, TakeoverServer};
 
 /// We, two living peers, and a third one with an element that has fallen silent.
