@@ -1,7 +1,11 @@
 //! The audit log: one line at level INFO, target `audit`, for every registration, removal and takeover, with who
 //! asked for it and why it was done.
 //!
-//! What changes with every load report (`ElementUpdated`) is no such line: DEBUG has it.
+//! What changes with every load report (`ElementUpdated`) is no such line: DEBUG has it. Refusals, which anybody can
+//! cause at will, have some lines a minute, and then one that says how many more there were.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use rserpool::Causes;
 use rserpool_proto::registrar::{Event, Removal};
@@ -13,8 +17,68 @@ use crate::text::pool_text;
 /// What this registrar decided itself.
 const ITSELF: &str = "registrar";
 
-/// Writes the line of an event.
-pub(crate) fn tell(event: &Event, remotes: &Remotes) {
+/// Lines about refusals of one cause in [`MINUTE`].
+const REFUSALS: u32 = 20;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What was said about refusals of one cause.
+#[derive(Debug)]
+struct Refusals {
+    since: Instant,
+    said: u32,
+    suppressed: u64,
+}
+
+/// Writes the log, and remembers how much of it is about refusals.
+#[derive(Debug, Default)]
+pub(crate) struct Audit {
+    refusals: BTreeMap<&'static str, Refusals>,
+}
+
+impl Audit {
+    /// Writes the line of an event.
+    pub(crate) fn tell(&mut self, now: Instant, event: &Event, remotes: &Remotes) {
+        if let Event::RegistrationRejected { cause, .. } = event
+            && !self.may_say(now, cause.code.label())
+        {
+            return;
+        }
+        write(event, remotes);
+    }
+
+    /// Says what was not said of minutes that are over; to be called now and then.
+    pub(crate) fn tell_suppressed(&mut self, now: Instant) {
+        for (cause, suppressed) in self.take_suppressed(now) {
+            info!(target: "audit", cause, suppressed, "more registrations refused");
+        }
+    }
+
+    fn may_say(&mut self, now: Instant, cause: &'static str) -> bool {
+        self.tell_suppressed(now);
+        let entry = self.refusals.entry(cause).or_insert(Refusals { since: now, said: 0, suppressed: 0 });
+        if entry.said < REFUSALS {
+            entry.said += 1;
+            return true;
+        }
+        entry.suppressed += 1;
+        false
+    }
+
+    /// The causes whose minute is over and how many lines each did not get.
+    fn take_suppressed(&mut self, now: Instant) -> Vec<(&'static str, u64)> {
+        let mut suppressed = Vec::new();
+        self.refusals.retain(|cause, entry| {
+            let lasts = now.saturating_duration_since(entry.since) < MINUTE;
+            if !lasts && entry.suppressed > 0 {
+                suppressed.push((*cause, entry.suppressed));
+            }
+            lasts
+        });
+        suppressed
+    }
+}
+
+fn write(event: &Event, remotes: &Remotes) {
     match event {
         Event::ElementRegistered { pool, pe, by } => {
             let by = remotes.name(*by);
@@ -22,6 +86,11 @@ pub(crate) fn tell(event: &Event, remotes: &Remotes) {
         }
         Event::ElementUpdated { pool, pe, by } => {
             debug!(target: "audit", pool = pool_text(pool), %pe, by = remotes.name(*by), "pool element updated");
+        }
+        Event::ElementReassociated { pool, pe, reason, by } => {
+            let by = remotes.name(*by);
+            info!(target: "audit", pool = pool_text(pool), %pe, by, reason = reason.label(),
+                "pool element registered over another association");
         }
         Event::ElementRemoved { pool, pe, reason, by, element } => {
             let by = match (by, reason) {
@@ -39,7 +108,7 @@ pub(crate) fn tell(event: &Event, remotes: &Remotes) {
         }
         Event::RegistrationRejected { pool, pe, by, cause } => {
             let by = remotes.name(*by);
-            debug!(target: "audit", pool = pool_text(pool), %pe, by, %cause, "registration refused");
+            info!(target: "audit", pool = pool_text(pool), %pe, by, reason = %cause, "registration refused");
         }
         Event::ElementSuspect { pool, pe } => debug!(pool = pool_text(pool), %pe, "pool element suspect"),
         Event::ElementRecovered { pool, pe } => debug!(pool = pool_text(pool), %pe, "pool element recovered"),
@@ -91,5 +160,21 @@ pub(crate) fn tell(event: &Event, remotes: &Remotes) {
             info!(target: "audit", registrar = %target, %to, "another registrar took over");
         }
         Event::Left { elements } => info!(target: "audit", elements, "left the other registrars"),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_refusals_is_some_lines_and_a_number() {
+        let (start, mut audit) = (Instant::now(), Audit::default());
+        assert_eq!((0..1_000).filter(|_| audit.may_say(start, "security")).count(), 20);
+        assert!(audit.may_say(start, "lack_of_resources"), "each cause has its own lines");
+        assert_eq!(audit.take_suppressed(start + Duration::from_secs(59)), []);
+        assert_eq!(audit.take_suppressed(start + MINUTE), [("security", 980)]);
+        assert!(audit.may_say(start + MINUTE, "security"));
     }
 }

@@ -73,6 +73,9 @@ impl View {
                 self.gone.retain(|gone| (&gone.pool, gone.pe) != (pool, *pe));
                 (pool, *pe, "registered", None, Some(by(*who)))
             }
+            Event::ElementReassociated { pool, pe, reason, by: who } => {
+                (pool, *pe, "registered again", Some(reason.label()), Some(by(*who)))
+            }
             Event::ElementRemoved { pool, pe, reason, by: who, element } => {
                 self.bury(now, pool, *reason, element);
                 (pool, *pe, "removed", Some(reason.label()), who.map(by))

@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use transport::tls::Identity;
 use transport::{Association, Budget, Connector, Endpoint, PeerAddress, Ppid, Stack};
 
-use crate::audit;
+use crate::audit::Audit;
 use crate::config::Config;
 use crate::control::{self, ControlCommand, ControlRequest};
 use crate::metrics::Metrics;
@@ -85,6 +85,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
             _ = tick.tick() => {
                 driver.publish();
                 driver.measure();
+                driver.audit.tell_suppressed(Instant::now());
                 if driver.machine.is_ready() {
                     synchronized.met();
                 }
@@ -114,6 +115,7 @@ struct Driver {
     connections: Connections,
     remotes: Remotes,
     metrics: Metrics,
+    audit: Audit,
     view: View,
     next_connection: u64,
     /// The handlespace is not as it was last published.
@@ -144,6 +146,7 @@ impl Driver {
             connections: Connections::new(connector).paced(pacing.clone()),
             remotes: Remotes::new(config.limits.connections_per_address),
             metrics: Metrics::new(context.metrics.clone(), identity),
+            audit: Audit::default(),
             view: View::default(),
             next_connection: 0,
             changed: true,
@@ -328,8 +331,9 @@ impl Driver {
         self.changed = true;
         self.left |= matches!(event, Event::Left { .. });
         self.metrics.count(event);
-        audit::tell(event, &self.remotes);
-        self.view.record(Instant::now(), event, &self.remotes);
+        let now = Instant::now();
+        self.audit.tell(now, event, &self.remotes);
+        self.view.record(now, event, &self.remotes);
     }
 
     fn command(&mut self, request: ControlRequest) {

@@ -156,6 +156,7 @@ impl Metrics {
         let (pool, change) = match event {
             Event::ElementRegistered { pool, .. } => (pool, "registered"),
             Event::ElementUpdated { pool, .. } => (pool, "updated"),
+            Event::ElementReassociated { pool, .. } => (pool, "reassociated"),
             Event::ElementRemoved { pool, reason, .. } => (pool, reason.label()),
             Event::ElementReplicated { pool, .. } => (pool, "replicated"),
             Event::ElementAdopted { pool, from: None, .. } => (pool, "taken_over"),

@@ -41,6 +41,25 @@ impl Removal {
     }
 }
 
+/// Why an element is registered over another association than before.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Reassociation {
+    /// The old one was lost.
+    Lost,
+    /// The element did not answer over the old one.
+    Silent,
+}
+
+impl Reassociation {
+    /// Returns the reason as the audit log tells it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Reassociation::Lost => "old_association_lost",
+            Reassociation::Silent => "old_association_silent",
+        }
+    }
+}
+
 /// What happened in the handlespace.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {
@@ -59,6 +78,17 @@ pub enum Event {
         pool: PoolHandle,
         /// The element.
         pe: PeId,
+        /// Who said so.
+        by: ConnectionId,
+    },
+    /// An element of ours registered again over another association.
+    ElementReassociated {
+        /// The pool.
+        pool: PoolHandle,
+        /// The element.
+        pe: PeId,
+        /// Why it may.
+        reason: Reassociation,
         /// Who said so.
         by: ConnectionId,
     },

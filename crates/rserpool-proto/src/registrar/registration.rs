@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::{Claim, Event, Key, Monitor, Registrar, Timer, TokenBucket};
+use super::{Claim, Event, Key, Monitor, Reassociation, Registrar, Timer, TokenBucket};
 use crate::handlespace::Registered;
 use crate::wire::UnknownParameter;
 use crate::wire::asap::registration::{Registration, RegistrationResponse};
@@ -223,7 +223,15 @@ impl Registrar {
         self.measure(connection, &mut element);
         let moved = self.moved(&key, &element);
         let home = self.home_of(&key);
-        let taken_over = self.monitors.get(&key).is_some_and(|monitor| monitor.taken_over);
+        let known = self.monitors.get(&key);
+        let taken_over = known.is_some_and(|monitor| monitor.taken_over);
+        // One that is taken over or given to us has no association to lose.
+        let reason =
+            known.filter(|monitor| !monitor.taken_over).and_then(|monitor| match monitor.connection {
+                None => Some(Reassociation::Lost),
+                Some(old) if old != connection => Some(Reassociation::Silent),
+                Some(_) => None,
+            });
         // The registrant itself registers again: it lives, and so it keeps its identifier.
         self.refuse_claim(&key);
         let registered = match self.keep(&key, element) {
@@ -246,6 +254,10 @@ impl Registrar {
         if let Some(from) = home.filter(|&home| home != self.id) {
             self.event(Event::HomeChanged { pool: key.0.clone(), pe: key.1, from, to: self.id });
             self.home_lost(now, &key, from);
+        }
+        if let Some(reason) = reason {
+            let (pool, pe) = key.clone();
+            self.event(Event::ElementReassociated { pool, pe, reason, by: connection });
         }
         if taken_over {
             self.event(Event::ElementAdopted { pool: key.0.clone(), pe: key.1, from: None });

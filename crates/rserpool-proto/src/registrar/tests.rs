@@ -76,6 +76,17 @@ impl Bench {
         self.registrar.handle_accepted(self.now, connection, remote);
     }
 
+    /// What it told of elements that came back, and why.
+    fn reassociated(&mut self) -> Vec<(ConnectionId, Reassociation)> {
+        let mut told = Vec::new();
+        while let Some(output) = self.registrar.poll_output() {
+            if let Output::Event(Event::ElementReassociated { by, reason, .. }) = output {
+                told.push((by, reason));
+            }
+        }
+        told
+    }
+
     fn drain(&mut self) -> Vec<(ConnectionId, Message)> {
         let mut sent = Vec::new();
         while let Some(output) = self.registrar.poll_output() {
@@ -311,6 +322,34 @@ fn a_new_association_takes_over_at_once_when_the_old_one_is_lost() {
     let sent = bench.drain();
     let [(SECOND, Message::RegistrationResponse(response))] = &sent[..] else { panic!("{sent:?}") };
     assert!(!response.rejected);
+}
+
+#[test]
+fn a_registration_over_another_association_is_told_with_its_reason() {
+    let mut bench = Bench::default();
+    let message =
+        Message::Registration(Registration { pool: pool(), element: element(&[HERE]), unknown: vec![] });
+    let octets = message.to_octets().unwrap();
+    for from in [FIRST, FIRST] {
+        bench.registrar.handle_message(bench.now, from, &octets);
+        assert_eq!(bench.reassociated(), []);
+    }
+    bench.registrar.handle_lost(bench.now, FIRST);
+    bench.registrar.handle_message(bench.now, SECOND, &octets);
+    assert_eq!(bench.reassociated(), [(SECOND, Reassociation::Lost)]);
+    let third = ConnectionId::accepted(3);
+    bench.accept(third, HERE);
+    bench.registrar.handle_message(bench.now, third, &octets);
+    while bench.registrar.handlespace().elements() == 1 && bench.reassociated().is_empty() {
+        bench.now = bench.registrar.poll_timeout().unwrap();
+        bench.registrar.handle_timeout(bench.now);
+        let told = bench.reassociated();
+        if !told.is_empty() {
+            assert_eq!(told, [(third, Reassociation::Silent)]);
+            return;
+        }
+    }
+    panic!("the claim does not win");
 }
 
 #[test]
