@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use rserpool_proto::registrar::{PeerState, Registrar};
 
-use super::float;
+use super::{by_name, float};
 
 const STATES: [PeerState; 4] = [PeerState::Active, PeerState::Suspect, PeerState::Dead, PeerState::Unheard];
 
@@ -19,6 +19,8 @@ pub(super) struct Enrp {
     tables: [Counter; 2],
     adoptions: [Counter; 2],
     refused: HashMap<&'static str, Counter>,
+    causes: HashMap<&'static str, Counter>,
+    causes_received: HashMap<&'static str, Counter>,
 }
 
 impl Enrp {
@@ -36,6 +38,8 @@ impl Enrp {
             tables: ["requested", "failed"].map(tables),
             adoptions: ["asked", "acknowledged"].map(adoptions),
             refused: HashMap::new(),
+            causes: HashMap::new(),
+            causes_received: HashMap::new(),
         }
     }
 
@@ -68,6 +72,26 @@ impl Enrp {
             });
             counter.absolute(*count);
         }
+        self.publish_causes(machine);
+    }
+
+    fn publish_causes(&mut self, machine: &Registrar) {
+        let (recorder, counters) = (&self.recorder, machine.enrp_counters());
+        let causes = by_name(counters.causes.iter().map(|(code, count)| (code.label(), *count)));
+        for (cause, count) in causes {
+            let counter = self.causes.entry(cause).or_insert_with(|| {
+                recorder.scope(
+                    || counter!("rserpool_message_errors_total", "protocol" => "enrp", "cause" => cause),
+                )
+            });
+            counter.absolute(count);
+        }
+        for (&cause, &count) in &counters.causes_received {
+            let counter = self.causes_received.entry(cause).or_insert_with(|| {
+                recorder.scope(|| counter!("rserpool_enrp_error_causes_received_total", "cause" => cause))
+            });
+            counter.absolute(count);
+        }
     }
 }
 
@@ -82,6 +106,10 @@ fn describe() {
     describe_counter!(
         "rserpool_enrp_adoptions_total",
         "Pool elements asked to have this registrar as home, by result"
+    );
+    describe_counter!(
+        "rserpool_enrp_error_causes_received_total",
+        "Error causes that registrars reported in ENRP_ERROR, by cause"
     );
     describe_counter!("rserpool_enrp_refused_total", "What registrars wanted and may not have, by reason");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::wire::CauseCode;
 use crate::wire::enrp::MessageType;
 
 /// Why something a peer, or someone who would be one, wanted was not done.
@@ -76,6 +77,10 @@ pub struct EnrpCounters {
     pub received: BTreeMap<MessageType, u64>,
     /// Messages sent by type.
     pub sent: BTreeMap<MessageType, u64>,
+    /// Error causes sent by code.
+    pub causes: BTreeMap<CauseCode, u64>,
+    /// Error causes received, by [`CauseCode::label`].
+    pub causes_received: BTreeMap<&'static str, u64>,
     /// Messages that could not be read.
     pub malformed: u64,
     /// What was refused, by reason.

@@ -300,12 +300,18 @@ impl Registrar {
 
     pub(super) fn send_error(&mut self, connection: ConnectionId, causes: Vec<ErrorCause>) {
         let to = self.enrp.links.get(&connection).and_then(|link| link.peer);
+        for cause in &causes {
+            *self.enrp.counters.causes.entry(cause.code).or_insert(0) += 1;
+        }
         let error = EnrpError { causes, unknown: vec![] };
         self.send_over(connection, to.unwrap_or(RegistrarId::UNDETERMINED), error.into());
     }
 
     /// An error is only counted, and shows the reference implementation by its private causes.
     pub(super) fn handle_enrp_error(&mut self, sender: RegistrarId, error: &EnrpError) {
+        for cause in &error.causes {
+            *self.enrp.counters.causes_received.entry(cause.code.label()).or_insert(0) += 1;
+        }
         if error.causes.iter().any(|cause| cause.code.0 >= 0x10)
             && let Some(peer) = self.enrp.peers.get_mut(&sender)
         {

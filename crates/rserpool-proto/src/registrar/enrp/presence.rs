@@ -47,6 +47,7 @@ impl Registrar {
             let receiver = RegistrarId::UNDETERMINED;
             let message = Message { sender: self.id, receiver, body: presence.into() };
             if let Ok(octets) = message.to_octets() {
+                *self.enrp.counters.sent.entry(message.body.message_type()).or_insert(0) += 1;
                 self.outputs.push_back(Output::Announce { protocol: ControlProtocol::Enrp, octets });
             }
         }

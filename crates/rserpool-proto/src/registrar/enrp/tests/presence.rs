@@ -1,6 +1,32 @@
 use super::*;
 
 #[test]
+fn presences_by_multicast_and_error_causes_are_counted() {
+    let mut bench = Bench::ready_with(|config| config.multicast = true);
+    let sent = |bench: &Bench| {
+        bench.registrar.enrp_counters().sent.get(&MessageType::PRESENCE).copied().unwrap_or(0)
+    };
+    let before = sent(&bench);
+    let announced = bench.pass(Duration::from_secs(3));
+    let announced = announced.iter().filter(|did| matches!(did, Did::Announce(_))).count();
+    assert!(announced > 0);
+    assert_eq!(sent(&bench) - before, u64::try_from(announced).unwrap());
+
+    let low = bench.join(LOW);
+    bench.registrar.handle_message(bench.now, low, &[0x7f, 0, 0, 4]);
+    let error = bench.drain().into_iter().find_map(|did| match did {
+        Did::Enrp(_, Message { body: Body::EnrpError(error), .. }) => Some(error),
+        _ => None,
+    });
+    let error = error.expect("an unknown type is answered with an error");
+    let counters = bench.registrar.enrp_counters();
+    assert_eq!(counters.causes.values().sum::<u64>(), u64::try_from(error.causes.len()).unwrap());
+    let label = error.causes[0].code.label();
+    bench.say(low, LOW, error);
+    assert_eq!(bench.registrar.enrp_counters().causes_received.get(label), Some(&1));
+}
+
+#[test]
 fn a_newcomer_is_told_who_we_are_and_asked_who_it_is() {
     let mut bench = Bench::ready();
     let (connection, _) = bench.accept(ip(LOW));
