@@ -188,6 +188,7 @@ impl Driver {
         let (connection, peer) = (ConnectionId::accepted(self.next_connection), association.peer());
         let names = association.peer_names();
         if !self.remotes.add(connection, protocol, peer, names) {
+            self.metrics.refused_of_address();
             debug!(%peer, "too many connections from this address");
             return;
         }

@@ -49,6 +49,8 @@ pub(crate) struct Metrics {
     resolution_duration: Histogram,
     stalls: Counter,
     shed: Counter,
+    /// Since there were too many in all, and of their address.
+    refused_connections: [Counter; 2],
     buffered: Gauge,
     held_back: Counter,
     tls: Option<Tls>,
@@ -119,6 +121,8 @@ impl Metrics {
                 resolution_duration: histogram!(RESOLUTION_DURATION),
                 stalls: counter!("rserpool_stalls_total"),
                 shed: counter!("rserpool_connections_shed_total"),
+                refused_connections: ["connections", "connections_per_address"]
+                    .map(|reason| counter!("rserpool_connections_refused_total", "reason" => reason)),
                 buffered: gauge!("rserpool_buffered_bytes"),
                 held_back: counter!("rserpool_handle_resolutions_held_back_total"),
                 tls: identity.map(Tls::new),
@@ -137,6 +141,11 @@ impl Metrics {
             ControlProtocol::Asap => self.wrong_protocol[0].increment(1),
             ControlProtocol::Enrp => self.wrong_protocol[1].increment(1),
         }
+    }
+
+    /// Counts a connection that was one too many of its address.
+    pub(crate) fn refused_of_address(&self) {
+        self.refused_connections[1].increment(1);
     }
 
     /// Publishes what the connections hold in their buffers, and how they were slowed down or closed.
@@ -212,6 +221,7 @@ impl Metrics {
         self.reports[2].absolute(counters.reports_unknown);
         self.malformed.absolute(counters.malformed);
         self.stalls.absolute(counters.stalls);
+        self.refused_connections[0].absolute(counters.connections_refused);
         if let Some(tls) = &self.tls {
             tls.publish();
         }
@@ -359,6 +369,10 @@ fn describe() {
     describe_counter!(
         "rserpool_connections_shed_total",
         "Connections closed since the buffers were full and they held most of them"
+    );
+    describe_counter!(
+        "rserpool_connections_refused_total",
+        "Connections closed at once, by the limit that was reached: connections or connections-per-address"
     );
     describe_gauge!(
         "rserpool_buffered_bytes",

@@ -16,6 +16,8 @@ pub struct Counters {
     pub causes: BTreeMap<CauseCode, u64>,
     /// Messages that could not be processed.
     pub malformed: u64,
+    /// Connections closed at once since there were as many as there may be.
+    pub connections_refused: u64,
     /// Elements that joined a pool.
     pub registered: u64,
     /// Registrations of elements that were there.

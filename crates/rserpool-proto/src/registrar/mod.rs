@@ -272,6 +272,7 @@ impl Registrar {
     pub fn handle_accepted(&mut self, now: Instant, connection: ConnectionId, remote: Remote) {
         self.notice_stall(now);
         if self.peers.len() >= self.config.max_connections {
+            self.counters.connections_refused += 1;
             self.outputs.push_back(Output::Disconnect { connection });
             return;
         }

@@ -600,6 +600,7 @@ fn limits_hold_for_connections_elements_of_one_and_the_rate_of_registrations() {
     });
     bench.accept(ConnectionId::accepted(3), HERE);
     assert!(matches!(bench.registrar.poll_output(), Some(Output::Disconnect { .. })));
+    assert_eq!(bench.registrar.counters().connections_refused, 1);
     let mut register =
         |pe| codes(&bench.register(FIRST, PoolElementParameter { pe: PeId(pe), ..element(&[HERE]) }));
     for pe in 1..=3 {
