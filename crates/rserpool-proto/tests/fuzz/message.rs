@@ -18,11 +18,11 @@ use rserpool_proto::{PeId, PoolHandle, RegistrarId};
 
 use crate::octets::Octets;
 
-fn pool(octets: &mut Octets<'_>) -> PoolHandle {
+pub(crate) fn pool(octets: &mut Octets<'_>) -> PoolHandle {
     PoolHandle::new(["p", "pool", "ipfix", "odd", "much"][octets.below(5)]).unwrap()
 }
 
-fn pe(octets: &mut Octets<'_>) -> PeId {
+pub(crate) fn pe(octets: &mut Octets<'_>) -> PeId {
     PeId(u32::from(octets.octet() % 16))
 }
 

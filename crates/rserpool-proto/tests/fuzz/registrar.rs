@@ -1,5 +1,6 @@
 //! Octets from a fuzzer, taken for what the world does to a registrar: connections from elements, users,
-//! peers and strangers, messages well and badly formed, losses, time that passes or is slept through.
+//! peers and strangers, messages well and badly formed, losses, round trips, what the operator wants, time that
+//! passes or is slept through.
 //!
 //! Panics if the machine does, if it breaks its promises to its driver, goes beyond its limits, or if its
 //! PE checksums are not those of its table.
@@ -9,7 +10,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use rserpool_proto::handlespace::Limits;
-use rserpool_proto::registrar::{EnrpConfig, Registrar, RegistrarConfig};
+use rserpool_proto::registrar::{
+    Announcement, Authority, EnrpConfig, PoolPattern, Registrar, RegistrarConfig,
+};
 use rserpool_proto::wire::{self, enrp};
 use rserpool_proto::{
     ConnectionId, ControlProtocol, Output, Protocol, RegistrarAddress, RegistrarId, Remote, UserTransport,
@@ -57,6 +60,7 @@ fn config() -> RegistrarConfig {
         multicast: true,
         max_peers: PEERS,
         adoptions: 8,
+        distance_step: Some(Duration::from_millis(4)),
         ..EnrpConfig::default()
     };
     RegistrarConfig {
@@ -65,6 +69,7 @@ fn config() -> RegistrarConfig {
         limits: LIMITS,
         max_connections: CONNECTIONS,
         registrations_per_second: 1_000,
+        announce: Some(Announcement::default()),
         ..RegistrarConfig::default()
     }
 }
@@ -112,7 +117,7 @@ impl Bench {
     }
 
     fn step(&mut self, octets: &mut Octets<'_>) {
-        match octets.below(24) {
+        match octets.below(26) {
             0..2 => self.accept(octets, ControlProtocol::Asap),
             2..4 => self.accept(octets, ControlProtocol::Enrp),
             4 => self.end(octets),
@@ -143,7 +148,32 @@ impl Bench {
             22 => self.pass_to_timeout(),
             23 if octets.chance() => self.datagram(octets),
             23 if octets.octet() == 0 => self.registrar.leave(self.now),
+            24 => self.operate(octets),
+            25 => self.tell_of_connection(octets),
             _ => self.pass(Duration::from_micros(octets.u16().into())),
+        }
+    }
+
+    /// The operator takes an element out of selection or puts it back.
+    fn operate(&mut self, octets: &mut Octets<'_>) {
+        let (pool, pe) = (message::pool(octets), message::pe(octets));
+        let _ = match octets.chance() {
+            true => self.registrar.drain(self.now, &pool, pe),
+            false => self.registrar.undrain(self.now, &pool, pe),
+        };
+    }
+
+    /// The driver has measured a connection, or knows who is at its far end.
+    fn tell_of_connection(&mut self, octets: &mut Octets<'_>) {
+        let Some(connection) = self.some(octets, Stage::Up) else { return };
+        if octets.chance() {
+            let round_trip = Duration::from_micros(octets.u16().into()) * 8;
+            self.registrar.handle_round_trip(self.now, connection, round_trip);
+        } else {
+            let names = (0..octets.below(3)).map(|_| format!("{}.example", octets.below(3))).collect();
+            let pools =
+                octets.chance().then(|| vec![PoolPattern::new(["p*", "ipfix", "*"][octets.below(3)])]);
+            self.registrar.authorize(connection, Authority { names, pools });
         }
     }
 
