@@ -17,6 +17,7 @@ mod offload;
 mod report;
 mod restart;
 mod roles;
+mod round_trip;
 mod traffic;
 mod transfer;
 
