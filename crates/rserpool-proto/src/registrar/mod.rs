@@ -27,7 +27,7 @@ mod resolution;
 mod status;
 #[cfg(test)]
 mod tests;
-mod token_bucket;
+pub(crate) mod token_bucket;
 mod unreachable;
 mod updates;
 
