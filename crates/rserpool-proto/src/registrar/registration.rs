@@ -125,9 +125,7 @@ impl Registrar {
         key: &Key,
         element: &PoolElementParameter,
     ) -> Result<Admission, ErrorCause> {
-        if !self.drained.contains_key(key) {
-            self.handlespace.check(&key.0, element)?;
-        }
+        self.handlespace.check(&key.0, element)?;
         let Some(monitor) = self.monitors.get(key) else {
             let elements = self.peers.get(&connection).map_or(0, |peer| peer.elements.len());
             let full = elements >= self.config.max_elements_per_connection;
@@ -237,9 +235,7 @@ impl Registrar {
         let unknown = if warnings.is_empty() { vec![] } else { self.observed(connection) };
         let response = RegistrationResponse { rejected: false, pool, pe, causes: warnings, unknown };
         self.send(connection, &Message::RegistrationResponse(response));
-        if !self.drained.contains_key(&key) {
-            self.announce_add(&key);
-        }
+        self.announce_add(&key);
         if let Some(from) = home.filter(|&home| home != self.id) {
             self.event(Event::HomeChanged { pool: key.0.clone(), pe: key.1, from, to: self.id });
             self.home_lost(now, &key, from);

@@ -5,6 +5,7 @@ use rserpool_proto::registrar::Event;
 use rserpool_proto::wire::enrp::handle_table::PoolEntry;
 use rserpool_proto::wire::enrp::handle_update::UpdateAction;
 use rserpool_proto::wire::enrp::{self, Body};
+use rserpool_proto::wire::param::draining;
 use rserpool_proto::wire::{Message, PoolElementParameter};
 
 use crate::world::Told;
@@ -72,7 +73,8 @@ fn entry(entry: &PoolEntry) -> String {
 }
 
 fn element(element: &PoolElementParameter) -> String {
-    format!("pe={} home={}", element.pe, element.home)
+    let draining = if draining::is_marked(&element.unknown) { " draining" } else { "" };
+    format!("pe={} home={}{draining}", element.pe, element.home)
 }
 
 /// Whether it asks a pool element to change its home; `None` for other messages than keep-alives.

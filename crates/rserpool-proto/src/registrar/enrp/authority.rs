@@ -11,6 +11,7 @@ use super::super::{Event, Key, Monitor, Registrar, Removal, Timer as RegistrarTi
 use super::{PeerState, Refusal, Startup, Timer};
 use crate::handlespace::Registered;
 use crate::wire::PoolElementParameter;
+use crate::wire::param::draining;
 use crate::{PeId, RegistrarId};
 
 /// Another registrar says that an element of ours is its own.
@@ -111,6 +112,7 @@ impl Registrar {
         let home = element.home;
         let life = element.life.duration(self.config.profile.life_unit);
         let moved = self.moved(&key, &element);
+        let (drained, draining) = (self.is_draining(&key), draining::is_marked(&element.unknown));
         let Ok(registered) = self.handlespace.register(&key.0, element) else {
             self.refuse(Refusal::Unsuitable, None);
             return false;
@@ -122,8 +124,11 @@ impl Registrar {
         self.stop_timer(Timer::Doubt(key.clone()));
         // One that was ours may have been suspect here; its new home has heard of it.
         self.set_aside_if_suspect(&key);
-        if doubted || moved {
+        if doubted || moved || draining != drained {
             self.pool_changed(now, &key.0);
+        }
+        if draining != drained {
+            self.tell_draining(&key, draining);
         }
         let (pool, pe) = key;
         match before.filter(|&before| before != home) {

@@ -123,6 +123,8 @@ struct Peer {
     information: Option<ServerInformation>,
     told: Option<PeChecksum>,
     is_reference: bool,
+    /// It keeps draining elements, and selects none.
+    knows_draining: bool,
     /// Who wants to take it over and waits for our agreement.
     takers: BTreeSet<RegistrarId>,
     /// Whose takeover of it we agreed to.
@@ -145,6 +147,7 @@ impl Default for Peer {
             information: None,
             told: None,
             is_reference: false,
+            knows_draining: false,
             takers: BTreeSet::new(),
             conceded: None,
             download: None,
@@ -398,7 +401,10 @@ impl Registrar {
         self.send_over(connection, to, body.into())
     }
 
-    fn send_over(&mut self, connection: ConnectionId, to: RegistrarId, body: Body) -> bool {
+    fn send_over(&mut self, connection: ConnectionId, to: RegistrarId, mut body: Body) -> bool {
+        if let Body::Presence(presence) = &mut body {
+            presence.checksum = Some(self.checksum_for(to));
+        }
         let kind = body.message_type();
         let message = Message { sender: self.id, receiver: to, body };
         let Ok(octets) = message.to_octets() else {
