@@ -19,6 +19,7 @@ mod list;
 mod mentor;
 mod peers;
 mod presence;
+mod replicated;
 mod status;
 mod suggestion;
 mod table;
@@ -45,6 +46,7 @@ use crate::wire::param::server_information::ServerInformation;
 use crate::{ConnectionId, Output, PeId, PoolHandle, RegistrarAddress, RegistrarId, Remote, inbox};
 use adoption::Adoptions;
 use mentor::Startup;
+use replicated::Replicated;
 use takeover::Takeover;
 
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -131,6 +133,8 @@ struct Peer {
     /// What it owned here and its last table did not list.
     unlisted: BTreeSet<Key>,
     last_download: Option<Instant>,
+    /// Tables in a row with elements that could not be stored here.
+    incomplete: u32,
 }
 
 impl Default for Peer {
@@ -148,6 +152,7 @@ impl Default for Peer {
             download: None,
             unlisted: BTreeSet::new(),
             last_download: None,
+            incomplete: 0,
         }
     }
 }
@@ -169,6 +174,8 @@ pub(super) struct Enrp {
     sessions: BTreeMap<(RegistrarId, bool), (PoolHandle, PeId)>,
     takeovers: BTreeMap<RegistrarId, Takeover>,
     adoptions: Adoptions,
+    /// What elements of others take.
+    pub(super) replicated: Replicated,
     /// Elements of others somebody could not reach.
     pub(super) doubts: BTreeSet<Key>,
     /// Elements whose life ended while their home was silent.
@@ -207,6 +214,7 @@ impl Enrp {
             sessions: BTreeMap::new(),
             takeovers: BTreeMap::new(),
             adoptions: Adoptions::default(),
+            replicated: Replicated::default(),
             doubts: BTreeSet::new(),
             overdue: BTreeSet::new(),
             inherited: BTreeSet::new(),
