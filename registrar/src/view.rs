@@ -109,6 +109,7 @@ impl View {
             | Event::PeerRefused { .. }
             | Event::PeerError { .. }
             | Event::TableDownloaded { .. }
+            | Event::TableIncomplete { .. }
             | Event::ChecksumMismatch { .. }
             | Event::Left { .. }
             | Event::Stalled { .. } => return,

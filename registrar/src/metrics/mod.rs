@@ -175,6 +175,7 @@ impl Metrics {
             | Event::PeerRefused { .. }
             | Event::PeerError { .. }
             | Event::TableDownloaded { .. }
+            | Event::TableIncomplete { .. }
             | Event::ChecksumMismatch { .. }
             | Event::TakeoverStarted { .. }
             | Event::TakeoverAbandoned { .. }

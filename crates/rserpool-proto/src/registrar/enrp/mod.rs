@@ -19,6 +19,7 @@ mod list;
 mod mentor;
 mod peers;
 mod presence;
+mod replicated;
 mod status;
 mod suggestion;
 mod table;
@@ -45,6 +46,7 @@ use crate::wire::param::server_information::ServerInformation;
 use crate::{ConnectionId, Output, PeId, PoolHandle, RegistrarAddress, RegistrarId, Remote, inbox};
 use adoption::Adoptions;
 use mentor::Startup;
+use replicated::Replicated;
 use takeover::Takeover;
 
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -135,6 +137,8 @@ struct Peer {
     last_download: Option<Instant>,
     /// Something it told may have been lost on the way: what it owns is asked for.
     missed: bool,
+    /// Tables in a row with elements that could not be stored here.
+    incomplete: u32,
 }
 
 impl Default for Peer {
@@ -154,6 +158,7 @@ impl Default for Peer {
             unlisted: BTreeSet::new(),
             last_download: None,
             missed: false,
+            incomplete: 0,
         }
     }
 }
@@ -175,6 +180,8 @@ pub(super) struct Enrp {
     sessions: BTreeMap<(RegistrarId, bool), (PoolHandle, PeId)>,
     takeovers: BTreeMap<RegistrarId, Takeover>,
     adoptions: Adoptions,
+    /// What elements of others take.
+    pub(super) replicated: Replicated,
     /// Elements of others somebody could not reach.
     pub(super) doubts: BTreeSet<Key>,
     /// Elements whose life ended while their home was silent.
@@ -213,6 +220,7 @@ impl Enrp {
             sessions: BTreeMap::new(),
             takeovers: BTreeMap::new(),
             adoptions: Adoptions::default(),
+            replicated: Replicated::default(),
             doubts: BTreeSet::new(),
             overdue: BTreeSet::new(),
             inherited: BTreeSet::new(),

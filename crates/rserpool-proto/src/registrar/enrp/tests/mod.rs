@@ -6,6 +6,7 @@ mod links;
 mod mentor;
 mod presence;
 mod reference;
+mod room;
 mod suggestion;
 mod table;
 mod takeover;
