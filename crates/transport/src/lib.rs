@@ -38,7 +38,7 @@ mod userland;
 pub use address::PeerAddress;
 pub use association::{Association, Sender};
 pub use connector::Connector;
-pub use endpoint::{Endpoint, EndpointConfig, SCTP_ENCAPSULATION_PORT, Stack};
+pub use endpoint::{ConnectOptions, Endpoint, EndpointConfig, SCTP_ENCAPSULATION_PORT, Stack};
 pub use error::{ConnectError, LossReason, SendError, ShutdownError, TrySendError};
 pub use link::QueueLimits;
 pub use listener::Listener;

@@ -33,6 +33,7 @@ pub(crate) fn run() {
             "source" => source(&endpoint()).await,
             "watch" => watch(&endpoint(), false).await,
             "watch sending" => watch(&endpoint(), true).await,
+            "collide" => crate::collision::collide().await,
             "handshake" => by_hand().await,
             "multihomed sink" => multihoming::sink().await,
             "multihomed source" => multihoming::source().await,
