@@ -34,6 +34,7 @@ pub(crate) fn run() {
             "source" => source(&endpoint()).await,
             "watch" => watch(&endpoint(), false).await,
             "watch sending" => watch(&endpoint(), true).await,
+            "collide" => crate::collision::collide().await,
             "handshake" => by_hand().await,
             "round trip" => round_trip::measure(connect(&endpoint()).await).await,
             "multihomed sink" => multihoming::sink().await,
