@@ -22,13 +22,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     print(&match arguments.output {
         Form::Json => format!("{answer:#}\n"),
         Form::Table => {
-            let header = ["REGISTRAR", "STATE", "ADDRESSES", "ELEMENTS", "CHECKSUM", "HEARD"];
+            let header = ["REGISTRAR", "STATE", "ADDRESSES", "ELEMENTS", "CHECKSUM", "HEARD", "LONG ID"];
             table(header, list(&answer, "peers").iter().map(row))
         }
     })
 }
 
-fn row(peer: &Value) -> [String; 6] {
+fn row(peer: &Value) -> [String; 7] {
     let addresses: Vec<&str> = list(peer, "addresses").iter().filter_map(Value::as_str).collect();
     let (told, held) = (text(peer, "checksum-told"), text(peer, "checksum-held"));
     let checksum = if told == held { told } else { format!("{told}, here {held}") };
@@ -36,5 +36,6 @@ fn row(peer: &Value) -> [String; 6] {
         never if never.is_empty() => "never".to_owned(),
         seconds => format!("{seconds} s ago"),
     };
-    [text(peer, "id"), text(peer, "state"), addresses.join(","), text(peer, "elements"), checksum, heard]
+    let [id, state, elements, long] = ["id", "state", "elements", "long-id"].map(|key| text(peer, key));
+    [id, state, addresses.join(","), elements, checksum, heard, long]
 }

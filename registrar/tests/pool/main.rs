@@ -5,6 +5,7 @@
 
 mod common;
 mod hostile;
+mod next_generation;
 mod operator;
 mod replicated;
 mod secured;
