@@ -88,7 +88,9 @@ pub(super) async fn listen(
             }
         }
     }
-    Ok(Connector { endpoint: sctp, tcp: options(ControlProtocol::Asap), tls: client })
+    let mut tcp = options(ControlProtocol::Asap);
+    tcp.local = config.tcp_source();
+    Ok(Connector { endpoint: sctp, tcp, tls: client })
 }
 
 /// The one SCTP endpoint, with the addresses of both protocols.

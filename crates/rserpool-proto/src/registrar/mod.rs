@@ -39,7 +39,7 @@ pub use authority::{Authority, PoolPattern};
 pub use config::{AddressCheck, RegistrarConfig};
 pub use counters::{Counters, Resolved};
 pub use drain::DrainError;
-pub use enrp::{Abandoned, Arbitration, EnrpConfig, EnrpCounters, PeerState, PeerStatus, Refusal};
+pub use enrp::{Abandoned, Arbitration, EnrpConfig, EnrpCounters, PeerState, PeerStatus, Reach, Refusal};
 pub use event::{Event, Removal};
 pub use network::{InvalidNetwork, Network};
 pub use status::{ElementState, ElementStatus, PoolStatus};
@@ -192,11 +192,12 @@ impl Registrar {
     pub fn new(config: RegistrarConfig, seed: u64) -> Registrar {
         let mut random = Random::new(seed);
         let id = config.id.filter(|id| *id != RegistrarId::UNDETERMINED);
+        let id = id.unwrap_or_else(|| RegistrarId(random.identifier()));
         Registrar {
-            id: id.unwrap_or_else(|| RegistrarId(random.identifier())),
+            id,
             handlespace: Handlespace::new(config.limits),
             distances: BTreeMap::new(),
-            enrp: Box::new(enrp::Enrp::new(config.enrp.clone())),
+            enrp: Box::new(enrp::Enrp::new(config.enrp.clone(), id, seed)),
             config,
             random,
             monitors: BTreeMap::new(),

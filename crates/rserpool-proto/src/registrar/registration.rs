@@ -94,7 +94,8 @@ impl Registrar {
             return Err(ErrorCause::plain(CauseCode::LACK_OF_RESOURCES));
         };
         let life = element.life.duration(self.config.profile.life_unit);
-        if element.pe == PeId(0) || life.is_some_and(|life| life.is_zero()) {
+        let named = element.pe != PeId(0) && element.has_its_own_long_id();
+        if !named || life.is_some_and(|life| life.is_zero()) {
             return Err(invalid(element));
         }
         let own = |address: &IpAddr| self.config.address_check.allows(*address, &peer.remote);
@@ -127,6 +128,10 @@ impl Registrar {
         element: &PoolElementParameter,
     ) -> Result<Admission, ErrorCause> {
         self.handlespace.check(&key.0, element)?;
+        // Whoever told long identifiers is told apart by them (docs/wire.md section 17), wherever it is.
+        if self.element(key).is_some_and(|known| known.is_other_than(element)) {
+            return Err(ErrorCause::plain(CauseCode::NON_UNIQUE_PE_ID));
+        }
         let Some(monitor) = self.monitors.get(key) else {
             let elements = self.peers.get(&connection).map_or(0, |peer| peer.elements.len());
             let full = elements >= self.config.max_elements_per_connection;

@@ -45,6 +45,7 @@ impl Registrar {
             _ if element.home == self.id => Refusal::NamesUs,
             _ if element.home != sender => Refusal::ThirdParty,
             _ if element.pe == PeId(0) => Refusal::Unsuitable,
+            _ if !element.has_its_own_long_id() => Refusal::LongIdentifier,
             Some(home) if home == self.id => return self.contested(now, key, element),
             Some(home) if home != sender && self.may_live(home) && !self.is_new_or_same(&key, &element) => {
                 Refusal::OtherElement
@@ -63,6 +64,9 @@ impl Registrar {
         key: Key,
         element: PoolElementParameter,
     ) {
+        if !element.has_its_own_long_id() {
+            return self.refuse(Refusal::LongIdentifier, None);
+        }
         let home = element.home;
         let present = self.home_of(&key);
         if home == self.id {
@@ -101,9 +105,10 @@ impl Registrar {
         self.enrp.peers.get(&id).is_some_and(|peer| peer.state != PeerState::Dead)
     }
 
-    /// Among registrars the set of addresses is the identity of an element.
+    /// Among registrars the set of addresses is the identity of an element, and its long identifier where it told one.
     fn is_new_or_same(&self, key: &Key, element: &PoolElementParameter) -> bool {
-        self.element(key).is_none() || self.same_addresses(key, element)
+        let Some(known) = self.element(key) else { return true };
+        !known.is_other_than(element) && self.same_addresses(key, element)
     }
 
     /// Stores an element of another registrar.
