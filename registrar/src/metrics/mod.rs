@@ -183,8 +183,10 @@ impl Metrics {
             | Event::PeerRecovered { .. }
             | Event::PeerLost { .. }
             | Event::PeerRefused { .. }
+            | Event::IdConflict { .. }
             | Event::PeerError { .. }
             | Event::TableDownloaded { .. }
+            | Event::TableIncomplete { .. }
             | Event::ChecksumMismatch { .. }
             | Event::TakeoverStarted { .. }
             | Event::TakeoverAbandoned { .. }

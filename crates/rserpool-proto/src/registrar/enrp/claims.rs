@@ -117,7 +117,8 @@ pub(super) fn same_endpoint(one: &PoolElementParameter, other: &PoolElementParam
         (Some(one), Some(other)) => one == other,
         _ => true,
     };
-    Registrar::addresses_of(one) == Registrar::addresses_of(other)
+    !one.is_other_than(other)
+        && Registrar::addresses_of(one) == Registrar::addresses_of(other)
         && (here.kind(), here.port()) == (there.kind(), there.port())
         && encapsulated
 }

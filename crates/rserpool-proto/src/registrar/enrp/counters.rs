@@ -15,6 +15,8 @@ pub enum Refusal {
     TooMany,
     /// The identifier is ours, or one that is connected from another host.
     IdConflict,
+    /// A long identifier's lower half is not the short one beside it.
+    LongIdentifier,
     /// One connection spoke for two identifiers, or for none.
     WrongSender,
     /// It is for another registrar.
@@ -29,6 +31,8 @@ pub enum Refusal {
     NamesUs,
     /// An element's home did not say so.
     NotHome,
+    /// There is no room for the element.
+    LackOfResources,
     /// An element of the same identifier is somewhere else.
     OtherElement,
     /// An element's home has said before that it has the element still.
@@ -52,6 +56,7 @@ impl Refusal {
             Refusal::Stranger => "stranger",
             Refusal::TooMany => "too_many",
             Refusal::IdConflict => "id_conflict",
+            Refusal::LongIdentifier => "long_identifier",
             Refusal::WrongSender => "wrong_sender",
             Refusal::WrongReceiver => "wrong_receiver",
             Refusal::NotIntroduced => "not_introduced",
@@ -59,6 +64,7 @@ impl Refusal {
             Refusal::ThirdParty => "third_party",
             Refusal::NamesUs => "names_us",
             Refusal::NotHome => "not_home",
+            Refusal::LackOfResources => "lack_of_resources",
             Refusal::OtherElement => "other_element",
             Refusal::Contradicted => "contradicted",
             Refusal::UnknownAction => "unknown_action",
