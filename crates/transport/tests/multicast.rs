@@ -1,6 +1,6 @@
 //! Datagrams to a multicast group, on the loopback interface.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -35,4 +35,33 @@ async fn what_is_no_group_is_refused_by_name() {
     let group = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let error = Group::join(&GroupOptions { group, interface: None, ttl: 0 }).unwrap_err().to_string();
     assert!(error.contains("127.0.0.1:0") && error.contains("not a multicast address"), "{error}");
+}
+
+/// Interface-local and link-local groups (RFC 4291 section 2.7) on the loopback interface, whose index is 1. Most hosts
+/// have no route for them there; `ip -6 route add ff00::/8 dev lo table local` makes one.
+#[tokio::test]
+async fn an_ipv6_group_on_the_loopback_interface_is_heard() {
+    for scope in [0xff01, 0xff02] {
+        let random = getrandom::u32().unwrap();
+        let [high, low] = [random >> 16, random & 0xffff].map(|half| u16::try_from(half).unwrap());
+        let address = Ipv6Addr::new(scope, 0, 0, 0, 0, 0, high, low);
+        let group = SocketAddr::V6(SocketAddrV6::new(address, 0, 0, 1));
+        let options = GroupOptions { group, interface: None, ttl: 0 };
+        let sent = match Group::join(&options) {
+            Ok(sender) => sender.send(b"here I am").await.map(|()| sender),
+            Err(error) => Err(error),
+        };
+        let sender = match sent {
+            Ok(sender) => sender,
+            Err(error) => {
+                eprintln!("SKIPPED: no IPv6 multicast on the loopback interface: {error}");
+                continue;
+            }
+        };
+        let options = GroupOptions { group: sender.address(), ..options };
+        let mut member = Group::join(&options).unwrap();
+        sender.send(b"here I am again").await.unwrap();
+        let (from, octets) = timeout(PATIENCE, member.receive()).await.expect("no datagram").unwrap();
+        assert_eq!((from.port(), octets), (sender.address().port(), &b"here I am again"[..]));
+    }
 }

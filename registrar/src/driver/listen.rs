@@ -88,7 +88,7 @@ pub(super) async fn listen(
             }
         }
     }
-    Ok(Connector { endpoint: sctp, tcp: options(ControlProtocol::Asap), tls: client })
+    Ok(Connector { endpoint: sctp, tcp: options(ControlProtocol::Asap), tls: client, ..Connector::default() })
 }
 
 /// The one SCTP endpoint, with the addresses of both protocols.
