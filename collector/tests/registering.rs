@@ -121,9 +121,9 @@ impl Drop for Answering {
     }
 }
 
-/// Grants registrations, and says that the pool has no other elements.
+/// Grants registrations, and says that the pool has no elements but the last one registered.
 async fn answer(mut association: Association, tell: UnboundedSender<(Message, Sender)>) {
-    let sender = association.sender();
+    let (sender, mut elements) = (association.sender(), Vec::new());
     loop {
         let message = match association.recv().await {
             Event::Message(message) => Message::decode(&message.data).unwrap(),
@@ -134,6 +134,7 @@ async fn answer(mut association: Association, tell: UnboundedSender<(Message, Se
         let response = match &message {
             Message::Registration(registration) => {
                 let (pool, pe) = (registration.pool.clone(), registration.element.pe);
+                elements = vec![registration.element.clone()];
                 Some(Message::RegistrationResponse(RegistrationResponse {
                     rejected: false,
                     pool,
@@ -147,7 +148,7 @@ async fn answer(mut association: Association, tell: UnboundedSender<(Message, Se
                     updates_accepted: true,
                     pool: request.pool.clone(),
                     policy: None,
-                    elements: Vec::new(),
+                    elements: elements.clone(),
                     causes: None,
                     unknown,
                 }))
