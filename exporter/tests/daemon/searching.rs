@@ -46,7 +46,7 @@ async fn an_unknown_pool_is_told_once_and_used_when_it_is_there() {
 }
 
 #[tokio::test]
-async fn an_exporter_whose_registrars_have_no_known_name_starts_says_so_and_ends_when_asked() {
+async fn an_exporter_whose_registrars_have_no_known_name_starts_says_so_and_keeps_records() {
     let world = World::new();
     let own = format!("addresses = [\"{}\"]\n", world.host(4));
     let registrar = format!("{}:3863", world.host(1));
