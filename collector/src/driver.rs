@@ -69,8 +69,20 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
             () = context.shutdown.requested() => break None,
         }
     };
-    registrations.deregister().await;
+    // Who has read the pool before may still come meanwhile, and is served to the end.
+    let mut leaving = std::pin::pin!(registrations.deregister());
+    let limit = config.listen.max_associations;
+    loop {
+        tokio::select! {
+            Some(association) = associations.recv() => admit(association, limit, &shared, &mut sessions),
+            Some(_) = sessions.join_next() => {}
+            () = &mut leaving => break,
+        }
+    }
     accepting.shutdown().await;
+    while let Ok(association) = associations.try_recv() {
+        admit(association, limit, &shared, &mut sessions);
+    }
     receivers.shutdown().await;
     sessions_end.request();
     while sessions.join_next().await.is_some() {}

@@ -150,7 +150,7 @@ fn connector(
     tcp.mptcp = config.listen.mptcp;
     let tls =
         config.tls.as_ref().zip(identity).map(|(tls, identity)| tls.client_of(identity, &pool.registrars));
-    Connector { endpoint: endpoint.cloned(), tcp, tls }
+    Connector { endpoint: endpoint.cloned(), tcp, tls, ..Connector::default() }
 }
 
 fn element(pool: &Pool, handle: PoolHandle, config: &Config) -> PoolElementConfig {

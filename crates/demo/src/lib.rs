@@ -1,8 +1,8 @@
-//! The demo: a pool of real processes on loopback, and the books after a collector was killed.
+//! The demo: a pool of real processes on loopback, and the books after a registrar and a collector were killed.
 //!
-//! One executable plays all parts: it starts itself again as registrar, two collectors and exporter.
-//! A real packet capture is replayed in a loop; once 30 % of its flows are acknowledged, the collector
-//! in use is killed. At the end the collectors' files are compared, by identity, with the flows metered.
+//! One executable plays all parts: it starts itself again as two registrars, two collectors and exporter.
+//! A real packet capture is replayed in a loop; once 15 % of its flows are acknowledged, the registrar that watches
+//! the collectors is killed, and at 50 % the collector in use. At the end the collectors' files are compared, by identity, with the flows metered.
 
 // Public for this package's tests, which drive pools of their own.
 #[doc(hidden)]
@@ -21,8 +21,9 @@ mod story;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-Shows a pool of flow collectors survive the loss of one: registrar, two collectors and an exporter as
-processes on loopback addresses, a real capture replayed, one collector killed, the books checked.
+Shows a pool of flow collectors survive the loss of one, and of a registrar: two registrars, two collectors
+and an exporter as processes on loopback addresses, a real capture replayed, the registrar in use and then the
+collector in use killed, the books checked.
 
 Usage: demo [--serve] [--keep]
 
@@ -84,9 +85,11 @@ fn play(role: &str) -> ExitCode {
 fn demonstrate(serve: bool, keep: bool) -> anyhow::Result<bool> {
     let plan = story::plan()?;
     let mut stage = stage::Stage::set(keep)?;
+    stage.registrars = 2;
     println!(
-        "registrar {}, collector a {}, collector b {}, exporter {}: SCTP in UDP port 9899",
-        stage.registrar(),
+        "registrars {} and {}, collector a {}, collector b {}, exporter {}: SCTP in UDP port 9899",
+        stage.registrar_at(0),
+        stage.registrar_at(1),
         stage.collector(0),
         stage.collector(1),
         stage.exporter()
@@ -110,7 +113,8 @@ fn demonstrate(serve: bool, keep: bool) -> anyhow::Result<bool> {
     }
     drop(stage);
     if serve {
-        let stage = stage::Stage::set(keep)?;
+        let mut stage = stage::Stage::set(keep)?;
+        stage.registrars = 2;
         story::serve(story::plan()?, stage)?;
     }
     Ok(faults.is_empty())

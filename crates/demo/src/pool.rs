@@ -1,4 +1,4 @@
-//! A pool of real processes: registrar, two collectors, and an exporter that replays a capture in a loop.
+//! A pool of real processes: a registrar or two, two collectors, and an exporter that replays a capture in a loop.
 #![expect(clippy::disallowed_methods, reason = "measures real processes by the clock")]
 
 use std::path::Path;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::books::{self, Books, Received, Series};
 use crate::process::{Daemon, wait_until};
 use crate::scrape::{self, Metrics};
-use crate::stage::{Stage, collector_name};
+use crate::stage::{Stage, collector_name, registrar_name};
 
 /// Observation domain of the exporter.
 pub const DOMAIN: u32 = 1;
@@ -75,8 +75,10 @@ pub struct Pool {
     pub plan: Plan,
     /// Addresses and files.
     pub stage: Stage,
-    /// The registrar.
+    /// The first registrar.
     pub registrar: Daemon,
+    /// The second registrar, where there are two.
+    pub second_registrar: Option<Daemon>,
     /// In the order of their names; `None` once killed.
     pub collectors: [Option<Daemon>; 2],
     /// The exporter.
@@ -89,11 +91,18 @@ impl Pool {
     /// Starts the daemons of a furnished stage; `program` is the demo's executable.
     pub fn start(program: &Path, plan: Plan, stage: Stage) -> anyhow::Result<Self> {
         let mut registrar = start(program, &stage, "registrar", "registrar")?;
+        let mut second_registrar = match stage.registrars {
+            1 => None,
+            _ => Some(start(program, &stage, "registrar", registrar_name(1))?),
+        };
         await_ready(&mut registrar, "registrar", stage.registrar_http())?;
+        if let Some(second) = &mut second_registrar {
+            await_ready(second, registrar_name(1), stage.registrar_http_at(1))?;
+        }
         let collectors = [start_collector(program, &stage, 0)?, start_collector(program, &stage, 1)?];
         let exporter = start(program, &stage, "exporter", "exporter")?;
         let collectors = collectors.map(Some);
-        Ok(Self { plan, stage, registrar, collectors, exporter, begin: Instant::now() })
+        Ok(Self { plan, stage, registrar, second_registrar, collectors, exporter, begin: Instant::now() })
     }
 
     /// Starts a killed collector again, and waits until it is in the pool.
@@ -117,6 +126,26 @@ impl Pool {
         self.collectors[usize::from(index)].take().context("the collector was killed before")
     }
 
+    /// Returns the registrar that watches the collectors: their home.
+    pub fn home(&self) -> Option<u8> {
+        let watched = |index: &u8| {
+            let metrics = Metrics::scrape(self.stage.registrar_http_at(*index)).unwrap_or_default();
+            metrics.sum("rserpool_keepalives_total") > 0.0
+        };
+        (0..self.stage.registrars).find(watched)
+    }
+
+    /// Ends registrar `index` with SIGKILL; returns the process id it had.
+    pub fn kill_registrar(&mut self, index: u8) -> anyhow::Result<u32> {
+        let registrar = match index {
+            0 => &mut self.registrar,
+            _ => self.second_registrar.as_mut().context("there is one registrar")?,
+        };
+        let pid = registrar.pid();
+        registrar.kill()?;
+        Ok(pid)
+    }
+
     /// Returns whether the exporter is done. Fails when it ended otherwise than well.
     pub fn is_done(&mut self) -> anyhow::Result<bool> {
         match self.exporter.ended()? {
@@ -127,7 +156,7 @@ impl Pool {
         }
     }
 
-    /// Ends the collectors and the registrar, and settles the books.
+    /// Ends the collectors and the registrars, and settles the books.
     pub fn settle(mut self) -> anyhow::Result<(Settlement, Stage)> {
         let summary = self.summary()?;
         let series = Series {
@@ -142,7 +171,11 @@ impl Pool {
                 bail!("a collector ended with {status}, see {}", log.display());
             }
         }
-        self.registrar.stop(PATIENCE)?;
+        for mut registrar in std::iter::once(self.registrar).chain(self.second_registrar) {
+            if registrar.ended()?.is_none() {
+                registrar.stop(PATIENCE)?;
+            }
+        }
         let received =
             [books::read(&self.stage.flows(0), &series)?, books::read(&self.stage.flows(1), &series)?];
         let books = books::balance(&self.plan.flows, &received);

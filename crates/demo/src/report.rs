@@ -79,6 +79,9 @@ pub(crate) struct Outcome {
     pub(crate) books: Books,
     /// From SIGKILL to the first record at the other collector.
     pub(crate) failover: Option<Duration>,
+    /// From the registrar's SIGKILL until the other one was home of every collector.
+    pub(crate) takeover: Option<Duration>,
+    pub(crate) registrar_killed: bool,
     /// Octets, all processes together.
     pub(crate) memory: f64,
     pub(crate) took: Duration,
@@ -101,6 +104,8 @@ impl Outcome {
             self.books.repeated <= self.resent,
             format!("{} flows are repeated, and {} were sent again", self.books.repeated, self.resent),
         );
+        check(self.registrar_killed, "no registrar was killed".to_owned());
+        check(self.takeover.is_some(), "the other registrar did not take over".to_owned());
         check(self.killed.is_some(), "no collector was killed".to_owned());
         check(self.failovers >= 1, "the exporter did not fail over".to_owned());
         check(self.failover.is_some(), "the other collector was not seen to carry on".to_owned());
@@ -134,6 +139,10 @@ impl Outcome {
         if let Some(failover) = self.failover {
             let remark = "from SIGKILL to the first record at the other collector".to_owned();
             row("failover", format!("{:.2} s", failover.as_secs_f64()), remark);
+        }
+        if let Some(takeover) = self.takeover {
+            let remark = "from SIGKILL until the other registrar is home of every collector".to_owned();
+            row("takeover", format!("{:.2} s", takeover.as_secs_f64()), remark);
         }
         row("memory", format!("{:.0} MB", self.memory / 1e6), "all processes together, at most".to_owned());
         println!("\nlost {}", self.books.lost);

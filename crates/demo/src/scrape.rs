@@ -44,6 +44,13 @@ impl Metrics {
             .sum()
     }
 
+    /// Returns the sum of the series of metric `name` whose label `label` is `value`.
+    pub fn value(&self, name: &str, label: &str, value: &str) -> f64 {
+        let wanted = format!("{label}=\"{value}\"");
+        let series = self.0.iter().filter(|(key, _)| key.starts_with(name) && key.contains(&wanted));
+        series.map(|(_, value)| value).sum()
+    }
+
     /// Returns the value of label `label` of the first series of `name` whose value is not zero.
     pub fn label(&self, name: &str, label: &str) -> Option<String> {
         let series = self.0.iter().find(|(key, value)| key.starts_with(name) && **value != 0.0)?;

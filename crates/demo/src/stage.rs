@@ -16,6 +16,8 @@ pub struct Stage {
     network: [u8; 3],
     /// Whether the directory stays.
     pub keep: bool,
+    /// How many registrars there are, 1 or 2; two replicate the pool.
+    pub registrars: u8,
 }
 
 impl Stage {
@@ -39,7 +41,7 @@ impl Stage {
     pub fn at(network: [u8; 3], keep: bool) -> Self {
         let [a, b, c] = network;
         let name = format!("flowpool-demo-{}-{a}.{b}.{c}", std::process::id());
-        Self { directory: std::env::temp_dir().join(name), network, keep }
+        Self { directory: std::env::temp_dir().join(name), network, keep, registrars: 1 }
     }
 
     fn host(&self, number: u8) -> IpAddr {
@@ -53,9 +55,14 @@ impl Stage {
         format!("{a}.{b}.{c}.0/24")
     }
 
-    /// Returns the registrar's address.
+    /// Returns the first registrar's address.
     pub fn registrar(&self) -> IpAddr {
-        self.host(1)
+        self.registrar_at(0)
+    }
+
+    /// Returns the address of registrar `index`, 0 or 1.
+    pub fn registrar_at(&self, index: u8) -> IpAddr {
+        self.host(if index == 0 { 1 } else { 5 })
     }
 
     /// Returns the address of collector `index`, 0 or 1.
@@ -68,9 +75,14 @@ impl Stage {
         self.host(4)
     }
 
-    /// Returns where the registrar answers HTTP.
+    /// Returns where the first registrar answers HTTP.
     pub fn registrar_http(&self) -> SocketAddr {
-        SocketAddr::new(self.registrar(), 9380)
+        self.registrar_http_at(0)
+    }
+
+    /// Returns where registrar `index` answers HTTP.
+    pub fn registrar_http_at(&self, index: u8) -> SocketAddr {
+        SocketAddr::new(self.registrar_at(index), 9380)
     }
 
     /// Returns where collector `index` answers HTTP.
@@ -95,7 +107,9 @@ impl Stage {
         let hex: String = key.iter().map(|octet| format!("{octet:02x}")).collect();
         fs::write(self.directory.join("pool.key"), format!("1 {hex}\n"))?;
         fs::write(self.directory.join("capture.pcap"), plan.capture)?;
-        fs::write(self.config("registrar"), self.registrar_config())?;
+        for index in 0..self.registrars {
+            fs::write(self.config(registrar_name(index)), self.registrar_config(index))?;
+        }
         for index in 0..2 {
             fs::write(self.config(&collector_name(index)), self.collector_config(index))?;
         }
@@ -107,12 +121,23 @@ impl Stage {
         self.directory.join(format!("{name}.toml"))
     }
 
-    fn registrar_config(&self) -> String {
-        format!(
-            "[listen]\nasap = [\"{}:3863\"]\n\n[http]\nlisten = \"{}\"\n",
-            self.registrar(),
-            self.registrar_http()
-        )
+    fn registrar_config(&self, index: u8) -> String {
+        let (address, http) = (self.registrar_at(index), self.registrar_http_at(index));
+        let (id, enrp, peer) = match self.registrars {
+            1 => Default::default(),
+            _ => (
+                format!("id = \"0000000{}\"\n\n", index + 1),
+                format!("enrp = [\"{address}:9901\"]\n"),
+                format!("[[peer]]\naddress = \"{}:9901\"\n\n", self.registrar_at(1 - index)),
+            ),
+        };
+        format!("{id}[listen]\nasap = [\"{address}:3863\"]\n{enrp}\n{peer}[http]\nlisten = \"{http}\"\n")
+    }
+
+    /// The registrars as collectors and exporters list them.
+    fn registrar_list(&self) -> String {
+        let list = (0..self.registrars).map(|index| format!("\"{}:3863\"", self.registrar_at(index)));
+        list.collect::<Vec<_>>().join(", ")
     }
 
     fn collector_config(&self, index: u8) -> String {
@@ -122,7 +147,7 @@ ipfix = ["{address}:4739"]
 
 [[pool]]
 handle = "ipfix"
-registrars = ["{registrar}:3863"]
+registrars = [{registrars}]
 policy.round-robin = {{}}
 key-file = "pool.key"
 
@@ -137,7 +162,7 @@ directory = {state:?}
 listen = "{http}"
 "#,
             address = self.collector(index),
-            registrar = self.registrar(),
+            registrars = self.registrar_list(),
             path = self.flows(index),
             state = self.directory.join(collector_name(index)),
             http = self.collector_http(index),
@@ -159,7 +184,7 @@ observation-domain = {domain}
 
 [pool]
 handle = "ipfix"
-registrars = ["{registrar}:3863"]
+registrars = [{registrars}]
 addresses = ["{address}"]
 key-file = "pool.key"
 
@@ -175,12 +200,17 @@ listen = "{http}"
             loops = plan.loops,
             start = plan.start,
             domain = DOMAIN,
-            registrar = self.registrar(),
+            registrars = self.registrar_list(),
             address = self.exporter(),
             state = self.directory.join("exporter"),
             http = self.exporter_http(),
         )
     }
+}
+
+/// Returns the name of registrar `index` in file names.
+pub fn registrar_name(index: u8) -> &'static str {
+    if index == 0 { "registrar" } else { "registrar-2" }
 }
 
 /// Returns what people call collector `index`.

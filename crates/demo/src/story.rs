@@ -1,4 +1,5 @@
-//! What the demo does: a pool of two collectors, a capture replayed in a loop, one collector killed.
+//! What the demo does: a pool of two collectors at two registrars, a capture replayed in a loop; the registrar that
+//! watches the collectors is killed, and then the collector in use.
 #![expect(clippy::disallowed_methods, reason = "measures real processes by the clock")]
 
 use std::io;
@@ -18,8 +19,9 @@ const FLOWS: usize = 5_000;
 const LENGTH: Duration = Duration::from_secs(9);
 /// The whole run takes this long at most.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Part of the flows that are acknowledged when the collector is killed.
-const KILL_AT: f64 = 0.3;
+/// Part of the flows that are acknowledged when the registrar is killed, and when the collector is.
+const KILL_REGISTRAR_AT: f64 = 0.15;
+const KILL_AT: f64 = 0.5;
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Returns the demo's replay.
@@ -31,6 +33,7 @@ pub(crate) fn plan() -> anyhow::Result<Plan> {
 pub(crate) struct Story {
     pool: Pool,
     killed: Option<Killed>,
+    killed_registrar: Option<KilledRegistrar>,
     peak_memory: f64,
 }
 
@@ -43,15 +46,23 @@ struct Killed {
     carried_on: Option<Instant>,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct KilledRegistrar {
+    index: u8,
+    at: Instant,
+    /// When the other one was home of every collector.
+    taken_over: Option<Instant>,
+}
+
 impl Story {
     /// Starts the pool and the exporter.
     pub(crate) fn begin(plan: Plan, stage: Stage) -> anyhow::Result<Self> {
         stage.furnish(&plan)?;
         let pool = Pool::start(&std::env::current_exe()?, plan, stage)?;
-        Ok(Self { pool, killed: None, peak_memory: 0.0 })
+        Ok(Self { pool, killed: None, killed_registrar: None, peak_memory: 0.0 })
     }
 
-    /// Watches the exporter until its capture is exported, and kills the collector in use on the way.
+    /// Watches the exporter until its capture is exported, and kills a registrar and the collector in use on the way.
     pub(crate) fn watch(&mut self, progress: &mut Progress) -> anyhow::Result<()> {
         let total = self.pool.plan.flows.len();
         let mut covered = 0.0;
@@ -66,15 +77,53 @@ impl Story {
             }
             if let Ok(metrics) = Metrics::scrape(self.pool.stage.exporter_http()) {
                 covered = metrics.sum("ipfix_exporter_records_covered_total");
+                self.kill_registrar(covered, progress)?;
                 self.act(&metrics, covered, progress)?;
             }
             self.see_it_carry_on();
+            self.see_the_takeover(progress);
             if next_memory <= Instant::now() {
                 self.weigh();
                 next_memory = Instant::now() + Duration::from_millis(250);
             }
             progress.show(covered, total, self.pool.begin.elapsed());
             pause(LOOK);
+        }
+    }
+
+    fn kill_registrar(&mut self, covered: f64, progress: &mut Progress) -> anyhow::Result<()> {
+        let enough = covered >= KILL_REGISTRAR_AT * self.pool.plan.flows.len() as f64;
+        if self.killed_registrar.is_some() || !enough {
+            return Ok(());
+        }
+        let Some(index) = self.pool.home() else { return Ok(()) };
+        let (pid, address) = (self.pool.kill_registrar(index)?, self.pool.stage.registrar_at(index));
+        self.killed_registrar = Some(KilledRegistrar { index, at: Instant::now(), taken_over: None });
+        progress.say(&format!(
+            "registrar {} (pid {pid}, {address}), home of collectors, killed with SIGKILL at {covered:.0} flows \
+             acknowledged",
+            index + 1
+        ));
+        Ok(())
+    }
+
+    fn see_the_takeover(&mut self, progress: &mut Progress) {
+        let Some(killed) = self.killed_registrar.as_mut().filter(|killed| killed.taken_over.is_none()) else {
+            return;
+        };
+        let other = self.pool.stage.registrar_http_at(1 - killed.index);
+        let elsewhere = Metrics::scrape(other).is_ok_and(|metrics| {
+            let changes = |event| metrics.value("rserpool_pool_element_changes_total", "event", event);
+            // An element that notices the loss comes by itself; the others are asked.
+            changes("home_changed").max(changes("taken_over")) >= changes("replicated")
+        });
+        if elsewhere {
+            killed.taken_over = Some(Instant::now());
+            let seconds = killed.at.elapsed().as_secs_f64();
+            progress.say(&format!(
+                "registrar {} is home of every collector after {seconds:.2} s",
+                2 - killed.index
+            ));
         }
     }
 
@@ -109,7 +158,8 @@ impl Story {
     /// Adds up the memory of all processes, this one included.
     fn weigh(&mut self) {
         let addresses = [
-            self.pool.stage.registrar_http(),
+            self.pool.stage.registrar_http_at(0),
+            self.pool.stage.registrar_http_at(1),
             self.pool.stage.collector_http(0),
             self.pool.stage.collector_http(1),
             self.pool.stage.exporter_http(),
@@ -119,7 +169,7 @@ impl Story {
         self.peak_memory = self.peak_memory.max(memory + own_memory());
     }
 
-    /// Ends the collectors and the registrar, and settles the books.
+    /// Ends the collectors and the registrars, and settles the books.
     pub(crate) fn settle(self) -> anyhow::Result<(Outcome, Stage)> {
         let took = self.pool.begin.elapsed();
         let (settlement, stage) = self.pool.settle()?;
@@ -133,6 +183,10 @@ impl Story {
             failovers: settlement.failovers,
             books: settlement.books,
             failover: self.killed.and_then(|killed| Some(killed.carried_on?.duration_since(killed.at))),
+            takeover: self
+                .killed_registrar
+                .and_then(|killed| Some(killed.taken_over?.duration_since(killed.at))),
+            registrar_killed: self.killed_registrar.is_some(),
             memory: self.peak_memory,
             took,
         };
@@ -148,14 +202,15 @@ fn own_memory() -> f64 {
     kibi.unwrap_or(0.0) * 1024.0
 }
 
-/// Keeps a pool running for visitors: both collectors and an exporter that replays for ever.
+/// Keeps a pool running for visitors: both registrars, both collectors and an exporter that replays for ever.
 pub(crate) fn serve(plan: Plan, stage: Stage) -> io::Result<()> {
     let program = std::env::current_exe()?;
     let plan = Plan { loops: 0, ..plan };
     stage.furnish(&plan)?;
     let mut daemons = Vec::new();
     for (role, name) in [
-        ("registrar", "registrar"),
+        ("registrar", stage::registrar_name(0)),
+        ("registrar", stage::registrar_name(1)),
         ("collector", "collector-a"),
         ("collector", "collector-b"),
         ("exporter", "exporter"),
@@ -164,7 +219,8 @@ pub(crate) fn serve(plan: Plan, stage: Stage) -> io::Result<()> {
     }
     println!("\nThe pool runs on; end it with Ctrl-C. Metrics:\n");
     for (name, address) in [
-        ("registrar", stage.registrar_http()),
+        ("registrar", stage.registrar_http_at(0)),
+        ("registrar-2", stage.registrar_http_at(1)),
         ("collector a", stage.collector_http(0)),
         ("collector b", stage.collector_http(1)),
         ("exporter", stage.exporter_http()),
@@ -172,13 +228,13 @@ pub(crate) fn serve(plan: Plan, stage: Stage) -> io::Result<()> {
         println!("  {name:<12} http://{address}/metrics");
     }
     println!("\nFlows:\n\n  {}\n  {}", stage::show(&stage.flows(0)), stage::show(&stage.flows(1)));
-    println!("\nKill a collector yourself and watch the exporter's metrics:\n");
-    for (name, daemon) in daemons.iter().filter(|(name, _)| name.starts_with("collector")) {
+    println!("\nKill a collector or a registrar yourself and watch the exporter's metrics:\n");
+    for (name, daemon) in daemons.iter().filter(|(name, _)| *name != "exporter") {
         println!("  kill -9 {}   # {name}", daemon.pid());
     }
     loop {
         for (name, daemon) in &mut daemons {
-            if daemon.ended()?.is_some() && !name.starts_with("collector") {
+            if daemon.ended()?.is_some() && *name == "exporter" {
                 return Err(io::Error::other(format!("{name} ended:\n{}", daemon.last_words())));
             }
         }

@@ -124,7 +124,15 @@ fn without_collectors(plan: Plan, stage: Stage) -> Pool {
         Daemon::start(world::program(), role, role, &stage.config(role), &stage.directory).unwrap()
     };
     let (registrar, exporter) = (start("registrar"), start("exporter"));
-    Pool { plan, stage, registrar, collectors: [None, None], exporter, begin: Instant::now() }
+    Pool {
+        plan,
+        stage,
+        registrar,
+        second_registrar: None,
+        collectors: [None, None],
+        exporter,
+        begin: Instant::now(),
+    }
 }
 
 /// Puts another certificate in place of that of `collector-a`.

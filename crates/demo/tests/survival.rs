@@ -20,7 +20,7 @@ use demo::scrape::Metrics;
 use demo::stage::{Stage, collector_name};
 
 #[test]
-fn the_demo_kills_a_collector_and_loses_nothing() {
+fn the_demo_kills_a_registrar_and_a_collector_and_loses_nothing() {
     let output = Command::new(world::program()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -30,6 +30,7 @@ fn the_demo_kills_a_collector_and_loses_nothing() {
         line.trim().strip_prefix("failover")?.split_whitespace().next()?.parse::<f64>().ok()
     });
     assert!(failover.is_some_and(|seconds| seconds < 3.0), "{text}");
+    assert!(text.lines().any(|line| line.trim().starts_with("takeover")), "{text}");
 }
 
 #[test]

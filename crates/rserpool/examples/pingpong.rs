@@ -5,6 +5,10 @@
 //!
 //! Each element counts the pings of a session and sends the count along as a cookie, which the next element gets first:
 //! the count goes on where the last element stopped, though elements know nothing of each other.
+//!
+//! The player is a pool user only. A relay is in a pool itself: it has a `PoolElement` for its own pool, too, and puts
+//! the others of that pool into `SessionConfig::business_card` (RFC 5352 section 3.9), so that elements that lose it
+//! know whom to turn to. Neither the exporter nor the collector is one.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,5 +1,7 @@
 //! Reaches peers over whichever transport their address names.
 
+use std::sync::{Arc, OnceLock};
+
 use crate::{Association, ConnectError, ConnectOptions, Endpoint, PeerAddress, tcp, tls};
 
 /// How this process reaches peers. A peer is reached by the transport its address names or not at all:
@@ -8,6 +10,8 @@ use crate::{Association, ConnectError, ConnectOptions, Endpoint, PeerAddress, tc
 pub struct Connector {
     /// Where SCTP goes out. Without one, SCTP peers are not reached.
     pub endpoint: Option<Endpoint>,
+    /// The same where it is opened only later, as its local address is not known yet; `endpoint` comes first.
+    pub later: Arc<OnceLock<Endpoint>>,
     /// How TCP goes out, and TLS over it.
     pub tcp: tcp::Options,
     /// Who this process is to TLS servers, and who they may be. Without it, they are not reached.
@@ -27,7 +31,7 @@ impl Connector {
         peer: PeerAddress,
         options: ConnectOptions,
     ) -> Result<Association, ConnectError> {
-        match (peer, &self.endpoint, &self.tls) {
+        match (peer, self.sctp(), &self.tls) {
             (PeerAddress::Sctp { .. }, Some(endpoint), _) => endpoint.connect_with(&[peer], options).await,
             (PeerAddress::Tcp(address), ..) => tcp::connect(address, self.tcp.clone()).await,
             (PeerAddress::Tls(address), _, Some(client)) => {
@@ -37,10 +41,15 @@ impl Connector {
         }
     }
 
+    /// Returns where SCTP goes out at present.
+    fn sctp(&self) -> Option<&Endpoint> {
+        self.endpoint.as_ref().or_else(|| self.later.get())
+    }
+
     /// Sets up an association with a peer that has several addresses, all of one transport: SCTP as its stack
     /// can ([`Endpoint::connect_any`]), the others at one after the other, and the error is that of the last.
     pub async fn connect_any(&self, peers: &[PeerAddress]) -> Result<Association, ConnectError> {
-        if let ([PeerAddress::Sctp { .. }, ..], Some(endpoint)) = (peers, &self.endpoint) {
+        if let ([PeerAddress::Sctp { .. }, ..], Some(endpoint)) = (peers, self.sctp()) {
             return endpoint.connect_any(peers).await;
         }
         let mut failure = ConnectError::NoAddress;

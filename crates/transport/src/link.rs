@@ -496,6 +496,7 @@ impl Link {
         for message in unsent {
             self.finished(message.data.len(), message.token, Outcome::Unknown);
         }
+        self.hold(0);
         let mut inbound = lock(&self.inbound);
         inbound.dry = false;
         inbound.end.get_or_insert(reason);

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use transport::{ConnectError, Endpoint, EndpointConfig, Event, MsgOut, PeerAddress, Ppid, Stack};
+use transport::{ConnectError, Connector, Endpoint, EndpointConfig, Event, MsgOut, PeerAddress, Ppid, Stack};
 
 fn addresses() -> [IpAddr; 3] {
     let [a, b, ..] = getrandom::u32().unwrap().to_be_bytes();
@@ -72,4 +72,19 @@ async fn a_free_encapsulation_port_is_the_same_at_every_address() {
         _ => panic!("{peer}"),
     };
     assert!(port(&ports[0]) != 0 && port(&ports[0]) == port(&ports[1]), "{ports:?}");
+}
+
+#[tokio::test]
+async fn an_endpoint_opened_later_is_used_from_then_on() {
+    let [server, client, _] = addresses();
+    let listening = Endpoint::bind(config(server)).unwrap();
+    let mut listener = listening.listen(3863).await.unwrap();
+    let connector = Connector::default();
+    let known_elsewhere = connector.clone();
+    let refused = connector.connect(listener.local()).await;
+    assert!(matches!(refused, Err(ConnectError::Address(_))), "{refused:?}");
+    let endpoint = Endpoint::bind(config(client)).unwrap();
+    known_elsewhere.later.set(endpoint).unwrap();
+    let association = connector.connect(listener.local()).await.unwrap();
+    assert_eq!(listener.accept().await.unwrap().peer().ip(), association.local().ip());
 }

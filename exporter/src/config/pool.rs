@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de};
 use service::config::{Invalid, Period, check_endpoint};
 
 /// `[pool]`: the collectors.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Pool {
     /// Pool handle the collectors are registered under.

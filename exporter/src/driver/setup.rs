@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use delivery::KeyRing;
 use rserpool::{ConfiguredRegistrar, PeId, PoolHandle, PoolUserConfig, ScopeRule, Timers};
 use service::{Exit, Failure, OrExit as _};
+use tracing::{error, info, warn};
 use transport::tls::Identity;
 use transport::{Connector, Endpoint, EndpointConfig, tcp};
 
@@ -15,6 +17,10 @@ use crate::capture::{CaptureError, Looped};
 use crate::config::{Config, Pool, Source, Transport};
 use crate::export::Classes;
 use crate::failover::FailoverConfig;
+
+/// Between two attempts to learn the local address: the first pause, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) fn failover_config(config: &Config, classes: Classes, keys: KeyRing) -> FailoverConfig {
     FailoverConfig {
@@ -75,7 +81,8 @@ pub(super) async fn connectors(config: &Config, pool: &Pool) -> Result<Connector
     let speaks_sctp = *transport == Transport::Sctp
         || announce.is_some()
         || registrars.iter().any(ConfiguredRegistrar::is_sctp);
-    let endpoint = if speaks_sctp { Some(bind(pool, config.profile.timers).await?) } else { None };
+    let endpoint =
+        if speaks_sctp { open_endpoint(pool, config.profile.timers).await? } else { Opened::default() };
     let mut tcp = tcp::Options::default();
     tcp.profile = config.profile.timers.transport();
     (tcp.local, tcp.mptcp) = (addresses.first().copied(), *mptcp);
@@ -87,7 +94,9 @@ pub(super) async fn connectors(config: &Config, pool: &Pool) -> Result<Connector
         service::on_hangup::<crate::Daemon>(move || identity.reload_or_tell())?;
     }
     let tls = config.tls.as_ref().zip(identity.as_ref());
-    let connector = |tls| Connector { endpoint: endpoint.clone(), tcp: tcp.clone(), tls };
+    let Opened { now, later } = endpoint;
+    let connector =
+        |tls| Connector { endpoint: now.clone(), later: Arc::clone(&later), tcp: tcp.clone(), tls };
     Ok(Connectors {
         collectors: connector(tls.map(|(tls, identity)| tls.peer_client(identity))),
         registrars: connector(tls.map(|(tls, identity)| tls.client_of(identity, registrars))),
@@ -95,12 +104,54 @@ pub(super) async fn connectors(config: &Config, pool: &Pool) -> Result<Connector
     })
 }
 
-async fn bind(pool: &Pool, timers: Timers) -> Result<Endpoint, Failure> {
-    let configured = pool.addresses.clone();
-    let addresses = match configured[..] {
-        [] => source_addresses(&pool.registrars).await.or_exit(Exit::Io)?,
-        _ => configured,
-    };
+/// The SCTP endpoint, or where it will be.
+#[derive(Default)]
+struct Opened {
+    now: Option<Endpoint>,
+    later: Arc<OnceLock<Endpoint>>,
+}
+
+/// Opens the SCTP endpoint, at once if the local addresses are known. Where they follow from registrars whose names
+/// nobody knows at present, they are looked up until one is known: meanwhile records are kept.
+async fn open_endpoint(pool: &Pool, timers: Timers) -> Result<Opened, Failure> {
+    let mut opened = Opened::default();
+    if !pool.addresses.is_empty() {
+        opened.now = Some(bind(pool, timers, &pool.addresses)?);
+        return Ok(opened);
+    }
+    match source_addresses(&pool.registrars).await {
+        Ok(addresses) => opened.now = Some(bind(pool, timers, &addresses)?),
+        Err(error) => {
+            warn!("pool.registrars: {error:#}; trying again, and keeping records meanwhile");
+            tokio::spawn(open_later(pool.clone(), timers, Arc::clone(&opened.later)));
+        }
+    }
+    Ok(opened)
+}
+
+async fn open_later(pool: Pool, timers: Timers, later: Arc<OnceLock<Endpoint>>) {
+    let mut pause = FIRST_PAUSE;
+    let mut told = false;
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
+        let Ok(addresses) = source_addresses(&pool.registrars).await else { continue };
+        match bind(&pool, timers, &addresses) {
+            Ok(endpoint) => {
+                info!(?addresses, "the way to the registrars is known");
+                let _ = later.set(endpoint);
+                return;
+            }
+            Err(failure) if !told => {
+                told = true;
+                error!("{failure}; trying again");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn bind(pool: &Pool, timers: Timers, addresses: &[IpAddr]) -> Result<Endpoint, Failure> {
     let (first, others) = addresses.split_first().context("pool.addresses").or_exit(Exit::Configuration)?;
     let mut endpoint = EndpointConfig::new(*first);
     endpoint.more_addresses = others.to_vec();

@@ -1,9 +1,11 @@
 //! Without a registrar, without a pool.
 
+use std::time::Duration;
+
 use pcap_fixtures::{DEMO, fixture};
 use rserpool::TransportUse;
 
-use crate::world::{Collector, Exporter, World, metered};
+use crate::world::{Collector, Exporter, PATIENCE, World, metered};
 
 #[tokio::test]
 async fn a_missing_registrar_is_told_once_and_found_when_it_comes() {
@@ -41,4 +43,25 @@ async fn an_unknown_pool_is_told_once_and_used_when_it_is_there() {
     assert_eq!(exporter.logged("does not know the pool"), 1);
     let end = exporter.end().await;
     assert_eq!((end.code, end.number("covered")), (Some(0), flows));
+}
+
+#[tokio::test]
+async fn an_exporter_whose_registrars_have_no_known_name_starts_says_so_and_keeps_records() {
+    let world = World::new();
+    let own = format!("addresses = [\"{}\"]\n", world.host(4));
+    let registrar = format!("{}:3863", world.host(1));
+    let config = world.config(&fixture(DEMO), "speed = 0", "reliable");
+    let config = config.replace(&own, "").replace(&registrar, "registrar.invalid");
+    let mut exporter = Exporter::start(&world, &config);
+    let line = exporter.wait_for("pool.registrars: registrar registrar.invalid").await;
+    assert!(line.contains("WARN") && line.contains("set pool.addresses"), "{line}");
+    // It meters, and keeps what it has metered.
+    let (_, flows) = metered(&fixture(DEMO), 1);
+    let kept = format!("ipfix_exporter_buffered_records{{class=\"reliable\"}} {flows}\n");
+    let asked = async {
+        while !exporter.http("/metrics").contains(&kept) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.expect("every record kept");
 }

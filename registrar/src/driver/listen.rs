@@ -90,7 +90,7 @@ pub(super) async fn listen(
     }
     let mut tcp = options(ControlProtocol::Asap);
     tcp.local = config.tcp_source();
-    Ok(Connector { endpoint: sctp, tcp, tls: client })
+    Ok(Connector { endpoint: sctp, tcp, tls: client, ..Connector::default() })
 }
 
 /// The one SCTP endpoint, with the addresses of both protocols.

@@ -52,7 +52,8 @@ impl Settings {
         let timers = self.timers;
         format!(
             "{first}[listen]\nasap = [\"{address}:3863\"]\nstack = \"kernel\"\n{listen}\
-             [profile]\ntimers = \"{timers}\"\n[http]\nlisten = \"{address}:9380\"\n{more}"
+             [profile]\ntimers = \"{timers}\"\n[http]\nlisten = \"{address}:9380\"\n\
+             [limits]\nresolutions-per-second = 0\n{more}"
         )
     }
 }

@@ -46,7 +46,8 @@ fn collectors_and_exporter_work_with_rspregistrar() {
     };
     wait_for("registrations", || registrar.logged(), || collectors.iter().all(ready).then_some(()));
     let exporter = start("exporter", "exporter");
-    let mut pool = Pool { plan, registrar, collectors, exporter, begin: Instant::now(), stage };
+    let mut pool =
+        Pool { plan, registrar, second_registrar: None, collectors, exporter, begin: Instant::now(), stage };
     let used = world::wait_for_part(&mut pool, 0.3);
     pool.take_collector(used).unwrap().kill().unwrap();
     let (settlement, stage) = world::settle(pool);

@@ -21,6 +21,10 @@
 //! | address hiding (4.3) | | elements are identifiers; [`PoolSession::transport_of`] tells more |
 //! | | 6.3, CachePopulateRequest | [`PoolUser::resolve`](crate::PoolUser::resolve) of [`PoolSession::user`] |
 //!
+//! A relay, a pool user that is a pool element of its own pool as well, runs a [`PoolElement`](crate::PoolElement) beside
+//! the session and tells its partners that pool's other elements ([`PoolElement::peers`](crate::PoolElement::peers)) with
+//! [`SessionConfig::business_card`].
+//!
 //! Left out: ASAP_SEND_TO_ALL, and the selection of another element for each message (section 6.5.2), which an
 //! application has with [`PoolUser::next_element`](crate::PoolUser::next_element) and [`Destination::Element`].
 //!

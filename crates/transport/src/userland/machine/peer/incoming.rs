@@ -19,6 +19,8 @@ impl Peer {
         if self.socket.messages_ready_count() == 0 {
             return;
         }
+        // What changes hands must not count twice; the rest is told again after this.
+        self.link.hold(0);
         let (socket, unfinished) = (&mut self.socket, &mut self.unfinished);
         self.link.fill(|| {
             let message = socket.get_next_message()?;
@@ -100,7 +102,8 @@ impl Unfinished {
 
     fn taken(&mut self, octets: usize) {
         self.octets = self.octets.saturating_sub(octets);
-        self.pieces = self.pieces.saturating_sub(1);
+        // Each has an octet at least.
+        self.pieces = self.pieces.saturating_sub(1).min(self.octets);
     }
 
     /// A packet leaves, perhaps with a SACK (RFC 9260 section 3.3.4).
@@ -108,9 +111,7 @@ impl Unfinished {
         let sack = packet::chunks(sent).find(|chunk| chunk.kind == chunk::SACK);
         let Some(announced) = sack.and_then(|sack| packet::u32_at(sack.value, 4)) else { return };
         self.octets = self.window.saturating_sub(announced as usize);
-        if self.octets == 0 {
-            self.pieces = 0;
-        }
+        self.pieces = self.pieces.min(self.octets);
     }
 
     fn octets(&self) -> usize {
