@@ -133,8 +133,10 @@ struct Peer {
     /// What it owned here and its last table did not list.
     unlisted: BTreeSet<Key>,
     last_download: Option<Instant>,
-    /// Something it told may have been lost on the way: what it owns is asked for.
+    /// Something it told may have been lost on the way, or overtaken: what it owns is asked for.
     missed: bool,
+    /// The connection it last told of elements over; each may have connected to the other.
+    told_over: Option<ConnectionId>,
 }
 
 impl Default for Peer {
@@ -154,6 +156,7 @@ impl Default for Peer {
             unlisted: BTreeSet::new(),
             last_download: None,
             missed: false,
+            told_over: None,
         }
     }
 }
@@ -267,7 +270,7 @@ impl Registrar {
         if self.enrp.links.contains_key(&connection) {
             self.link_lost(now, connection);
         } else {
-            self.adoption_failed(now, connection);
+            self.adoption_lost(now, connection);
         }
     }
 
@@ -329,6 +332,9 @@ impl Registrar {
         if !self.bind(now, connection, sender) {
             return;
         }
+        if matches!(body, Body::HandleUpdate(_) | Body::HandleTableResponse(_)) {
+            self.notice_order(connection, sender);
+        }
         let introduced = self.enrp.peers.get(&sender).is_some_and(|peer| peer.introduced);
         match body {
             Body::Presence(presence) => self.handle_presence(now, sender, presence),
@@ -347,6 +353,14 @@ impl Registrar {
             Body::InitTakeover(message) => self.handle_init_takeover(now, sender, message.target),
             Body::InitTakeoverAck(message) => self.handle_takeover_ack(now, sender, message.target),
             Body::TakeoverServer(message) => self.handle_takeover_server(now, sender, message.target),
+        }
+    }
+
+    /// What comes over one connection may be older than what came before over another.
+    fn notice_order(&mut self, connection: ConnectionId, sender: RegistrarId) {
+        if let Some(peer) = self.enrp.peers.get_mut(&sender) {
+            let before = peer.told_over.replace(connection);
+            peer.missed |= before.is_some_and(|before| before != connection);
         }
     }
 
