@@ -9,10 +9,12 @@ use rserpool_proto::wire::enrp::list::{ListRequest, ListResponse};
 use rserpool_proto::wire::enrp::presence::Presence;
 use rserpool_proto::wire::enrp::takeover::{InitTakeover, InitTakeoverAck, TakeoverServer};
 use rserpool_proto::wire::enrp::{self, Body};
+use rserpool_proto::wire::param::draining;
 use rserpool_proto::wire::param::pe_checksum::PeChecksum;
 use rserpool_proto::wire::param::server_information::ServerInformation;
 use rserpool_proto::wire::{
     Load, Message, Policy, PoolElementParameter, RegistrationLife, SctpTransport, Transport, TransportUse,
+    UnknownParameter,
 };
 use rserpool_proto::{PeId, PoolHandle, RegistrarId};
 
@@ -53,8 +55,13 @@ fn element(octets: &mut Octets<'_>) -> PoolElementParameter {
         },
         asap_transport: octets.chance().then(|| sctp(octets)),
         encapsulation: None,
-        unknown: vec![],
+        unknown: marks(octets),
     }
+}
+
+/// Sometimes draining.
+fn marks(octets: &mut Octets<'_>) -> Vec<UnknownParameter> {
+    if octets.below(8) == 0 { vec![draining::mark()] } else { vec![] }
 }
 
 pub(crate) fn asap(octets: &mut Octets<'_>) -> Message {
@@ -103,7 +110,7 @@ fn body(octets: &mut Octets<'_>) -> Body {
             reply_required: octets.chance(),
             checksum: octets.chance().then(|| PeChecksum(octets.u16())),
             information: octets.chance().then(|| information(octets)),
-            unknown,
+            unknown: if octets.chance() { vec![draining::mark()] } else { unknown },
         }),
         4 => Body::HandleTableRequest(HandleTableRequest { own_children_only: octets.chance(), unknown }),
         5 | 6 => Body::HandleTableResponse(HandleTableResponse {

@@ -13,9 +13,11 @@ use rserpool_proto::handlespace::Limits;
 use rserpool_proto::registrar::{
     Announcement, Authority, EnrpConfig, PoolPattern, Registrar, RegistrarConfig,
 };
+use rserpool_proto::wire::param::draining;
 use rserpool_proto::wire::{self, enrp};
 use rserpool_proto::{
-    ConnectionId, ControlProtocol, Output, Protocol, RegistrarAddress, RegistrarId, Remote, UserTransport,
+    ConnectionId, ControlProtocol, Output, PeId, PoolHandle, Protocol, RegistrarAddress, RegistrarId, Remote,
+    UserTransport,
 };
 
 use crate::message;
@@ -150,6 +152,7 @@ impl Bench {
             23 if octets.octet() == 0 => self.registrar.leave(self.now),
             24 => self.operate(octets),
             25 => self.tell_of_connection(octets),
+            23 if octets.chance() => self.drain(octets),
             _ => self.pass(Duration::from_micros(octets.u16().into())),
         }
     }
@@ -175,6 +178,16 @@ impl Bench {
                 octets.chance().then(|| vec![PoolPattern::new(["p*", "ipfix", "*"][octets.below(3)])]);
             self.registrar.authorize(connection, Authority { names, pools });
         }
+    }
+
+    /// The operator drains an element, or puts it back.
+    fn drain(&mut self, octets: &mut Octets<'_>) {
+        let space = self.registrar.handlespace();
+        let keys: Vec<_> = space.after(None).map(|(pool, element)| (pool.clone(), element.pe)).collect();
+        let Some((pool, pe)) = keys.get(octets.below(keys.len())) else { return };
+        let command = if octets.below(3) > 0 { Registrar::drain } else { Registrar::undrain };
+        let done = command(&mut self.registrar, self.now, pool, *pe);
+        assert!(done.is_ok() || space_home(&self.registrar, pool, *pe) != Some(ME), "{done:?}");
     }
 
     fn remote(octets: &mut Octets<'_>) -> Remote {
@@ -322,15 +335,7 @@ impl Bench {
                 self.kept.truncate(KEPT);
             }
             Output::Disconnect { connection } => {
-                // One that has ended by itself meanwhile is tolerated, one that never was is not.
-                let accepted = connection.0 & ConnectionId::ACCEPTED != 0;
-                let known = if accepted {
-                    connection.0 & !ConnectionId::ACCEPTED <= self.accepted
-                } else {
-                    Some(connection) <= self.wanted
-                };
-                assert!(known, "{connection} has never been");
-                self.connections.remove(&connection);
+                assert!(self.connections.remove(&connection).is_some(), "{connection} has ended before");
             }
             Output::Announce { protocol, octets } => Self::check_message(protocol, &octets),
             Output::Event(_) => {}
@@ -338,6 +343,12 @@ impl Bench {
     }
 
     fn check_message(protocol: ControlProtocol, octets: &[u8]) {
+        if protocol == ControlProtocol::Asap
+            && let Ok(wire::Message::HandleResolutionResponse(answer)) = wire::Message::decode(octets)
+        {
+            let mut chosen = answer.elements.iter();
+            assert!(!chosen.any(|element| draining::is_marked(&element.unknown)), "{answer:?}");
+        }
         let decoded = match protocol {
             ControlProtocol::Asap => wire::Message::decode(octets).map(drop),
             ControlProtocol::Enrp => enrp::Message::decode(octets).map(drop),
@@ -351,6 +362,13 @@ impl Bench {
         assert!(space.pools().count() <= LIMITS.pools && space.elements() <= LIMITS.elements);
         assert!(space.pools().all(|(_, pool)| (1..=LIMITS.elements_per_pool).contains(&pool.len())));
         assert_eq!(space.elements(), space.pools().map(|(_, pool)| pool.len()).sum::<usize>());
+        for (_, pool) in space.pools() {
+            let marked = pool.elements().filter(|element| draining::is_marked(&element.unknown)).count();
+            assert_eq!(
+                (pool.draining(), pool.ids().filter(|pe| pool.is_draining(*pe)).count()),
+                (marked, marked)
+            );
+        }
         assert_eq!(space.elements(), space.owners().map(|(_, elements)| elements).sum::<usize>());
         for (home, elements) in space.owners() {
             assert_eq!(space.owned_by(home).count(), elements);
@@ -373,4 +391,8 @@ impl Bench {
             assert!(told == right || told % 0xffff == right % 0xffff, "{told:04x} is not {right:04x}");
         }
     }
+}
+
+fn space_home(registrar: &Registrar, pool: &PoolHandle, pe: PeId) -> Option<RegistrarId> {
+    registrar.handlespace().pool(pool)?.home(pe)
 }

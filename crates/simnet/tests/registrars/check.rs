@@ -14,12 +14,29 @@ use crate::milliseconds;
 use crate::scenario::Setting;
 use crate::world::{Node, Told, World, pool};
 
-/// Who was left in peace for this long must be known to everybody else who was.
-const SETTLED: Duration = Duration::from_secs(15);
-/// A dead element is gone within this, where its home and the network are in order.
-const GONE: Duration = Duration::from_millis(3_500);
-/// Who was left in peace for this long is not found dead.
-const PEACE: Duration = Duration::from_secs(10);
+/// How long things may take.
+struct Times {
+    /// Who was left in peace for this long must be known to everybody else who was.
+    settled: Duration,
+    /// A dead element is gone within this, where its home and the network are in order.
+    gone: Duration,
+    /// Who was left in peace for this long is not found dead.
+    peace: Duration,
+}
+
+/// Where all registrars have profile `fast`.
+const FAST: Times = Times {
+    settled: Duration::from_secs(15),
+    gone: Duration::from_millis(3_500),
+    peace: Duration::from_secs(10),
+};
+/// Where one has the timers of the reference implementation: 10 s to find an element dead or a registrar, and 5 s to
+/// take it over.
+const SLOW: Times = Times {
+    settled: Duration::from_secs(35),
+    gone: Duration::from_millis(10_500),
+    peace: Duration::from_secs(10),
+};
 /// Messages a node may send in a second, per node of the world.
 const MESSAGES: u64 = 20;
 /// Connections a node may ask for in a second, per node of the world.
@@ -191,6 +208,10 @@ impl Census {
         Ok(())
     }
 
+    fn times(&self) -> Times {
+        if self.setting.reference.is_some() { SLOW } else { FAST }
+    }
+
     fn violation(&self, text: impl Into<String>) -> Violation {
         Violation::new(self.world.elapsed(), text)
     }
@@ -262,7 +283,7 @@ impl Census {
         let mut others = self.registrars.iter().map(|view| view.node);
         let other = others.find(|other| self.world.registrar(*other).id() == target);
         match other {
-            Some(other) if self.world.is_running(other) && self.quiet(other) >= PEACE => {
+            Some(other) if self.world.is_running(other) && self.quiet(other) >= self.times().peace => {
                 let [node, other] = [node, other].map(|node| self.world.name(node));
                 Err(self.violation(format!("{node} {what} {other}, which lives")))
             }
@@ -311,7 +332,7 @@ impl Census {
     /// Looks at one element's entry at one registrar, if both and the element's home were left in peace.
     fn check_settled(&self, element: usize, registrar: usize) -> Result<(), Violation> {
         let (view, at) = (&self.elements[element], self.registrars[registrar].node);
-        if !self.world.is_running(at) || self.quiet(at) < SETTLED {
+        if !self.world.is_running(at) || self.quiet(at) < self.times().settled {
             return Ok(());
         }
         let machine = self.world.registrar(at);
@@ -319,9 +340,9 @@ impl Census {
         let now = self.world.elapsed();
         if !self.world.is_alive(view.node) || !view.wanted {
             // Its home may have died with it, and another one taken over.
-            let calm = self.registrars.iter().all(|view| self.quiet(view.node) >= SETTLED);
+            let calm = self.registrars.iter().all(|view| self.quiet(view.node) >= self.times().settled);
             let dead = now.saturating_sub(self.world.since(view.node).max(view.changed))
-                > GONE + self.world.options.link.delay * 4;
+                > self.times().gone + self.world.options.link.delay * 4;
             if calm && dead && known.is_some() && !self.world.is_alive(view.node) {
                 let text =
                     format!("{} still has the dead {}", self.world.name(at), self.world.name(view.node));
@@ -331,7 +352,7 @@ impl Census {
         }
         let Some(home) = view.home else { return Ok(()) };
         let settled = self.quiet(view.node).min(self.quiet(home)).min(now.saturating_sub(view.changed));
-        if settled < SETTLED {
+        if settled < self.times().settled {
             return Ok(());
         }
         let expected = self.world.registrar(home).id();
@@ -364,11 +385,14 @@ impl Census {
     fn check_peers(&self) -> Result<(), Violation> {
         let all: BTreeSet<RegistrarId> =
             self.registrars.iter().map(|view| self.world.registrar(view.node).id()).collect();
+        let slow = self.setting.reference.is_some();
         for view in &self.registrars {
             let machine = self.world.registrar(view.node);
             let known: BTreeSet<RegistrarId> = machine
                 .peers()
-                .filter(|peer| peer.state == PeerState::Active && peer.connected)
+                // Profile `fast` asks who is silent for 2 s, and the slow one says something only every 2.4 s.
+                .filter(|peer| peer.state == PeerState::Active || (slow && peer.state == PeerState::Suspect))
+                .filter(|peer| peer.connected)
                 .filter(|peer| peer.checksum_told == Some(peer.checksum_held))
                 .map(|peer| peer.id)
                 .collect();

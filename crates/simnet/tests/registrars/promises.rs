@@ -6,6 +6,7 @@ use std::time::Duration;
 use rserpool_proto::PeId;
 use rserpool_proto::pu::PoolUser;
 use rserpool_proto::registrar::Event;
+use rserpool_proto::wire::{Load, Policy};
 
 use crate::world::{Node, Options, Told, World, pool};
 use crate::{milliseconds, seconds};
@@ -226,5 +227,43 @@ fn an_element_nobody_can_connect_to_stays_until_it_registers_again() {
         }
         let owned = world.registrar(other).handlespace().owned_by(world.registrar(other).id()).count();
         assert_eq!(owned, 1, "step {step}\n{}", world.ladder());
+    }
+}
+
+#[test]
+fn registrars_that_connect_to_each_other_at_once_agree_without_an_audit() {
+    for seed in 0..100 {
+        let mut options = Options { seed, ..Options::default() };
+        options.link.delay = milliseconds(5);
+        options.link.jitter = milliseconds(40);
+        options.link.loss = 5;
+        // Nothing is registered again meanwhile.
+        options.profile.life = seconds(600);
+        options.profile.t4_max = seconds(600);
+        let mut world = World::new(options);
+        let registrars = [1, 2].map(|number| {
+            let config = world.registrar_config(number, &[1, 2]);
+            world.add_registrar(number, config)
+        });
+        let elements = [1, 2].map(|number| {
+            let mut config = world.element_config(0xa0 + number, &[number]);
+            config.policy = Policy::LeastUsed { load: Load::of(0, 1_000) };
+            world.add_element(0xa0 + number, config)
+        });
+        for step in 1..=100 {
+            world.run(milliseconds(4));
+            for element in elements {
+                world.with_element(element, |element, now| element.set_load(now, Load::of(step, 1_000)));
+            }
+        }
+        world.begin_ladder();
+        world.run(seconds(8));
+        for node in registrars {
+            let space = world.registrar(node).handlespace();
+            let policies: Vec<_> =
+                space.pool(&pool()).unwrap().elements().map(|element| element.policy).collect();
+            let last = Policy::LeastUsed { load: Load::of(100, 1_000) };
+            assert_eq!(policies, [last.clone(), last], "seed {seed}\n{}", world.ladder());
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rserpool_proto::pe::PoolElement;
 use rserpool_proto::registrar::Registrar;
-use rserpool_proto::wire::{Load, Policy};
+use rserpool_proto::wire::{LifeUnit, Load, Policy};
 use simnet::{Link, Random};
 
 use crate::check::{Census, Outcome, Violation};
@@ -104,6 +104,13 @@ pub(crate) struct Setting {
     pub(crate) takeover_suggestion: bool,
     /// ENRP_TAKEOVER_SERVER is never told, as by the reference implementation.
     pub(crate) takeover_server_lost: bool,
+    /// Lives are told in milliseconds and the least identifier wins, as by the reference implementation; this registrar
+    /// has its slow timers as well.
+    pub(crate) reference: Option<u8>,
+    /// Registrars, by bit, that tell parameters of the next generation.
+    pub(crate) next_generation: u8,
+    /// Registrars, by bit, that audit every table every few seconds.
+    pub(crate) auditors: u8,
     /// How many registrars an element knows.
     pub(crate) known_registrars: u8,
 }
@@ -151,11 +158,18 @@ impl Scenario {
         }
         let registrars = 2 + small(&mut random, 3);
         let elements = 1 + small(&mut random, 5);
+        let reference = random.chance(15).then(|| 1 + small(&mut random, registrars.into()));
+        if reference.is_some() {
+            options.profile.life_unit = LifeUnit::Milliseconds;
+        }
         let setting = Setting {
-            lowest_wins: random.chance(50),
+            lowest_wins: reference.is_some() || random.chance(50),
             multicast: random.chance(30),
             takeover_suggestion: random.chance(50),
             takeover_server_lost: random.chance(15),
+            reference,
+            next_generation: small(&mut random, 256),
+            auditors: if random.chance(20) { small(&mut random, 256) } else { 0 },
             known_registrars: 1 + small(&mut random, registrars.into()),
         };
         let count = 1 + random.below(8);

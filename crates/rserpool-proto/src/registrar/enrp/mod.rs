@@ -152,10 +152,12 @@ struct Peer {
     /// What it owned here and its last table did not list.
     unlisted: BTreeSet<Key>,
     last_download: Option<Instant>,
-    /// Something it told may have been lost on the way: what it owns is asked for.
+    /// Something it told may have been lost on the way, or overtaken: what it owns is asked for.
     missed: bool,
     /// Tables in a row with elements that could not be stored here.
     incomplete: u32,
+    /// The connection it last told of elements over; each may have connected to the other.
+    told_over: Option<ConnectionId>,
 }
 
 impl Default for Peer {
@@ -178,6 +180,7 @@ impl Default for Peer {
             last_download: None,
             missed: false,
             incomplete: 0,
+            told_over: None,
         }
     }
 }
@@ -305,7 +308,7 @@ impl Registrar {
         if self.enrp.links.contains_key(&connection) {
             self.link_lost(now, connection);
         } else {
-            self.adoption_failed(now, connection);
+            self.adoption_lost(now, connection);
         }
     }
 
@@ -372,6 +375,9 @@ impl Registrar {
         if !self.bind(now, connection, sender) {
             return;
         }
+        if matches!(body, Body::HandleUpdate(_) | Body::HandleTableResponse(_)) {
+            self.notice_order(connection, sender);
+        }
         let introduced = self.enrp.peers.get(&sender).is_some_and(|peer| peer.introduced);
         match body {
             Body::Presence(presence) => self.handle_presence(now, sender, presence),
@@ -390,6 +396,14 @@ impl Registrar {
             Body::InitTakeover(message) => self.handle_init_takeover(now, sender, message.target),
             Body::InitTakeoverAck(message) => self.handle_takeover_ack(now, sender, message.target),
             Body::TakeoverServer(message) => self.handle_takeover_server(now, sender, message.target),
+        }
+    }
+
+    /// What comes over one connection may be older than what came before over another.
+    fn notice_order(&mut self, connection: ConnectionId, sender: RegistrarId) {
+        if let Some(peer) = self.enrp.peers.get_mut(&sender) {
+            let before = peer.told_over.replace(connection);
+            peer.missed |= before.is_some_and(|before| before != connection);
         }
     }
 

@@ -120,10 +120,11 @@ impl World {
 
     /// A node ends a connection: the far end learns it behind what was sent before.
     pub(super) fn disconnect(&mut self, node: Node, name: ConnectionId) {
-        let Some((connection, side)) = self.found(node, name) else { return };
-        if self.connections[connection].ends[side].stage == Stage::Closed {
-            return;
-        }
+        let found = self.found(node, name);
+        let open = found.filter(|&(at, side)| self.connections[at].ends[side].stage != Stage::Closed);
+        let Some((connection, side)) = open else {
+            panic!("{} ends {name:?}, which has ended", self.places[node.0].name)
+        };
         self.connections[connection].ends[side].stage = Stage::Closed;
         let far = self.connections[connection].ends[1 - side];
         if far.node == node || far.stage == Stage::Closed || (side == 0 && far.stage == Stage::Opening) {

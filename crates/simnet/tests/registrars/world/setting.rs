@@ -118,7 +118,15 @@ impl World {
     /// Returns the configuration of registrar `number` among `all`.
     pub(crate) fn scenario_registrar(&self, number: u8, all: &[u8], setting: Setting) -> RegistrarConfig {
         let mut config = self.registrar_config(number, all);
+        if setting.reference == Some(number) {
+            config.profile = Profile::RSPLIB;
+        }
+        if setting.auditors >> (number - 1) & 1 == 1 {
+            config.profile.audit_interval = Duration::from_secs(3);
+            config.profile.resync_gap = Duration::from_secs(1);
+        }
         if let Some(enrp) = &mut config.enrp {
+            enrp.next_generation = setting.next_generation >> (number - 1) & 1 == 1;
             enrp.multicast = setting.multicast;
             enrp.takeover_suggestion = setting.takeover_suggestion;
             enrp.arbitration = match setting.lowest_wins {

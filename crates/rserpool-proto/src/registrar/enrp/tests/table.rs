@@ -172,3 +172,18 @@ fn an_audit_believes_the_peer_about_its_own_elements_only() {
     assert_eq!([0xa1, 0xa2, 0xa3].map(|pe| bench.home(pe)), [Some(ME), Some(HIGH), None]);
     assert_eq!((bench.refused(Refusal::ThirdParty), bench.refused(Refusal::NamesUs)), (2, 1));
 }
+
+#[test]
+fn what_comes_over_two_connections_may_be_in_another_order_and_is_asked_for() {
+    let mut bench = Bench::ready();
+    let first = bench.join(LOW);
+    let (second, _) = bench.accept(ip(LOW));
+    bench.say(second, LOW, presence(LOW, false, 0xffff));
+    let asks =
+        |done: &[Did]| messages(done).iter().any(|(_, body)| matches!(body, Body::HandleTableRequest(_)));
+    bench.say(second, LOW, add(element(1, LOW)));
+    let held = bench.registrar.handlespace().checksum(LOW).0;
+    assert!(!asks(&bench.say(second, LOW, presence(LOW, false, held))), "one connection keeps the order");
+    bench.say(first, LOW, add(element(1, LOW)));
+    assert!(asks(&bench.say(second, LOW, presence(LOW, false, held))));
+}
