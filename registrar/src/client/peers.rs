@@ -4,7 +4,7 @@ use serde_json::Value;
 use service::Failure;
 
 use super::http::{Http, list, text};
-use super::{Form, print, table};
+use super::{Output, table};
 
 /// The command line of `peers`.
 #[derive(Debug, clap::Args)]
@@ -12,20 +12,14 @@ use super::{Form, print, table};
 pub struct Arguments {
     #[command(flatten)]
     http: Http,
-    /// Form of the output
-    #[arg(long, value_name = "FORM", default_value = "table")]
-    output: Form,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let answer = arguments.http.get("peers")?;
-    print(&match arguments.output {
-        Form::Json => format!("{answer:#}\n"),
-        Form::Table => {
-            let header = ["REGISTRAR", "STATE", "ADDRESSES", "ELEMENTS", "CHECKSUM", "HEARD", "LONG ID"];
-            table(header, list(&answer, "peers").iter().map(row))
-        }
-    })
+    let header = ["REGISTRAR", "STATE", "ADDRESSES", "ELEMENTS", "CHECKSUM", "HEARD", "LONG ID"];
+    arguments.output.print(&answer, || table(header, list(&answer, "peers").iter().map(row)))
 }
 
 fn row(peer: &Value) -> [String; 7] {

@@ -171,6 +171,10 @@ pub struct Limits {
     pub registrations_per_second: u32,
     /// Registrations in all in a second.
     pub all_registrations_per_second: u32,
+    /// Handle resolutions that one connection is read for in a second; 0: as many as it sends.
+    pub resolutions_per_second: u32,
+    /// Octets in buffers of all connections together.
+    pub buffer_octets: usize,
     /// Associations and connections in all.
     pub connections: usize,
     /// Associations and connections from one IP address.
@@ -224,6 +228,8 @@ impl Default for Limits {
             pools,
             pool_elements: elements,
             pool_elements_per_pool: elements_per_pool,
+            resolutions_per_second: 1_000,
+            buffer_octets: 8 << 20,
             connections: 4_096,
             connections_per_address: 256,
         }

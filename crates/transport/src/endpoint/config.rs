@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::{Profile, QueueLimits};
+use crate::{Budget, Profile, QueueLimits};
 
 /// The UDP port of SCTP in UDP (RFC 6951 section 5.1).
 pub const SCTP_ENCAPSULATION_PORT: u16 = 9899;
@@ -63,6 +63,8 @@ pub struct EndpointConfig {
     pub max_associations: usize,
     /// The same for one peer's IP address. Default 1,024.
     pub max_per_address: usize,
+    /// A bound that its associations share with others. Default none.
+    pub budget: Option<Budget>,
 }
 
 impl EndpointConfig {
@@ -81,6 +83,7 @@ impl EndpointConfig {
             backlog: 128,
             max_associations: 16_384,
             max_per_address: 1_024,
+            budget: None,
         }
     }
 

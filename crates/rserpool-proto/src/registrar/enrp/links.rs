@@ -141,12 +141,13 @@ impl Registrar {
             let other =
                 |(&other, link): (&ConnectionId, &Link)| (link.peer == Some(id) && link.up).then_some(other);
             let via = self.enrp.links.iter().find_map(other);
-            if let Some(peer) = self.enrp.peers.get_mut(&id)
-                && peer.via == Some(connection)
-            {
-                peer.via = via;
-                if via.is_none() {
-                    self.peer_disconnected(now, id);
+            if let Some(peer) = self.enrp.peers.get_mut(&id) {
+                peer.missed = true;
+                if peer.via == Some(connection) {
+                    peer.via = via;
+                    if via.is_none() {
+                        self.peer_disconnected(now, id);
+                    }
                 }
             }
         }
@@ -195,7 +196,10 @@ impl Registrar {
     }
 
     fn bound(&mut self, now: Instant, connection: ConnectionId, sender: RegistrarId) {
+        let holding = self.owned(sender) > 0;
         let peer = self.enrp.peers.entry(sender).or_default();
+        // What others told us of its elements may be old, and so may what it told over another connection.
+        peer.missed |= holding || peer.via.is_some();
         peer.via = Some(connection);
         if let Some(link) = self.enrp.links.get_mut(&connection) {
             link.peer = Some(sender);

@@ -103,6 +103,10 @@ impl Registrar {
     pub(super) fn mentor_table_received(&mut self, peer: RegistrarId) {
         if self.enrp.startup.is_table_of(peer) {
             self.enrp.mentor = Some(peer);
+            // What it knew of the others may be older than what they tell.
+            for (_, other) in self.enrp.peers.iter_mut().filter(|(id, _)| **id != peer) {
+                other.missed = true;
+            }
             self.ready();
         }
     }

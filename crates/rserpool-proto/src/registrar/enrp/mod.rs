@@ -147,6 +147,8 @@ struct Peer {
     /// What it owned here and its last table did not list.
     unlisted: BTreeSet<Key>,
     last_download: Option<Instant>,
+    /// Something it told may have been lost on the way: what it owns is asked for.
+    missed: bool,
 }
 
 impl Default for Peer {
@@ -166,6 +168,7 @@ impl Default for Peer {
             download: None,
             unlisted: BTreeSet::new(),
             last_download: None,
+            missed: false,
         }
     }
 }
@@ -323,6 +326,9 @@ impl Registrar {
         let Some(link) = self.enrp.links.get_mut(&connection) else { return };
         self.enrp.counters.received.entry(message_type(octets)).and_modify(|count| *count += 1).or_insert(1);
         if !link.messages.take(now) {
+            if let Some(peer) = link.peer.and_then(|id| self.enrp.peers.get_mut(&id)) {
+                peer.missed = true;
+            }
             return self.refuse(Refusal::RateLimited, Some(connection));
         }
         let (decoded, causes) = inbox::open_enrp(octets);

@@ -67,11 +67,14 @@ impl Registrar {
             let answer = self.presence(sender, new);
             self.tell_peer(sender, answer);
         }
-        if let Some(checksum) = presence.checksum {
-            // A malformed one is as good as none. It counts only between two that both tell it.
-            let checksum32 = PeChecksum32::find(&presence.unknown).ok().flatten();
-            let checksum32 = checksum32.filter(|_| self.tells_next_generation(sender));
-            self.compare_checksum(now, sender, checksum, checksum32);
+        match presence.checksum {
+            Some(checksum) => {
+                // A malformed one is as good as none. It counts only between two that both tell it.
+                let checksum32 = PeChecksum32::find(&presence.unknown).ok().flatten();
+                let checksum32 = checksum32.filter(|_| self.tells_next_generation(sender));
+                self.compare_checksum(now, sender, checksum, checksum32);
+            }
+            None => self.catch_up(now, sender),
         }
     }
 

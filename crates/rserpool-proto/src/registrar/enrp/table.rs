@@ -47,6 +47,7 @@ impl Registrar {
         if own {
             peer.last_download = Some(now);
         }
+        peer.missed = false;
         self.enrp.counters.tables_requested += 1;
         self.request_part(now, from, own);
         true
@@ -226,7 +227,7 @@ impl Registrar {
     pub(super) fn abort_download(&mut self, from: RegistrarId) {
         self.stop_timer(Timer::Table(from));
         if let Some(peer) = self.enrp.peers.get_mut(&from) {
-            peer.download = None;
+            peer.missed |= peer.download.take().is_some();
         }
     }
 }

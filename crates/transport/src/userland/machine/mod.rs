@@ -329,9 +329,12 @@ impl Machine {
         let wake = PeerWake::new(Arc::clone(&self.wakes), id);
         let dirty = wake.dirty();
         let (local, peer) = (self.address(ports.0), sctp_in_udp(remote, ports.1));
-        let link = Link::new(local, peer, self.config.queues, false, Box::new(wake));
+        let link =
+            Link::new(local, peer, self.config.queues, false, Box::new(wake), self.config.budget.as_ref());
         link.set_max_payload(mtu - packet::HEADER - packet::DATA_HEADER);
-        self.peers.insert(id, Peer::new(socket, link, dirty, remote, ports, stage, now));
+        let mut peer = Peer::new(socket, link, dirty, remote, ports, stage, now);
+        peer.set_window(self.config.window());
+        self.peers.insert(id, peer);
         self.by_key.insert((remote, ports.0, ports.1), id);
         self.by_address.entry(remote.ip()).or_default().push(id);
         id
