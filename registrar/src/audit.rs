@@ -81,6 +81,10 @@ pub(crate) fn tell(event: &Event, remotes: &Remotes) {
             debug!(%peer, causes = %Causes(causes), "a registrar reports an error");
         }
         Event::TableDownloaded { peer, own, elements } => debug!(%peer, own, elements, "table received"),
+        Event::TableIncomplete { peer, missing } => {
+            warn!(target: "audit", %peer, missing,
+                "no room for pool elements of another registrar; they cannot be resolved here (section [limits])");
+        }
         Event::ChecksumMismatch { peer, told, held } => {
             debug!(%peer, told = %format_args!("{:04x}", told.0), held = %format_args!("{:04x}", held.0),
                 "checksums differ");

@@ -110,6 +110,7 @@ impl View {
             | Event::IdConflict { .. }
             | Event::PeerError { .. }
             | Event::TableDownloaded { .. }
+            | Event::TableIncomplete { .. }
             | Event::ChecksumMismatch { .. }
             | Event::Left { .. }
             | Event::Stalled { .. } => return,

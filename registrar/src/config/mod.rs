@@ -230,7 +230,7 @@ impl Default for Limits {
             pool_elements_per_pool: elements_per_pool,
             resolutions_per_second: 1_000,
             buffer_octets: 8 << 20,
-            connections: 4_096,
+            connections: 2_048,
             connections_per_address: 256,
         }
     }

@@ -176,6 +176,7 @@ impl Metrics {
             | Event::IdConflict { .. }
             | Event::PeerError { .. }
             | Event::TableDownloaded { .. }
+            | Event::TableIncomplete { .. }
             | Event::ChecksumMismatch { .. }
             | Event::TakeoverStarted { .. }
             | Event::TakeoverAbandoned { .. }

@@ -24,11 +24,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 pub use config::{ConfigError, PoolElementConfig};
-pub use event::Event;
+pub use event::{Event, HomeRefusal};
 
 use crate::hunt::{Hunt, Step};
 use crate::random::Random;
 use crate::registrar::Network;
+use crate::registrar::token_bucket::TokenBucket;
 use crate::scope::ScopeRule;
 use crate::timers::Timers;
 use crate::wire::param::long_pe_identifier::LongPeId;
@@ -106,6 +107,10 @@ pub struct PoolElement {
     home: Option<Home>,
     /// Connections of registrars, by age.
     accepted: BTreeMap<ConnectionId, RegistrarAddress>,
+    /// Where registrars may be that make themselves our home, beside those the hunt expects.
+    trusted: Vec<Network>,
+    /// Changes of home a registrar may ask for; made with the first one.
+    home_changes: Option<TokenBucket>,
     timers: Timers<Timer>,
     /// Unanswered requests in a row.
     attempts: u32,
@@ -147,6 +152,8 @@ impl PoolElement {
             stage: Stage::Unregistered,
             home: None,
             accepted: BTreeMap::new(),
+            trusted: Vec::new(),
+            home_changes: None,
             timers: Timers::new(),
             attempts: 0,
             rejections: 0,
@@ -277,6 +284,17 @@ impl PoolElement {
         self.hunt.believe(networks);
     }
 
+    /// Says in which networks registrars may be, beside the configured and the announced ones, that make themselves
+    /// this element's home with a keep-alive (RFC 5352 section 3.4, KA2.4). Without any, no others are followed.
+    pub fn trust_registrars(&mut self, networks: Vec<Network>) {
+        self.trusted = networks;
+    }
+
+    /// Whether a registrar at this address may become our home by its own word.
+    fn is_trusted(&self, ip: IpAddr) -> bool {
+        self.hunt.expects(ip) || self.trusted.iter().any(|network| network.contains(ip))
+    }
+
     /// A datagram arrived on the multicast group of ASAP (RFC 5352 section 3.6): its registrar is known until T7
     /// ends, and a hunt that is running tries it.
     ///
@@ -342,16 +360,22 @@ impl PoolElement {
 
     /// A registrar connected to our ASAP transport from `address`, maybe to become our home.
     pub fn handle_accepted(&mut self, _: Instant, connection: ConnectionId, address: RegistrarAddress) {
-        let home = self.home.map(|home| home.connection);
-        if self.accepted.len() >= MAX_ACCEPTED {
+        self.accepted.insert(connection, address);
+        if self.accepted.len() > MAX_ACCEPTED {
             // Strangers must not keep out the registrar that takes over.
-            let oldest = self.accepted.keys().copied().find(|&accepted| Some(accepted) != home);
-            if let Some(connection) = oldest {
-                self.accepted.remove(&connection);
-                self.outputs.push_back(Output::Disconnect { connection });
+            let home = self.home.map(|home| home.connection);
+            let others = || self.accepted.iter().filter(|(accepted, _)| Some(**accepted) != home);
+            let oldest = others().find(|(_, from)| !self.is_trusted(from.ip)).or_else(|| others().next());
+            if let Some(connection) = oldest.map(|(&connection, _)| connection) {
+                self.close_accepted(connection);
             }
         }
-        self.accepted.insert(connection, address);
+    }
+
+    fn close_accepted(&mut self, connection: ConnectionId) {
+        if self.accepted.remove(&connection).is_some() {
+            self.outputs.push_back(Output::Disconnect { connection });
+        }
     }
 
     /// A connection that was up has ended.

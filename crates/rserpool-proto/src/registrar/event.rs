@@ -221,6 +221,13 @@ pub enum Event {
         /// How many elements it listed.
         elements: usize,
     },
+    /// Elements of a peer could not be stored here, so what it owns is not known whole.
+    TableIncomplete {
+        /// The peer.
+        peer: RegistrarId,
+        /// How many.
+        missing: usize,
+    },
     /// A peer told another checksum than the one over its elements here.
     ChecksumMismatch {
         /// The peer.

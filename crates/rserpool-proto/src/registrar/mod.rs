@@ -7,7 +7,7 @@
 //!   the old association is up it is probed first: if it answers, the new one gets cause 4.
 //! * Reports of unreachability never remove an element that answers keep-alives (RFC 5355 threat 8).
 //! * A registrar that was itself stopped puts all its deadlines off by more than that time.
-//! * An element the operator drains leaves the handlespace and stays registered and watched: nobody selects it.
+//! * An element the operator drains stays registered and watched, and is selected nowhere.
 //! * An element removed for its silence is told so with an ASAP_DEREGISTRATION_RESPONSE, so that it
 //!   registers again at once if it wakes.
 
@@ -27,7 +27,7 @@ mod resolution;
 mod status;
 #[cfg(test)]
 mod tests;
-mod token_bucket;
+pub(crate) mod token_bucket;
 mod unreachable;
 mod updates;
 
@@ -116,6 +116,11 @@ struct Monitor {
 }
 
 impl Monitor {
+    /// Octets of the registration that waits for this element's answer.
+    fn claimed(&self) -> usize {
+        self.claim.as_ref().map_or(0, |claim| claim.octets)
+    }
+
     /// Whether the element may be dead: it was silent, or its association is lost and nobody knows why.
     fn is_suspect(&self) -> bool {
         (self.connection.is_none() && self.suggested.is_none() && !self.taken_over) || self.missed > 0
@@ -162,8 +167,6 @@ pub struct Registrar {
     handlespace: Handlespace,
     /// What was measured of connections.
     distances: BTreeMap<ConnectionId, Distance>,
-    /// Elements the operator took out of the handlespace: registered and watched, and never selected.
-    drained: BTreeMap<Key, PoolElementParameter>,
     monitors: BTreeMap<Key, Monitor>,
     peers: BTreeMap<ConnectionId, Peer>,
     subscribers: BTreeMap<PoolHandle, Subscribers>,
@@ -172,7 +175,7 @@ pub struct Registrar {
     timers: Timers<Timer>,
     /// Registrations of all connections together.
     registrations: Option<TokenBucket>,
-    /// Octets of all registrations, as of [`Monitor::octets`].
+    /// Octets of all registrations, as of [`Monitor::octets`], and of those that wait.
     octets: usize,
     lenient_until: Option<Instant>,
     counters: Counters,
@@ -180,6 +183,8 @@ pub struct Registrar {
     resolved: BTreeMap<PoolHandle, Resolved>,
     enrp: Box<enrp::Enrp>,
     outputs: VecDeque<Output<Event>>,
+    /// Octets of the messages among them.
+    unsent: usize,
 }
 
 impl Registrar {
@@ -195,7 +200,6 @@ impl Registrar {
             enrp: Box::new(enrp::Enrp::new(config.enrp.clone(), id, seed)),
             config,
             random,
-            drained: BTreeMap::new(),
             monitors: BTreeMap::new(),
             peers: BTreeMap::new(),
             subscribers: BTreeMap::new(),
@@ -207,6 +211,7 @@ impl Registrar {
             counters: Counters::default(),
             resolved: BTreeMap::new(),
             outputs: VecDeque::new(),
+            unsent: 0,
         }
     }
 
@@ -238,7 +243,11 @@ impl Registrar {
 
     /// Returns what to do next, until there is nothing more.
     pub fn poll_output(&mut self) -> Option<Output<Event>> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if let Some(Output::Send { octets, .. }) = &output {
+            self.unsent = self.unsent.saturating_sub(octets.len());
+        }
+        output
     }
 
     /// Returns when to call [`Registrar::handle_timeout`].
@@ -314,7 +323,8 @@ impl Registrar {
         }
         for key in &peer.claims {
             if let Some(monitor) = self.monitors.get_mut(key) {
-                monitor.claim.take_if(|claim| claim.connection == connection);
+                let claim = monitor.claim.take_if(|claim| claim.connection == connection);
+                self.octets -= claim.map_or(0, |claim| claim.octets);
             }
         }
         for key in &peer.elements {
@@ -417,7 +427,8 @@ impl Registrar {
             self.timers.stop(&timer(key.clone()));
         }
         let Some(monitor) = self.monitors.remove(key) else { return };
-        self.octets -= monitor.octets;
+        self.octets -= monitor.octets + monitor.claimed();
+        self.enrp.replicated.remove(key);
         let element = self.handlespace.deregister(&key.0, key.1);
         // A registrar that leaves does not know who is dead any more.
         if let Some(element) = &element
@@ -425,7 +436,6 @@ impl Registrar {
         {
             self.announce_delete(&key.0, element);
         }
-        let element = element.or_else(|| self.drained.remove(key));
         if let Some(connection) = monitor.connection {
             if let Some(peer) = self.peers.get_mut(&connection) {
                 peer.elements.remove(key);
@@ -453,9 +463,8 @@ impl Registrar {
         for timer in [Timer::KeepAlive, Timer::Ack, Timer::Expiry, Timer::Grace] {
             self.timers.stop(&timer(key.clone()));
         }
-        self.drained.remove(key);
         let Some(monitor) = self.monitors.remove(key) else { return };
-        self.octets -= monitor.octets;
+        self.octets -= monitor.octets + monitor.claimed();
         if let Some(claimant) = monitor.claim.and_then(|claim| self.peers.get_mut(&claim.connection)) {
             claimant.claims.remove(key);
         }
@@ -467,8 +476,7 @@ impl Registrar {
 
     /// Returns a registered element, draining or not.
     fn element(&self, key: &Key) -> Option<PoolElementParameter> {
-        let registered = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
-        registered.or_else(|| self.drained.get(key).cloned())
+        self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1))
     }
 
     fn is_suspect(&self, pool: &PoolHandle, pe: PeId) -> bool {
@@ -479,6 +487,7 @@ impl Registrar {
     fn send(&mut self, connection: ConnectionId, message: &Message) -> bool {
         let Ok(octets) = message.to_octets() else { return false };
         self.counters.count_sent(message);
+        self.unsent += octets.len();
         self.outputs.push_back(Output::Send { connection, octets });
         true
     }

@@ -76,7 +76,8 @@ impl Registrar {
             self.monitors.get(key).map_or((0, None), |monitor| (monitor.octets, monitor.connection));
         let own = self.peers.get(&connection).map_or(0, |peer| peer.octets);
         let own = if over == Some(connection) { own - known } else { own };
-        let fits = self.octets - known + octets <= self.config.max_octets
+        let replicated = self.enrp.replicated.octets();
+        let fits = self.octets - known + replicated + octets <= self.config.max_octets
             && own + octets <= self.config.max_octets_per_connection;
         if fits { Ok(()) } else { Err(ErrorCause::plain(CauseCode::LACK_OF_RESOURCES)) }
     }
@@ -126,9 +127,7 @@ impl Registrar {
         key: &Key,
         element: &PoolElementParameter,
     ) -> Result<Admission, ErrorCause> {
-        if !self.drained.contains_key(key) {
-            self.handlespace.check(&key.0, element)?;
-        }
+        self.handlespace.check(&key.0, element)?;
         // Whoever told long identifiers is told apart by them (docs/wire.md section 17), wherever it is.
         if self.element(key).is_some_and(|known| known.is_other_than(element)) {
             return Err(ErrorCause::plain(CauseCode::NON_UNIQUE_PE_ID));
@@ -182,6 +181,8 @@ impl Registrar {
             peer.claims.insert(key.clone());
         }
         if let Some(monitor) = self.monitors.get_mut(key) {
+            self.octets += octets;
+            self.octets -= monitor.claimed();
             monitor.claim = Some(Claim { connection, registration, octets });
         }
         self.probe_at_once(now, key);
@@ -203,6 +204,7 @@ impl Registrar {
 
     fn take_claim(&mut self, key: &Key) -> Option<Claim> {
         let claim = self.monitors.get_mut(key)?.claim.take()?;
+        self.octets -= claim.octets;
         let peer = self.peers.get_mut(&claim.connection)?;
         peer.claims.remove(key);
         Some(claim)
@@ -242,9 +244,7 @@ impl Registrar {
         let unknown = if warnings.is_empty() { vec![] } else { self.observed(connection) };
         let response = RegistrationResponse { rejected: false, pool, pe, causes: warnings, unknown };
         self.send(connection, &Message::RegistrationResponse(response));
-        if !self.drained.contains_key(&key) {
-            self.announce_add(&key);
-        }
+        self.announce_add(&key);
         if let Some(from) = home.filter(|&home| home != self.id) {
             self.event(Event::HomeChanged { pool: key.0.clone(), pe: key.1, from, to: self.id });
             self.home_lost(now, &key, from);
@@ -263,6 +263,8 @@ impl Registrar {
     /// Returns whether it was suspect before.
     pub(super) fn watch(&mut self, now: Instant, connection: ConnectionId, key: &Key, octets: usize) -> bool {
         let old = self.monitors.remove(key);
+        self.octets -= old.as_ref().map_or(0, Monitor::claimed);
+        self.enrp.replicated.remove(key);
         let old_connection = old.as_ref().and_then(|monitor| monitor.connection);
         let old_octets = old.as_ref().map_or(0, |monitor| monitor.octets);
         if let Some(peer) = old_connection.and_then(|old| self.peers.get_mut(&old)) {

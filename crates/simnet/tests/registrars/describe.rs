@@ -6,6 +6,7 @@ use rserpool_proto::wire::enrp::handle_table::PoolEntry;
 use rserpool_proto::wire::enrp::handle_update::UpdateAction;
 use rserpool_proto::wire::enrp::presence::Presence;
 use rserpool_proto::wire::enrp::{self, Body};
+use rserpool_proto::wire::param::draining;
 use rserpool_proto::wire::param::long_registrar_identifier::LongRegistrarId;
 use rserpool_proto::wire::param::pe_checksum32::PeChecksum32;
 use rserpool_proto::wire::param::registrar_tcp::RegistrarTcp;
@@ -95,7 +96,8 @@ fn entry(entry: &PoolEntry) -> String {
 }
 
 fn element(element: &PoolElementParameter) -> String {
-    format!("pe={} home={}", element.pe, element.home)
+    let draining = if draining::is_marked(&element.unknown) { " draining" } else { "" };
+    format!("pe={} home={}{draining}", element.pe, element.home)
 }
 
 /// Whether it asks a pool element to change its home; `None` for other messages than keep-alives.

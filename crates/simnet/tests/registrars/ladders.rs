@@ -1,12 +1,12 @@
 //! Every procedure of ENRP between few registrars, to be read beside RFC 5353; the traces are in
 //! `tests/golden/registrars`.
 
-use rserpool_proto::ControlProtocol;
 use rserpool_proto::pe::PoolElement;
 use rserpool_proto::pu::PoolUser;
 use rserpool_proto::registrar::{Arbitration, Registrar};
 use rserpool_proto::wire::enrp::MessageType;
 use rserpool_proto::wire::{Load, Policy};
+use rserpool_proto::{ControlProtocol, PeId};
 
 use crate::world::{Node, Options, World, pool};
 use crate::{milliseconds, seconds};
@@ -483,4 +483,39 @@ fn a_load_that_changed_while_a_registrar_was_stopped_is_known_when_it_is_back() 
     scope.world.run(seconds(20));
     let known = scope.world.registrar(second).handlespace().pool(&pool()).unwrap().elements().next().unwrap();
     assert_eq!(known.policy, Policy::LeastUsed { load: Load::of(50, 100) }, "{}", scope.world.ladder());
+}
+
+#[test]
+fn a_draining_element_is_selected_nowhere_and_drains_on_at_its_next_home() {
+    let mut scope = Scope::of(2);
+    scope.element(0xa1, &[1]);
+    scope.element(0xa2, &[2]);
+    let user = scope.world.add_user(1, &[2]);
+    let (first, second) = (scope.registrars[0], scope.registrars[1]);
+    scope.world.begin_ladder();
+    scope.world.remark("the operator drains a1");
+    scope.world.with_registrar(first, |registrar, now| registrar.drain(now, &pool(), PeId(0xa1))).unwrap();
+    scope.world.run(milliseconds(100));
+    let draining = |scope: &Scope, node| {
+        let space = scope.world.registrar(node).handlespace();
+        space.pool(&pool()).unwrap().is_draining(PeId(0xa1))
+    };
+    assert!(draining(&scope, first) && draining(&scope, second));
+    scope.world.kill(first);
+    scope.world.run(seconds(6));
+    assert_eq!(scope.table(second), [(0xa1, 2), (0xa2, 2)]);
+    assert!(draining(&scope, second), "{}", scope.world.ladder());
+    let resolved = |scope: &mut Scope| {
+        scope.world.with_user(user, PoolUser::resolve);
+        scope.world.run(seconds(1));
+        scope.world.with_user(user, |user, _| user.elements().map(|element| element.pe.0).collect::<Vec<_>>())
+    };
+    assert_eq!(resolved(&mut scope), [0xa2]);
+    scope.world.remark("the operator puts a1 back, at its new home");
+    scope.world.with_registrar(second, |registrar, now| registrar.undrain(now, &pool(), PeId(0xa1))).unwrap();
+    assert_eq!(resolved(&mut scope).len(), 2);
+    scope.assert_golden(
+        "draining",
+        "docs/wire.md section 19: draining goes with the element to its next home",
+    );
 }

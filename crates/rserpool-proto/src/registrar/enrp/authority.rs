@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use super::super::{Event, Key, Monitor, Registrar, Removal, Timer as RegistrarTimer};
 use super::{PeerState, Refusal, Startup, Timer};
 use crate::handlespace::Registered;
-use crate::wire::PoolElementParameter;
+use crate::wire::param::draining;
+use crate::wire::{CauseCode, PoolElementParameter};
 use crate::{PeId, RegistrarId};
 
 /// Another registrar says that an element of ours is its own.
@@ -116,9 +117,19 @@ impl Registrar {
         let home = element.home;
         let life = element.life.duration(self.config.profile.life_unit);
         let moved = self.moved(&key, &element);
-        let Ok(registered) = self.handlespace.register(&key.0, element) else {
-            self.refuse(Refusal::Unsuitable, None);
+        let (drained, draining) = (self.is_draining(&key), draining::is_marked(&element.unknown));
+        if !self.count_replicated(&key, &element) {
+            self.not_stored(&key, home, Refusal::LackOfResources);
             return false;
+        }
+        let registered = match self.handlespace.register(&key.0, element) {
+            Ok(registered) => registered,
+            Err(cause) => {
+                let lack = cause.code == CauseCode::LACK_OF_RESOURCES;
+                let refusal = if lack { Refusal::LackOfResources } else { Refusal::Unsuitable };
+                self.not_stored(&key, home, refusal);
+                return false;
+            }
         };
         self.set_expiry(now, &key, life);
         self.enrp.overdue.remove(&key);
@@ -127,8 +138,11 @@ impl Registrar {
         self.stop_timer(Timer::Doubt(key.clone()));
         // One that was ours may have been suspect here; its new home has heard of it.
         self.set_aside_if_suspect(&key);
-        if doubted || moved {
+        if doubted || moved || draining != drained {
             self.pool_changed(now, &key.0);
+        }
+        if draining != drained {
+            self.tell_draining(&key, draining);
         }
         let (pool, pe) = key;
         match before.filter(|&before| before != home) {
@@ -140,6 +154,17 @@ impl Registrar {
             None => {}
         }
         true
+    }
+
+    /// An element of another registrar has no place here. One that is there stays as it is.
+    fn not_stored(&mut self, key: &Key, home: RegistrarId, refusal: Refusal) {
+        if self.element(key).is_none() {
+            self.enrp.replicated.remove(key);
+        }
+        if let Some(download) = self.enrp.peers.get_mut(&home).and_then(|peer| peer.download.as_mut()) {
+            download.missing += 1;
+        }
+        self.refuse(refusal, None);
     }
 
     /// Starts the life of an element again; one of no length lasts until its home can have told more.
@@ -159,6 +184,7 @@ impl Registrar {
         self.enrp.doubts.remove(key);
         self.enrp.overdue.remove(key);
         self.enrp.inherited.remove(key);
+        self.enrp.replicated.remove(key);
         let Some(element) = self.handlespace.deregister(&key.0, key.1) else { return };
         *self.counters.removed.entry(reason).or_insert(0) += 1;
         let home = element.home;

@@ -30,6 +30,8 @@ pub enum Refusal {
     NamesUs,
     /// An element's home did not say so.
     NotHome,
+    /// There is no room for the element.
+    LackOfResources,
     /// An element of the same identifier is somewhere else.
     OtherElement,
     /// The update's action is unknown.
@@ -59,6 +61,7 @@ impl Refusal {
             Refusal::ThirdParty => "third_party",
             Refusal::NamesUs => "names_us",
             Refusal::NotHome => "not_home",
+            Refusal::LackOfResources => "lack_of_resources",
             Refusal::OtherElement => "other_element",
             Refusal::UnknownAction => "unknown_action",
             Refusal::Unsuitable => "unsuitable",

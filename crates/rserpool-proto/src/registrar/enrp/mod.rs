@@ -20,6 +20,7 @@ mod mentor;
 mod next_generation;
 mod peers;
 mod presence;
+mod replicated;
 mod status;
 mod suggestion;
 mod table;
@@ -49,6 +50,7 @@ use crate::{ConnectionId, Output, PeId, PoolHandle, Protocol, RegistrarAddress, 
 use adoption::Adoptions;
 use mentor::Startup;
 use next_generation::Rivals;
+use replicated::Replicated;
 use takeover::Takeover;
 
 /// Sets the sequence of the long identifier's upper half apart.
@@ -139,6 +141,8 @@ struct Peer {
     information: Option<ServerInformation>,
     told: Option<PeChecksum>,
     is_reference: bool,
+    /// It keeps draining elements, and selects none.
+    knows_draining: bool,
     /// Who wants to take it over and waits for our agreement.
     takers: BTreeSet<RegistrarId>,
     /// Whose takeover of it we agreed to.
@@ -149,6 +153,8 @@ struct Peer {
     last_download: Option<Instant>,
     /// Something it told may have been lost on the way: what it owns is asked for.
     missed: bool,
+    /// Tables in a row with elements that could not be stored here.
+    incomplete: u32,
 }
 
 impl Default for Peer {
@@ -163,12 +169,14 @@ impl Default for Peer {
             information: None,
             told: None,
             is_reference: false,
+            knows_draining: false,
             takers: BTreeSet::new(),
             conceded: None,
             download: None,
             unlisted: BTreeSet::new(),
             last_download: None,
             missed: false,
+            incomplete: 0,
         }
     }
 }
@@ -193,6 +201,8 @@ pub(super) struct Enrp {
     sessions: BTreeMap<(RegistrarId, bool), (PoolHandle, PeId)>,
     takeovers: BTreeMap<RegistrarId, Takeover>,
     adoptions: Adoptions,
+    /// What elements of others take.
+    pub(super) replicated: Replicated,
     /// Elements of others somebody could not reach.
     pub(super) doubts: BTreeSet<Key>,
     /// Elements whose life ended while their home was silent.
@@ -236,6 +246,7 @@ impl Enrp {
             sessions: BTreeMap::new(),
             takeovers: BTreeMap::new(),
             adoptions: Adoptions::default(),
+            replicated: Replicated::default(),
             doubts: BTreeSet::new(),
             overdue: BTreeSet::new(),
             inherited: BTreeSet::new(),
@@ -429,7 +440,10 @@ impl Registrar {
         self.send_over(connection, to, body.into())
     }
 
-    fn send_over(&mut self, connection: ConnectionId, to: RegistrarId, body: Body) -> bool {
+    fn send_over(&mut self, connection: ConnectionId, to: RegistrarId, mut body: Body) -> bool {
+        if let Body::Presence(presence) = &mut body {
+            presence.checksum = Some(self.checksum_for(to));
+        }
         let kind = body.message_type();
         let message = Message { sender: self.id, receiver: to, body };
         let Ok(octets) = message.to_octets() else {

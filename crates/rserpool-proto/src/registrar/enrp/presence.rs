@@ -9,6 +9,8 @@ use super::super::{Event, Registrar};
 use super::{Abandoned, Peer, PeerState, Timer, next_generation};
 use crate::wire::enrp::Message;
 use crate::wire::enrp::presence::Presence;
+use crate::wire::param::draining;
+use crate::wire::param::pe_checksum::PeChecksum;
 use crate::wire::param::pe_checksum32::PeChecksum32;
 use crate::{ControlProtocol, Output, RegistrarId};
 
@@ -20,8 +22,25 @@ impl Registrar {
             reply_required,
             checksum: Some(self.handlespace.checksum(self.id)),
             information: self.information_for(to),
-            unknown: self.checksum32_for(to).map(PeChecksum32::to_parameter).into_iter().collect(),
+            unknown: self
+                .checksum32_for(to)
+                .map(PeChecksum32::to_parameter)
+                .into_iter()
+                .chain([draining::mark()])
+                .collect(),
         }
+    }
+
+    /// The checksum over the elements of ours that this peer is told of.
+    pub(super) fn checksum_for(&self, to: RegistrarId) -> PeChecksum {
+        let own = self.handlespace.checksum(self.id);
+        let knows = self.enrp.peers.get(&to).is_some_and(|peer| peer.knows_draining);
+        if knows || self.handlespace.pools().all(|(_, pool)| pool.draining() == 0) {
+            return own;
+        }
+        let told =
+            self.handlespace.owned_by(self.id).filter(|(_, element)| !self.is_hidden_from(to, element));
+        super::table::checksum(told.map(|(pool, element)| (pool.clone(), element.pe)))
     }
 
     pub(super) fn heartbeat(&mut self, now: Instant) {
@@ -55,6 +74,7 @@ impl Registrar {
         let Some(peer) = self.enrp.peers.get_mut(&sender) else { return };
         let new = !std::mem::replace(&mut peer.introduced, true);
         peer.next_generation = next_generation::is_told(&presence);
+        peer.knows_draining = draining::is_marked(&presence.unknown);
         // A server information of somebody else says nothing about the sender.
         if let Some(told) = presence.information.filter(|told| told.registrar == sender) {
             peer.information = Some(next_generation::bounded(told.clone()));

@@ -29,6 +29,8 @@ pub(super) struct Download {
     /// What the peer owned here when it began and was not listed yet.
     marked: BTreeSet<Key>,
     elements: usize,
+    /// Elements of the peer that could not be stored here.
+    pub(super) missing: usize,
 }
 
 impl Registrar {
@@ -43,7 +45,7 @@ impl Registrar {
         let Some(peer) = self.enrp.peers.get_mut(&from).filter(|peer| peer.via.is_some()) else {
             return false;
         };
-        peer.download = Some(Download { own, marked, elements: 0 });
+        peer.download = Some(Download { own, marked, elements: 0, missing: 0 });
         if own {
             peer.last_download = Some(now);
         }
@@ -98,7 +100,8 @@ impl Registrar {
         let (mut octets, mut elements, mut last) = (12, 0, None);
         while let Some((pool, element)) = all.peek() {
             let (pool, key) = (*pool, ((*pool).clone(), element.pe));
-            let Some(element) = self.element_for(to, pool, element) else {
+            let told = Some(element).filter(|element| !self.is_hidden_from(to, element));
+            let Some(element) = told.and_then(|element| self.element_for(to, pool, element)) else {
                 all.next();
                 continue;
             };
@@ -185,7 +188,13 @@ impl Registrar {
         if download.own {
             self.purge(now, sender, download.marked);
         }
-        let elements = download.elements;
+        let (elements, missing) = (download.elements, download.missing);
+        if let Some(peer) = self.enrp.peers.get_mut(&sender) {
+            peer.incomplete = if missing == 0 { 0 } else { peer.incomplete.saturating_add(1) };
+        }
+        if missing > 0 {
+            self.event(Event::TableIncomplete { peer: sender, missing });
+        }
         self.event(Event::TableDownloaded { peer: sender, own: download.own, elements });
         if !download.own {
             self.mentor_table_received(sender);
@@ -233,7 +242,7 @@ impl Registrar {
 }
 
 /// The PE checksum over these elements (RFC 5353 section 3.6.2).
-fn checksum(keys: impl Iterator<Item = Key>) -> PeChecksum {
+pub(super) fn checksum(keys: impl Iterator<Item = Key>) -> PeChecksum {
     let mut sum: u64 = 0;
     for (pool, pe) in keys {
         for pair in pool.as_octets().chunks(2).chain(pe.0.to_be_bytes().chunks(2)) {

@@ -8,6 +8,7 @@ mod next_generation;
 mod presence;
 mod reference;
 mod registrar_tcp;
+mod room;
 mod suggestion;
 mod table;
 mod takeover;
