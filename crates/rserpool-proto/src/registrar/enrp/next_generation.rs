@@ -74,9 +74,11 @@ impl Registrar {
         self.enrp.config.information(self.id, long)
     }
 
-    /// Our 32-bit checksum as a parameter, if this registrar is told it.
+    /// Our 32-bit checksum, if this registrar is told it; not while elements drain of which it is told that they left.
     pub(super) fn checksum32_for(&self, to: RegistrarId) -> Option<PeChecksum32> {
-        self.tells_next_generation(to).then(|| PeChecksum32(self.handlespace.checksum32(self.id)))
+        let tells =
+            self.tells_next_generation(to) && self.checksum_for(to) == self.handlespace.checksum(self.id);
+        tells.then(|| PeChecksum32(self.handlespace.checksum32(self.id)))
     }
 
     /// Sees whether a presence tells of the next generation, before anything is answered, and whether it comes from
