@@ -63,6 +63,11 @@ pub struct EndpointConfig {
     pub max_associations: usize,
     /// The same for one peer's IP address. Default 1,024.
     pub max_per_address: usize,
+    /// Kernel SCTP: whether it is always looked for acknowledgements as they come, which costs several system calls
+    /// each time. Otherwise that is done for messages with tokens or limited reliability, when a send queue fills,
+    /// when an association closes, and now and then: [`Event::SenderDry`](crate::Event::SenderDry) comes late, and
+    /// `Status::send_queue` counts messages for longer. Default yes.
+    pub prompt: bool,
 }
 
 impl EndpointConfig {
@@ -81,6 +86,7 @@ impl EndpointConfig {
             backlog: 128,
             max_associations: 16_384,
             max_per_address: 1_024,
+            prompt: true,
         }
     }
 
