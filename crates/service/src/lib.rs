@@ -36,6 +36,7 @@ pub use exit::{Exit, Failure, OrExit};
 pub use hangup::on_hangup;
 pub use health::{Condition, Health, PULSE_LIMIT, Pulse};
 pub use http::HttpServer;
+pub use log::{HeldLog, hold_log};
 pub use metrics::{DEFAULT_BUCKETS, Metrics};
 pub use shell::{Shell, main, main_from};
 pub use shutdown::Shutdown;
