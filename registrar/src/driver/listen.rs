@@ -103,6 +103,8 @@ fn endpoint(config: &Config) -> Result<Option<Endpoint>, Failure> {
     settings.max_per_address = config.limits.connections_per_address;
     (settings.queues, settings.window) = (QUEUES, WINDOW);
     settings.profile = config.profile.timers.transport();
+    // Answers are neither limited nor watched: who misses one asks again.
+    settings.prompt = false;
     Endpoint::bind(settings).map_err(cannot_listen).map(Some)
 }
 
