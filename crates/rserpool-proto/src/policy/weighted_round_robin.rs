@@ -75,8 +75,8 @@ fn weight(values: &Policy) -> u32 {
 }
 
 fn state(weight: u32, owed: u32, done: u32) -> u32 {
-    let rest = if weight <= WEIGHT { NARROW | done << WEIGHT_BITS | weight } else { done };
-    owed * OWED | rest
+    let rest = if weight <= WEIGHT { NARROW | (done << WEIGHT_BITS) | weight } else { done };
+    (owed * OWED) | rest
 }
 
 /// The next occurrence.
