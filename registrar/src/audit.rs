@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use std::borrow::Cow;
+
 use rserpool::Causes;
 use rserpool_proto::registrar::{Event, Removal};
 use tracing::{debug, info, warn};
@@ -94,11 +96,13 @@ fn write(event: &Event, remotes: &Remotes) {
         }
         Event::ElementRemoved { pool, pe, reason, by, element } => {
             let by = match (by, reason) {
-                (Some(by), _) => remotes.name(*by),
-                (None, Removal::HomeSaid | Removal::NotListed) => format!("registrar {}", element.home),
-                (None, _) => ITSELF.to_owned(),
+                (Some(by), _) => Cow::Borrowed(remotes.name(*by)),
+                (None, Removal::HomeSaid | Removal::NotListed) => {
+                    format!("registrar {}", element.home).into()
+                }
+                (None, _) => ITSELF.into(),
             };
-            info!(target: "audit", pool = pool_text(pool), %pe, by, reason = reason.label(), "pool element removed");
+            info!(target: "audit", pool = pool_text(pool), %pe, by = &*by, reason = reason.label(), "pool element removed");
         }
         Event::ElementDraining { pool, pe } => {
             info!(target: "audit", pool = pool_text(pool), %pe, by = "operator", "pool element draining");

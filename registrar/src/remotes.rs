@@ -1,7 +1,6 @@
 //! Who is at the far end of each connection, and how many connections an address has.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::IpAddr;
 
 use rserpool_proto::{ConnectionId, ControlProtocol};
@@ -19,8 +18,8 @@ pub(crate) struct Remotes {
 struct Known {
     protocol: ControlProtocol,
     peer: PeerAddress,
-    /// What its certificate says, where it has one.
-    names: Vec<String>,
+    /// The peer, and what its certificate says, where it has one.
+    name: String,
     /// It counts for its address.
     counted: bool,
 }
@@ -46,13 +45,17 @@ impl Remotes {
             }
             *count += 1;
         }
-        self.known.insert(connection, Known { protocol, peer, names: names.to_vec(), counted: true });
+        let mut name = peer.to_string();
+        if !names.is_empty() {
+            name = format!("{name} ({})", names.join(", "));
+        }
+        self.known.insert(connection, Known { protocol, peer, name, counted: true });
         true
     }
 
     /// Adds a connection of our own.
     pub(crate) fn add_own(&mut self, connection: ConnectionId, protocol: ControlProtocol, peer: PeerAddress) {
-        self.known.insert(connection, Known { protocol, peer, names: Vec::new(), counted: false });
+        self.known.insert(connection, Known { protocol, peer, name: peer.to_string(), counted: false });
     }
 
     /// Forgets a connection that has ended.
@@ -78,14 +81,7 @@ impl Remotes {
     }
 
     /// Returns the far end as operators and the audit log see it.
-    pub(crate) fn name(&self, connection: ConnectionId) -> String {
-        self.known.get(&connection).map_or_else(|| "unknown".to_owned(), Known::to_string)
-    }
-}
-
-impl fmt::Display for Known {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.peer.fmt(f)?;
-        if self.names.is_empty() { Ok(()) } else { write!(f, " ({})", self.names.join(", ")) }
+    pub(crate) fn name(&self, connection: ConnectionId) -> &str {
+        self.known.get(&connection).map_or("unknown", |known| &known.name)
     }
 }

@@ -41,11 +41,25 @@ const MAX_WAIT: Duration = Duration::from_secs(20);
 /// What happened lately, and who waits for more.
 #[derive(Debug, Default)]
 pub(crate) struct View {
-    changes: VecDeque<Value>,
+    changes: VecDeque<Change>,
     /// The number of the latest change; the first one has 1.
     last: u64,
     gone: VecDeque<Gone>,
     waiting: Vec<Waiting>,
+}
+
+/// Becomes JSON only when somebody asks.
+#[derive(Debug)]
+struct Change {
+    number: u64,
+    time: SystemTime,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Element { pool: String, pe: PeId, event: &'static str, reason: Option<&'static str>, by: Option<String> },
+    Registrar { registrar: RegistrarId, event: &'static str },
 }
 
 #[derive(Debug)]
@@ -67,10 +81,10 @@ struct Waiting {
 impl View {
     /// Remembers what happened.
     pub(crate) fn record(&mut self, now: Instant, event: &Event, remotes: &Remotes) {
-        let by = |connection| remotes.name(connection);
-        let (pool, pe, what, reason, by) = match event {
+        let by = |connection| remotes.name(connection).to_owned();
+        let (pool, pe, event, reason, by) = match event {
             Event::ElementRegistered { pool, pe, by: who } => {
-                self.gone.retain(|gone| (&gone.pool, gone.pe) != (pool, *pe));
+                self.gone.retain(|gone| gone.pe != *pe || gone.pool != *pool);
                 (pool, *pe, "registered", None, Some(by(*who)))
             }
             Event::ElementReassociated { pool, pe, reason, by: who } => {
@@ -85,7 +99,7 @@ impl View {
             Event::ElementSuspect { pool, pe } => (pool, *pe, "suspect", None, None),
             Event::ElementRecovered { pool, pe } => (pool, *pe, "recovered", None, None),
             Event::ElementReplicated { pool, pe, home } => {
-                self.gone.retain(|gone| (&gone.pool, gone.pe) != (pool, *pe));
+                self.gone.retain(|gone| gone.pe != *pe || gone.pool != *pool);
                 (pool, *pe, "replicated", None, Some(home.to_string()))
             }
             Event::HomeChanged { pool, pe, to, .. } => {
@@ -118,23 +132,19 @@ impl View {
             | Event::Left { .. }
             | Event::Stalled { .. } => return,
         };
-        self.push(json!({
-            "pool": pool_text(pool), "pe": pe.to_string(), "event": what, "reason": reason, "by": by,
-        }));
+        self.push(What::Element { pool: pool_text(pool), pe, event, reason, by });
     }
 
-    fn push_registrar(&mut self, registrar: RegistrarId, event: &str) {
-        self.push(json!({ "registrar": registrar.to_string(), "event": event }));
+    fn push_registrar(&mut self, registrar: RegistrarId, event: &'static str) {
+        self.push(What::Registrar { registrar, event });
     }
 
-    fn push(&mut self, mut change: Value) {
+    fn push(&mut self, what: What) {
         self.last += 1;
-        change["number"] = self.last.into();
-        change["time"] = time_text(SystemTime::now()).into();
         if self.changes.len() >= MAX_CHANGES {
             self.changes.pop_front();
         }
-        self.changes.push_back(change);
+        self.changes.push_back(Change { number: self.last, time: SystemTime::now(), what });
     }
 
     fn bury(&mut self, now: Instant, pool: &PoolHandle, reason: Removal, element: &PoolElementParameter) {
@@ -229,7 +239,7 @@ impl View {
 
     fn changes_after(&self, after: u64) -> String {
         let count = usize::try_from(self.last - after).unwrap_or(usize::MAX);
-        let changes: Vec<&Value> = self.changes.iter().rev().take(count).rev().collect();
+        let changes: Vec<Value> = self.changes.iter().rev().take(count).rev().map(Change::json).collect();
         let missed = count.saturating_sub(changes.len());
         json!({ "changes": changes, "last": self.last, "missed": missed }).to_string()
     }
@@ -243,6 +253,22 @@ impl View {
                 self.waiting.push(waiting);
             }
         }
+    }
+}
+
+impl Change {
+    fn json(&self) -> Value {
+        let mut json = match &self.what {
+            What::Element { pool, pe, event, reason, by } => json!({
+                "pool": pool, "pe": pe.to_string(), "event": event, "reason": reason, "by": by,
+            }),
+            What::Registrar { registrar, event } => {
+                json!({ "registrar": registrar.to_string(), "event": event })
+            }
+        };
+        json["number"] = self.number.into();
+        json["time"] = time_text(self.time).into();
+        json
     }
 }
 

@@ -35,6 +35,7 @@ pub use cli::NoCommand;
 pub use exit::{Exit, Failure, OrExit};
 pub use health::{Condition, Health, PULSE_LIMIT, Pulse};
 pub use http::HttpServer;
+pub use log::{HeldLog, hold_log};
 pub use metrics::{DEFAULT_BUCKETS, Metrics};
 pub use reload::on_hangup;
 pub use shell::{Shell, main, main_from};

@@ -1,7 +1,9 @@
 //! Logs: `tracing` to standard error.
 
+use std::cell::RefCell;
 use std::fmt;
-use std::io::{IsTerminal as _, stderr};
+use std::io::{self, IsTerminal as _, Write, stderr};
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use tracing_subscriber::filter::{EnvFilter, ParseError};
@@ -50,7 +52,7 @@ pub(crate) fn install(level: Option<&Level>, format: Format) -> anyhow::Result<(
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_span_events(FmtSpan::NONE)
-        .with_writer(stderr)
+        .with_writer(|| Lines)
         .with_ansi(
             format == Format::Auto && stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         );
@@ -60,4 +62,97 @@ pub(crate) fn install(level: Option<&Level>, format: Format) -> anyhow::Result<(
         Format::Auto | Format::Plain => lines.try_init(),
     };
     installed.map_err(|error| anyhow::anyhow!(error))
+}
+
+/// Lines are held up to so many octets.
+const MAX_HELD: usize = 64 << 10;
+
+thread_local! {
+    /// Lines of this thread that are held.
+    static HELD: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+/// Holds the log lines of this thread, so that those of one turn are one write: until it is dropped, or until there
+/// are 64 KiB of them. Does nothing where another one holds them already.
+#[derive(Debug)]
+pub struct HeldLog {
+    first: bool,
+    /// It belongs to its thread.
+    _thread: PhantomData<*const ()>,
+}
+
+/// Begins to hold the log lines of this thread. Never wait for anything before it is dropped.
+#[must_use]
+pub fn hold_log() -> HeldLog {
+    let first = HELD.with_borrow_mut(|held| {
+        let first = held.is_none();
+        held.get_or_insert_default();
+        first
+    });
+    HeldLog { first, _thread: PhantomData }
+}
+
+impl Drop for HeldLog {
+    fn drop(&mut self) {
+        if self.first
+            && let Some(lines) = HELD.with_borrow_mut(Option::take)
+        {
+            // As without holding: there is nowhere to tell that nothing can be told.
+            let _ = stderr().write_all(&lines);
+        }
+    }
+}
+
+/// Standard error, or what is held for it.
+struct Lines;
+
+impl Write for Lines {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.write_all(octets).map(|()| octets.len())
+    }
+
+    fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
+        HELD.with_borrow_mut(|held| {
+            let Some(lines) = held else { return stderr().write_all(octets) };
+            lines.extend_from_slice(octets);
+            if lines.len() < MAX_HELD { Ok(()) } else { stderr().write_all(&std::mem::take(lines)) }
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held() -> Option<String> {
+        HELD.with_borrow(|held| held.as_deref().map(|lines| String::from_utf8_lossy(lines).into_owned()))
+    }
+
+    #[test]
+    fn lines_are_held_until_the_first_holder_is_dropped() {
+        let first = hold_log();
+        writeln!(Lines, "one").unwrap();
+        let second = hold_log();
+        writeln!(Lines, "two").unwrap();
+        drop(second);
+        assert_eq!(held().as_deref(), Some("one\ntwo\n"));
+        drop(first);
+        assert_eq!(held(), None);
+    }
+
+    #[test]
+    fn no_more_than_some_lines_are_held() {
+        let _held = hold_log();
+        let line = format!("{}\n", "-".repeat(999));
+        for _ in 0..65 {
+            Lines.write_all(line.as_bytes()).unwrap();
+        }
+        assert_eq!(held().unwrap().len(), 65_000);
+        Lines.write_all(line.as_bytes()).unwrap();
+        assert_eq!(held().as_deref(), Some(""), "all of them were written");
+    }
 }

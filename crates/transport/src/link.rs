@@ -19,7 +19,7 @@ use crate::{Event, LossReason, MAX_MESSAGE, MsgOut, Outcome, PeerAddress, SendEr
 use outbound::Outbound;
 
 /// What a message costs in a queue beyond its octets.
-const OVERHEAD: usize = 64;
+pub(crate) const OVERHEAD: usize = 64;
 
 /// How much an association may buffer, in octets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -109,6 +109,8 @@ fn endpoint(config: &Config, budget: &Budget) -> Result<Option<Endpoint>, Failur
     (settings.queues, settings.window) = (QUEUES, WINDOW);
     settings.budget = Some(budget.clone());
     settings.profile = config.profile.timers.transport();
+    // Answers are neither limited nor watched: who misses one asks again.
+    settings.prompt = false;
     Endpoint::bind(settings).map_err(cannot_listen).map(Some)
 }
 

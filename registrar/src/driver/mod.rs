@@ -209,8 +209,10 @@ impl Driver {
         }
     }
 
-    /// Handles an event and those that have come meanwhile: their answers share packets and wake-ups.
+    /// Handles an event and those that have come meanwhile: their answers share packets and wake-ups, and their lines
+    /// of the audit log a write, which comes before any answer goes out.
     fn handle_several(&mut self, connection: ConnectionId, event: ConnectionEvent) {
+        let _lines = service::hold_log();
         let mut next = Some((connection, event));
         for _ in 0..AT_ONCE {
             let Some((connection, event)) = next else { return };

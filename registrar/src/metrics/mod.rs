@@ -60,6 +60,8 @@ pub(crate) struct Metrics {
     labels: BTreeSet<String>,
     elements: HashMap<String, Elements>,
     changes: HashMap<(String, &'static str), Counter>,
+    /// That of the last change: one pool element after another registers in the same pool.
+    last_change: Option<(PoolHandle, &'static str, Counter)>,
 }
 
 /// How TLS handshakes ended.
@@ -131,6 +133,7 @@ impl Metrics {
                 labels: BTreeSet::new(),
                 elements: HashMap::new(),
                 changes: HashMap::new(),
+                last_change: None,
             }
         })
     }
@@ -195,6 +198,11 @@ impl Metrics {
             | Event::Left { .. }
             | Event::Stalled { .. } => return,
         };
+        if let Some((last, event, counter)) = &self.last_change
+            && (last, *event) == (pool, change)
+        {
+            return counter.increment(1);
+        }
         let label = self.label(pool);
         let recorder = &self.recorder;
         let counter = self.changes.entry((label, change)).or_insert_with_key(|(label, change)| {
@@ -203,6 +211,7 @@ impl Metrics {
             })
         });
         counter.increment(1);
+        self.last_change = Some((pool.clone(), change, counter.clone()));
     }
 
     /// Publishes the machine's counters.

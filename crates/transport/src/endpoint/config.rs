@@ -97,6 +97,11 @@ pub struct EndpointConfig {
     pub max_per_address: usize,
     /// A bound that its associations share with others. Default none.
     pub budget: Option<Budget>,
+    /// Kernel SCTP: whether it is always looked for acknowledgements as they come, which costs several system calls
+    /// each time. Otherwise that is done for messages with tokens or limited reliability, when a send queue fills,
+    /// when an association closes, and now and then: [`Event::SenderDry`](crate::Event::SenderDry) comes late, and
+    /// `Status::send_queue` counts messages for longer. Default yes.
+    pub prompt: bool,
 }
 
 impl EndpointConfig {
@@ -116,6 +121,7 @@ impl EndpointConfig {
             max_associations: 16_384,
             max_per_address: 1_024,
             budget: None,
+            prompt: true,
         }
     }
 

@@ -124,10 +124,8 @@ async fn attempt(
     }
     let socket = Socket::new(socket)?;
     loop {
-        tokio::select! {
-            ready = socket.writable() => ready?,
-            ready = socket.readable() => ready?,
-        }
+        // A notification tells how it ended.
+        socket.readable().await?;
         if let Some(error) = socket.take_error() {
             return Err(error);
         }

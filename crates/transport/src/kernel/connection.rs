@@ -6,6 +6,7 @@ mod watch;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -27,14 +28,17 @@ use watch::Hints;
 const CLOSING: Duration = Duration::from_millis(10);
 
 /// Gives the kernel what was queued, at once: what is not in the kernel when the peer's SHUTDOWN comes can
-/// not be sent any more. Then wakes both halves of the task; each looks whether it is meant.
+/// not be sent any more. Then wakes the half of the task that is meant: that which waits for room in the receive
+/// queue, and that which goes on where the kernel had no room, and closes.
 impl Wake for Weak<Connection> {
     fn wake(&self) {
         // None once the association is over.
-        if let Some(connection) = self.upgrade() {
-            connection.pump();
-            connection.read.notify_one();
+        let Some(connection) = self.upgrade() else { return };
+        if connection.pump() != Request::None || connection.needs_writable() != (false, false) {
             connection.write.notify_one();
+        }
+        if connection.starved.load(Ordering::SeqCst) {
+            connection.read.notify_one();
         }
     }
 }
@@ -62,10 +66,12 @@ pub(super) fn start(socket: Socket, admission: Admission) -> io::Result<Associat
             shared.config.budget.as_ref(),
         );
         link.agree_streams(status.streams);
+        let told_when_dry = shared.config.prompt;
         Connection {
             link,
             socket,
             shared,
+            starved: AtomicBool::new(false),
             read: Notify::new(),
             write: Notify::new(),
             state: Mutex::new(State {
@@ -75,6 +81,7 @@ pub(super) fn start(socket: Socket, admission: Admission) -> io::Result<Associat
                 paths: Paths::new(remote, encapsulation),
                 settling: Settling::No,
                 full: false,
+                told_when_dry,
             }),
         }
     });
@@ -109,12 +116,16 @@ struct State {
     settling: Settling,
     /// The kernel's send buffer had no room for the first of `queue`.
     full: bool,
+    /// The kernel tells when nothing waits for an acknowledgement any more.
+    told_when_dry: bool,
 }
 
 struct Connection {
     link: Arc<Link>,
     socket: Socket,
     shared: Arc<Shared>,
+    /// The reader waits for room in the receive queue.
+    starved: AtomicBool,
     read: Notify,
     write: Notify,
     state: Mutex<State>,
@@ -156,9 +167,13 @@ impl Connection {
     async fn read(&self) -> LossReason {
         let mut reader = Reader::default();
         loop {
-            let room = self.link.fill(|| reader.ready.take().map(Event::Message));
-            if !room {
-                self.read.notified().await;
+            if !self.link.fill(|| reader.ready.take().map(Event::Message)) {
+                self.starved.store(true, Ordering::SeqCst);
+                // Looked at again: room that came before that was set wakes nobody.
+                if !self.link.fill(|| reader.ready.take().map(Event::Message)) {
+                    self.read.notified().await;
+                }
+                self.starved.store(false, Ordering::SeqCst);
                 continue;
             }
             self.link.hold(reader.unfinished());

@@ -14,7 +14,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{SCTP_PR_SCTP_PRIO, SCTP_PR_SCTP_RTX};
-use crate::{Outcome, Token};
+use crate::{Outcome, Token, link};
 
 /// Memory a message takes in the send queue beyond its octets, at least: the kernel's structures for it.
 const OVERHEAD: usize = 512;
@@ -70,6 +70,11 @@ impl Ledger {
             self.lanes.entry(lane).or_default().told += 1;
         }
         Some(entry)
+    }
+
+    /// What the messages in the kernel take of the send queue.
+    pub(super) fn charge(&self) -> usize {
+        self.octets + self.entries.len() * link::OVERHEAD
     }
 
     /// Octets of the messages in the kernel.

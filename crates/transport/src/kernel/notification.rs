@@ -12,9 +12,8 @@ pub(super) const PARTIAL_DELIVERY: u16 = 0x8006;
 pub(super) const SENDER_DRY: u16 = 0x8009;
 pub(super) const SEND_FAILED: u16 = 0x800d;
 
-/// Those [`parse`] knows.
-pub(super) const WANTED: [u16; 6] =
-    [ASSOC_CHANGE, PEER_ADDR_CHANGE, SHUTDOWN, PARTIAL_DELIVERY, SENDER_DRY, SEND_FAILED];
+/// Those every association asks for.
+pub(super) const WANTED: [u16; 5] = [ASSOC_CHANGE, PEER_ADDR_CHANGE, SHUTDOWN, PARTIAL_DELIVERY, SEND_FAILED];
 
 /// Offsets in `linux/sctp.h`.
 pub(super) mod offset {

@@ -180,12 +180,18 @@ pub(super) fn demand_heartbeat(socket: &impl AsFd, peer: SocketAddr) -> io::Resu
         .set(socket, SCTP_PEER_ADDR_PARAMS)
 }
 
-/// Asks for the notifications [`notification::parse`] knows.
+/// Asks for the notifications [`notification::parse`] knows, but for [`subscribe_to_dry`].
 pub(super) fn subscribe(socket: &impl AsFd) -> io::Result<()> {
-    for kind in notification::WANTED {
-        Octets::<EVENT>::new().u16(4, kind).put(6, &[1]).set(socket, SCTP_EVENT)?;
-    }
-    Ok(())
+    notification::WANTED.into_iter().try_for_each(|kind| subscribe_to(socket, kind))
+}
+
+/// Asks for [`notification::Notification::Dry`]. It comes at once if nothing waits for an acknowledgement.
+pub(super) fn subscribe_to_dry(socket: &impl AsFd) -> io::Result<()> {
+    subscribe_to(socket, notification::SENDER_DRY)
+}
+
+fn subscribe_to(socket: &impl AsFd, kind: u16) -> io::Result<()> {
+    Octets::<EVENT>::new().u16(4, kind).put(6, &[1]).set(socket, SCTP_EVENT)
 }
 
 /// Sends to the peer in UDP at this port; 0 is native.

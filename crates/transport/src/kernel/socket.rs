@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
@@ -12,11 +13,16 @@ use super::sys::Descriptor;
 use super::{options, sys};
 use crate::EndpointConfig;
 
-pub(super) struct Socket(AsyncFd<Descriptor>);
+pub(super) struct Socket {
+    reading: AsyncFd<Descriptor>,
+    /// Another descriptor of the socket, made when there is no room to write for the first time: whoever waits for
+    /// room on the first one is woken by every acknowledgement.
+    writing: OnceLock<AsyncFd<OwnedFd>>,
+}
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.get_ref().as_fd()
+        self.reading.get_ref().as_fd()
     }
 }
 
@@ -103,6 +109,9 @@ fn set_options(socket: &Descriptor, config: &EndpointConfig) -> io::Result<()> {
     options::set_receive_info(socket)?;
     options::set_partial_reliability(socket)?;
     options::subscribe(socket)?;
+    if config.prompt {
+        options::subscribe_to_dry(socket)?;
+    }
     abort_when_dropped(socket)?;
     set_buffers(socket, config)
 }
@@ -129,44 +138,52 @@ fn set_buffers(socket: &Descriptor, config: &EndpointConfig) -> io::Result<()> {
 
 impl Socket {
     pub(super) fn new(socket: Descriptor) -> io::Result<Socket> {
-        sys::register(socket).map(Socket)
+        Ok(Socket { reading: sys::register(socket)?, writing: OnceLock::new() })
     }
 
     /// Waits until there may be something to read. Call only after a read found nothing.
     pub(super) async fn readable(&self) -> io::Result<()> {
-        let mut guard = self.0.readable().await?;
+        let mut guard = self.reading.readable().await?;
         guard.clear_ready();
         Ok(())
     }
 
     /// Waits until there may be room to write. Call only after a write found none.
     pub(super) async fn writable(&self) -> io::Result<()> {
-        let mut guard = self.0.writable().await?;
+        let writing = match self.writing.get() {
+            Some(writing) => writing,
+            None => {
+                let another = self.as_fd().try_clone_to_owned()?;
+                let writing = sys::register_for_writing(another)?;
+                self.writing.get_or_init(|| writing)
+            }
+        };
+        let mut guard = writing.writable().await?;
         guard.clear_ready();
         Ok(())
     }
 
     pub(super) fn accept(&self) -> io::Result<Descriptor> {
-        let socket = Descriptor(self.0.get_ref().0.accept()?.0);
+        let socket = Descriptor(self.reading.get_ref().0.accept()?.0);
         socket.0.set_nonblocking(true)?;
         abort_when_dropped(&socket)?;
         Ok(socket)
     }
 
     pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.0.get_ref().0.shutdown(how)
+        self.reading.get_ref().0.shutdown(how)
     }
 
     pub(super) fn local(&self) -> io::Result<SocketAddr> {
-        self.0.get_ref().0.local_addr().map(canonical)
+        self.reading.get_ref().0.local_addr().map(canonical)
     }
 
     pub(super) fn peer(&self) -> io::Result<SocketAddr> {
-        self.0.get_ref().0.peer_addr().map(canonical)
+        self.reading.get_ref().0.peer_addr().map(canonical)
     }
 
     pub(super) fn take_error(&self) -> Option<io::Error> {
-        self.0.get_ref().0.take_error().ok().flatten()
+        self.reading.get_ref().0.take_error().ok().flatten()
     }
 }
 

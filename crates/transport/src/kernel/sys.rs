@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::mem::{offset_of, size_of, zeroed};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -32,12 +32,17 @@ impl AsRawFd for Descriptor {
     }
 }
 
-/// Puts a socket on tokio's reactor.
+/// Puts a socket on tokio's reactor, for reading.
 pub(super) fn register(socket: Descriptor) -> io::Result<AsyncFd<Descriptor>> {
-    let interest = Interest::READABLE | Interest::WRITABLE;
     // SAFETY: the descriptor stays the same, and open, as long as the socket lives, which the AsyncFd owns
     // and hands out by shared reference only.
-    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
+    Ok(unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?)
+}
+
+/// Puts another descriptor of a socket on tokio's reactor, for writing.
+pub(super) fn register_for_writing(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: it owns its descriptor, and the AsyncFd owns it and hands it out by shared reference only.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::WRITABLE) }?)
 }
 
 impl AsFd for Descriptor {

@@ -48,6 +48,8 @@ contract!(userland_small_packets, tokio::test, support::userland_small_packets);
 contract!(kernel, tokio::test, support::kernel);
 #[cfg(feature = "kernel-sctp")]
 contract!(kernel_v6, tokio::test, support::kernel_v6);
+#[cfg(feature = "kernel-sctp")]
+contract!(kernel_not_prompt, tokio::test, support::kernel_not_prompt);
 contract!(tcp, tokio::test, support::tcp);
 contract!(mptcp, tokio::test, support::mptcp);
 contract!(tls, tokio::test, support::tls);

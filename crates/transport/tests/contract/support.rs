@@ -51,21 +51,28 @@ pub(crate) async fn userland_small_packets() -> (Pair, Guard) {
 /// Kernel SCTP over IPv4; none, and a line that says so, where the kernel has no SCTP.
 #[cfg(feature = "kernel-sctp")]
 pub(crate) async fn kernel() -> Option<(Pair, Guard)> {
-    over_kernel(Ipv4Addr::LOCALHOST.into()).await
+    over_kernel(Ipv4Addr::LOCALHOST.into(), true).await
 }
 
 /// Kernel SCTP over IPv6.
 #[cfg(feature = "kernel-sctp")]
 pub(crate) async fn kernel_v6() -> Option<(Pair, Guard)> {
-    over_kernel(Ipv6Addr::LOCALHOST.into()).await
+    over_kernel(Ipv6Addr::LOCALHOST.into(), true).await
+}
+
+/// Kernel SCTP that does not always look for acknowledgements.
+#[cfg(feature = "kernel-sctp")]
+pub(crate) async fn kernel_not_prompt() -> Option<(Pair, Guard)> {
+    over_kernel(Ipv4Addr::LOCALHOST.into(), false).await
 }
 
 #[cfg(feature = "kernel-sctp")]
-async fn over_kernel(ip: IpAddr) -> Option<(Pair, Guard)> {
+async fn over_kernel(ip: IpAddr, prompt: bool) -> Option<(Pair, Guard)> {
     use std::io::Write as _;
 
     let mut config = EndpointConfig::new(ip);
     config.stack = Stack::Kernel;
+    config.prompt = prompt;
     if let Err(error) = Endpoint::bind(config.clone())
         && error.to_string().contains("no kernel SCTP here")
     {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::ledger::{Entry, Ledger};
+use super::super::options;
 use super::super::sys::{self, SendInfo};
 use super::super::{SCTP_PR_SCTP_NONE, SCTP_PR_SCTP_PRIO, SCTP_PR_SCTP_RTX, SCTP_PR_SCTP_TTL};
 use super::{Connection, State};
@@ -24,6 +25,8 @@ const HURRY: usize = 64 << 10;
 /// With so many octets in the kernel, messages that may give way to others wait in our queue, where they can.
 /// Other messages do not, since the kernel takes nothing more once the peer has begun to close.
 const UNYIELDING: usize = 256 << 10;
+/// Of the send queue, the part that may be taken by messages of which nobody has looked whether they were acknowledged.
+const UNSETTLED: usize = 4;
 /// How often, at most, acknowledgements are looked for.
 const BREATH: Duration = Duration::from_millis(1);
 
@@ -36,16 +39,17 @@ impl Connection {
             if request == Request::Abort {
                 return LossReason::Aborted;
             }
-            if request == Request::Shutdown && !shut && self.link.is_dry() {
-                shut = true;
-                if let Err(error) = self.socket.shutdown(Shutdown::Write) {
-                    tracing::debug!(%error, "shutdown refused; the association is over");
+            if request == Request::Shutdown && !shut {
+                if self.link.is_dry() {
+                    shut = true;
+                    if let Err(error) = self.socket.shutdown(Shutdown::Write) {
+                        tracing::debug!(%error, "shutdown refused; the association is over");
+                    }
+                } else {
+                    self.be_told_when_dry(&mut self.state());
                 }
             }
-            let (full, pressed) = {
-                let state = self.state();
-                (state.full, state.ledger.octets() >= HURRY)
-            };
+            let (full, pressed) = self.needs_writable();
             tokio::select! {
                 // Each acknowledgement makes the socket writable anew.
                 ready = self.socket.writable(), if full || pressed => {
@@ -60,6 +64,21 @@ impl Connection {
                 }
                 () = self.write.notified() => {}
             }
+        }
+    }
+
+    /// Whether to go on as soon as the kernel has room, and whether to look for acknowledgements.
+    pub(super) fn needs_writable(&self) -> (bool, bool) {
+        let state = self.state();
+        let unsettled = self.shared.config.queues.send / UNSETTLED;
+        (state.full, state.ledger.octets() >= HURRY || state.ledger.charge() >= unsettled)
+    }
+
+    fn be_told_when_dry(&self, state: &mut State) {
+        if !std::mem::replace(&mut state.told_when_dry, true)
+            && let Err(error) = options::subscribe_to_dry(&self.socket)
+        {
+            tracing::debug!(%error, "the association is over");
         }
     }
 
@@ -116,6 +135,9 @@ impl Connection {
             state.queue.pop_front();
             let lane = (info.policy != SCTP_PR_SCTP_NONE).then_some((info.stream, info.policy));
             state.ledger.sent(Entry { octets, token, lane });
+            if token.is_some() || lane.is_some() {
+                self.be_told_when_dry(state);
+            }
         }
         Ok(false)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::options::{self, Statistics};
-use super::Connection;
+use super::{Connection, Settling};
 use crate::LossReason;
 use crate::link::Figures;
 
@@ -64,7 +64,9 @@ impl Connection {
             heard = statistics.packets_in;
             self.state().hints.look(&statistics);
             self.look();
-            self.read.notify_one();
+            if self.state().settling != Settling::No {
+                self.read.notify_one();
+            }
             self.write.notify_one();
             if silence >= profile.silence + 2 * status.srtt {
                 self.shared.counters.lost_silent.one();
