@@ -164,6 +164,9 @@ pub struct Pool {
     /// of those it refuses.
     #[serde(default)]
     pub observed_address: bool,
+    /// Whether this element registers a long identifier beside the one of RFC 5354.
+    #[serde(default)]
+    pub next_generation: bool,
     /// Over which of the collector's addresses; the same for all elements of a pool. Default: the first of SCTP, TCP
     /// and TLS there are addresses of.
     #[serde(default)]

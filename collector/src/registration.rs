@@ -183,6 +183,7 @@ fn element(pool: &Pool, handle: PoolHandle, config: &Config) -> PoolElementConfi
         registrar_networks: pool.registrar_networks.clone(),
         scope: ScopeRule { private_beyond: pool.private_addresses },
         observed_address: pool.observed_address,
+        next_generation: pool.next_generation,
         watch_peers: pool.service == Service::Full,
         profile: config.profile.timers.rserpool(),
     }

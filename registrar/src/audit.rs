@@ -70,10 +70,21 @@ pub(crate) fn tell(event: &Event, remotes: &Remotes) {
             let from = from.map(|from| remotes.name(from));
             debug!(target: "audit", from, reason = refusal.label(), "refused a registrar");
         }
+        Event::IdConflict { holder, ours, holder_at, newcomer, newcomer_at, from } => {
+            let id = holder.short();
+            let from = from.map(|from| remotes.name(from));
+            warn!(target: "audit", %id, ours, %holder, ?holder_at, %newcomer, ?newcomer_at, from,
+                "two registrars have the same identifier, the second is refused: give one of them another `id` in its \
+                 configuration");
+        }
         Event::PeerError { peer, causes } => {
             debug!(%peer, causes = %Causes(causes), "a registrar reports an error");
         }
         Event::TableDownloaded { peer, own, elements } => debug!(%peer, own, elements, "table received"),
+        Event::TableIncomplete { peer, missing } => {
+            warn!(target: "audit", %peer, missing,
+                "no room for pool elements of another registrar; they cannot be resolved here (section [limits])");
+        }
         Event::ChecksumMismatch { peer, told, held } => {
             debug!(%peer, told = %format_args!("{:04x}", told.0), held = %format_args!("{:04x}", held.0),
                 "checksums differ");

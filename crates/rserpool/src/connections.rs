@@ -2,8 +2,11 @@
 //!
 //! One task per association reads it and passes on what happens, in order, through one bounded queue: a
 //! driver that is late stops the reading, which closes the peers' windows, and no peer can fill the
-//! queue alone, since the tasks wait for room in turn. Nothing here blocks the driver: a peer that lets
-//! its send queue run full does not read, and its association is aborted.
+//! queue alone, since the tasks wait for room in turn; what waits stays in the association, whose receive
+//! queue bounds it. Nothing here blocks the driver: a peer that lets its send queue run full does not
+//! read, and its association is aborted. A server slows its ASAP peers down before that ([`Pacing`]).
+
+mod pacing;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,8 +15,13 @@ use bytes::Bytes;
 use rserpool_proto::{ConnectionId, ControlProtocol};
 use tokio::sync::{mpsc, oneshot};
 use transport::{
-    Association, ConnectError, Connector, Event, LossReason, MsgOut, PeerAddress, Ppid, Sender, TrySendError,
+    Association, ConnectError, ConnectOptions, Connector, Event, LossReason, MsgOut, PeerAddress, Ppid,
+    Sender, TrySendError,
 };
+
+pub use pacing::Pacing;
+
+use pacing::Pace;
 
 /// How many events wait for the driver.
 const QUEUE: usize = 64;
@@ -57,6 +65,8 @@ pub struct Connections {
     queue: mpsc::Receiver<(ConnectionId, Inner)>,
     /// Those with messages that are queued and not flushed.
     unflushed: Vec<ConnectionId>,
+    /// Of connections for ASAP.
+    pacing: Option<Pacing>,
 }
 
 #[derive(Debug)]
@@ -96,7 +106,19 @@ impl Connections {
     /// No connections yet. `connector` is how they go out: an endpoint alone reaches SCTP and TCP.
     pub fn new(connector: impl Into<Connector>) -> Connections {
         let (sink, queue) = mpsc::channel(QUEUE);
-        Connections { connector: connector.into(), open: HashMap::new(), sink, queue, unflushed: Vec::new() }
+        let connector = connector.into();
+        Connections { connector, open: HashMap::new(), sink, queue, unflushed: Vec::new(), pacing: None }
+    }
+
+    /// Slows down the ASAP peers of connections made from here on: none is read while much waits to be sent to it,
+    /// nor while it has asked for more than it may.
+    #[must_use]
+    pub fn paced(self, pacing: Pacing) -> Connections {
+        Connections { pacing: Some(pacing), ..self }
+    }
+
+    fn pace(&self, protocol: ControlProtocol) -> Option<Pace> {
+        self.pacing.clone().filter(|_| protocol == ControlProtocol::Asap).map(Pace::new)
     }
 
     /// Returns how many connections there are, those being set up included.
@@ -116,21 +138,32 @@ impl Connections {
 
     /// As [`Connections::connect`], for either protocol.
     pub fn connect_for(&mut self, id: ConnectionId, protocol: ControlProtocol, peer: PeerAddress) {
+        self.connect_with(id, protocol, peer, ConnectOptions::default());
+    }
+
+    /// As [`Connections::connect_for`], with options where the transport is SCTP.
+    pub fn connect_with(
+        &mut self,
+        id: ConnectionId,
+        protocol: ControlProtocol,
+        peer: PeerAddress,
+        options: ConnectOptions,
+    ) {
         let (mut connector, sink) = (self.connector.clone(), self.sink.clone());
         // TCP has no PPID.
         connector.tcp.control = ppid_of(protocol);
-        let closing = self.open(id, protocol, None);
+        let (closing, pace) = (self.open(id, protocol, None), self.pace(protocol));
         tokio::spawn(async move {
             let mut closing = closing;
             let connected = tokio::select! {
                 _ = &mut closing => return,
-                connected = connector.connect(peer) => connected,
+                connected = connector.connect_with(peer, options) => connected,
             };
             match connected {
                 Ok(association) => {
                     let up = Inner::Up(association.sender(), association.local());
                     if sink.send((id, up)).await.is_ok() {
-                        read(id, association, closing, sink).await;
+                        read(id, association, closing, sink, pace).await;
                     }
                 }
                 Err(error) => {
@@ -148,7 +181,7 @@ impl Connections {
     /// As [`Connections::accept`], for either protocol.
     pub fn accept_for(&mut self, id: ConnectionId, protocol: ControlProtocol, association: Association) {
         let closing = self.open(id, protocol, Some(association.sender()));
-        tokio::spawn(read(id, association, closing, self.sink.clone()));
+        tokio::spawn(read(id, association, closing, self.sink.clone(), self.pace(protocol)));
     }
 
     fn open(
@@ -284,24 +317,44 @@ async fn read(
     mut association: Association,
     mut closing: oneshot::Receiver<()>,
     sink: mpsc::Sender<(ConnectionId, Inner)>,
+    mut pace: Option<Pace>,
 ) {
     loop {
-        let event = tokio::select! {
+        let permit = tokio::select! {
             asked = &mut closing => return finish(association, asked.is_ok()).await,
-            event = association.recv() => event,
+            permit = turn(&association, &sink, pace.as_ref()) => permit,
         };
-        let event = match event {
-            Event::Message(message) => ConnectionEvent::Message { ppid: message.ppid, data: message.data },
-            Event::Restarted => ConnectionEvent::Restarted,
-            Event::Lost(reason) => ConnectionEvent::Lost(reason),
+        let Some(permit) = permit else { return };
+        let event = match association.try_recv() {
+            Some(Event::Message(message)) => {
+                if let Some(pace) = &mut pace {
+                    pace.spend(&message.data);
+                }
+                ConnectionEvent::Message { ppid: message.ppid, data: message.data }
+            }
+            Some(Event::Restarted) => ConnectionEvent::Restarted,
+            Some(Event::Lost(reason)) => ConnectionEvent::Lost(reason),
             _ => continue,
         };
         let last = matches!(event, ConnectionEvent::Lost(_));
-        tokio::select! {
-            asked = &mut closing => return finish(association, asked.is_ok()).await,
-            passed = sink.send((id, Inner::Event(event))) => if last || passed.is_err() { return },
+        permit.send((id, Inner::Event(event)));
+        if last {
+            return;
         }
     }
+}
+
+/// Waits until there is something to pass on, and room for it; `None`: nobody wants it.
+async fn turn<'a>(
+    association: &Association,
+    sink: &'a mpsc::Sender<(ConnectionId, Inner)>,
+    pace: Option<&Pace>,
+) -> Option<mpsc::Permit<'a, (ConnectionId, Inner)>> {
+    association.readable().await;
+    if let Some(pace) = pace {
+        pace.wait(association).await;
+    }
+    sink.reserve().await.ok()
 }
 
 async fn finish(mut association: Association, gracefully: bool) {

@@ -21,7 +21,7 @@ mod tls;
 
 pub use address::{ASAP_PORT, ASAP_TLS_PORT, ConfiguredRegistrar, InvalidRegistrarAddress, RegistrarAddress};
 pub use announces::{AnnounceConfig, networks};
-pub use connections::{ConnectionEvent, Connections, NotSent};
+pub use connections::{ConnectionEvent, Connections, NotSent, Pacing};
 pub use pool_element::{
     Causes, DeregisterError, PoolElement, PoolElementConfig, PoolElementEvent, PoolElementState,
 };

@@ -51,6 +51,9 @@ pub struct PoolElementConfig {
     /// Behind a translator (NAT) that passes the element's ports on: the address a registrar sees is registered in
     /// place of those it refuses.
     pub observed_address: bool,
+    /// Whether a long identifier is registered beside the one of RFC 5354 (docs/wire.md section 17), which tells apart
+    /// two elements that have drawn the same.
+    pub next_generation: bool,
     /// Whether the pool's other elements are learnt, for business cards (RFC 5352 section 3.9).
     pub watch_peers: bool,
     /// Timers and thresholds.
@@ -74,6 +77,7 @@ impl PoolElementConfig {
             registrar_networks: Vec::new(),
             scope: ScopeRule::default(),
             observed_address: false,
+            next_generation: false,
             watch_peers: false,
             profile: Profile::FAST,
         }
@@ -198,6 +202,9 @@ impl PoolElement {
         }
         if config.observed_address {
             machine.use_observed_address();
+        }
+        if config.next_generation {
+            machine.use_long_identifier()?;
         }
         let (commands, command_queue) = mpsc::unbounded_channel();
         let (states, state) = watch::channel(PoolElementState::Searching);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::link::{Link, Request};
@@ -40,6 +41,35 @@ impl Association {
     /// (unknown where no other is), and `Lost`, again and again.
     pub async fn recv(&mut self) -> Event {
         self.link.recv().await
+    }
+
+    /// Waits until [`Association::recv`] returns at once. Nothing is taken: what waits stays in the receive queue,
+    /// which closes the peer's window. Cancel safe.
+    pub async fn readable(&self) {
+        self.link.readable().await;
+    }
+
+    /// Waits for the end of the association. What has arrived is still read by `recv`. Cancel safe.
+    pub async fn ended(&self) {
+        self.link.ended().await;
+    }
+
+    /// Waits until the send queue is charged with `octets` at most ([`Status::send_queue`]), or the association is
+    /// over. Cancel safe.
+    pub async fn drained(&self, octets: usize) {
+        self.link.drained(octets).await;
+    }
+
+    /// Has a full [`Budget`](crate::Budget) abort other associations first.
+    pub fn spare(&self) {
+        if let Some(account) = self.link.account() {
+            account.spared.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the next event if there is one now.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        self.link.next()
     }
 
     /// A look at the association.

@@ -18,6 +18,7 @@
 
 mod address;
 mod association;
+mod budget;
 mod connector;
 mod datagram;
 mod endpoint;
@@ -37,8 +38,9 @@ mod userland;
 
 pub use address::PeerAddress;
 pub use association::{Association, Sender};
+pub use budget::Budget;
 pub use connector::Connector;
-pub use endpoint::{Endpoint, EndpointConfig, SCTP_ENCAPSULATION_PORT, Stack};
+pub use endpoint::{ConnectOptions, Endpoint, EndpointConfig, SCTP_ENCAPSULATION_PORT, Stack};
 pub use error::{ConnectError, LossReason, SendError, ShutdownError, TrySendError};
 pub use link::QueueLimits;
 pub use listener::Listener;

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use crate::budget::{Account, Budget};
 use crate::status::{State, Status};
 use crate::{Event, LossReason, MAX_MESSAGE, MsgOut, Outcome, PeerAddress, SendError, Token, TrySendError};
 use outbound::Outbound;
@@ -89,6 +90,8 @@ pub(crate) struct Link {
     ready: Notify,
     ended: Notify,
     wake: Box<dyn Wake>,
+    /// What it holds of a budget that it shares with others.
+    account: Option<Account>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -111,8 +114,9 @@ impl Link {
         limits: QueueLimits,
         framed: bool,
         wake: Box<dyn Wake>,
+        budget: Option<&Budget>,
     ) -> Arc<Link> {
-        Arc::new(Link {
+        Arc::new_cyclic(|link| Link {
             local,
             peers: Mutex::new(vec![peer]),
             limits,
@@ -128,6 +132,7 @@ impl Link {
             ready: Notify::new(),
             ended: Notify::new(),
             wake,
+            account: budget.map(|budget| Account::open(budget, link)),
         })
     }
 
@@ -165,6 +170,7 @@ impl Link {
         if outbound.closing {
             return Err(TrySendError::Closed);
         }
+        let before = outbound.charged;
         let charge = length + OVERHEAD;
         let mut given_up = Vec::new();
         if outbound.charged > 0 && outbound.charged + charge > self.limits.send {
@@ -175,7 +181,9 @@ impl Link {
             given_up = leaving;
         }
         let first = outbound.push(message);
+        let charged = outbound.charged;
         drop(outbound);
+        self.settle(before, charged);
         if !given_up.is_empty() {
             let tokens = given_up.iter().filter_map(|message| message.token);
             let outcomes = tokens.map(|token| Event::Sent { token, outcome: Outcome::Abandoned });
@@ -210,7 +218,7 @@ impl Link {
         }
     }
 
-    fn next(&self) -> Option<Event> {
+    pub(crate) fn next(&self) -> Option<Event> {
         let mut inbound = lock(&self.inbound);
         let Some(event) = inbound.queue.pop_front() else {
             if std::mem::take(&mut inbound.dry) && lock(&self.outbound).live == 0 {
@@ -218,17 +226,20 @@ impl Link {
             }
             return inbound.end.clone().map(Event::Lost);
         };
-        inbound.octets -= cost(&event);
+        let cost = cost(&event);
+        inbound.octets -= cost;
         let resume = inbound.starved && inbound.octets <= self.limits.receive / 2;
         if resume {
             inbound.starved = false;
         }
         drop(inbound);
+        self.settle(cost, 0);
         if resume {
             self.wake.wake();
         }
         if matches!(event, Event::Sent { .. }) {
             lock(&self.outbound).charged -= OVERHEAD;
+            self.settle(OVERHEAD, 0);
             self.space.notify_waiters();
         }
         Some(event)
@@ -243,6 +254,49 @@ impl Link {
         drop(outbound);
         self.space.notify_waiters();
         self.wake.wake();
+    }
+
+    /// Waits until `recv` has something. Nothing is taken. Cancel safe.
+    pub(crate) async fn readable(&self) {
+        loop {
+            let ready = self.ready.notified();
+            if self.is_readable() {
+                return;
+            }
+            ready.await;
+        }
+    }
+
+    fn is_readable(&self) -> bool {
+        let inbound = lock(&self.inbound);
+        !inbound.queue.is_empty() || inbound.dry || inbound.end.is_some()
+    }
+
+    /// Waits until the send queue is charged with `octets` or fewer, or the association is over. Cancel safe.
+    pub(crate) async fn drained(&self, octets: usize) {
+        loop {
+            let space = self.space.notified();
+            let mut space = std::pin::pin!(space);
+            space.as_mut().enable();
+            if lock(&self.outbound).charged <= octets || lock(&self.inbound).end.is_some() {
+                return;
+            }
+            space.await;
+        }
+    }
+
+    pub(crate) fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
+    }
+
+    /// Tells the budget that something takes `after` octets that took `before`.
+    fn settle(&self, before: usize, after: usize) {
+        let Some(account) = &self.account else { return };
+        if after > before {
+            account.add(after - before);
+        } else if before > after {
+            account.sub(before - after);
+        }
     }
 
     pub(crate) async fn ended(&self) -> LossReason {
@@ -297,6 +351,20 @@ impl Link {
     }
 
     // The back end's side.
+
+    /// The back end holds so many octets of messages that have not come whole.
+    pub(crate) fn hold(&self, octets: usize) {
+        if let Some(account) = &self.account {
+            account.hold(octets);
+        }
+    }
+
+    /// Waits until the budget, if there is one, lets the back end read on.
+    pub(crate) async fn may_read(&self) {
+        if let Some(account) = &self.account {
+            account.budget().room().await;
+        }
+    }
 
     /// Takes everything that was queued, however long it has waited.
     pub(crate) fn take(&self, into: &mut VecDeque<MsgOut>) -> Request {
@@ -355,8 +423,10 @@ impl Link {
         outbound.live -= 1;
         let dry = outbound.live == 0;
         // The overhead of a message with a token is charged until the outcome was read.
-        outbound.charged -= if token.is_some() { octets } else { octets + OVERHEAD };
+        let released = if token.is_some() { octets } else { octets + OVERHEAD };
+        outbound.charged -= released;
         drop(outbound);
+        self.settle(released, 0);
         self.space.notify_waiters();
         if token.is_none() && !dry {
             return;
@@ -373,6 +443,7 @@ impl Link {
     pub(crate) fn fill(&self, mut next: impl FnMut() -> Option<Event>) -> bool {
         let mut any = false;
         let mut inbound = lock(&self.inbound);
+        let before = inbound.octets;
         inbound.starved = inbound.octets >= self.limits.receive;
         while inbound.octets < self.limits.receive {
             let Some(event) = next() else { break };
@@ -381,8 +452,9 @@ impl Link {
             any = true;
             inbound.starved = inbound.octets >= self.limits.receive;
         }
-        let room = !inbound.starved;
+        let (room, octets) = (!inbound.starved, inbound.octets);
         drop(inbound);
+        self.settle(before, octets);
         if any {
             self.ready.notify_one();
         }
@@ -392,9 +464,11 @@ impl Link {
     /// Moves an event in, room or not.
     pub(crate) fn push(&self, event: Event) {
         let mut inbound = lock(&self.inbound);
-        inbound.octets += cost(&event);
+        let cost = cost(&event);
+        inbound.octets += cost;
         inbound.queue.push_back(event);
         drop(inbound);
+        self.settle(0, cost);
         self.ready.notify_one();
     }
 

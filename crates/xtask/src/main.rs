@@ -18,7 +18,8 @@ Developer commands of flowpool.
 Usage: cargo xtask COMMAND
 
 Commands:
-  ci       Run every check of the project, as .ci/run does
+  ci [TEXT…]
+           Run every check of the project, as .ci/run does; or those whose headings contain a TEXT
   interop  Run the tests against other programs and kernel SCTP (what is installed)
   bench-handlespace
            Measure the handlespace beside rsplib's, if that is installed
@@ -26,13 +27,14 @@ Commands:
 
 Example:
   cargo xtask ci
+  cargo xtask ci format clippy documentation
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let command: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match command.as_slice() {
-        ["ci"] => ci::run(&root()),
+        ["ci", texts @ ..] => ci::run(&root(), texts),
         ["interop", rest @ ..] => interop::run(&root(), rest),
         ["bench-handlespace"] => handlespace::run_benches(&root()),
         ["vm", ..] => vm::run(&arguments[1..]),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use service::{Exit, Failure, OrExit as _};
 
 use super::http::{Http, encode, list, text};
-use super::{Form, print, table};
+use super::{Output, table};
 
 /// The command line of `elements`.
 #[derive(Debug, clap::Args)]
@@ -16,21 +16,16 @@ pub struct Arguments {
     pool: String,
     #[command(flatten)]
     http: Http,
-    /// Form of the output
-    #[arg(long, value_name = "FORM", default_value = "table")]
-    output: Form,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let pool = PoolHandle::new(&arguments.pool).or_exit(Exit::Usage)?;
     let answer = all_pages(&arguments.http, &pool)?;
-    print(&match arguments.output {
-        Form::Json => format!("{answer:#}\n"),
-        Form::Table => {
-            let rows = list(&answer, "elements").iter().chain(list(&answer, "gone")).map(row);
-            table(["PE", "STATE", "HOME", "TRANSPORT", "POLICY", "NOTE"], rows)
-        }
-    })
+    let header = ["PE", "STATE", "HOME", "TRANSPORT", "POLICY", "NOTE"];
+    let rows = list(&answer, "elements").iter().chain(list(&answer, "gone")).map(row);
+    arguments.output.print(&answer, || table(header, rows))
 }
 
 /// Reads page after page; an element that comes or goes meanwhile is in the answer or not.

@@ -14,6 +14,7 @@ mod watch;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+use serde_json::Value;
 use service::{Exit, Failure, OrExit as _};
 
 /// The registrar's own subcommands.
@@ -54,6 +55,24 @@ enum Form {
     Table,
     /// JSON
     Json,
+}
+
+/// How a command prints what it has.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Output {
+    /// Form of the output
+    #[arg(long = "output", value_name = "FORM", default_value = "table")]
+    form: Form,
+}
+
+impl Output {
+    /// Prints `value`, as it is or as a table.
+    fn print(self, value: &Value, table: impl FnOnce() -> String) -> Result<(), Failure> {
+        print(&match self.form {
+            Form::Json => format!("{value:#}\n"),
+            Form::Table => table(),
+        })
+    }
 }
 
 /// Writes to standard output. A reader that has seen enough, such as `head`, is no error.

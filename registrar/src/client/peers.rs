@@ -4,7 +4,7 @@ use serde_json::Value;
 use service::Failure;
 
 use super::http::{Http, list, text};
-use super::{Form, print, table};
+use super::{Output, table};
 
 /// The command line of `peers`.
 #[derive(Debug, clap::Args)]
@@ -12,23 +12,17 @@ use super::{Form, print, table};
 pub struct Arguments {
     #[command(flatten)]
     http: Http,
-    /// Form of the output
-    #[arg(long, value_name = "FORM", default_value = "table")]
-    output: Form,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let answer = arguments.http.get("peers")?;
-    print(&match arguments.output {
-        Form::Json => format!("{answer:#}\n"),
-        Form::Table => {
-            let header = ["REGISTRAR", "STATE", "ADDRESSES", "ELEMENTS", "CHECKSUM", "HEARD"];
-            table(header, list(&answer, "peers").iter().map(row))
-        }
-    })
+    let header = ["REGISTRAR", "STATE", "ADDRESSES", "ELEMENTS", "CHECKSUM", "HEARD", "LONG ID"];
+    arguments.output.print(&answer, || table(header, list(&answer, "peers").iter().map(row)))
 }
 
-fn row(peer: &Value) -> [String; 6] {
+fn row(peer: &Value) -> [String; 7] {
     let addresses: Vec<&str> = list(peer, "addresses").iter().filter_map(Value::as_str).collect();
     let (told, held) = (text(peer, "checksum-told"), text(peer, "checksum-held"));
     let checksum = if told == held { told } else { format!("{told}, here {held}") };
@@ -36,5 +30,6 @@ fn row(peer: &Value) -> [String; 6] {
         never if never.is_empty() => "never".to_owned(),
         seconds => format!("{seconds} s ago"),
     };
-    [text(peer, "id"), text(peer, "state"), addresses.join(","), text(peer, "elements"), checksum, heard]
+    let [id, state, elements, long] = ["id", "state", "elements", "long-id"].map(|key| text(peer, key));
+    [id, state, addresses.join(","), elements, checksum, heard, long]
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 use service::Failure;
 
 use super::http::{Http, list, text};
-use super::{Form, print, table};
+use super::{Output, table};
 
 /// The command line of `pools`.
 #[derive(Debug, clap::Args)]
@@ -12,20 +12,14 @@ use super::{Form, print, table};
 pub struct Arguments {
     #[command(flatten)]
     http: Http,
-    /// Form of the output
-    #[arg(long, value_name = "FORM", default_value = "table")]
-    output: Form,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let answer = arguments.http.get("pools")?;
-    print(&match arguments.output {
-        Form::Json => format!("{answer:#}\n"),
-        Form::Table => {
-            let header = ["POOL", "POLICY", "TRANSPORT", "UP", "SUSPECT", "DRAINING"];
-            table(header, list(&answer, "pools").iter().map(row))
-        }
-    })
+    let header = ["POOL", "POLICY", "TRANSPORT", "UP", "SUSPECT", "DRAINING"];
+    arguments.output.print(&answer, || table(header, list(&answer, "pools").iter().map(row)))
 }
 
 fn row(pool: &Value) -> [String; 6] {

@@ -17,7 +17,7 @@ use service::{Exit, Failure, OrExit as _};
 use transport::tls::{Client, Files, Identity, Names};
 use transport::{Association, Connector, Endpoint, EndpointConfig, Event, MsgOut, Ppid};
 
-use super::{Form, print, table};
+use super::{Output, table};
 use crate::text::{element_json, life_text, transport_text};
 
 /// The command line of `resolve`.
@@ -43,9 +43,8 @@ pub struct Arguments {
     /// A name a tls:// registrar's certificate may have; without any it must have the HOST
     #[arg(long, value_name = "NAME", requires = "certificate")]
     registrar_name: Vec<String>,
-    /// Form of the output
-    #[arg(long, value_name = "FORM", default_value = "table")]
-    output: Form,
+    #[command(flatten)]
+    output: Output,
     /// How long one registrar may take to answer
     #[arg(long, value_name = "PERIOD", default_value = "3s")]
     timeout: Period,
@@ -162,10 +161,7 @@ fn answer(arguments: &Arguments, response: &HandleResolutionResponse) -> Result<
         let reason = if unknown { "is unknown".to_owned() } else { format!("refused: {}", Causes(causes)) };
         return Err(Failure::new(Exit::Failed, format!("pool {}: {reason}", response.pool)));
     }
-    print(&match arguments.output {
-        Form::Json => format!("{:#}\n", as_json(response)),
-        Form::Table => as_table(response),
-    })
+    arguments.output.print(&as_json(response), || as_table(response))
 }
 
 fn as_table(response: &HandleResolutionResponse) -> String {

@@ -10,14 +10,15 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 use transport::tls::{self, Identity};
 use transport::{
-    Association, Connector, Endpoint, EndpointConfig, Listener, PeerAddress, Ppid, QueueLimits, tcp,
+    Association, Budget, Connector, Endpoint, EndpointConfig, Listener, PeerAddress, Ppid, QueueLimits, tcp,
 };
 
 use crate::config::Config;
 
-/// What one peer can make us keep, in octets: a few thousand usual answers, and a hundred usual requests or one of any
-/// length, which is let in while less than this waits.
-const QUEUES: QueueLimits = QueueLimits { send: 256 << 10, receive: 8 << 10 };
+/// What one peer can make us keep, in octets, as long as the budget of all has room: a hundred usual requests or one
+/// of any length, which is let in while less than this waits. It is not read while it has much to read itself; what it
+/// asked before that, at most the driver's queue, is answered all the same, be the answers as long as they may.
+const QUEUES: QueueLimits = QueueLimits { send: 5 << 20, receive: 8 << 10 };
 const WINDOW: usize = 128 << 10;
 
 /// A peer that has connected, and for which protocol.
@@ -28,7 +29,7 @@ pub(super) fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
     let Some(tls) = &config.tls else { return Ok(None) };
     let identity = tls.read().context("[tls]").or_exit(Exit::Configuration)?;
     let reloading = identity.clone();
-    service::on_hangup(move || reloading.reload_or_tell())?;
+    service::on_hangup::<crate::RegistrarDaemon>(move || reloading.reload_or_tell())?;
     Ok(Some(identity))
 }
 
@@ -37,10 +38,11 @@ pub(super) fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
 pub(super) async fn listen(
     config: &Config,
     identity: Option<&Identity>,
+    budget: &Budget,
     accepted: &mpsc::Sender<Accepted>,
 ) -> Result<Connector, Failure> {
     let listen = &config.listen;
-    let sctp = endpoint(config)?;
+    let sctp = endpoint(config, budget)?;
     if let Some(endpoint) = &sctp {
         for (protocol, addresses) in
             [(ControlProtocol::Asap, &listen.asap), (ControlProtocol::Enrp, &listen.enrp)]
@@ -55,6 +57,7 @@ pub(super) async fn listen(
         let mut options = tcp::Options::default();
         options.profile = config.profile.timers.transport();
         (options.queues, options.mptcp) = (QUEUES, listen.mptcp);
+        options.budget = Some(budget.clone());
         options.control = match protocol {
             ControlProtocol::Asap => Ppid::ASAP,
             ControlProtocol::Enrp => Ppid::ENRP,
@@ -85,11 +88,13 @@ pub(super) async fn listen(
             }
         }
     }
-    Ok(Connector { endpoint: sctp, tcp: options(ControlProtocol::Asap), tls: client })
+    let mut tcp = options(ControlProtocol::Asap);
+    tcp.local = config.tcp_source();
+    Ok(Connector { endpoint: sctp, tcp, tls: client })
 }
 
 /// The one SCTP endpoint, with the addresses of both protocols.
-fn endpoint(config: &Config) -> Result<Option<Endpoint>, Failure> {
+fn endpoint(config: &Config, budget: &Budget) -> Result<Option<Endpoint>, Failure> {
     let mut addresses: Vec<_> =
         config.listen.asap.iter().chain(&config.listen.enrp).map(SocketAddr::ip).collect();
     let Some(&first) = addresses.first() else { return Ok(None) };
@@ -102,6 +107,7 @@ fn endpoint(config: &Config) -> Result<Option<Endpoint>, Failure> {
     settings.max_associations = config.limits.connections;
     settings.max_per_address = config.limits.connections_per_address;
     (settings.queues, settings.window) = (QUEUES, WINDOW);
+    settings.budget = Some(budget.clone());
     settings.profile = config.profile.timers.transport();
     Endpoint::bind(settings).map_err(cannot_listen).map(Some)
 }

@@ -4,18 +4,18 @@
 mod listen;
 mod multicast;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rserpool::{ConnectionEvent, Connections, NotSent, RegistrarAddress};
+use rserpool::{ConnectionEvent, Connections, NotSent, Pacing, RegistrarAddress};
 use rserpool_proto::registrar::{Event, Registrar};
 use rserpool_proto::{ConnectionId, ControlProtocol, Output, Protocol, Remote};
 use service::{Context, Failure};
 use tokio::sync::mpsc;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use transport::tls::Identity;
-use transport::{Association, Connector, Endpoint, PeerAddress, Ppid, Stack};
+use transport::{Association, Budget, ConnectOptions, Connector, Endpoint, PeerAddress, Ppid, Stack};
 
 use crate::audit;
 use crate::config::Config;
@@ -34,10 +34,9 @@ const ACCEPTED: usize = 64;
 
 /// Events handled before anything else gets its turn.
 const AT_ONCE: usize = 256;
-/// Octets that wait in all send queues together, at most; beyond, the connections with the longest queues are
-/// aborted until half of it is free, as their peers do not read. Looked at whenever so many octets more were sent.
-const SEND_BUDGET: usize = 6 << 20;
-const SEND_CHECK: usize = 1 << 20;
+
+/// How long nothing more is said about connections closed to make room.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// How long the end may take: handing pool elements over to other registrars, and then closing associations.
 const LEAVING: Duration = Duration::from_millis(1_000);
@@ -52,7 +51,8 @@ pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
     let pulse = context.health.pulse("registrar");
     let (sink, mut accepted) = mpsc::channel(ACCEPTED);
     let identity = listen::identity(&config)?;
-    let connector = listen::listen(&config, identity.as_ref(), &sink).await?;
+    let budget = Budget::new(config.limits.buffer_octets);
+    let connector = listen::listen(&config, identity.as_ref(), &budget, &sink).await?;
     let (_socket, mut commands) = match &config.control.socket {
         Some(path) => control::listen(path).map(|(socket, commands)| (Some(socket), commands))?,
         None => (None, mpsc::channel(1).1),
@@ -60,7 +60,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
     let mut multicast = Multicast::join(&config)?;
     let mut requests = context.api.requests();
 
-    let mut driver = Driver::new(config, &context, connector, identity);
+    let mut driver = Driver::new(config, &context, connector, identity, budget);
     driver.machine.start(Instant::now());
     info!(id = %driver.machine.id(), profile = driver.config.profile.timers.rserpool().name, "registrar ready");
     listening.met();
@@ -120,26 +120,37 @@ struct Driver {
     changed: bool,
     /// Datagrams to be sent.
     announces: Vec<(ControlProtocol, Vec<u8>)>,
-    /// Octets sent since the send queues were looked at.
-    unchecked: usize,
+    budget: Budget,
+    pacing: Pacing,
+    /// Connections closed to make room that the log has told of, and when it did.
+    told: (u64, Option<Instant>),
     /// The machine has handed over what it could.
     left: bool,
 }
 
 impl Driver {
-    fn new(config: Config, context: &Context, connector: Connector, identity: Option<Identity>) -> Driver {
+    fn new(
+        config: Config,
+        context: &Context,
+        connector: Connector,
+        identity: Option<Identity>,
+        budget: Budget,
+    ) -> Driver {
         let seed = getrandom::u64().expect("the operating system has randomness");
         let stack = connector.endpoint.as_ref().map(Endpoint::stack);
+        let pacing = pacing(config.limits.resolutions_per_second);
         Driver {
             machine: Registrar::new(config.machine(stack == Some(Stack::Kernel)), seed),
-            connections: Connections::new(connector),
+            connections: Connections::new(connector).paced(pacing.clone()),
             remotes: Remotes::new(config.limits.connections_per_address),
             metrics: Metrics::new(context.metrics.clone(), identity),
             view: View::default(),
             next_connection: 0,
             changed: true,
             announces: Vec::new(),
-            unchecked: 0,
+            budget,
+            pacing,
+            told: (0, None),
             left: false,
             config,
         }
@@ -180,6 +191,10 @@ impl Driver {
         self.next_connection += 1;
         debug!(%connection, %peer, ?protocol, "connected");
         let authority = self.config.authority(names);
+        if protocol == ControlProtocol::Enrp {
+            // Strangers are sent away at once; the others must not pay for who floods us over ASAP.
+            association.spare();
+        }
         self.connections.accept_for(connection, protocol, association);
         match protocol {
             ControlProtocol::Asap => {
@@ -240,7 +255,12 @@ impl Driver {
         let peer = RegistrarAddress::from(address).peer();
         debug!(%connection, %peer, ?protocol, "connecting");
         self.remotes.add_own(connection, protocol, peer);
-        self.connections.connect_for(connection, protocol, peer);
+        let mut options = ConnectOptions::default();
+        if protocol == ControlProtocol::Enrp {
+            // The reference implementation believes a registrar only at the port it tells.
+            options.local_port = self.config.listen.enrp.first().map(SocketAddr::port);
+        }
+        self.connections.connect_with(connection, protocol, peer, options);
     }
 
     fn message(&mut self, connection: ConnectionId, ppid: Ppid, data: &Bytes) {
@@ -272,7 +292,6 @@ impl Driver {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Send { connection, octets } => {
-                    self.unchecked += octets.len();
                     if self.connections.send(connection, octets) == Err(NotSent::Stuck) {
                         debug!(%connection, "aborted: the peer does not read");
                         stuck.push(connection);
@@ -293,30 +312,20 @@ impl Driver {
         for connection in stuck {
             self.remotes.remove(connection);
         }
-        if self.unchecked >= SEND_CHECK {
-            self.unchecked = 0;
-            self.shed();
-        }
     }
 
-    /// Bounds what peers that do not read make us keep (RFC 5355 threat 1).
-    fn shed(&mut self) {
-        let mut queues = self.connections.send_queues();
-        let mut total: usize = queues.iter().map(|(_, octets)| octets).sum();
-        if total <= SEND_BUDGET {
-            return;
-        }
-        queues.sort_unstable_by_key(|(_, octets)| std::cmp::Reverse(*octets));
-        for (connection, octets) in queues {
-            debug!(%connection, octets, "aborted: too much waits for peers that do not read");
-            self.metrics.shed();
-            self.connections.abort(connection);
-            self.machine.handle_lost(Instant::now(), connection);
-            self.remotes.remove(connection);
-            total -= octets;
-            if total <= SEND_BUDGET / 2 {
-                break;
-            }
+    /// Says, once in a while, that connections were closed to make room; each of them is a line at DEBUG.
+    fn tell_closed(&mut self, now: Instant) {
+        let (closed, (before, told)) = (self.budget.closed(), self.told);
+        let lately = told.is_some_and(|told| now.saturating_duration_since(told) < TELL_AGAIN);
+        if closed > before && !lately {
+            self.told = (closed, Some(now));
+            let (more, limit) = (closed - before, self.config.limits.buffer_octets);
+            warn!(
+                more,
+                limit,
+                "connections closed: what they sent in part, or did not read, filled limits.buffer-octets"
+            );
         }
     }
 
@@ -339,11 +348,21 @@ impl Driver {
 
     fn publish(&mut self) {
         self.metrics.publish(&mut self.machine, &self.remotes);
+        self.metrics.publish_buffers(&self.budget, &self.pacing);
+        self.tell_closed(Instant::now());
         if std::mem::take(&mut self.changed) {
             self.metrics.publish_pools(self.machine.pools());
         }
         self.view.answer_waiting(Instant::now());
     }
+}
+
+/// Who asks more than `per_second` times in a second is read as fast as that (RFC 5355 threat 1); 0: there is no limit.
+fn pacing(per_second: u32) -> Pacing {
+    let cost = Duration::from_secs(1).checked_div(per_second).unwrap_or_default();
+    Pacing::new(
+        move |message| if message.first() == Some(&HANDLE_RESOLUTION) { cost } else { Duration::ZERO },
+    )
 }
 
 /// The far end with every address the association has told; that in use comes first.

@@ -9,9 +9,11 @@ use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
+use rserpool::Pacing;
 use rserpool_proto::registrar::{Event, PoolStatus, Registrar, Resolved};
 use rserpool_proto::wire::{MessageType, enrp as enrp_wire};
 use rserpool_proto::{ControlProtocol, PoolHandle};
+use transport::Budget;
 use transport::tls::{Identity, Reason};
 
 use crate::remotes::Remotes;
@@ -47,6 +49,8 @@ pub(crate) struct Metrics {
     resolution_duration: Histogram,
     stalls: Counter,
     shed: Counter,
+    buffered: Gauge,
+    held_back: Counter,
     tls: Option<Tls>,
     /// By protocol, type and direction.
     messages: HashMap<(&'static str, &'static str, &'static str), Counter>,
@@ -115,6 +119,8 @@ impl Metrics {
                 resolution_duration: histogram!(RESOLUTION_DURATION),
                 stalls: counter!("rserpool_stalls_total"),
                 shed: counter!("rserpool_connections_shed_total"),
+                buffered: gauge!("rserpool_buffered_bytes"),
+                held_back: counter!("rserpool_handle_resolutions_held_back_total"),
                 tls: identity.map(Tls::new),
                 messages: HashMap::new(),
                 causes: HashMap::new(),
@@ -133,9 +139,11 @@ impl Metrics {
         }
     }
 
-    /// Counts a connection that was aborted as too much waited for peers that do not read.
-    pub(crate) fn shed(&self) {
-        self.shed.increment(1);
+    /// Publishes what the connections hold in their buffers, and how they were slowed down or closed.
+    pub(crate) fn publish_buffers(&self, budget: &Budget, pacing: &Pacing) {
+        self.buffered.set(float(budget.held()));
+        self.shed.absolute(budget.closed());
+        self.held_back.absolute(pacing.held_back());
     }
 
     /// Records how long the machine took for a handle resolution.
@@ -165,8 +173,10 @@ impl Metrics {
             | Event::PeerRecovered { .. }
             | Event::PeerLost { .. }
             | Event::PeerRefused { .. }
+            | Event::IdConflict { .. }
             | Event::PeerError { .. }
             | Event::TableDownloaded { .. }
+            | Event::TableIncomplete { .. }
             | Event::ChecksumMismatch { .. }
             | Event::TakeoverStarted { .. }
             | Event::TakeoverAbandoned { .. }
@@ -349,7 +359,15 @@ fn describe() {
     describe_counter!("rserpool_tls_handshakes_total", "TLS handshakes by result");
     describe_counter!(
         "rserpool_connections_shed_total",
-        "Connections aborted since too many octets waited for peers that do not read"
+        "Connections closed since the buffers were full and they held most of them"
+    );
+    describe_gauge!(
+        "rserpool_buffered_bytes",
+        "Octets in the buffers of all connections: incomplete messages, messages that wait, and answers not yet read"
+    );
+    describe_counter!(
+        "rserpool_handle_resolutions_held_back_total",
+        "Times a connection was not read for a while since it had asked for more than it may"
     );
     describe_counter!("rserpool_stalls_total", "Times this process was stopped for a while");
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::common::{Net, Process, value};
 use crate::{PE, SOON};
 
-fn registration(net: Net, pool: &[u8], pe: u32) -> Vec<u8> {
+pub(crate) fn registration(net: Net, pool: &[u8], pe: u32) -> Vec<u8> {
     let transport = TcpTransport { port: 4739, reserved: 0, address: net.host(9), unknown: vec![] };
     let element = PoolElementParameter {
         pe: PeId(pe),
@@ -32,17 +32,17 @@ fn registration(net: Net, pool: &[u8], pe: u32) -> Vec<u8> {
 }
 
 /// A handle of `length` octets that begins with `name`.
-fn long(name: u32, length: usize) -> Vec<u8> {
+pub(crate) fn long(name: u32, length: usize) -> Vec<u8> {
     let mut handle = name.to_be_bytes().to_vec();
     handle.resize(length, b'x');
     handle
 }
 
-async fn connect(net: Net) -> TcpStream {
+pub(crate) async fn connect(net: Net) -> TcpStream {
     TcpStream::connect((net.host(1), 3863)).await.unwrap()
 }
 
-async fn memory(net: Net) -> f64 {
+pub(crate) async fn memory(net: Net) -> f64 {
     value(&net.metrics().await, "process_resident_memory_bytes").unwrap()
 }
 

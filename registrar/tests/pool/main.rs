@@ -4,7 +4,9 @@
 #![expect(clippy::disallowed_methods, reason = "measures how long things take")]
 
 mod common;
+mod floods;
 mod hostile;
+mod next_generation;
 mod operator;
 mod replicated;
 mod secured;

@@ -32,6 +32,7 @@ use crate::registrar::Network;
 use crate::registrar::token_bucket::TokenBucket;
 use crate::scope::ScopeRule;
 use crate::timers::Timers;
+use crate::wire::param::long_pe_identifier::LongPeId;
 use crate::wire::{Load, Message, Policy, PoolElementParameter, SctpTransport, Transport};
 use crate::{
     AnnounceError, ConnectionId, ControlProtocol, LostReason, Output, PeId, PoolHandle, Profile,
@@ -85,6 +86,8 @@ pub struct PoolElement {
     pool: PoolHandle,
     pe: PeId,
     pe_is_random: bool,
+    /// The upper half of the long identifier, where one is told.
+    upper: Option<u32>,
     transport: Transport,
     encapsulation: Option<u16>,
     asap_transport: Option<SctpTransport>,
@@ -132,6 +135,7 @@ impl PoolElement {
             pool: config.pool,
             pe: config.pe.unwrap_or_else(|| PeId(random.identifier())),
             pe_is_random: config.pe.is_none(),
+            upper: None,
             transport,
             encapsulation,
             asap_transport: None,
@@ -210,6 +214,20 @@ impl PoolElement {
     /// refuses its own and says so: behind a translator (NAT) that passes the element's ports on unchanged.
     pub fn use_observed_address(&mut self) {
         self.use_observed = true;
+    }
+
+    /// Registers a long identifier, beside the one of RFC 5354 (docs/wire.md section 17): its upper half is drawn
+    /// here, and again with each identifier that is taken. To be called before [`PoolElement::register`].
+    ///
+    /// Fails, and changes nothing, where the registration would not fit a message.
+    pub fn use_long_identifier(&mut self) -> Result<(), ConfigError> {
+        self.upper = Some(self.random.identifier());
+        self.check_length().inspect_err(|_| self.upper = None)
+    }
+
+    /// Returns the long identifier, where one is registered.
+    pub fn long_id(&self) -> Option<LongPeId> {
+        self.upper.map(|upper| LongPeId::new(upper, self.pe))
     }
 
     /// Registers the element and keeps it registered (RFC 5352 section 3.1).

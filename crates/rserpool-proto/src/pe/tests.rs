@@ -231,6 +231,32 @@ fn a_random_identifier_that_is_taken_is_replaced() {
 }
 
 #[test]
+fn a_long_identifier_is_registered_again_and_again_and_drawn_anew_with_a_taken_short_one() {
+    let mut bench = Bench::new(PoolElementConfig { pe: None, ..config(Profile::FAST) });
+    bench.element.use_long_identifier().unwrap();
+    let first = bench.element.long_id().unwrap();
+    bench.element.register(bench.now);
+    bench.element.handle_connected(bench.now, HOME);
+    assert_eq!(registration(&bench.drain()).unwrap().element.long_id(), Some(first));
+    bench.answer(true, vec![ErrorCause::plain(CauseCode::NON_UNIQUE_PE_ID)]);
+    let (_, did) = bench.next();
+    let second = bench.element.long_id().unwrap();
+    assert_eq!(registration(&did).unwrap().element.long_id(), Some(second));
+    assert!(second.short() != first.short() && second.0 >> 32 != first.0 >> 32);
+    bench.grant();
+    let (_, did) = bench.next();
+    assert_eq!(registration(&did).unwrap().element.long_id(), Some(second), "re-registration");
+}
+
+#[test]
+fn no_long_identifier_is_registered_unless_it_is_asked_for() {
+    let mut bench = Bench::new(config(Profile::FAST));
+    bench.element.register(bench.now);
+    bench.element.handle_connected(bench.now, HOME);
+    assert_eq!(registration(&bench.drain()).unwrap().element.unknown, []);
+}
+
+#[test]
 fn a_keep_alive_for_another_pool_or_element_is_discarded_silently() {
     let mut bench = Bench::registered();
     let other = |pool: &str, pe| {

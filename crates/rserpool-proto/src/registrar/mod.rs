@@ -39,7 +39,7 @@ pub use authority::{Authority, PoolPattern};
 pub use config::{AddressCheck, RegistrarConfig};
 pub use counters::{Counters, Resolved};
 pub use drain::DrainError;
-pub use enrp::{Abandoned, Arbitration, EnrpConfig, EnrpCounters, PeerState, PeerStatus, Refusal};
+pub use enrp::{Abandoned, Arbitration, EnrpConfig, EnrpCounters, PeerState, PeerStatus, Reach, Refusal};
 pub use event::{Event, Removal};
 pub use network::{InvalidNetwork, Network};
 pub use status::{ElementState, ElementStatus, PoolStatus};
@@ -116,6 +116,11 @@ struct Monitor {
 }
 
 impl Monitor {
+    /// Octets of the registration that waits for this element's answer.
+    fn claimed(&self) -> usize {
+        self.claim.as_ref().map_or(0, |claim| claim.octets)
+    }
+
     /// Whether the element may be dead: it was silent, or its association is lost and nobody knows why.
     fn is_suspect(&self) -> bool {
         (self.connection.is_none() && self.suggested.is_none() && !self.taken_over) || self.missed > 0
@@ -170,7 +175,7 @@ pub struct Registrar {
     timers: Timers<Timer>,
     /// Registrations of all connections together.
     registrations: Option<TokenBucket>,
-    /// Octets of all registrations, as of [`Monitor::octets`].
+    /// Octets of all registrations, as of [`Monitor::octets`], and of those that wait.
     octets: usize,
     lenient_until: Option<Instant>,
     counters: Counters,
@@ -178,6 +183,8 @@ pub struct Registrar {
     resolved: BTreeMap<PoolHandle, Resolved>,
     enrp: Box<enrp::Enrp>,
     outputs: VecDeque<Output<Event>>,
+    /// Octets of the messages among them.
+    unsent: usize,
 }
 
 impl Registrar {
@@ -185,11 +192,12 @@ impl Registrar {
     pub fn new(config: RegistrarConfig, seed: u64) -> Registrar {
         let mut random = Random::new(seed);
         let id = config.id.filter(|id| *id != RegistrarId::UNDETERMINED);
+        let id = id.unwrap_or_else(|| RegistrarId(random.identifier()));
         Registrar {
-            id: id.unwrap_or_else(|| RegistrarId(random.identifier())),
+            id,
             handlespace: Handlespace::new(config.limits),
             distances: BTreeMap::new(),
-            enrp: Box::new(enrp::Enrp::new(config.enrp.clone())),
+            enrp: Box::new(enrp::Enrp::new(config.enrp.clone(), id, seed)),
             config,
             random,
             monitors: BTreeMap::new(),
@@ -203,6 +211,7 @@ impl Registrar {
             counters: Counters::default(),
             resolved: BTreeMap::new(),
             outputs: VecDeque::new(),
+            unsent: 0,
         }
     }
 
@@ -234,7 +243,11 @@ impl Registrar {
 
     /// Returns what to do next, until there is nothing more.
     pub fn poll_output(&mut self) -> Option<Output<Event>> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if let Some(Output::Send { octets, .. }) = &output {
+            self.unsent = self.unsent.saturating_sub(octets.len());
+        }
+        output
     }
 
     /// Returns when to call [`Registrar::handle_timeout`].
@@ -310,7 +323,8 @@ impl Registrar {
         }
         for key in &peer.claims {
             if let Some(monitor) = self.monitors.get_mut(key) {
-                monitor.claim.take_if(|claim| claim.connection == connection);
+                let claim = monitor.claim.take_if(|claim| claim.connection == connection);
+                self.octets -= claim.map_or(0, |claim| claim.octets);
             }
         }
         for key in &peer.elements {
@@ -413,7 +427,8 @@ impl Registrar {
             self.timers.stop(&timer(key.clone()));
         }
         let Some(monitor) = self.monitors.remove(key) else { return };
-        self.octets -= monitor.octets;
+        self.octets -= monitor.octets + monitor.claimed();
+        self.enrp.replicated.remove(key);
         let element = self.handlespace.deregister(&key.0, key.1);
         // A registrar that leaves does not know who is dead any more.
         if let Some(element) = &element
@@ -449,7 +464,7 @@ impl Registrar {
             self.timers.stop(&timer(key.clone()));
         }
         let Some(monitor) = self.monitors.remove(key) else { return };
-        self.octets -= monitor.octets;
+        self.octets -= monitor.octets + monitor.claimed();
         if let Some(claimant) = monitor.claim.and_then(|claim| self.peers.get_mut(&claim.connection)) {
             claimant.claims.remove(key);
         }
@@ -472,6 +487,7 @@ impl Registrar {
     fn send(&mut self, connection: ConnectionId, message: &Message) -> bool {
         let Ok(octets) = message.to_octets() else { return false };
         self.counters.count_sent(message);
+        self.unsent += octets.len();
         self.outputs.push_back(Output::Send { connection, octets });
         true
     }

@@ -76,7 +76,8 @@ impl Registrar {
             self.monitors.get(key).map_or((0, None), |monitor| (monitor.octets, monitor.connection));
         let own = self.peers.get(&connection).map_or(0, |peer| peer.octets);
         let own = if over == Some(connection) { own - known } else { own };
-        let fits = self.octets - known + octets <= self.config.max_octets
+        let replicated = self.enrp.replicated.octets();
+        let fits = self.octets - known + replicated + octets <= self.config.max_octets
             && own + octets <= self.config.max_octets_per_connection;
         if fits { Ok(()) } else { Err(ErrorCause::plain(CauseCode::LACK_OF_RESOURCES)) }
     }
@@ -93,7 +94,8 @@ impl Registrar {
             return Err(ErrorCause::plain(CauseCode::LACK_OF_RESOURCES));
         };
         let life = element.life.duration(self.config.profile.life_unit);
-        if element.pe == PeId(0) || life.is_some_and(|life| life.is_zero()) {
+        let named = element.pe != PeId(0) && element.has_its_own_long_id();
+        if !named || life.is_some_and(|life| life.is_zero()) {
             return Err(invalid(element));
         }
         let own = |address: &IpAddr| self.config.address_check.allows(*address, &peer.remote);
@@ -126,6 +128,10 @@ impl Registrar {
         element: &PoolElementParameter,
     ) -> Result<Admission, ErrorCause> {
         self.handlespace.check(&key.0, element)?;
+        // Whoever told long identifiers is told apart by them (docs/wire.md section 17), wherever it is.
+        if self.element(key).is_some_and(|known| known.is_other_than(element)) {
+            return Err(ErrorCause::plain(CauseCode::NON_UNIQUE_PE_ID));
+        }
         let Some(monitor) = self.monitors.get(key) else {
             let elements = self.peers.get(&connection).map_or(0, |peer| peer.elements.len());
             let full = elements >= self.config.max_elements_per_connection;
@@ -175,6 +181,8 @@ impl Registrar {
             peer.claims.insert(key.clone());
         }
         if let Some(monitor) = self.monitors.get_mut(key) {
+            self.octets += octets;
+            self.octets -= monitor.claimed();
             monitor.claim = Some(Claim { connection, registration, octets });
         }
         self.probe_at_once(now, key);
@@ -196,6 +204,7 @@ impl Registrar {
 
     fn take_claim(&mut self, key: &Key) -> Option<Claim> {
         let claim = self.monitors.get_mut(key)?.claim.take()?;
+        self.octets -= claim.octets;
         let peer = self.peers.get_mut(&claim.connection)?;
         peer.claims.remove(key);
         Some(claim)
@@ -254,6 +263,8 @@ impl Registrar {
     /// Returns whether it was suspect before.
     pub(super) fn watch(&mut self, now: Instant, connection: ConnectionId, key: &Key, octets: usize) -> bool {
         let old = self.monitors.remove(key);
+        self.octets -= old.as_ref().map_or(0, Monitor::claimed);
+        self.enrp.replicated.remove(key);
         let old_connection = old.as_ref().and_then(|monitor| monitor.connection);
         let old_octets = old.as_ref().map_or(0, |monitor| monitor.octets);
         if let Some(peer) = old_connection.and_then(|old| self.peers.get_mut(&old)) {

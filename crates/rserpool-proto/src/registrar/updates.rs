@@ -22,6 +22,9 @@ const MAX_SUBSCRIPTIONS: usize = 64;
 const PORTION: usize = 128;
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// Nobody is told while so many octets, or more, wait to be taken by our owner.
+const UNSENT: usize = 1 << 20;
+
 /// Who wants to hear of one pool.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
@@ -95,6 +98,9 @@ impl Registrar {
 
     /// Tells the next subscribers of a pool.
     pub(super) fn tell_subscribers(&mut self, now: Instant, pool: &PoolHandle) {
+        if self.unsent >= UNSENT {
+            return self.timers.set(Timer::Update(pool.clone()), now + PAUSE);
+        }
         let Some(subscribers) = self.subscribers.get_mut(pool) else { return };
         let after = subscribers.told.map_or(Bound::Unbounded, Bound::Excluded);
         let next = subscribers.items.range((after, Bound::Unbounded)).take(PORTION);

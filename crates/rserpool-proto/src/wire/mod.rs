@@ -13,6 +13,7 @@ pub mod enrp;
 pub mod param;
 
 mod error;
+mod message_type;
 mod reader;
 mod unknown;
 mod writer;

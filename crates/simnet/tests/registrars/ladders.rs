@@ -12,13 +12,13 @@ use crate::world::{Node, Options, World, pool};
 use crate::{milliseconds, seconds};
 
 /// A world whose registrars know each other and are ready.
-struct Scope {
-    world: World,
-    registrars: Vec<Node>,
+pub(crate) struct Scope {
+    pub(crate) world: World,
+    pub(crate) registrars: Vec<Node>,
 }
 
 impl Scope {
-    fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self { world: World::new(Options::default()), registrars: Vec::new() }
     }
 
@@ -41,7 +41,7 @@ impl Scope {
     }
 
     /// One more registrar, with these as its peers.
-    fn join(&mut self, number: u8, peers: &[u8]) -> Node {
+    pub(crate) fn join(&mut self, number: u8, peers: &[u8]) -> Node {
         let config = self.world.registrar_config(number, peers);
         let node = self.world.add_registrar(number, config);
         self.registrars.push(node);
@@ -49,7 +49,7 @@ impl Scope {
     }
 
     /// An element that prefers the first of these registrars.
-    fn element(&mut self, pe: u8, registrars: &[u8]) -> Node {
+    pub(crate) fn element(&mut self, pe: u8, registrars: &[u8]) -> Node {
         let config = self.world.element_config(pe, registrars);
         let node = self.world.add_element(pe, config);
         self.world.run(milliseconds(300));
@@ -57,20 +57,20 @@ impl Scope {
     }
 
     /// Elements with their homes, as a registrar has them.
-    fn table(&self, registrar: Node) -> Vec<(u32, u32)> {
+    pub(crate) fn table(&self, registrar: Node) -> Vec<(u32, u32)> {
         let space = self.world.registrar(registrar).handlespace();
         let pools = space.pools();
         pools.flat_map(|(_, pool)| pool.elements().map(|e| (e.pe.0, e.home.0)).collect::<Vec<_>>()).collect()
     }
 
-    fn assert_tables(&self, expected: &[(u32, u32)]) {
+    pub(crate) fn assert_tables(&self, expected: &[(u32, u32)]) {
         for &node in self.registrars.iter().filter(|node| self.world.is_running(**node)) {
             assert_eq!(self.table(node), expected, "at {}\n{}", self.world.name(node), self.world.ladder());
         }
     }
 
     /// Compares the ladder with the file; `about` names the procedure and its section.
-    fn assert_golden(&self, name: &str, about: &str) {
+    pub(crate) fn assert_golden(&self, name: &str, about: &str) {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/registrars");
         simnet::golden::check(
             format!("{folder}/{name}.ladder"),

@@ -53,7 +53,14 @@ pub(super) fn start(socket: Socket, admission: Admission) -> io::Result<Associat
     let peer = address(remote, encapsulation);
     let local = address(local, encapsulation.and(shared.encapsulation));
     let connection = Arc::new_cyclic(|weak: &Weak<Connection>| {
-        let link = Link::new(local, peer, shared.config.queues, false, Box::new(Weak::clone(weak)));
+        let link = Link::new(
+            local,
+            peer,
+            shared.config.queues,
+            false,
+            Box::new(Weak::clone(weak)),
+            shared.config.budget.as_ref(),
+        );
         link.agree_streams(status.streams);
         Connection {
             link,
@@ -154,6 +161,8 @@ impl Connection {
                 self.read.notified().await;
                 continue;
             }
+            self.link.hold(reader.unfinished());
+            self.link.may_read().await;
             // Asked for before the read that finds nothing, so that nothing is missed.
             let received = sys::receive(&self.socket, |piece, octets, last| reader.take(piece, octets, last));
             match received {

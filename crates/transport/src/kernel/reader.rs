@@ -53,6 +53,11 @@ impl Reader {
         }
     }
 
+    /// Octets of the message that has not come whole.
+    pub(super) fn unfinished(&self) -> usize {
+        self.partial.len()
+    }
+
     /// The rest of the message being read does not come.
     pub(super) fn abandon(&mut self) {
         self.partial.clear();

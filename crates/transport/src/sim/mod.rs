@@ -161,7 +161,7 @@ pub fn pair(seed: u64, options: Options) -> (Association, Association) {
 pub fn controlled(seed: u64, options: Options) -> (Association, Association, Control) {
     let shared = Arc::new(Shared::default());
     let address = PeerAddress::Sim(seed);
-    let link = || Link::new(address, address, options.queues, false, Box::new(Arc::clone(&shared)));
+    let link = || Link::new(address, address, options.queues, false, Box::new(Arc::clone(&shared)), None);
     let links = [link(), link()];
     let [a, b] = [0, 1].map(|side: usize| Association::new(Arc::clone(&links[side])));
     let control = Control { shared: Arc::clone(&shared) };

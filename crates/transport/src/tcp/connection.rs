@@ -22,6 +22,9 @@ use crate::{Association, Event, LossReason, MsgOut, Outcome, PeerAddress, Ppid, 
 /// Octets read or written at once.
 const CHUNK: usize = 64 << 10;
 
+/// Octets read at once where a budget bounds what is kept.
+const FRUGAL: usize = 8 << 10;
+
 /// Wakes both halves of the task; each looks whether it is meant.
 #[derive(Default)]
 struct Signals {
@@ -48,7 +51,7 @@ pub(crate) fn start<S: Stream>(
     let signals = Arc::new(Signals::default());
     let wake = Box::new(Arc::clone(&signals));
     let (profile, control) = (options.profile.clone(), options.control);
-    let link = Link::new(address(local), address(peer), options.queues, true, wake);
+    let link = Link::new(address(local), address(peer), options.queues, true, wake, options.budget.as_ref());
     if is_multipath(socket) {
         link.agree_multipath();
     }
@@ -103,10 +106,13 @@ impl Connection<'_> {
 
     /// Reads until something breaks; after the peer's orderly end the writing side decides.
     async fn read<S: Stream>(&self, stream: &S) -> LossReason {
+        // A message that waits must not keep everything that was read with it.
+        let frugal = self.link.account().is_some();
+        let chunk = if frugal { FRUGAL } else { CHUNK };
         let mut buffer = BytesMut::new();
         loop {
             let mut broken = None;
-            let room = self.link.fill(|| match framer::next(&mut buffer, self.control) {
+            let room = self.link.fill(|| match framer::next(&mut buffer, self.control, frugal) {
                 Ok(message) => message.map(Event::Message),
                 Err(error) => {
                     broken = Some(error);
@@ -117,12 +123,19 @@ impl Connection<'_> {
                 return LossReason::Protocol(error.to_string());
             }
             if !room {
+                if frugal {
+                    self.keep(&mut buffer);
+                }
                 self.signals.read.notified().await;
                 continue;
             }
+            if frugal {
+                self.link.hold(buffer.capacity());
+                self.link.may_read().await;
+            }
             // Reading without end would leave the writing side no turn.
             tokio::task::consume_budget().await;
-            buffer.reserve(CHUNK);
+            buffer.reserve(chunk);
             let read = stream.try_read(&mut buffer);
             if stream.wants_flush() {
                 self.signals.write.notify_one();
@@ -131,6 +144,9 @@ impl Connection<'_> {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if frugal {
+                        self.keep(&mut buffer);
+                    }
                     if let Err(error) = stream.socket().readable().await {
                         return lost(&error);
                     }
@@ -150,6 +166,14 @@ impl Connection<'_> {
         std::future::pending().await
     }
 
+    /// Frees the room after what was read, for as long as nothing comes, and tells what is kept.
+    fn keep(&self, buffer: &mut BytesMut) {
+        if buffer.capacity() > buffer.len() {
+            *buffer = BytesMut::from(&buffer[..]);
+        }
+        self.link.hold(buffer.capacity());
+    }
+
     async fn write<S: Stream>(&self, stream: &S) -> LossReason {
         let (mut queue, mut octets) = (VecDeque::new(), Vec::new());
         let mut finished = false;
@@ -163,6 +187,10 @@ impl Connection<'_> {
                 if let Err(reason) = self.write_all(stream, &mut queue, &mut octets).await {
                     self.give_up(queue);
                     return reason;
+                }
+                if self.link.account().is_some() {
+                    // Of a long message nothing stays for as long as the connection lives.
+                    (queue, octets) = (VecDeque::new(), Vec::new());
                 }
                 continue;
             }

@@ -1,6 +1,6 @@
 //! The framer IPFIX, ASAP and ENRP share: all carry their length in octets 2 and 3.
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{Message, Ppid};
 
@@ -26,8 +26,13 @@ pub(crate) fn framed_length(octets: &[u8]) -> Option<usize> {
 }
 
 /// Takes the next whole message off the buffer; none while it is incomplete. Message types of ASAP and
-/// ENRP begin at 1: a first octet of 0 is IPFIX, any other makes it `control`.
-pub(crate) fn next(buffer: &mut BytesMut, control: Ppid) -> Result<Option<Message>, FrameError> {
+/// ENRP begin at 1: a first octet of 0 is IPFIX, any other makes it `control`. A message shares the buffer's memory,
+/// and so keeps all of it, unless it is `copied`.
+pub(crate) fn next(
+    buffer: &mut BytesMut,
+    control: Ppid,
+    copied: bool,
+) -> Result<Option<Message>, FrameError> {
     let Some(length) = framed_length(buffer) else { return Ok(None) };
     let (ppid, minimum) = match (buffer[0], buffer[1]) {
         (0, low) if u16::from(low) != IPFIX_VERSION => {
@@ -42,7 +47,13 @@ pub(crate) fn next(buffer: &mut BytesMut, control: Ppid) -> Result<Option<Messag
     if buffer.remaining() < length {
         return Ok(None);
     }
-    let data = buffer.split_to(length).freeze();
+    let data = if copied {
+        let data = Bytes::copy_from_slice(&buffer[..length]);
+        buffer.advance(length);
+        data
+    } else {
+        buffer.split_to(length).freeze()
+    };
     Ok(Some(Message { stream: 0, ppid, unordered: false, data }))
 }
 
@@ -70,7 +81,7 @@ mod tests {
         let mut messages = Vec::new();
         for octet in octets {
             buffer.extend([octet]);
-            messages.extend(next(&mut buffer, Ppid::ASAP).unwrap());
+            messages.extend(next(&mut buffer, Ppid::ASAP, false).unwrap());
         }
         let seen: Vec<_> = messages.iter().map(|m| (m.ppid, m.data.len())).collect();
         assert_eq!(seen, [(Ppid::IPFIX, 20), (Ppid::ASAP, 8)]);
@@ -80,21 +91,21 @@ mod tests {
     #[test]
     fn a_length_below_the_header_is_an_error() {
         let mut buffer = BytesMut::from(&[0, 10, 0, 15][..]);
-        assert_eq!(next(&mut buffer, Ppid::ASAP), Err(FrameError::Length { length: 15, minimum: 16 }));
+        assert_eq!(next(&mut buffer, Ppid::ASAP, false), Err(FrameError::Length { length: 15, minimum: 16 }));
         let mut buffer = BytesMut::from(&[1, 0, 0, 3][..]);
-        assert_eq!(next(&mut buffer, Ppid::ASAP), Err(FrameError::Length { length: 3, minimum: 4 }));
+        assert_eq!(next(&mut buffer, Ppid::ASAP, false), Err(FrameError::Length { length: 3, minimum: 4 }));
     }
 
     #[test]
     fn another_version_than_10_after_a_zero_octet_is_an_error() {
         let mut buffer = BytesMut::from(&[0, 9, 0, 20][..]);
-        assert_eq!(next(&mut buffer, Ppid::ASAP), Err(FrameError::Version { version: 9 }));
+        assert_eq!(next(&mut buffer, Ppid::ASAP, false), Err(FrameError::Version { version: 9 }));
     }
 
     #[test]
     fn an_end_within_a_message_is_an_error() {
         let mut buffer = BytesMut::from(&[0, 10, 0, 20, 1][..]);
-        assert_eq!(next(&mut buffer, Ppid::ASAP), Ok(None));
+        assert_eq!(next(&mut buffer, Ppid::ASAP, false), Ok(None));
         assert_eq!(finish(&buffer), Err(FrameError::Truncated { octets: 5 }));
     }
 }

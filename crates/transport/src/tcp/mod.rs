@@ -19,10 +19,11 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 
 pub(crate) use framer::framed_length;
+pub use socket::has_multipath;
 pub(crate) use socket::{bind, next, reach};
 
 use crate::listener::Stop;
-use crate::{Association, ConnectError, Listener, PeerAddress, Ppid, Profile, QueueLimits};
+use crate::{Association, Budget, ConnectError, Listener, PeerAddress, Ppid, Profile, QueueLimits};
 
 /// How connections are set up.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct Options {
     pub local: Option<IpAddr>,
     /// MPTCP (RFC 8684) where both kernels have it, TCP else. Default false.
     pub mptcp: bool,
+    /// A bound that the connections share with others. Default none.
+    pub budget: Option<Budget>,
 }
 
 impl Default for Options {
@@ -52,6 +55,7 @@ impl Default for Options {
             control: Ppid::ASAP,
             local: None,
             mptcp: false,
+            budget: None,
         }
     }
 }

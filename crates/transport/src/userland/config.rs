@@ -49,6 +49,11 @@ impl EndpointConfig {
         self.mtu.unwrap_or(path).clamp(512, 65_000) & !3
     }
 
+    /// dcsctp's receive buffer.
+    pub(crate) fn window(&self) -> usize {
+        self.window.clamp(128 << 10, 1 << 30)
+    }
+
     /// `mtu` is the longest SCTP packet.
     pub(crate) fn options(&self, local_port: u16, remote_port: u16, mtu: usize) -> Options {
         let profile = &self.profile;
@@ -59,7 +64,7 @@ impl EndpointConfig {
             announced_maximum_outgoing_streams: self.streams,
             mtu,
             max_message_size: MAX_MESSAGE,
-            max_receiver_window_buffer_size: self.window.clamp(128 << 10, 1 << 30),
+            max_receiver_window_buffer_size: self.window(),
             // Bounded by the link, which charges a message until its end is known.
             max_send_buffer_size: u32::MAX as usize,
             per_stream_send_queue_limit: usize::MAX,

@@ -2,7 +2,8 @@
 //!
 //! A checksum that does not agree makes us ask for what the peer owns, at most once in the profile's gap. As the
 //! checksum covers handles and identifiers only, every table is asked for from time to time as well, and when a peer
-//! is connected again.
+//! is connected again. Where elements of a table find no room here, the gap doubles each time, up to the time between
+//! two audits.
 
 use std::time::Instant;
 
@@ -69,8 +70,12 @@ impl Registrar {
         if !self.is_ready() {
             return;
         }
-        let gap = self.config.profile.resync_gap;
+        let profile = &self.config.profile;
         let Some(peer) = self.enrp.peers.get(&id) else { return };
+        // What has no room here has none a moment later either.
+        let longer = 2_u32.saturating_pow(peer.incomplete.min(16));
+        let gap =
+            profile.resync_gap.saturating_mul(longer).min(profile.audit_interval.max(profile.resync_gap));
         let recently = peer.last_download.is_some_and(|at| now.saturating_duration_since(at) < gap);
         if peer.download.is_none() && !recently {
             self.request_table(now, id, true);

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::super::{Event, Key, Monitor, Registrar, Removal, Timer as RegistrarTimer};
 use super::{PeerState, Refusal, Startup, Timer};
 use crate::handlespace::Registered;
-use crate::wire::PoolElementParameter;
 use crate::wire::param::draining;
+use crate::wire::{CauseCode, PoolElementParameter};
 use crate::{PeId, RegistrarId};
 
 /// Another registrar says that an element of ours is its own.
@@ -45,6 +45,7 @@ impl Registrar {
             _ if element.home == self.id => Refusal::NamesUs,
             _ if element.home != sender => Refusal::ThirdParty,
             _ if element.pe == PeId(0) => Refusal::Unsuitable,
+            _ if !element.has_its_own_long_id() => Refusal::LongIdentifier,
             Some(home) if home == self.id => return self.contested(now, key, element),
             Some(home) if home != sender && self.may_live(home) && !self.is_new_or_same(&key, &element) => {
                 Refusal::OtherElement
@@ -63,6 +64,9 @@ impl Registrar {
         key: Key,
         element: PoolElementParameter,
     ) {
+        if !element.has_its_own_long_id() {
+            return self.refuse(Refusal::LongIdentifier, None);
+        }
         let home = element.home;
         let present = self.home_of(&key);
         if home == self.id {
@@ -101,9 +105,10 @@ impl Registrar {
         self.enrp.peers.get(&id).is_some_and(|peer| peer.state != PeerState::Dead)
     }
 
-    /// Among registrars the set of addresses is the identity of an element.
+    /// Among registrars the set of addresses is the identity of an element, and its long identifier where it told one.
     fn is_new_or_same(&self, key: &Key, element: &PoolElementParameter) -> bool {
-        self.element(key).is_none() || self.same_addresses(key, element)
+        let Some(known) = self.element(key) else { return true };
+        !known.is_other_than(element) && self.same_addresses(key, element)
     }
 
     /// Stores an element of another registrar.
@@ -113,9 +118,18 @@ impl Registrar {
         let life = element.life.duration(self.config.profile.life_unit);
         let moved = self.moved(&key, &element);
         let (drained, draining) = (self.is_draining(&key), draining::is_marked(&element.unknown));
-        let Ok(registered) = self.handlespace.register(&key.0, element) else {
-            self.refuse(Refusal::Unsuitable, None);
+        if !self.count_replicated(&key, &element) {
+            self.not_stored(&key, home, Refusal::LackOfResources);
             return false;
+        }
+        let registered = match self.handlespace.register(&key.0, element) {
+            Ok(registered) => registered,
+            Err(cause) => {
+                let lack = cause.code == CauseCode::LACK_OF_RESOURCES;
+                let refusal = if lack { Refusal::LackOfResources } else { Refusal::Unsuitable };
+                self.not_stored(&key, home, refusal);
+                return false;
+            }
         };
         self.set_expiry(now, &key, life);
         self.enrp.overdue.remove(&key);
@@ -142,6 +156,17 @@ impl Registrar {
         true
     }
 
+    /// An element of another registrar has no place here. One that is there stays as it is.
+    fn not_stored(&mut self, key: &Key, home: RegistrarId, refusal: Refusal) {
+        if self.element(key).is_none() {
+            self.enrp.replicated.remove(key);
+        }
+        if let Some(download) = self.enrp.peers.get_mut(&home).and_then(|peer| peer.download.as_mut()) {
+            download.missing += 1;
+        }
+        self.refuse(refusal, None);
+    }
+
     /// Starts the life of an element again; one of no length lasts until its home can have told more.
     pub(super) fn set_expiry(&mut self, now: Instant, key: &Key, life: Option<Duration>) {
         let timer = RegistrarTimer::Expiry(key.clone());
@@ -159,6 +184,7 @@ impl Registrar {
         self.enrp.doubts.remove(key);
         self.enrp.overdue.remove(key);
         self.enrp.inherited.remove(key);
+        self.enrp.replicated.remove(key);
         let Some(element) = self.handlespace.deregister(&key.0, key.1) else { return };
         *self.counters.removed.entry(reason).or_insert(0) += 1;
         let home = element.home;

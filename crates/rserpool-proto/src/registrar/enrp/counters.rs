@@ -14,6 +14,8 @@ pub enum Refusal {
     TooMany,
     /// The identifier is ours, or one that is connected from another host.
     IdConflict,
+    /// A long identifier's lower half is not the short one beside it.
+    LongIdentifier,
     /// One connection spoke for two identifiers, or for none.
     WrongSender,
     /// It is for another registrar.
@@ -28,6 +30,8 @@ pub enum Refusal {
     NamesUs,
     /// An element's home did not say so.
     NotHome,
+    /// There is no room for the element.
+    LackOfResources,
     /// An element of the same identifier is somewhere else.
     OtherElement,
     /// The update's action is unknown.
@@ -49,6 +53,7 @@ impl Refusal {
             Refusal::Stranger => "stranger",
             Refusal::TooMany => "too_many",
             Refusal::IdConflict => "id_conflict",
+            Refusal::LongIdentifier => "long_identifier",
             Refusal::WrongSender => "wrong_sender",
             Refusal::WrongReceiver => "wrong_receiver",
             Refusal::NotIntroduced => "not_introduced",
@@ -56,6 +61,7 @@ impl Refusal {
             Refusal::ThirdParty => "third_party",
             Refusal::NamesUs => "names_us",
             Refusal::NotHome => "not_home",
+            Refusal::LackOfResources => "lack_of_resources",
             Refusal::OtherElement => "other_element",
             Refusal::UnknownAction => "unknown_action",
             Refusal::Unsuitable => "unsuitable",

@@ -81,7 +81,7 @@ impl Registrar {
 
     fn ask_list(&mut self, now: Instant, mentor: RegistrarId, failed: BTreeSet<RegistrarId>) {
         self.enrp.startup = Startup::List { mentor, failed };
-        let presence = self.presence(false);
+        let presence = self.presence(mentor, false);
         self.tell_peer(mentor, presence);
         self.tell_peer(mentor, ListRequest::default());
         self.set_timer(Timer::Mentor, now + self.config.profile.peer_no_response);

@@ -17,8 +17,10 @@ mod counters;
 mod links;
 mod list;
 mod mentor;
+mod next_generation;
 mod peers;
 mod presence;
+mod replicated;
 mod status;
 mod suggestion;
 mod table;
@@ -32,20 +34,27 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 pub(super) use authority::Rival;
-pub use config::{Arbitration, EnrpConfig};
+pub use config::{Arbitration, EnrpConfig, Reach};
 pub use counters::{EnrpCounters, Refusal};
 pub use status::{PeerState, PeerStatus};
 pub use takeover::Abandoned;
 
 use super::token_bucket::TokenBucket;
 use super::{Event, Key, Registrar, Timer as RegistrarTimer};
+use crate::random::Random;
 use crate::wire::enrp::{Body, Message, MessageType};
+use crate::wire::param::long_registrar_identifier::LongRegistrarId;
 use crate::wire::param::pe_checksum::PeChecksum;
 use crate::wire::param::server_information::ServerInformation;
-use crate::{ConnectionId, Output, PeId, PoolHandle, RegistrarAddress, RegistrarId, Remote, inbox};
+use crate::{ConnectionId, Output, PeId, PoolHandle, Protocol, RegistrarAddress, RegistrarId, Remote, inbox};
 use adoption::Adoptions;
 use mentor::Startup;
+use next_generation::Rivals;
+use replicated::Replicated;
 use takeover::Takeover;
+
+/// Sets the sequence of the long identifier's upper half apart.
+const UPPER: u64 = 0x7570_7065_7268_616c;
 
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Timer {
@@ -88,17 +97,22 @@ pub(super) enum Timer {
 struct Link {
     /// Whether messages can be sent.
     up: bool,
+    protocol: Protocol,
     remote: Vec<IpAddr>,
     /// Who speaks over it.
     peer: Option<RegistrarId>,
+    /// A presence over it told something of the next generation.
+    next_generation: bool,
     messages: TokenBucket,
 }
 
 /// A registrar to be connected to.
 #[derive(Debug)]
 struct Target {
-    /// One or more addresses of its endpoint, tried in turn.
+    /// One or more addresses of its endpoints, SCTP first, tried in turn.
     addresses: Vec<RegistrarAddress>,
+    /// Which of them is tried next.
+    turn: usize,
     configured: bool,
     /// Who was found there.
     id: Option<RegistrarId>,
@@ -120,6 +134,10 @@ struct Peer {
     via: Option<ConnectionId>,
     /// It has said who it is.
     introduced: bool,
+    /// It told something of the next generation in its last presence.
+    next_generation: bool,
+    rivals: Rivals,
+    /// What it told of itself, or somebody else of it.
     information: Option<ServerInformation>,
     told: Option<PeChecksum>,
     is_reference: bool,
@@ -137,6 +155,8 @@ struct Peer {
     missed: bool,
     /// The connection it last told of elements over; each may have connected to the other.
     told_over: Option<ConnectionId>,
+    /// Tables in a row with elements that could not be stored here.
+    incomplete: u32,
 }
 
 impl Default for Peer {
@@ -146,6 +166,8 @@ impl Default for Peer {
             last_heard: None,
             via: None,
             introduced: false,
+            next_generation: false,
+            rivals: Rivals::default(),
             information: None,
             told: None,
             is_reference: false,
@@ -157,6 +179,7 @@ impl Default for Peer {
             last_download: None,
             missed: false,
             told_over: None,
+            incomplete: 0,
         }
     }
 }
@@ -165,6 +188,9 @@ impl Default for Peer {
 pub(super) struct Enrp {
     enabled: bool,
     config: EnrpConfig,
+    long: LongRegistrarId,
+    /// Others that told our identifier.
+    rivals: Rivals,
     startup: Startup,
     mentor: Option<RegistrarId>,
     /// Nobody is dead before, as we were stopped.
@@ -178,6 +204,8 @@ pub(super) struct Enrp {
     sessions: BTreeMap<(RegistrarId, bool), (PoolHandle, PeId)>,
     takeovers: BTreeMap<RegistrarId, Takeover>,
     adoptions: Adoptions,
+    /// What elements of others take.
+    pub(super) replicated: Replicated,
     /// Elements of others somebody could not reach.
     pub(super) doubts: BTreeSet<Key>,
     /// Elements whose life ended while their home was silent.
@@ -189,11 +217,14 @@ pub(super) struct Enrp {
 }
 
 impl Enrp {
-    pub(super) fn new(config: Option<EnrpConfig>) -> Enrp {
+    pub(super) fn new(config: Option<EnrpConfig>, id: RegistrarId, seed: u64) -> Enrp {
         let enabled = config.is_some();
         let config = config.unwrap_or_default();
+        // Of its own sequence, so that nothing else depends on whether there is one.
+        let upper = config.upper.unwrap_or_else(|| Random::new(seed ^ UPPER).identifier());
         let target = |&address: &RegistrarAddress| Target {
             addresses: vec![address],
+            turn: 0,
             configured: true,
             id: None,
             link: None,
@@ -206,6 +237,8 @@ impl Enrp {
             enabled,
             targets: config.peers.iter().take(config.max_peers).map(target).collect(),
             config,
+            long: LongRegistrarId::new(upper, id),
+            rivals: Rivals::default(),
             startup: if enabled { Startup::NotStarted } else { Startup::Ready },
             mentor: None,
             lenient_until: None,
@@ -216,6 +249,7 @@ impl Enrp {
             sessions: BTreeMap::new(),
             takeovers: BTreeMap::new(),
             adoptions: Adoptions::default(),
+            replicated: Replicated::default(),
             doubts: BTreeSet::new(),
             overdue: BTreeSet::new(),
             inherited: BTreeSet::new(),
@@ -251,7 +285,7 @@ impl Registrar {
             self.outputs.push_back(Output::Disconnect { connection });
             return;
         }
-        self.open_link(now, connection, remote.addresses, true);
+        self.open_link(now, connection, remote.protocol, remote.addresses, true);
     }
 
     /// A connection asked for with `Output::Connect` is up.
@@ -329,6 +363,11 @@ impl Registrar {
         if receiver != RegistrarId::UNDETERMINED && receiver != self.id {
             return self.refuse(Refusal::WrongReceiver, Some(connection));
         }
+        if let Body::Presence(presence) = &body
+            && !self.read_next_generation(now, connection, sender, presence)
+        {
+            return;
+        }
         if !self.bind(now, connection, sender) {
             return;
         }
@@ -343,7 +382,7 @@ impl Registrar {
             Body::EnrpError(error) => self.handle_enrp_error(sender, &error),
             _ if !introduced => {
                 // Makes it tell who it is (section 3.4.1).
-                let question = self.presence(true);
+                let question = self.presence(sender, true);
                 self.tell_peer(sender, question);
                 self.refuse(Refusal::NotIntroduced, Some(connection));
             }

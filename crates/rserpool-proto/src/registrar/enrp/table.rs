@@ -29,6 +29,8 @@ pub(super) struct Download {
     /// What the peer owned here when it began and was not listed yet.
     marked: BTreeSet<Key>,
     elements: usize,
+    /// Elements of the peer that could not be stored here.
+    pub(super) missing: usize,
 }
 
 impl Registrar {
@@ -43,7 +45,7 @@ impl Registrar {
         let Some(peer) = self.enrp.peers.get_mut(&from).filter(|peer| peer.via.is_some()) else {
             return false;
         };
-        peer.download = Some(Download { own, marked, elements: 0 });
+        peer.download = Some(Download { own, marked, elements: 0, missing: 0 });
         if own {
             peer.last_download = Some(now);
         }
@@ -186,7 +188,13 @@ impl Registrar {
         if download.own {
             self.purge(now, sender, download.marked);
         }
-        let elements = download.elements;
+        let (elements, missing) = (download.elements, download.missing);
+        if let Some(peer) = self.enrp.peers.get_mut(&sender) {
+            peer.incomplete = if missing == 0 { 0 } else { peer.incomplete.saturating_add(1) };
+        }
+        if missing > 0 {
+            self.event(Event::TableIncomplete { peer: sender, missing });
+        }
         self.event(Event::TableDownloaded { peer: sender, own: download.own, elements });
         if !download.own {
             self.mentor_table_received(sender);

@@ -20,8 +20,6 @@ pub mod keep_alive;
 pub mod registration;
 pub mod unreachable;
 
-use std::fmt;
-
 use announce::ServerAnnounce;
 use business_card::BusinessCard;
 use cookie::{Cookie, CookieEcho};
@@ -32,28 +30,18 @@ use keep_alive::{EndpointKeepAlive, EndpointKeepAliveAck};
 use registration::{Registration, RegistrationResponse};
 use unreachable::EndpointUnreachable;
 
+use super::message_type::message_types;
 use super::reader::Reader;
 use super::unknown::{Found, Report, UnknownParameter, parameters};
 use super::{EncodeError, ErrorCause, ParameterType, WireError, open_message};
 use crate::wire::param::{pe_identifier, pool_handle};
 use crate::{PeId, PoolHandle};
 
-/// An ASAP message type (RFC 5352 section 2.2).
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct MessageType(pub u8);
-
 macro_rules! messages {
     ($($(#[$doc:meta])* $variant:ident($body:ty), $name:ident = $value:literal, $text:literal;)*) => {
-        impl MessageType {
-            $($(#[$doc])* pub const $name: MessageType = MessageType($value);)*
-
-            /// Returns the name in the RFC's spelling, `unknown` for other types.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(MessageType::$name => $text,)*
-                    MessageType(_) => "unknown",
-                }
-            }
+        message_types! {
+            /// An ASAP message type (RFC 5352 section 2.2).
+            { $($(#[$doc])* $name = $value, $text;)* }
         }
 
         /// An ASAP message.
@@ -122,22 +110,6 @@ messages! {
     BusinessCard(BusinessCard), BUSINESS_CARD = 0x0d, "ASAP_BUSINESS_CARD";
     /// Reports what could not be recognized (section 2.2.14).
     Error(AsapError), ERROR = 0x0e, "ASAP_ERROR";
-}
-
-impl fmt::Display for MessageType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name() {
-            "unknown" => write!(f, "message type {:#04x}", self.0),
-            name => f.write_str(name),
-        }
-    }
-}
-
-impl MessageType {
-    /// Returns the type in the first octet of a message, whether known or not.
-    pub fn of(octets: &[u8]) -> Option<MessageType> {
-        octets.first().copied().map(MessageType)
-    }
 }
 
 impl Message {

@@ -21,8 +21,6 @@ pub mod list;
 pub mod presence;
 pub mod takeover;
 
-use std::fmt;
-
 use error::EnrpError;
 use handle_table::{HandleTableRequest, HandleTableResponse};
 use handle_update::HandleUpdate;
@@ -30,27 +28,17 @@ use list::{ListRequest, ListResponse};
 use presence::Presence;
 use takeover::{InitTakeover, InitTakeoverAck, TakeoverServer};
 
+use super::message_type::message_types;
 use super::reader::Reader;
 use super::unknown::{Found, Report, UnknownParameter, parameters};
 use super::{EncodeError, WireError, open_message, writer};
 use crate::RegistrarId;
 
-/// An ENRP message type (RFC 5353 section 2, figure 1).
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct MessageType(pub u8);
-
 macro_rules! messages {
     ($($(#[$doc:meta])* $body:ident, $name:ident = $value:literal, $text:literal;)*) => {
-        impl MessageType {
-            $($(#[$doc])* pub const $name: MessageType = MessageType($value);)*
-
-            /// Returns the name in the RFC's spelling, `unknown` for other types.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(MessageType::$name => $text,)*
-                    MessageType(_) => "unknown",
-                }
-            }
+        message_types! {
+            /// An ENRP message type (RFC 5353 section 2, figure 1).
+            { $($(#[$doc])* $name = $value, $text;)* }
         }
 
         /// What an ENRP message says, apart from who tells it to whom.
@@ -121,22 +109,6 @@ messages! {
     TakeoverServer, TAKEOVER_SERVER = 0x09, "ENRP_TAKEOVER_SERVER";
     /// Reports what could not be recognized (section 2.10).
     EnrpError, ERROR = 0x0a, "ENRP_ERROR";
-}
-
-impl fmt::Display for MessageType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name() {
-            "unknown" => write!(f, "message type {:#04x}", self.0),
-            name => f.write_str(name),
-        }
-    }
-}
-
-impl MessageType {
-    /// Returns the type in the first octet of a message, whether known or not.
-    pub fn of(octets: &[u8]) -> Option<MessageType> {
-        octets.first().copied().map(MessageType)
-    }
 }
 
 /// An ENRP message.

@@ -19,7 +19,7 @@ use super::ParameterType;
 use super::policy::Policy;
 use super::transport::Transport;
 use crate::wire::reader::Reader;
-use crate::wire::unknown::{Found, Report, parameters};
+use crate::wire::unknown::{Found, Report, UnknownParameter, encode_all, parameters};
 use crate::wire::{EncodeError, WireError, writer};
 
 /// An error cause code (RFC 5354 section 3.12, table 2).
@@ -181,6 +181,34 @@ pub(crate) fn encode(causes: &[ErrorCause], out: &mut Vec<u8>) -> Result<(), Enc
     writer::parameter(out, ParameterType::OPERATION_ERROR, |out| {
         causes.iter().try_for_each(|cause| writer::cause(out, cause.code, &cause.information))
     })
+}
+
+/// Returns what an error message of either protocol consists of: its causes, and the parameters that were skipped
+/// (RFC 5352 section 2.2.14, RFC 5353 section 2.10).
+pub(crate) fn decode_message(
+    body: Reader<'_>,
+    report: &mut Report,
+) -> Result<(Vec<ErrorCause>, Vec<UnknownParameter>), WireError> {
+    let missing = WireError::MissingParameter {
+        offset: body.offset() + body.left(),
+        kind: ParameterType::OPERATION_ERROR,
+    };
+    let mut causes = None;
+    let unknown = parameters(body, report, |found, _| match found.kind {
+        ParameterType::OPERATION_ERROR => found.once(&mut causes, decode(found)?),
+        _ => Ok(false),
+    })?;
+    Ok((causes.ok_or(missing)?, unknown))
+}
+
+/// Appends what [`decode_message`] reads.
+pub(crate) fn encode_message(
+    causes: &[ErrorCause],
+    unknown: &[UnknownParameter],
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    encode(causes, out)?;
+    encode_all(unknown, out)
 }
 
 #[cfg(test)]

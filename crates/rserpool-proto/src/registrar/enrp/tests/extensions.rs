@@ -101,22 +101,6 @@ fn the_32_bit_checksum_counts_only_between_two_that_tell_it() {
     assert!(!asks_for_the_table(false, Some(0x1234)));
 }
 
-#[test]
-fn the_32_bit_checksum_is_told_only_where_the_next_generation_is() {
-    for next_generation in [true, false] {
-        let mut bench = Bench::ready_with(|enrp| enrp.next_generation = next_generation);
-        bench.register(1);
-        let peer = bench.join(LOW);
-        let done = bench.say(peer, LOW, presence(LOW, true, 0xffff));
-        let skipped = messages(&done).into_iter().find_map(|(_, body)| match body {
-            Body::Presence(presence) => Some(presence.unknown),
-            _ => None,
-        });
-        let expected = next_generation.then(|| PeChecksum32(bench.registrar.handlespace().checksum32(ME)));
-        assert_eq!(PeChecksum32::find(&skipped.unwrap()), Ok(expected));
-    }
-}
-
 fn marked(pe: u32, home: RegistrarId) -> PoolElementParameter {
     PoolElementParameter { unknown: vec![draining::mark()], ..element(pe, home) }
 }

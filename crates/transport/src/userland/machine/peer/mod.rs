@@ -20,6 +20,7 @@ use crate::link::{Figures, Link, Request};
 use crate::userland::sctp_in_udp;
 use crate::{Association, ConnectError, Event, LossReason, MsgOut, Outcome, PeerAddress, Profile};
 use end::End;
+use incoming::Unfinished;
 use liveness::Liveness;
 use outgoing::{Live, UNSENT};
 
@@ -56,6 +57,7 @@ pub(crate) struct Peer {
     /// The last packet with DATA that came while the reader stalled.
     stalled_packet: Option<Vec<u8>>,
     stalled: bool,
+    unfinished: Unfinished,
     peer_closing: bool,
     held_shutdown: Option<Vec<u8>>,
     /// The last SHUTDOWN or SHUTDOWN ACK, and when it left.
@@ -95,6 +97,7 @@ impl Peer {
             liveness: Liveness::new(now, opener),
             stalled_packet: None,
             stalled: false,
+            unfinished: Unfinished::default(),
             peer_closing: false,
             held_shutdown: None,
             closing: None,
@@ -142,9 +145,16 @@ impl Peer {
     /// A packet with the right tag.
     pub(crate) fn input(&mut self, packet: &[u8], now: Instant) {
         self.liveness.heard(now);
+        if self.has_no_room() && packet::has(packet, chunk::DATA) {
+            // As if the network had lost it: the peer sends it again.
+            return;
+        }
         self.advance(now);
         let mut closing = false;
         for chunk in packet::chunks(packet) {
+            if chunk.kind == chunk::DATA {
+                self.unfinished.arrived(chunk.value.len());
+            }
             match chunk.kind {
                 chunk::ABORT if matches!(self.stage, Stage::Connecting { .. }) && !chunk.reflects_tag() => {
                     // dcsctp ignores it while it waits for the INIT ACK.
@@ -226,6 +236,7 @@ impl Peer {
         }
         self.poll(now, out);
         self.deliver(now, out);
+        self.tell_unfinished();
         if now >= self.figures_due {
             self.figures_due = now + FIGURES;
             self.publish();
@@ -298,6 +309,7 @@ impl Peer {
                     if matches!(kind, Some(chunk::SHUTDOWN | chunk::SHUTDOWN_ACK)) {
                         self.closing = Some((packet.clone(), now));
                     }
+                    self.unfinished.look_at(&packet);
                     out.push(self.remote, packet, now);
                 }
                 SocketEvent::OnConnected() => self.connected(),
