@@ -99,7 +99,7 @@ impl Registrar {
         if settled || !self.may_live(home) || !self.store_foreign(now, key.clone(), element) {
             return false;
         }
-        let question = self.presence(true);
+        let question = self.presence(home, true);
         self.tell_peer(home, question);
         true
     }
