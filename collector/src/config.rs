@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use rserpool::{ASAP_PORT, AnnounceConfig, ConfiguredRegistrar, ProfileConfig, RegistrarAddress, TlsConfig};
+use rserpool::{
+    ASAP_PORT, AnnounceConfig, ConfiguredRegistrar, Network, ProfileConfig, RegistrarAddress, TlsConfig,
+};
 use serde::Deserialize;
 use service::config::{Http, Invalid, Period, Size, check_endpoint};
 
@@ -151,6 +153,10 @@ pub struct Pool {
     /// Whether announces of further registrars are heard. Default: none are.
     #[serde(default)]
     pub announce: Option<AnnounceConfig>,
+    /// Where registrars may be that make themselves this pool element's home, beside those of `registrars` and the
+    /// networks of `announce`. Default: nowhere else, but on this host where only this host reaches the element.
+    #[serde(default, deserialize_with = "rserpool::networks")]
+    pub registrar_networks: Vec<Network>,
     /// Whether private addresses are registered with a registrar that is reached at a global one.
     #[serde(default = "yes")]
     pub private_addresses: bool,
@@ -158,6 +164,9 @@ pub struct Pool {
     /// of those it refuses.
     #[serde(default)]
     pub observed_address: bool,
+    /// Whether this element registers a long identifier beside the one of RFC 5354.
+    #[serde(default)]
+    pub next_generation: bool,
     /// Over which of the collector's addresses; the same for all elements of a pool. Default: the first of SCTP, TCP
     /// and TLS there are addresses of.
     #[serde(default)]
@@ -429,6 +438,8 @@ mod tests {
             "{unbelieved}"
         );
         assert!(announce("").contains("missing field `networks`"), "{}", announce(""));
+        let networks = error("[[pool]]\nhandle = \"x\"\nregistrar-networks = [\"192.0.2.1/24\"]");
+        assert!(networks.contains("the network is 192.0.2.0/24"), "{networks}");
         assert!(announce("group = \"192.0.2.1\", networks = [\"::/0\"]").contains("is no multicast address"));
     }
 }

@@ -119,6 +119,7 @@ pub(crate) struct PoolMetrics {
     pub(crate) moved: Counter,
     pub(crate) load: Gauge,
     pub(crate) announces_refused: Counter,
+    pub(crate) homes_refused: Counter,
 }
 
 /// What one output counts.
@@ -232,13 +233,18 @@ impl PoolMetrics {
             "ipfix_collector_pool_announces_refused_total",
             "Announces of registrars that were not believed"
         );
+        describe_counter!(
+            "ipfix_collector_pool_homes_refused_total",
+            "Registrars that wanted to become the collector's home and were not expected there"
+        );
         Self {
             registered,
             joined: change("registered"),
             left: change("lost"),
             moved: change("home_changed"),
             load: gauge!("ipfix_collector_pool_load_ratio", "pool" => pool.clone()),
-            announces_refused: counter!("ipfix_collector_pool_announces_refused_total", "pool" => pool),
+            announces_refused: counter!("ipfix_collector_pool_announces_refused_total", "pool" => pool.clone()),
+            homes_refused: counter!("ipfix_collector_pool_homes_refused_total", "pool" => pool),
         }
     }
 }

@@ -106,6 +106,7 @@ impl Registrations {
         let rate = records - std::mem::replace(&mut self.measured, records);
         for Registered { element, metrics, measure, load } in &mut self.elements {
             metrics.announces_refused.absolute(element.announces_refused());
+            metrics.homes_refused.absolute(element.homes_refused());
             let new = match *measure {
                 None => continue,
                 Some((LoadSource::Rate, capacity)) => Load::of(rate, capacity.into()),
@@ -179,8 +180,10 @@ fn element(pool: &Pool, handle: PoolHandle, config: &Config) -> PoolElementConfi
         policy: pool.policy.wire(),
         registrars: pool.registrars.clone(),
         announce: pool.announce.clone(),
+        registrar_networks: pool.registrar_networks.clone(),
         scope: ScopeRule { private_beyond: pool.private_addresses },
         observed_address: pool.observed_address,
+        next_generation: pool.next_generation,
         watch_peers: pool.service == Service::Full,
         profile: config.profile.timers.rserpool(),
     }

@@ -70,6 +70,13 @@ pub(crate) fn tell(event: &Event, remotes: &Remotes) {
             let from = from.map(|from| remotes.name(from));
             debug!(target: "audit", from, reason = refusal.label(), "refused a registrar");
         }
+        Event::IdConflict { holder, ours, holder_at, newcomer, newcomer_at, from } => {
+            let id = holder.short();
+            let from = from.map(|from| remotes.name(from));
+            warn!(target: "audit", %id, ours, %holder, ?holder_at, %newcomer, ?newcomer_at, from,
+                "two registrars have the same identifier, the second is refused: give one of them another `id` in its \
+                 configuration");
+        }
         Event::PeerError { peer, causes } => {
             debug!(%peer, causes = %Causes(causes), "a registrar reports an error");
         }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rserpool_proto::wire::param::registrar_tcp::RegistrarTcp;
 use rserpool_proto::wire::{LifeUnit, ParameterType, PoolElementParameter, RegistrationLife, Transport};
 use rserpool_proto::{ENCAPSULATION_PORT, PoolHandle};
 use serde_json::{Value, json};
@@ -46,6 +47,13 @@ pub(crate) fn protocol(kind: ParameterType) -> &'static str {
     }
 }
 
+/// `tcp://192.0.2.1:9901`, as other registrars are configured to reach it.
+pub(crate) fn tcp_text(tcp: &RegistrarTcp) -> String {
+    let RegistrarTcp { address, tls, mptcp } = tcp;
+    let multipath = if *mptcp { " (MPTCP)" } else { "" };
+    format!("{}://{address}{multipath}", if *tls { "tls" } else { "tcp" })
+}
+
 /// As RFC 5354 counts: registrars with the profile "rsplib" tell milliseconds.
 pub(crate) fn life_seconds(life: RegistrationLife) -> Option<u64> {
     life.duration(LifeUnit::Seconds).map(|life| life.as_secs())
@@ -60,6 +68,7 @@ pub(crate) fn life_text(life: RegistrationLife) -> String {
 pub(crate) fn element_json(element: &PoolElementParameter) -> Value {
     json!({
         "pe": element.pe.to_string(),
+        "long-pe": element.long_id().map(|id| id.to_string()),
         "home": element.home.to_string(),
         "transport": transport_json(&element.user_transport, element.encapsulation),
         "policy": element.policy.to_string(),

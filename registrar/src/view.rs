@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use service::ApiRequest;
 
 use crate::remotes::Remotes;
-use crate::text::{element_json, pool_text, protocol, time_text};
+use crate::text::{element_json, pool_text, protocol, tcp_text, time_text};
 
 /// Elements that left stay listed for so long, and so many of them at most.
 const GONE_FOR: Duration = Duration::from_secs(300);
@@ -107,6 +107,7 @@ impl View {
             | Event::PeerSuspect { .. }
             | Event::PeerRecovered { .. }
             | Event::PeerRefused { .. }
+            | Event::IdConflict { .. }
             | Event::PeerError { .. }
             | Event::TableDownloaded { .. }
             | Event::TableIncomplete { .. }
@@ -276,10 +277,13 @@ fn peers(now: Instant, machine: &Registrar) -> Value {
         .map(|peer| {
             json!({
                 "id": peer.id.to_string(),
+                "long-id": peer.long_id.map(|id| id.to_string()),
                 "addresses": peer.addresses,
                 "port": peer.port,
+                "tcp": peer.tcp.iter().map(tcp_text).collect::<Vec<_>>(),
                 "state": peer.state.label(),
                 "connected": peer.connected,
+                "transport": peer.protocol.map(|protocol| protocol.to_string()),
                 "seconds-since-heard":
                     peer.last_heard.map(|at| now.saturating_duration_since(at).as_secs()),
                 "checksum-told": peer.checksum_told.map(checksum),
@@ -290,5 +294,10 @@ fn peers(now: Instant, machine: &Registrar) -> Value {
             })
         })
         .collect();
-    json!({ "registrar": machine.id().to_string(), "synchronized": machine.is_ready(), "peers": peers })
+    json!({
+        "registrar": machine.id().to_string(),
+        "long-id": machine.long_id().map(|id| id.to_string()),
+        "synchronized": machine.is_ready(),
+        "peers": peers,
+    })
 }

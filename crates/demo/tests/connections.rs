@@ -193,6 +193,11 @@ fn a_certificate_read_again_on_sighup_is_shown_to_new_connections_only() {
     for collector in [a, b] {
         wait_for_line(collector.as_ref().unwrap(), &["certificates read again"]);
     }
+    let reloaded = |index: usize| {
+        let metrics = Metrics::scrape(pool.stage.collector_http(u8::try_from(index).unwrap())).unwrap();
+        metrics.sum("ipfix_collector_config_last_reload_successful")
+    };
+    assert_eq!([reloaded(0), reloaded(1)], [1.0, 1.0]);
     world::wait_for_part(&mut pool, 0.3);
     let metrics = Metrics::scrape(pool.stage.exporter_http()).unwrap();
     assert_eq!(metrics.sum("ipfix_exporter_failovers_total"), 0.0, "the connection in use has stayed");

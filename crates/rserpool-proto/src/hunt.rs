@@ -7,7 +7,7 @@
 //! connect time-out has not passed, so that a short T5 does not end it early.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::random::Random;
@@ -126,6 +126,14 @@ impl Hunt {
         self.networks = networks;
     }
 
+    /// Returns whether a registrar is expected at this address: a configured one, or one in the networks of
+    /// those that announce themselves.
+    pub(crate) fn expects(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.known.configured.iter().any(|registrar| registrar.ip.to_canonical() == ip)
+            || self.networks.iter().any(|network| network.contains(ip))
+    }
+
     /// Tries what a datagram announces, if it is to be believed.
     pub(crate) fn handle_announce(
         &mut self,
@@ -234,7 +242,6 @@ impl Registrars {
 #[expect(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
 mod tests {
     use super::*;
-    use std::net::IpAddr;
 
     fn registrars(count: u8) -> Vec<RegistrarAddress> {
         (1..=count).map(|last| RegistrarAddress::sctp(IpAddr::from([127, 0, 0, last]), 3863)).collect()

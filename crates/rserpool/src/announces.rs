@@ -39,8 +39,8 @@ const fn port() -> u16 {
     ASAP_PORT
 }
 
-/// Networks are told as texts.
-fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Network>, D::Error> {
+/// Reads networks, told as texts: for `deserialize_with`.
+pub fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Network>, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
     texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
 }

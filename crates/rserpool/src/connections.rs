@@ -15,7 +15,8 @@ use bytes::Bytes;
 use rserpool_proto::{ConnectionId, ControlProtocol};
 use tokio::sync::{mpsc, oneshot};
 use transport::{
-    Association, ConnectError, Connector, Event, LossReason, MsgOut, PeerAddress, Ppid, Sender, TrySendError,
+    Association, ConnectError, ConnectOptions, Connector, Event, LossReason, MsgOut, PeerAddress, Ppid,
+    Sender, TrySendError,
 };
 
 pub use pacing::Pacing;
@@ -137,6 +138,17 @@ impl Connections {
 
     /// As [`Connections::connect`], for either protocol.
     pub fn connect_for(&mut self, id: ConnectionId, protocol: ControlProtocol, peer: PeerAddress) {
+        self.connect_with(id, protocol, peer, ConnectOptions::default());
+    }
+
+    /// As [`Connections::connect_for`], with options where the transport is SCTP.
+    pub fn connect_with(
+        &mut self,
+        id: ConnectionId,
+        protocol: ControlProtocol,
+        peer: PeerAddress,
+        options: ConnectOptions,
+    ) {
         let (mut connector, sink) = (self.connector.clone(), self.sink.clone());
         // TCP has no PPID.
         connector.tcp.control = ppid_of(protocol);
@@ -145,7 +157,7 @@ impl Connections {
             let mut closing = closing;
             let connected = tokio::select! {
                 _ = &mut closing => return,
-                connected = connector.connect(peer) => connected,
+                connected = connector.connect_with(peer, options) => connected,
             };
             match connected {
                 Ok(association) => {

@@ -20,7 +20,7 @@ mod profile;
 mod tls;
 
 pub use address::{ASAP_PORT, ASAP_TLS_PORT, ConfiguredRegistrar, InvalidRegistrarAddress, RegistrarAddress};
-pub use announces::AnnounceConfig;
+pub use announces::{AnnounceConfig, networks};
 pub use connections::{ConnectionEvent, Connections, NotSent, Pacing};
 pub use pool_element::{
     Causes, DeregisterError, PoolElement, PoolElementConfig, PoolElementEvent, PoolElementState,

@@ -1,11 +1,12 @@
 //! The driver of a pool element's registration.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rserpool_proto::pe::{self, ConfigError, Event};
+use rserpool_proto::pe::{self, ConfigError, Event, HomeRefusal};
 use rserpool_proto::wire::{CauseCode, ErrorCause, Load, Policy, PoolElementParameter, TransportUse};
 use rserpool_proto::{
     ENCAPSULATION_PORT, LostReason, PeId, PoolHandle, Profile, Protocol, RegistrarId, UserTransport,
@@ -16,9 +17,12 @@ use transport::{Association, Connector, Endpoint, Listener, PeerAddress};
 
 use crate::address::seen;
 use crate::driver::{Driver, machine, warn_of_long_handle};
-use crate::{AnnounceConfig, ConfiguredRegistrar, RegistrarAddress, ScopeRule};
+use crate::{AnnounceConfig, ConfiguredRegistrar, Network, RegistrarAddress, ScopeRule};
 
 machine!(pe::PoolElement, Event);
+
+/// The operator is told of refused registrars at most once in this time.
+const REFUSALS: Duration = Duration::from_secs(60);
 
 /// Events that wait for [`PoolElement::next_event`]; beyond, they are dropped.
 const EVENTS: usize = 64;
@@ -38,11 +42,18 @@ pub struct PoolElementConfig {
     pub registrars: Vec<ConfiguredRegistrar>,
     /// Where announces of further registrars are heard; `None`: nowhere.
     pub announce: Option<AnnounceConfig>,
+    /// Where registrars may be that make themselves the element's home (RFC 5352 section 3.4), beside those of
+    /// `registrars` and the networks of `announce`. Empty: nowhere else, but for an element that is reached on this host
+    /// only, which follows every registrar of this host.
+    pub registrar_networks: Vec<Network>,
     /// Which of the addresses are registered where.
     pub scope: ScopeRule,
     /// Behind a translator (NAT) that passes the element's ports on: the address a registrar sees is registered in
     /// place of those it refuses.
     pub observed_address: bool,
+    /// Whether a long identifier is registered beside the one of RFC 5354 (docs/wire.md section 17), which tells apart
+    /// two elements that have drawn the same.
+    pub next_generation: bool,
     /// Whether the pool's other elements are learnt, for business cards (RFC 5352 section 3.9).
     pub watch_peers: bool,
     /// Timers and thresholds.
@@ -63,8 +74,10 @@ impl PoolElementConfig {
             policy: Policy::RoundRobin,
             registrars,
             announce: None,
+            registrar_networks: Vec::new(),
             scope: ScopeRule::default(),
             observed_address: false,
+            next_generation: false,
             watch_peers: false,
             profile: Profile::FAST,
         }
@@ -152,6 +165,7 @@ pub struct PoolElement {
     state: watch::Receiver<PoolElementState>,
     events: mpsc::Receiver<PoolElementEvent>,
     announces_refused: Arc<AtomicU64>,
+    homes_refused: Arc<AtomicU64>,
     peers: watch::Receiver<Arc<[PoolElementParameter]>>,
 }
 
@@ -189,6 +203,9 @@ impl PoolElement {
         if config.observed_address {
             machine.use_observed_address();
         }
+        if config.next_generation {
+            machine.use_long_identifier()?;
+        }
         let (commands, command_queue) = mpsc::unbounded_channel();
         let (states, state) = watch::channel(PoolElementState::Searching);
         let (event_sink, events) = mpsc::channel(EVENTS);
@@ -198,6 +215,9 @@ impl PoolElement {
             endpoint: connector.endpoint.clone().filter(|_| !secured),
             listener: None,
             user,
+            networks: config.registrar_networks,
+            homes_refused: Arc::default(),
+            refusal_told: None,
             driver: Driver::new(machine, config.registrars, config.announce, connector),
             states,
             events: event_sink,
@@ -208,8 +228,9 @@ impl PoolElement {
             ending: None,
         };
         let announces_refused = task.driver.announces_refused();
+        let homes_refused = Arc::clone(&task.homes_refused);
         tokio::spawn(async move { task.run(command_queue).await }.instrument(span));
-        Ok(PoolElement { commands, state, events, announces_refused, peers })
+        Ok(PoolElement { commands, state, events, announces_refused, homes_refused, peers })
     }
 
     /// Returns a view of the registration's state.
@@ -231,6 +252,11 @@ impl PoolElement {
     /// Returns how many announces of registrars were not believed.
     pub fn announces_refused(&self) -> u64 {
         self.announces_refused.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many registrars that wanted to make themselves the home were refused.
+    pub fn homes_refused(&self) -> u64 {
+        self.homes_refused.load(Ordering::Relaxed)
     }
 
     /// Tells the registrar another load, where the policy has one.
@@ -259,6 +285,11 @@ struct Task {
     endpoint: Option<Endpoint>,
     listener: Option<Listener>,
     user: UserTransport,
+    /// Where registrars may be that make themselves the home.
+    networks: Vec<Network>,
+    homes_refused: Arc<AtomicU64>,
+    /// When the operator was last told of a refusal.
+    refusal_told: Option<Instant>,
     driver: Driver<pe::PoolElement>,
     states: watch::Sender<PoolElementState>,
     events: mpsc::Sender<PoolElementEvent>,
@@ -301,6 +332,7 @@ impl Task {
         };
         let asap = asap_transport(&endpoint, &listener, &self.user);
         debug!(port = asap.port, "listening for registrars");
+        self.driver.machine.trust_registrars(trusted(&self.networks, &asap.addresses));
         match self.driver.machine.set_asap_transport(Some(asap)) {
             Ok(()) => self.listener = Some(listener),
             Err(error) => warn!(%error, "no registrar can take this element over"),
@@ -364,6 +396,9 @@ impl Task {
             }
             Event::Expired => info!("the registration has expired, registering again"),
             Event::HomeAdopted { registrar, address } => self.adopted(registrar, address.into()),
+            Event::HomeRefused { registrar, address, why } => {
+                self.home_refused(registrar, address.into(), why);
+            }
             Event::Deregistered => return self.end(Ok(())),
             Event::DeregistrationFailed => return self.end(Err(DeregisterError::Unconfirmed)),
             Event::ErrorReceived { causes } => {
@@ -392,6 +427,26 @@ impl Task {
         };
         self.states.send_replace(state);
         self.tell(PoolElementEvent::HomeChanged { pe, registrar });
+    }
+
+    /// Anybody can provoke this: the operator reads it once in a while.
+    fn home_refused(&mut self, id: RegistrarId, registrar: RegistrarAddress, why: HomeRefusal) {
+        let refused = self.homes_refused.fetch_add(1, Ordering::Relaxed) + 1;
+        let now = self.driver.command(|_, now| now);
+        if self.refusal_told.is_some_and(|told| now.duration_since(told) < REFUSALS) {
+            return debug!(%registrar, %id, ?why, refused, "a registrar was refused as home");
+        }
+        self.refusal_told = Some(now);
+        match why {
+            HomeRefusal::Stranger => warn!(
+                %registrar, %id, refused,
+                "a registrar wanted to become home and was refused: if it is one of yours, list it in `registrars` or its \
+                 network in `registrar-networks`"
+            ),
+            HomeRefusal::TooOften => {
+                warn!(%registrar, %id, refused, "registrars take this element from each other too often");
+            }
+        }
     }
 
     fn registered(&mut self, pe: PeId, warnings: &[ErrorCause]) {
@@ -441,6 +496,15 @@ impl Task {
     }
 }
 
+/// Where registrars may be that make themselves the home of an element reached at `addresses`: as listed, or, where
+/// nothing is listed and only this host reaches the element, on this host.
+fn trusted(listed: &[Network], addresses: &[IpAddr]) -> Vec<Network> {
+    if listed.is_empty() && addresses.iter().all(|address| address.to_canonical().is_loopback()) {
+        return ["127.0.0.0/8", "::1"].iter().filter_map(|network| network.parse().ok()).collect();
+    }
+    listed.to_vec()
+}
+
 /// Where registrars reach an element that serves at `user` for ASAP: at every address of its endpoint.
 fn asap_transport(endpoint: &Endpoint, listener: &Listener, user: &UserTransport) -> UserTransport {
     let local = listener.local();
@@ -476,5 +540,22 @@ impl fmt::Display for Causes<'_> {
             write!(f, "{separator}{cause}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_element_of_this_host_follows_every_registrar_of_this_host() {
+        let networks = |listed: &[&str], addresses: &[&str]| -> Vec<String> {
+            let listed: Vec<Network> = listed.iter().map(|network| network.parse().unwrap()).collect();
+            let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+            trusted(&listed, &addresses).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(networks(&[], &["127.0.0.1", "::1"]), ["127.0.0.0/8", "::1/128"]);
+        assert_eq!(networks(&[], &["127.0.0.1", "192.0.2.1"]), [""; 0]);
+        assert_eq!(networks(&["192.0.2.0/24"], &["127.0.0.1"]), ["192.0.2.0/24"]);
     }
 }

@@ -23,6 +23,11 @@ fn pool() -> PoolHandle {
 }
 
 fn element(net: Net) -> PoolElement {
+    element_that_follows(net, &[])
+}
+
+/// An element that follows registrars at these hosts, or, without any, all of this host.
+fn element_that_follows(net: Net, hosts: &[u8]) -> PoolElement {
     let transport = UserTransport {
         protocol: Protocol::Sctp,
         addresses: vec![net.host(2)],
@@ -31,7 +36,13 @@ fn element(net: Net) -> PoolElement {
         encapsulation: 9899,
     };
     let config = PoolElementConfig::new(pool(), transport, vec![net.host(1).to_string().parse().unwrap()]);
-    let config = PoolElementConfig { pe: Some(PE), policy: Policy::LeastUsed { load: Load(0) }, ..config };
+    let networks = hosts.iter().map(|&host| net.host(host).to_string().parse().unwrap());
+    let config = PoolElementConfig {
+        pe: Some(PE),
+        policy: Policy::LeastUsed { load: Load(0) },
+        registrar_networks: networks.collect(),
+        ..config
+    };
     PoolElement::spawn(config, Some(net.endpoint(2))).unwrap()
 }
 
@@ -103,4 +114,26 @@ async fn an_element_whose_registrar_is_gone_registers_with_the_one_that_takes_it
         ),
         "{events:?}"
     );
+}
+
+#[tokio::test]
+async fn a_registrar_outside_the_listed_networks_is_sent_away() {
+    let net = Net::random();
+    let (mut first, second, stranger) =
+        (net.registrar(1).await, net.registrar(3).await, net.registrar(4).await);
+    let mut element = element_that_follows(net, &[3]);
+    let mut old = first.accept().await;
+    let registration = register(&mut old).await;
+    assert!(matches!(element.next_event().await, Some(PoolElementEvent::Registered { .. })));
+
+    let mut refused = connect(&stranger, &registration).await;
+    send(&refused, keep_alive(true)).await;
+    end(&mut refused).await;
+    assert_eq!(element.homes_refused(), 1);
+    send(&old, keep_alive(false)).await;
+    assert!(matches!(receive(&mut old).await, Message::EndpointKeepAliveAck(_)), "the home is the old one");
+
+    let mut taken = connect(&second, &registration).await;
+    send(&taken, keep_alive(true)).await;
+    assert!(matches!(receive(&mut taken).await, Message::EndpointKeepAliveAck(ack) if ack.pe == PE));
 }

@@ -15,13 +15,13 @@ pub mod config;
 mod api;
 mod cli;
 mod exit;
-mod hangup;
 mod health;
 mod http;
 mod log;
 mod metrics;
 mod notify;
 mod process;
+mod reload;
 mod shell;
 mod shutdown;
 
@@ -33,10 +33,10 @@ use serde::de::DeserializeOwned;
 pub use api::{Api, ApiRequest, percent_decode};
 pub use cli::NoCommand;
 pub use exit::{Exit, Failure, OrExit};
-pub use hangup::on_hangup;
 pub use health::{Condition, Health, PULSE_LIMIT, Pulse};
 pub use http::HttpServer;
 pub use metrics::{DEFAULT_BUCKETS, Metrics};
+pub use reload::on_hangup;
 pub use shell::{Shell, main, main_from};
 pub use shutdown::Shutdown;
 

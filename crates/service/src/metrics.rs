@@ -90,12 +90,13 @@ impl Metrics {
         text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
     }
 
-    /// Records `PREFIX_build_info{version}`.
+    /// Records `PREFIX_build_info{version,revision}`; the revision is what FLOWPOOL_REVISION said when it was built.
     pub(crate) fn build_info(&self, prefix: &str, version: &'static str) {
         let name = format!("{prefix}_build_info");
         self.scope(|| {
             metrics::describe_gauge!(name.clone(), "Version of the running binary; the value is always 1");
-            metrics::gauge!(name, "version" => version).set(1.0);
+            let revision = option_env!("FLOWPOOL_REVISION").unwrap_or("unknown");
+            metrics::gauge!(name, "version" => version, "revision" => revision).set(1.0);
         });
     }
 

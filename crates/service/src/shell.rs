@@ -14,7 +14,9 @@ use crate::cli::{self, Command, ConfigCommand, Options};
 use crate::http::HttpServer;
 use crate::notify::Notify;
 use crate::shutdown::Signals;
-use crate::{Api, Context, Daemon, Exit, Failure, Health, Metrics, OrExit as _, Shutdown, config, log};
+use crate::{
+    Api, Context, Daemon, Exit, Failure, Health, Metrics, OrExit as _, Shutdown, config, log, reload,
+};
 
 const UPKEEP: Duration = Duration::from_secs(5);
 const PULSE: Duration = Duration::from_secs(1);
@@ -127,6 +129,7 @@ async fn supervise<D: Daemon>(config: D::Config) -> Result<(), Failure> {
     let metrics = Metrics::new(D::BUCKETS);
     metrics.install()?;
     metrics.build_info(D::METRICS_PREFIX, D::VERSION);
+    reload::record(D::METRICS_PREFIX, true);
     let signals = Signals::catch()?;
 
     let mut tasks = JoinSet::new();

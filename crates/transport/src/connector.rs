@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::{Association, ConnectError, Endpoint, PeerAddress, tcp, tls};
+use crate::{Association, ConnectError, ConnectOptions, Endpoint, PeerAddress, tcp, tls};
 
 /// How this process reaches peers. A peer is reached by the transport its address names or not at all:
 /// never over TCP where TLS is asked for (RFC 5355 threat 9).
@@ -22,8 +22,17 @@ impl Connector {
     /// Sets up an association. Fails with [`ConnectError::Address`] where there is nothing to reach such an
     /// address with. Cancel safe: a connect that is dropped is given up.
     pub async fn connect(&self, peer: PeerAddress) -> Result<Association, ConnectError> {
+        self.connect_with(peer, ConnectOptions::default()).await
+    }
+
+    /// The same with options, which are SCTP's: other transports have none of them.
+    pub async fn connect_with(
+        &self,
+        peer: PeerAddress,
+        options: ConnectOptions,
+    ) -> Result<Association, ConnectError> {
         match (peer, self.sctp(), &self.tls) {
-            (PeerAddress::Sctp { .. }, Some(endpoint), _) => endpoint.connect(peer).await,
+            (PeerAddress::Sctp { .. }, Some(endpoint), _) => endpoint.connect_with(&[peer], options).await,
             (PeerAddress::Tcp(address), ..) => tcp::connect(address, self.tcp.clone()).await,
             (PeerAddress::Tls(address), _, Some(client)) => {
                 tls::connect(address, self.tcp.clone(), &client.identity, &client.names).await

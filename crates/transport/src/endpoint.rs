@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-pub use config::{EndpointConfig, SCTP_ENCAPSULATION_PORT, Stack};
+pub use config::{ConnectOptions, EndpointConfig, SCTP_ENCAPSULATION_PORT, Stack};
 
 #[cfg(feature = "kernel-sctp")]
 use crate::kernel;
@@ -73,7 +73,7 @@ impl Endpoint {
     pub async fn connect(&self, peer: PeerAddress) -> Result<Association, ConnectError> {
         match &self.back_end {
             #[cfg(feature = "kernel-sctp")]
-            BackEnd::Kernel(endpoint) => endpoint.connect(&[peer]).await,
+            BackEnd::Kernel(endpoint) => endpoint.connect(&[peer], ConnectOptions::default()).await,
             BackEnd::Userland(endpoints) => connect(endpoints, peer).await,
         }
     }
@@ -85,10 +85,20 @@ impl Endpoint {
     /// that is up and says at INFO which (RFC 8305 section 5). Addresses it has no local address for are left
     /// out. The error is that of the last address that failed. Cancel safe like [`Endpoint::connect`].
     pub async fn connect_any(&self, peers: &[PeerAddress]) -> Result<Association, ConnectError> {
+        self.connect_with(peers, ConnectOptions::default()).await
+    }
+
+    /// As [`Endpoint::connect_any`], with options. Fails with [`ConnectError::Exists`] beside an association
+    /// between the same ports.
+    pub async fn connect_with(
+        &self,
+        peers: &[PeerAddress],
+        options: ConnectOptions,
+    ) -> Result<Association, ConnectError> {
         match &self.back_end {
             #[cfg(feature = "kernel-sctp")]
-            BackEnd::Kernel(endpoint) => endpoint.connect(peers).await,
-            BackEnd::Userland(endpoints) => connect_staggered(endpoints, peers).await,
+            BackEnd::Kernel(endpoint) => endpoint.connect(peers, options).await,
+            BackEnd::Userland(endpoints) => connect_staggered(endpoints, peers, options).await,
         }
     }
 
@@ -201,18 +211,20 @@ async fn listen(endpoints: &Arc<[userland::Endpoint]>, port: u16, backlog: usize
 
 async fn connect(endpoints: &[userland::Endpoint], peer: PeerAddress) -> Result<Association, ConnectError> {
     let ip = peer.ip().ok_or(ConnectError::Address(peer))?;
-    facing(endpoints, ip).ok_or(ConnectError::Address(peer))?.connect(peer).await
+    facing(endpoints, ip).ok_or(ConnectError::Address(peer))?.connect(peer, None).await
 }
 
 async fn connect_staggered(
     endpoints: &[userland::Endpoint],
     peers: &[PeerAddress],
+    options: ConnectOptions,
 ) -> Result<Association, ConnectError> {
     let attempts: Vec<_> = peers
         .iter()
         .filter_map(|&peer| {
             let endpoint = facing(endpoints, peer.ip()?)?.clone();
-            Some(async move { endpoint.connect(peer).await })
+            let port = options.port_towards(&[peer], &[endpoint.local_address().ip()]);
+            Some(async move { endpoint.connect(peer, port).await })
         })
         .collect();
     let first = peers.first().ok_or(ConnectError::NoAddress)?;

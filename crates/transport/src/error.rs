@@ -62,6 +62,10 @@ pub enum ConnectError {
     /// No answer in time.
     #[error("{0}: no answer")]
     TimedOut(PeerAddress),
+    /// There is an association between the local port asked for and that port of the peer already
+    /// ([`ConnectOptions::local_port`](crate::ConnectOptions)).
+    #[error("{0}: there is an association from that local port already")]
+    Exists(PeerAddress),
     /// This back end cannot reach such an address.
     #[error("{0}: not an address of this transport")]
     Address(PeerAddress),

@@ -20,6 +20,9 @@ pub struct Pool {
     /// Whether announces of further registrars are heard. Default: none are.
     #[serde(default)]
     pub announce: Option<rserpool::AnnounceConfig>,
+    /// Whether collectors at private addresses are used, where a registrar at a global address names them.
+    #[serde(default = "private_addresses")]
+    pub private_addresses: bool,
     /// Local addresses of the SCTP endpoint, one text or a list; without any, those the host uses towards the
     /// registrars. TCP and TLS take the first.
     #[serde(default, deserialize_with = "one_or_more")]
@@ -83,6 +86,10 @@ pub enum Service {
     Full,
     /// Data only.
     Minimal,
+}
+
+const fn private_addresses() -> bool {
+    true
 }
 
 const fn sticky() -> bool {

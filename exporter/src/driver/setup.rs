@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use delivery::KeyRing;
-use rserpool::{ConfiguredRegistrar, PeId, PoolHandle, PoolUserConfig, Timers};
+use rserpool::{ConfiguredRegistrar, PeId, PoolHandle, PoolUserConfig, ScopeRule, Timers};
 use service::{Exit, Failure, OrExit as _};
 use tracing::{error, info, warn};
 use transport::tls::Identity;
@@ -62,8 +62,9 @@ pub(super) fn pool_user(
         PoolHandle::new(pool.handle.as_bytes()).context("pool.handle").or_exit(Exit::Configuration)?;
     let profile = timers.rserpool();
     let announce = pool.announce.clone();
+    let scope = ScopeRule { private_beyond: pool.private_addresses };
     let config = PoolUserConfig::new(handle, pool.registrars.clone());
-    Ok(PoolUserConfig { announce, sticky, profile, ..config })
+    Ok(PoolUserConfig { announce, scope, sticky, profile, ..config })
 }
 
 /// How collectors and registrars are reached.
@@ -90,7 +91,7 @@ pub(super) async fn connectors(config: &Config, pool: &Pool) -> Result<Connector
         None => None,
     };
     if let Some(identity) = identity.clone() {
-        service::on_hangup(move || identity.reload_or_tell())?;
+        service::on_hangup::<crate::Daemon>(move || identity.reload_or_tell())?;
     }
     let tls = config.tls.as_ref().zip(identity.as_ref());
     let Opened { now, later } = endpoint;

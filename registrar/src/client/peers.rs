@@ -18,11 +18,11 @@ pub struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let answer = arguments.http.get("peers")?;
-    let header = ["REGISTRAR", "STATE", "ADDRESSES", "ELEMENTS", "CHECKSUM", "HEARD"];
+    let header = ["REGISTRAR", "STATE", "ADDRESSES", "ELEMENTS", "CHECKSUM", "HEARD", "LONG ID"];
     arguments.output.print(&answer, || table(header, list(&answer, "peers").iter().map(row)))
 }
 
-fn row(peer: &Value) -> [String; 6] {
+fn row(peer: &Value) -> [String; 7] {
     let addresses: Vec<&str> = list(peer, "addresses").iter().filter_map(Value::as_str).collect();
     let (told, held) = (text(peer, "checksum-told"), text(peer, "checksum-held"));
     let checksum = if told == held { told } else { format!("{told}, here {held}") };
@@ -30,5 +30,6 @@ fn row(peer: &Value) -> [String; 6] {
         never if never.is_empty() => "never".to_owned(),
         seconds => format!("{seconds} s ago"),
     };
-    [text(peer, "id"), text(peer, "state"), addresses.join(","), text(peer, "elements"), checksum, heard]
+    let [id, state, elements, long] = ["id", "state", "elements", "long-id"].map(|key| text(peer, key));
+    [id, state, addresses.join(","), elements, checksum, heard, long]
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use rserpool::{ASAP_PORT, Timers};
 use rserpool_proto::registrar::Announcement;
-use rserpool_proto::wire::TransportUse;
+use rserpool_proto::wire::{TcpTransport, Transport, TransportUse};
 use rserpool_proto::{Protocol, UserTransport};
 use serde::Deserialize;
 use service::config::Invalid;
@@ -12,6 +12,9 @@ use transport::udp::GroupOptions;
 
 use super::Config;
 use super::enrp::ENRP_PORT;
+
+/// Addresses over TCP in one announce.
+const MAX_TCP: usize = 4;
 
 /// The section `[announce]`.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -90,10 +93,21 @@ impl Config {
         let transports = match self.profile.timers {
             Timers::Rsplib => vec![],
             Timers::Fast | Timers::Rfc => {
-                transport.to_wire().map(|(transport, _)| transport).into_iter().collect()
+                let sctp = transport.to_wire().map(|(transport, _)| transport);
+                sctp.into_iter().chain(self.announced_over_tcp()).collect()
             }
         };
         Some(Announcement { transports, encapsulation })
+    }
+
+    /// With the next generation, where ASAP is spoken over TCP as well; SCTP stands first (docs/wire.md section 18).
+    fn announced_over_tcp(&self) -> Vec<Transport> {
+        let told = |address: &&SocketAddr| self.enrp.next_generation && !address.ip().is_unspecified();
+        let tcp = |address: &SocketAddr| {
+            let (port, address) = (address.port(), address.ip());
+            Transport::Tcp(TcpTransport { port, reserved: 0, address, unknown: Vec::new() })
+        };
+        self.listen.asap_tcp.iter().filter(told).take(MAX_TCP).map(tcp).collect()
     }
 
     pub(super) fn validate_announce(&self) -> Result<(), Invalid> {
@@ -115,5 +129,26 @@ impl Config {
             return Err(Invalid::new("announce.enrp", "needs enrp in [listen]"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn announced(text: &str) -> Vec<Transport> {
+        let text = format!("[announce]\nasap = {{}}\n{text}");
+        let config = service::config::parse("registrar.toml", &text, |_| Ok(())).map_err(|e| e.to_string());
+        let config: Config = config.unwrap();
+        config.announcement().unwrap().transports
+    }
+
+    #[test]
+    fn tcp_is_announced_behind_sctp_with_the_next_generation_only() {
+        let listen = "[listen]\nasap-tcp = [\"127.0.0.1:3863\", \"0.0.0.0:3864\"]\n";
+        assert!(matches!(announced(listen)[..], [Transport::Sctp(_)]));
+        let told = announced(&format!("{listen}[enrp]\nnext-generation = true\n"));
+        let [Transport::Sctp(_), Transport::Tcp(tcp)] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((tcp.address, tcp.port), (IpAddr::from([127, 0, 0, 1]), 3863));
     }
 }

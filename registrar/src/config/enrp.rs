@@ -1,16 +1,19 @@
 //! The sections `[enrp]` and `[[peer]]`: the registrars this one replicates with (RFC 5353).
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rserpool::{InvalidRegistrarAddress, RegistrarAddress};
-use rserpool_proto::registrar::{Arbitration, EnrpConfig, Network};
+use rserpool_proto::registrar::{Arbitration, EnrpConfig, Network, Reach};
 use rserpool_proto::wire::TransportUse;
+use rserpool_proto::wire::param::registrar_tcp::RegistrarTcp;
 use rserpool_proto::{Protocol, UserTransport};
 use serde::Deserialize;
-use service::config::Period;
+use service::config::{Invalid, Period};
+use transport::tcp;
 
-use super::{Config, networks};
+use super::{Config, Listen, is_secured, networks};
 
 /// The port registrars listen on for ENRP (RFC 5353 section 7.2).
 pub(super) const ENRP_PORT: u16 = 9901;
@@ -95,6 +98,7 @@ impl Config {
             return None;
         }
         let defaults = EnrpConfig::default();
+        let secured = is_secured(self).is_some();
         Some(EnrpConfig {
             transport: UserTransport {
                 protocol: Protocol::Sctp,
@@ -112,9 +116,43 @@ impl Config {
             takeover_suggestion: self.enrp.takeover_suggestion,
             distance_step: self.enrp.distance_step.map(Duration::from),
             next_generation: self.enrp.next_generation,
+            upper: self.id.and_then(|id| id.upper),
+            tcp: self.told_over_tcp(),
+            reach: Reach {
+                sctp: !listen.asap.is_empty() || !listen.enrp.is_empty(),
+                tcp: !secured,
+                tls: self.tls.is_some(),
+            },
             multicast: self.announce.enrp.is_some(),
             ..defaults
         })
+    }
+
+    /// Where other registrars are told that this one speaks ENRP over TCP and TLS (docs/wire.md section 18). They
+    /// cannot connect to a wildcard.
+    fn told_over_tcp(&self) -> Vec<RegistrarTcp> {
+        let Listen { enrp_tcp, enrp_tls, mptcp, .. } = &self.listen;
+        let mptcp = *mptcp && tcp::has_multipath();
+        let at = |tls| move |&address: &SocketAddr| RegistrarTcp { address, tls, mptcp };
+        let told = enrp_tcp.iter().map(at(false)).chain(enrp_tls.iter().map(at(true)));
+        told.filter(|tcp| !tcp.address.ip().is_unspecified()).take(RegistrarTcp::MAX).collect()
+    }
+
+    /// Where connections over TCP to other registrars come from: they know this registrar by its address. With several
+    /// the host's routes decide.
+    pub(crate) fn tcp_source(&self) -> Option<IpAddr> {
+        let addresses = self.listen.enrp_tcp.iter().chain(&self.listen.enrp_tls).map(SocketAddr::ip);
+        let addresses: BTreeSet<IpAddr> = addresses.collect();
+        let only = addresses.first().filter(|_| addresses.len() == 1);
+        only.copied().filter(|address| !address.is_unspecified())
+    }
+
+    pub(super) fn validate_next_generation(&self) -> Result<(), Invalid> {
+        if self.id.is_some_and(|id| id.upper.is_some()) && !self.enrp.next_generation {
+            let text = "has sixteen digits, which needs next-generation = true in [enrp]; eight are enough";
+            return Err(Invalid::new("id", text));
+        }
+        Ok(())
     }
 }
 
@@ -124,6 +162,27 @@ mod tests {
 
     fn peer(text: &str) -> String {
         PeerRegistrar::try_from(text.to_owned()).unwrap().0.to_string()
+    }
+
+    fn enrp(text: &str) -> EnrpConfig {
+        let config = service::config::parse("registrar.toml", text, |_| Ok(())).map_err(|e| e.to_string());
+        let config: Config = config.unwrap();
+        config.enrp_machine(false).unwrap()
+    }
+
+    #[test]
+    fn where_enrp_is_spoken_over_tcp_is_told_and_wildcards_are_not() {
+        let open = enrp("[listen]\nenrp-tcp = [\"127.0.0.1:9901\", \"0.0.0.0:9902\"]\n");
+        let tcp = RegistrarTcp { address: "127.0.0.1:9901".parse().unwrap(), tls: false, mptcp: false };
+        assert_eq!((&open.tcp[..], open.reach), (&[tcp][..], Reach::default()));
+        let multipath = enrp("[listen]\nmptcp = true\nenrp-tcp = [\"127.0.0.1:9901\"]\n");
+        assert_eq!(multipath.tcp[0].mptcp, tcp::has_multipath());
+        let secured = enrp(
+            "[listen]\nasap = []\nenrp-tls = [\"127.0.0.1:9902\"]\n\
+             [tls]\ncertificate = \"c\"\nkey = \"k\"\nca = \"a\"\n",
+        );
+        assert!(secured.tcp[0].tls);
+        assert_eq!(secured.reach, Reach { sctp: false, tcp: false, tls: true });
     }
 
     #[test]

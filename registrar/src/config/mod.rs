@@ -53,19 +53,29 @@ pub struct Config {
     pub control: Control,
 }
 
-/// A registrar's identifier, in eight hexadecimal digits.
+/// A registrar's identifier, in eight hexadecimal digits; in sixteen with the upper half of the long one before it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(try_from = "String")]
-pub struct Id(pub RegistrarId);
+pub struct Id {
+    /// The identifier of RFC 5353.
+    pub id: RegistrarId,
+    /// The upper half of the long identifier (docs/wire.md section 17), if it is configured.
+    pub upper: Option<u32>,
+}
 
 impl TryFrom<String> for Id {
     type Error = String;
 
     fn try_from(text: String) -> Result<Id, String> {
-        let digits = text.len() == 8 && text.chars().all(|digit| digit.is_ascii_hexdigit());
-        match u32::from_str_radix(&text, 16) {
-            Ok(id) if digits && id != 0 => Ok(Id(RegistrarId(id))),
-            _ => Err(format!("\"{text}\" is no identifier such as \"0a0b0c01\", and not 0")),
+        let invalid = || format!("\"{text}\" is no identifier such as \"0a0b0c01\", and not 0");
+        if !matches!(text.len(), 8 | 16) || !text.chars().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(invalid());
+        }
+        let (upper, id) = text.split_at(text.len() - 8);
+        let number = |digits| u32::from_str_radix(digits, 16).ok();
+        match number(id).filter(|&id| id != 0) {
+            Some(id) => Ok(Id { id: RegistrarId(id), upper: number(upper) }),
+            None => Err(invalid()),
         }
     }
 }
@@ -231,7 +241,7 @@ impl Config {
     pub(crate) fn machine(&self, is_native: bool) -> RegistrarConfig {
         let Limits { pools, pool_elements, pool_elements_per_pool, connections, .. } = self.limits;
         RegistrarConfig {
-            id: self.id.map(|id| id.0),
+            id: self.id.map(|id| id.id),
             profile: self.profile.timers.rserpool(),
             limits: handlespace::Limits {
                 pools,
@@ -268,6 +278,7 @@ pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
         return Err(Invalid::new("peer", text));
     }
     validate_security(config)?;
+    config.validate_next_generation()?;
     config.validate_announce()?;
     check_endpoint("listen.enrp", enrp)?;
     let hosts = |list: &[SocketAddr]| list.iter().map(SocketAddr::ip).collect::<BTreeSet<_>>();
@@ -285,12 +296,18 @@ pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// "Wholly secured or not at all" (RFC 5355 section 2.15): with TLS for anybody, everybody and every peer has it.
-fn validate_security(config: &Config) -> Result<(), Invalid> {
-    let Listen { asap, asap_tcp, asap_tls, enrp, enrp_tcp, enrp_tls, .. } = &config.listen;
+/// Whether TLS is for everybody, as it is where it is for anybody.
+fn is_secured(config: &Config) -> Option<&'static str> {
+    let Listen { asap_tls, enrp_tls, .. } = &config.listen;
     let secured = [("listen.asap-tls", asap_tls), ("listen.enrp-tls", enrp_tls)];
     let first = secured.iter().find(|(_, list)| !list.is_empty()).map(|(key, _)| *key);
-    let Some(key) = first.or(config.access.first().map(|_| "access")) else { return Ok(()) };
+    first.or(config.access.first().map(|_| "access"))
+}
+
+/// "Wholly secured or not at all" (RFC 5355 section 2.15): with TLS for anybody, everybody and every peer has it.
+fn validate_security(config: &Config) -> Result<(), Invalid> {
+    let Listen { asap, asap_tcp, enrp, enrp_tcp, .. } = &config.listen;
+    let Some(key) = is_secured(config) else { return Ok(()) };
     if config.tls.is_none() {
         return Err(Invalid::new(key, "needs certificate, key and ca in [tls]"));
     }
@@ -361,8 +378,14 @@ mod tests {
 
     #[test]
     fn an_identifier_is_eight_hexadecimal_digits_and_not_zero() {
-        assert_eq!(parse("id = \"0a0b0c01\"").unwrap().id, Some(Id(RegistrarId(0x0a0b_0c01))));
-        for wrong in ["0", "00000000", "0a0b0c0g", "+a0b0c01", "0a0b0c011"] {
+        let id = RegistrarId(0x0a0b_0c01);
+        assert_eq!(parse("id = \"0a0b0c01\"").unwrap().id, Some(Id { id, upper: None }));
+        let long = "id = \"0000000f0a0b0c01\"\n";
+        let on = "[enrp]\nnext-generation = true\n";
+        assert_eq!(parse(&format!("{long}{on}")).unwrap().id, Some(Id { id, upper: Some(15) }));
+        let error = parse(long).unwrap_err();
+        assert!(error.contains("registrar.toml:1:") && error.contains("next-generation = true"), "{error}");
+        for wrong in ["0", "00000000", "0a0b0c0g", "+a0b0c01", "0a0b0c011", "0a0b0c0100000000"] {
             let error = parse(&format!("id = \"{wrong}\"")).unwrap_err();
             assert!(error.contains("registrar.toml:1:6") && error.contains("no identifier"), "{error}");
         }

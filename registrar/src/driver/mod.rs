@@ -4,7 +4,7 @@
 mod listen;
 mod multicast;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use service::{Context, Failure};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 use transport::tls::Identity;
-use transport::{Association, Budget, Connector, Endpoint, PeerAddress, Ppid, Stack};
+use transport::{Association, Budget, ConnectOptions, Connector, Endpoint, PeerAddress, Ppid, Stack};
 
 use crate::audit;
 use crate::config::Config;
@@ -255,7 +255,12 @@ impl Driver {
         let peer = RegistrarAddress::from(address).peer();
         debug!(%connection, %peer, ?protocol, "connecting");
         self.remotes.add_own(connection, protocol, peer);
-        self.connections.connect_for(connection, protocol, peer);
+        let mut options = ConnectOptions::default();
+        if protocol == ControlProtocol::Enrp {
+            // The reference implementation believes a registrar only at the port it tells.
+            options.local_port = self.config.listen.enrp.first().map(SocketAddr::port);
+        }
+        self.connections.connect_with(connection, protocol, peer, options);
     }
 
     fn message(&mut self, connection: ConnectionId, ppid: Ppid, data: &Bytes) {

@@ -173,6 +173,7 @@ impl Metrics {
             | Event::PeerRecovered { .. }
             | Event::PeerLost { .. }
             | Event::PeerRefused { .. }
+            | Event::IdConflict { .. }
             | Event::PeerError { .. }
             | Event::TableDownloaded { .. }
             | Event::TableIncomplete { .. }

@@ -6,6 +6,7 @@
 mod common;
 mod floods;
 mod hostile;
+mod next_generation;
 mod operator;
 mod replicated;
 mod secured;

@@ -9,6 +9,7 @@ use super::queue::Queue;
 use super::stored::Stored;
 use crate::policy::{Counts, Place, Rule};
 use crate::random::Random;
+use crate::wire::param::draining;
 use crate::wire::{CauseCode, ErrorCause, PolicyType, PoolElementParameter};
 use crate::{PeId, RegistrarId};
 
@@ -26,6 +27,8 @@ pub struct Pool {
     up: Queue,
     /// Elements to choose from when there is no other.
     aside: Queue,
+    /// Elements in neither queue.
+    draining: usize,
     next_turn: u64,
     /// Slots picked by the last selection; kept for its memory.
     picked: Vec<u32>,
@@ -38,6 +41,8 @@ pub(super) struct Member {
     pub(super) turn: u64,
     pub(super) pe: PeId,
     aside: bool,
+    /// In neither queue: not to be chosen at all.
+    draining: bool,
 }
 
 impl Pool {
@@ -50,6 +55,7 @@ impl Pool {
             vacant: Vec::new(),
             up: Queue::default(),
             aside: Queue::default(),
+            draining: 0,
             next_turn: 0,
             picked: Vec::new(),
         }
@@ -68,6 +74,16 @@ impl Pool {
     /// Returns whether the pool has this element.
     pub fn contains(&self, pe: PeId) -> bool {
         self.ids.contains_key(&pe)
+    }
+
+    /// Returns whether the element is in the pool and not to be chosen, as it bears the mark ([`draining`]).
+    pub fn is_draining(&self, pe: PeId) -> bool {
+        self.ids.get(&pe).is_some_and(|&slot| self.members[slot as usize].draining)
+    }
+
+    /// Returns how many elements bear that mark.
+    pub fn draining(&self) -> usize {
+        self.draining
     }
 
     /// Returns the element's owner.
@@ -196,7 +212,9 @@ impl Pool {
     pub fn set_aside(&mut self, pe: PeId, aside: bool) -> bool {
         let Some(&slot) = self.ids.get(&pe) else { return false };
         let member = &mut self.members[slot as usize];
-        if member.aside != aside {
+        if member.draining {
+            member.aside = aside;
+        } else if member.aside != aside {
             let (from, to) = match aside {
                 true => (&mut self.up, &mut self.aside),
                 false => (&mut self.aside, &mut self.up),
@@ -227,7 +245,8 @@ impl Pool {
             Entry::Vacant(_) if !has_room => None,
             Entry::Vacant(entry) => {
                 let place = self.rule.enter(&element.policy, self.up.head());
-                let member = Member { place, turn: self.next_turn, pe, aside: false };
+                let draining = draining::is_marked(&element.unknown);
+                let member = Member { place, turn: self.next_turn, pe, aside: false, draining };
                 self.next_turn += 1;
                 let stored = Stored::new(element);
                 let slot = match self.vacant.pop() {
@@ -243,7 +262,11 @@ impl Pool {
                     }
                 };
                 entry.insert(slot);
-                self.up.add(slot, &self.members[slot as usize]);
+                if draining {
+                    self.draining += 1;
+                } else {
+                    self.up.add(slot, &self.members[slot as usize]);
+                }
                 Some((Registered::New, None))
             }
         }
@@ -254,12 +277,27 @@ impl Pool {
         let member = &mut self.members[slot as usize];
         let queue = if member.aside { &mut self.aside } else { &mut self.up };
         let home = stored.home();
+        let draining = draining::is_marked(&element.unknown);
+        if draining && !member.draining {
+            queue.remove(slot, member);
+            self.draining += 1;
+        }
+        let returns = member.draining && !draining;
+        self.draining -= usize::from(returns);
+        member.draining = draining;
         let new = Stored::new(element);
-        if (self.rule.counts() == Counts::Everyone || !new.has_policy_of(stored))
+        if returns {
+            if let Some(values) = new.policy() {
+                member.place = self.rule.enter(&values, queue.head());
+            }
+            queue.add(slot, member);
+        } else if (self.rule.counts() == Counts::Everyone || !new.has_policy_of(stored))
             && let Some(values) = new.policy()
         {
             let place = self.rule.enter(&values, queue.head());
-            if place != member.place {
+            if draining {
+                member.place = place;
+            } else if place != member.place {
                 queue.remove(slot, member);
                 member.place = place;
                 queue.add(slot, member);
@@ -281,7 +319,11 @@ impl Pool {
     pub(crate) fn remove(&mut self, pe: PeId) -> Option<PoolElementParameter> {
         let slot = self.ids.remove(&pe)?;
         let member = &mut self.members[slot as usize];
-        if member.aside { &mut self.aside } else { &mut self.up }.remove(slot, member);
+        if member.draining {
+            self.draining -= 1;
+        } else {
+            if member.aside { &mut self.aside } else { &mut self.up }.remove(slot, member);
+        }
         self.vacant.push(slot);
         std::mem::take(&mut self.elements[slot as usize]).element(pe)
     }

@@ -6,6 +6,15 @@ use std::time::Duration;
 use crate::wire::{ErrorCause, WireError};
 use crate::{LostReason, PeId, RegistrarAddress, RegistrarId};
 
+/// Why a registrar does not become home by its own word.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HomeRefusal {
+    /// No registrar is expected at its address ([`super::PoolElement::trust_registrars`]).
+    Stranger,
+    /// The home has changed so often of late that something is wrong among registrars.
+    TooOften,
+}
+
 /// What happened to the registration.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {
@@ -74,6 +83,15 @@ pub enum Event {
         registrar: RegistrarId,
         /// Where it connected from.
         address: RegistrarAddress,
+    },
+    /// A registrar wanted to make itself our home, and was sent away.
+    HomeRefused {
+        /// Who it says it is.
+        registrar: RegistrarId,
+        /// Where it connected from.
+        address: RegistrarAddress,
+        /// Why.
+        why: HomeRefusal,
     },
     /// The element is out of the pool, as asked.
     Deregistered,

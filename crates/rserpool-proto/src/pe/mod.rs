@@ -24,13 +24,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 pub use config::{ConfigError, PoolElementConfig};
-pub use event::Event;
+pub use event::{Event, HomeRefusal};
 
 use crate::hunt::{Hunt, Step};
 use crate::random::Random;
 use crate::registrar::Network;
+use crate::registrar::token_bucket::TokenBucket;
 use crate::scope::ScopeRule;
 use crate::timers::Timers;
+use crate::wire::param::long_pe_identifier::LongPeId;
 use crate::wire::{Load, Message, Policy, PoolElementParameter, SctpTransport, Transport};
 use crate::{
     AnnounceError, ConnectionId, ControlProtocol, LostReason, Output, PeId, PoolHandle, Profile,
@@ -84,6 +86,8 @@ pub struct PoolElement {
     pool: PoolHandle,
     pe: PeId,
     pe_is_random: bool,
+    /// The upper half of the long identifier, where one is told.
+    upper: Option<u32>,
     transport: Transport,
     encapsulation: Option<u16>,
     asap_transport: Option<SctpTransport>,
@@ -103,6 +107,10 @@ pub struct PoolElement {
     home: Option<Home>,
     /// Connections of registrars, by age.
     accepted: BTreeMap<ConnectionId, RegistrarAddress>,
+    /// Where registrars may be that make themselves our home, beside those the hunt expects.
+    trusted: Vec<Network>,
+    /// Changes of home a registrar may ask for; made with the first one.
+    home_changes: Option<TokenBucket>,
     timers: Timers<Timer>,
     /// Unanswered requests in a row.
     attempts: u32,
@@ -127,6 +135,7 @@ impl PoolElement {
             pool: config.pool,
             pe: config.pe.unwrap_or_else(|| PeId(random.identifier())),
             pe_is_random: config.pe.is_none(),
+            upper: None,
             transport,
             encapsulation,
             asap_transport: None,
@@ -143,6 +152,8 @@ impl PoolElement {
             stage: Stage::Unregistered,
             home: None,
             accepted: BTreeMap::new(),
+            trusted: Vec::new(),
+            home_changes: None,
             timers: Timers::new(),
             attempts: 0,
             rejections: 0,
@@ -205,6 +216,20 @@ impl PoolElement {
         self.use_observed = true;
     }
 
+    /// Registers a long identifier, beside the one of RFC 5354 (docs/wire.md section 17): its upper half is drawn
+    /// here, and again with each identifier that is taken. To be called before [`PoolElement::register`].
+    ///
+    /// Fails, and changes nothing, where the registration would not fit a message.
+    pub fn use_long_identifier(&mut self) -> Result<(), ConfigError> {
+        self.upper = Some(self.random.identifier());
+        self.check_length().inspect_err(|_| self.upper = None)
+    }
+
+    /// Returns the long identifier, where one is registered.
+    pub fn long_id(&self) -> Option<LongPeId> {
+        self.upper.map(|upper| LongPeId::new(upper, self.pe))
+    }
+
     /// Registers the element and keeps it registered (RFC 5352 section 3.1).
     pub fn register(&mut self, now: Instant) {
         self.goal = Goal::Registered;
@@ -257,6 +282,17 @@ impl PoolElement {
     /// Says in which networks registrars may be that announce themselves; without any, none is believed.
     pub fn believe_announces(&mut self, networks: Vec<Network>) {
         self.hunt.believe(networks);
+    }
+
+    /// Says in which networks registrars may be, beside the configured and the announced ones, that make themselves
+    /// this element's home with a keep-alive (RFC 5352 section 3.4, KA2.4). Without any, no others are followed.
+    pub fn trust_registrars(&mut self, networks: Vec<Network>) {
+        self.trusted = networks;
+    }
+
+    /// Whether a registrar at this address may become our home by its own word.
+    fn is_trusted(&self, ip: IpAddr) -> bool {
+        self.hunt.expects(ip) || self.trusted.iter().any(|network| network.contains(ip))
     }
 
     /// A datagram arrived on the multicast group of ASAP (RFC 5352 section 3.6): its registrar is known until T7
@@ -324,16 +360,22 @@ impl PoolElement {
 
     /// A registrar connected to our ASAP transport from `address`, maybe to become our home.
     pub fn handle_accepted(&mut self, _: Instant, connection: ConnectionId, address: RegistrarAddress) {
-        let home = self.home.map(|home| home.connection);
-        if self.accepted.len() >= MAX_ACCEPTED {
+        self.accepted.insert(connection, address);
+        if self.accepted.len() > MAX_ACCEPTED {
             // Strangers must not keep out the registrar that takes over.
-            let oldest = self.accepted.keys().copied().find(|&accepted| Some(accepted) != home);
-            if let Some(connection) = oldest {
-                self.accepted.remove(&connection);
-                self.outputs.push_back(Output::Disconnect { connection });
+            let home = self.home.map(|home| home.connection);
+            let others = || self.accepted.iter().filter(|(accepted, _)| Some(**accepted) != home);
+            let oldest = others().find(|(_, from)| !self.is_trusted(from.ip)).or_else(|| others().next());
+            if let Some(connection) = oldest.map(|(&connection, _)| connection) {
+                self.close_accepted(connection);
             }
         }
-        self.accepted.insert(connection, address);
+    }
+
+    fn close_accepted(&mut self, connection: ConnectionId) {
+        if self.accepted.remove(&connection).is_some() {
+            self.outputs.push_back(Output::Disconnect { connection });
+        }
     }
 
     /// A connection that was up has ended.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Event, Goal, Home, PoolElement, Stage, Timer};
 use crate::wire::asap::registration::{Registration, RegistrationResponse};
+use crate::wire::param::long_pe_identifier::LongPeId;
 use crate::wire::param::observed_address;
 use crate::wire::{CauseCode, Message, PoolElementParameter, RegistrationLife, Transport};
 use crate::{LostReason, PeId, RegistrarId};
@@ -34,7 +35,7 @@ impl PoolElement {
             policy: self.policy.clone(),
             asap_transport,
             encapsulation: self.encapsulation,
-            unknown: vec![],
+            unknown: self.long_id().map(LongPeId::to_parameter).into_iter().collect(),
         };
         let registration = Registration { pool: self.pool.clone(), element, unknown: vec![] };
         Some(Message::Registration(registration))
@@ -126,6 +127,7 @@ impl PoolElement {
         self.event(Event::Rejected { pe: self.pe, causes: response.causes, retry });
         if corrected {
             self.pe = PeId(self.random.identifier());
+            self.upper = self.upper.map(|_| self.random.identifier());
         }
         if let Some(delay) = retry {
             self.timers.set(Timer::Retry, now + delay);

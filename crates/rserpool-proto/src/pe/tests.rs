@@ -58,6 +58,7 @@ impl Bench {
     /// An element that is registered over `HOME`.
     fn registered() -> Bench {
         let mut bench = Bench::new(config(Profile::FAST));
+        bench.element.trust_registrars(vec!["127.0.0.8".parse().unwrap()]);
         bench.element.register(bench.now);
         bench.element.handle_connected(bench.now, HOME);
         bench.drain();
@@ -230,6 +231,32 @@ fn a_random_identifier_that_is_taken_is_replaced() {
 }
 
 #[test]
+fn a_long_identifier_is_registered_again_and_again_and_drawn_anew_with_a_taken_short_one() {
+    let mut bench = Bench::new(PoolElementConfig { pe: None, ..config(Profile::FAST) });
+    bench.element.use_long_identifier().unwrap();
+    let first = bench.element.long_id().unwrap();
+    bench.element.register(bench.now);
+    bench.element.handle_connected(bench.now, HOME);
+    assert_eq!(registration(&bench.drain()).unwrap().element.long_id(), Some(first));
+    bench.answer(true, vec![ErrorCause::plain(CauseCode::NON_UNIQUE_PE_ID)]);
+    let (_, did) = bench.next();
+    let second = bench.element.long_id().unwrap();
+    assert_eq!(registration(&did).unwrap().element.long_id(), Some(second));
+    assert!(second.short() != first.short() && second.0 >> 32 != first.0 >> 32);
+    bench.grant();
+    let (_, did) = bench.next();
+    assert_eq!(registration(&did).unwrap().element.long_id(), Some(second), "re-registration");
+}
+
+#[test]
+fn no_long_identifier_is_registered_unless_it_is_asked_for() {
+    let mut bench = Bench::new(config(Profile::FAST));
+    bench.element.register(bench.now);
+    bench.element.handle_connected(bench.now, HOME);
+    assert_eq!(registration(&bench.drain()).unwrap().element.unknown, []);
+}
+
+#[test]
 fn a_keep_alive_for_another_pool_or_element_is_discarded_silently() {
     let mut bench = Bench::registered();
     let other = |pool: &str, pe| {
@@ -269,17 +296,77 @@ fn adoption_during_a_hunt_ends_the_hunt_and_registers() {
 }
 
 #[test]
+fn a_stranger_that_sets_the_home_flag_is_sent_away_unanswered() {
+    let mut bench = Bench::registered();
+    bench.element.trust_registrars(vec![]);
+    let other = ConnectionId::accepted(1);
+    bench.element.handle_accepted(bench.now, other, OTHER);
+    let refused = |why| Did::Event(Event::HomeRefused { registrar: RegistrarId(0x0b), address: OTHER, why });
+    let did = bench.tell(other, &keep_alive(true));
+    assert_eq!(did, [refused(HomeRefusal::Stranger), Did::Disconnect(other)]);
+    assert_eq!(bench.tell(other, &keep_alive(true)), []);
+    assert_eq!(bench.tell(HOME, &keep_alive(false)), [ack(HOME)], "the home is the old one");
+    // Nor while there is no home.
+    bench.element.handle_lost(bench.now, HOME);
+    bench.drain();
+    bench.element.handle_accepted(bench.now, other, OTHER);
+    let did = bench.tell(other, &keep_alive(true));
+    assert_eq!(did, [refused(HomeRefusal::Stranger), Did::Disconnect(other)]);
+}
+
+#[test]
+fn configured_registrars_and_those_in_the_networks_of_announces_become_home() {
+    let connection = ConnectionId::accepted(1);
+    let becomes_home = |prepare: &dyn Fn(&mut PoolElement)| {
+        let mut bench = Bench::registered();
+        bench.element.trust_registrars(vec![]);
+        prepare(&mut bench.element);
+        bench.element.handle_accepted(bench.now, connection, OTHER);
+        bench.tell(connection, &keep_alive(true)).contains(&ack(connection))
+    };
+    assert!(!becomes_home(&|_| {}));
+    // Whatever port a registrar connects from.
+    let configured = RegistrarAddress { port: 1, ..OTHER };
+    assert!(becomes_home(&|element| element.set_registrars(vec![configured])));
+    let network: Network = OTHER.ip.to_string().parse().unwrap();
+    assert!(becomes_home(&|element| element.believe_announces(vec![network])));
+    assert!(becomes_home(&|element| element.trust_registrars(vec![network])));
+}
+
+#[test]
+fn registrars_cannot_take_an_element_from_each_other_without_end() {
+    let mut bench = Bench::registered();
+    let mut adopted = 0;
+    for number in 0..100 {
+        let connection = ConnectionId::accepted(number);
+        bench.element.handle_accepted(bench.now, connection, OTHER);
+        adopted += usize::from(bench.tell(connection, &keep_alive(true)).contains(&ack(connection)));
+    }
+    assert_eq!(adopted, 5);
+    // Without a home anyone is followed.
+    bench.element.handle_lost(bench.now, ConnectionId::accepted(4));
+    bench.drain();
+    let last = ConnectionId::accepted(100);
+    bench.element.handle_accepted(bench.now, last, OTHER);
+    assert!(bench.tell(last, &keep_alive(true)).contains(&ack(last)));
+}
+
+#[test]
 fn strangers_fill_no_memory_and_keep_out_no_registrar() {
     let mut bench = Bench::registered();
     let home = ConnectionId::accepted(0);
     bench.element.handle_accepted(bench.now, home, OTHER);
     bench.tell(home, &keep_alive(true));
-    for number in 1..100 {
-        bench.element.handle_accepted(bench.now, ConnectionId::accepted(number), OTHER);
+    let registrar = ConnectionId::accepted(1);
+    bench.element.handle_accepted(bench.now, registrar, OTHER);
+    let stranger = RegistrarAddress { ip: IpAddr::from([192, 0, 2, 66]), ..OTHER };
+    for number in 2..100 {
+        bench.element.handle_accepted(bench.now, ConnectionId::accepted(number), stranger);
     }
     let did = bench.drain();
     assert_eq!(did.len(), 100 - MAX_ACCEPTED);
     assert!(!did.contains(&Did::Disconnect(home)), "home stays");
+    assert_eq!(bench.tell(registrar, &keep_alive(false)), [ack(registrar)], "so does a registrar");
     let last = ConnectionId::accepted(99);
     assert_eq!(bench.tell(last, &keep_alive(false)), [ack(last)]);
 }

@@ -1,15 +1,18 @@
 //! Draining: an operator takes an element out of selection before its host goes down.
 //!
-//! A draining element leaves the handlespace, so that it is neither selected nor told to anybody, and stays
-//! registered and watched: it may register again, deregister, or fall silent as before. Only the home registrar
-//! drains; what it does not own is its home's business. To its peers the element has left (HANDLE_UPDATE, delete),
-//! and is in no table and no checksum; one that registers with another registrar is selected again. A pool whose
-//! elements all drain is unknown to pool users.
+//! A draining element stays in the handlespace with a mark among its parameters (docs/wire.md section 19), which goes
+//! wherever the element goes: into updates and tables, so that no registrar selects it, and to a new home. It is
+//! registered and watched as before, until it deregisters, is gone, or is put back. Only the home registrar drains or
+//! puts back. Registering again changes nothing about it: the mark is the operator's, not the element's.
+//!
+//! To a registrar that does not say that it knows the mark, the element has left (HANDLE_UPDATE, delete): it is in no
+//! table and no checksum told to that one. A pool whose elements all drain is there, and resolved to nobody.
 
 use std::time::Instant;
 
 use super::{Event, Key, Registrar};
-use crate::handlespace::Registered;
+use crate::handlespace::{Pool, Registered};
+use crate::wire::param::draining;
 use crate::wire::{ErrorCause, PoolElementParameter};
 use crate::{PeId, PoolHandle, RegistrarId};
 
@@ -23,9 +26,6 @@ pub enum DrainError {
     /// Another registrar is its home.
     #[error("its home is registrar {0}: ask that one")]
     NotHome(RegistrarId),
-    /// The pool has become another one meanwhile.
-    #[error("the pool does not take it back: {0}")]
-    Refused(ErrorCause),
 }
 
 impl Registrar {
@@ -33,48 +33,60 @@ impl Registrar {
     ///
     /// Fails when it is not registered, or at another registrar.
     pub fn drain(&mut self, now: Instant, pool: &PoolHandle, pe: PeId) -> Result<(), DrainError> {
-        let key = (pool.clone(), pe);
-        if self.drained.contains_key(&key) {
-            return Ok(());
-        }
-        let home = self.element(&key).ok_or(DrainError::Unknown)?.home;
-        if home != self.id {
-            return Err(DrainError::NotHome(home));
-        }
-        let Some(element) = self.handlespace.deregister(pool, pe) else { return Err(DrainError::Unknown) };
-        self.announce_delete(pool, &element);
-        self.drained.insert(key, element);
-        self.event(Event::ElementDraining { pool: pool.clone(), pe });
-        self.pool_changed(now, pool);
-        Ok(())
+        self.set_draining(now, pool, pe, true)
     }
 
     /// Puts a draining element back into selection. One that does not drain stays as it is.
     ///
-    /// Fails when it is not registered here, or when the pool has another policy or transport by now, or is full.
+    /// Fails when it is not registered, or at another registrar.
     pub fn undrain(&mut self, now: Instant, pool: &PoolHandle, pe: PeId) -> Result<(), DrainError> {
+        self.set_draining(now, pool, pe, false)
+    }
+
+    fn set_draining(
+        &mut self,
+        now: Instant,
+        pool: &PoolHandle,
+        pe: PeId,
+        wanted: bool,
+    ) -> Result<(), DrainError> {
         let key = (pool.clone(), pe);
-        let Some(element) = self.drained.get(&key) else {
-            return self.element(&key).map(|_| ()).ok_or(DrainError::Unknown);
-        };
-        self.handlespace.register(pool, element.clone()).map_err(DrainError::Refused)?;
-        self.drained.remove(&key);
+        let mut element = self.element(&key).ok_or(DrainError::Unknown)?;
+        if element.home != self.id {
+            return Err(DrainError::NotHome(element.home));
+        }
+        if draining::is_marked(&element.unknown) == wanted {
+            return Ok(());
+        }
+        draining::set(&mut element.unknown, wanted);
+        // It is there, so there is room for it and it agrees with its pool.
+        self.handlespace.register(pool, element).map_err(|_| DrainError::Unknown)?;
         self.announce_add(&key);
-        self.event(Event::ElementUndrained { pool: pool.clone(), pe });
+        self.tell_draining(&key, wanted);
         self.element_changed(now, &key);
         Ok(())
     }
 
-    /// Keeps what an element registered: in the handlespace, or beside it while it drains.
+    pub(super) fn tell_draining(&mut self, key: &Key, draining: bool) {
+        let (pool, pe) = key.clone();
+        self.event(match draining {
+            true => Event::ElementDraining { pool, pe },
+            false => Event::ElementUndrained { pool, pe },
+        });
+    }
+
+    /// Whether an element is registered and not to be selected.
+    pub(super) fn is_draining(&self, key: &Key) -> bool {
+        self.handlespace.pool(&key.0).is_some_and(|pool: &Pool| pool.is_draining(key.1))
+    }
+
+    /// Keeps what an element registered, and whether it drains.
     pub(super) fn keep(
         &mut self,
         key: &Key,
-        element: PoolElementParameter,
+        mut element: PoolElementParameter,
     ) -> Result<Registered, ErrorCause> {
-        let Some(drained) = self.drained.get_mut(key) else {
-            return self.handlespace.register(&key.0, element);
-        };
-        let before = std::mem::replace(drained, element);
-        Ok(if before == *drained { Registered::Unchanged } else { Registered::Changed })
+        draining::set(&mut element.unknown, self.is_draining(key));
+        self.handlespace.register(&key.0, element)
     }
 }

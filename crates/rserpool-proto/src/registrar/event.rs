@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::enrp::{Abandoned, Refusal};
+use crate::wire::param::long_registrar_identifier::LongRegistrarId;
 use crate::wire::param::pe_checksum::PeChecksum;
 use crate::wire::{ErrorCause, PoolElementParameter, WireError};
-use crate::{ConnectionId, PeId, PoolHandle, RegistrarId};
+use crate::{ConnectionId, PeId, PoolHandle, RegistrarAddress, RegistrarId};
 
 /// Why an element is no longer registered.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -188,6 +189,21 @@ pub enum Event {
         from: Option<ConnectionId>,
         /// What.
         refusal: Refusal,
+    },
+    /// Two registrars have one identifier; the second one is refused (docs/wire.md section 17).
+    IdConflict {
+        /// Who has it.
+        holder: LongRegistrarId,
+        /// It is ours.
+        ours: bool,
+        /// Where that one is.
+        holder_at: Vec<RegistrarAddress>,
+        /// Who told it as well.
+        newcomer: LongRegistrarId,
+        /// Where that one says to be.
+        newcomer_at: Vec<RegistrarAddress>,
+        /// Over which connection; `None`: another registrar told of it.
+        from: Option<ConnectionId>,
     },
     /// A peer reported an error of ours.
     PeerError {

@@ -7,7 +7,7 @@
 //!   the old association is up it is probed first: if it answers, the new one gets cause 4.
 //! * Reports of unreachability never remove an element that answers keep-alives (RFC 5355 threat 8).
 //! * A registrar that was itself stopped puts all its deadlines off by more than that time.
-//! * An element the operator drains leaves the handlespace and stays registered and watched: nobody selects it.
+//! * An element the operator drains stays registered and watched, and is selected nowhere.
 //! * An element removed for its silence is told so with an ASAP_DEREGISTRATION_RESPONSE, so that it
 //!   registers again at once if it wakes.
 
@@ -27,7 +27,7 @@ mod resolution;
 mod status;
 #[cfg(test)]
 mod tests;
-mod token_bucket;
+pub(crate) mod token_bucket;
 mod unreachable;
 mod updates;
 
@@ -39,7 +39,7 @@ pub use authority::{Authority, PoolPattern};
 pub use config::{AddressCheck, RegistrarConfig};
 pub use counters::{Counters, Resolved};
 pub use drain::DrainError;
-pub use enrp::{Abandoned, Arbitration, EnrpConfig, EnrpCounters, PeerState, PeerStatus, Refusal};
+pub use enrp::{Abandoned, Arbitration, EnrpConfig, EnrpCounters, PeerState, PeerStatus, Reach, Refusal};
 pub use event::{Event, Removal};
 pub use network::{InvalidNetwork, Network};
 pub use status::{ElementState, ElementStatus, PoolStatus};
@@ -167,8 +167,6 @@ pub struct Registrar {
     handlespace: Handlespace,
     /// What was measured of connections.
     distances: BTreeMap<ConnectionId, Distance>,
-    /// Elements the operator took out of the handlespace: registered and watched, and never selected.
-    drained: BTreeMap<Key, PoolElementParameter>,
     monitors: BTreeMap<Key, Monitor>,
     peers: BTreeMap<ConnectionId, Peer>,
     subscribers: BTreeMap<PoolHandle, Subscribers>,
@@ -194,14 +192,14 @@ impl Registrar {
     pub fn new(config: RegistrarConfig, seed: u64) -> Registrar {
         let mut random = Random::new(seed);
         let id = config.id.filter(|id| *id != RegistrarId::UNDETERMINED);
+        let id = id.unwrap_or_else(|| RegistrarId(random.identifier()));
         Registrar {
-            id: id.unwrap_or_else(|| RegistrarId(random.identifier())),
+            id,
             handlespace: Handlespace::new(config.limits),
             distances: BTreeMap::new(),
-            enrp: Box::new(enrp::Enrp::new(config.enrp.clone())),
+            enrp: Box::new(enrp::Enrp::new(config.enrp.clone(), id, seed)),
             config,
             random,
-            drained: BTreeMap::new(),
             monitors: BTreeMap::new(),
             peers: BTreeMap::new(),
             subscribers: BTreeMap::new(),
@@ -438,7 +436,6 @@ impl Registrar {
         {
             self.announce_delete(&key.0, element);
         }
-        let element = element.or_else(|| self.drained.remove(key));
         if let Some(connection) = monitor.connection {
             if let Some(peer) = self.peers.get_mut(&connection) {
                 peer.elements.remove(key);
@@ -466,7 +463,6 @@ impl Registrar {
         for timer in [Timer::KeepAlive, Timer::Ack, Timer::Expiry, Timer::Grace] {
             self.timers.stop(&timer(key.clone()));
         }
-        self.drained.remove(key);
         let Some(monitor) = self.monitors.remove(key) else { return };
         self.octets -= monitor.octets + monitor.claimed();
         if let Some(claimant) = monitor.claim.and_then(|claim| self.peers.get_mut(&claim.connection)) {
@@ -480,8 +476,7 @@ impl Registrar {
 
     /// Returns a registered element, draining or not.
     fn element(&self, key: &Key) -> Option<PoolElementParameter> {
-        let registered = self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1));
-        registered.or_else(|| self.drained.get(key).cloned())
+        self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1))
     }
 
     fn is_suspect(&self, pool: &PoolHandle, pe: PeId) -> bool {

@@ -94,7 +94,8 @@ impl Registrar {
             return Err(ErrorCause::plain(CauseCode::LACK_OF_RESOURCES));
         };
         let life = element.life.duration(self.config.profile.life_unit);
-        if element.pe == PeId(0) || life.is_some_and(|life| life.is_zero()) {
+        let named = element.pe != PeId(0) && element.has_its_own_long_id();
+        if !named || life.is_some_and(|life| life.is_zero()) {
             return Err(invalid(element));
         }
         let own = |address: &IpAddr| self.config.address_check.allows(*address, &peer.remote);
@@ -126,8 +127,10 @@ impl Registrar {
         key: &Key,
         element: &PoolElementParameter,
     ) -> Result<Admission, ErrorCause> {
-        if !self.drained.contains_key(key) {
-            self.handlespace.check(&key.0, element)?;
+        self.handlespace.check(&key.0, element)?;
+        // Whoever told long identifiers is told apart by them (docs/wire.md section 17), wherever it is.
+        if self.element(key).is_some_and(|known| known.is_other_than(element)) {
+            return Err(ErrorCause::plain(CauseCode::NON_UNIQUE_PE_ID));
         }
         let Some(monitor) = self.monitors.get(key) else {
             let elements = self.peers.get(&connection).map_or(0, |peer| peer.elements.len());
@@ -241,9 +244,7 @@ impl Registrar {
         let unknown = if warnings.is_empty() { vec![] } else { self.observed(connection) };
         let response = RegistrationResponse { rejected: false, pool, pe, causes: warnings, unknown };
         self.send(connection, &Message::RegistrationResponse(response));
-        if !self.drained.contains_key(&key) {
-            self.announce_add(&key);
-        }
+        self.announce_add(&key);
         if let Some(from) = home.filter(|&home| home != self.id) {
             self.event(Event::HomeChanged { pool: key.0.clone(), pe: key.1, from, to: self.id });
             self.home_lost(now, &key, from);

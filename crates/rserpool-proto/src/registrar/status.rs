@@ -1,7 +1,5 @@
 //! What the registrar has, for metrics and the operator's view.
 
-use std::collections::BTreeMap;
-
 use super::{Key, Registrar};
 use crate::handlespace::Pool;
 use crate::wire::{ParameterType, PolicyType, PoolElementParameter};
@@ -60,46 +58,29 @@ pub struct ElementStatus {
 impl Registrar {
     /// Returns every pool with its elements by state, by handle.
     pub fn pools(&self) -> impl Iterator<Item = PoolStatus<'_>> {
-        let mut pools: BTreeMap<&PoolHandle, PoolStatus<'_>> = BTreeMap::new();
-        for (handle, pool) in self.handlespace.pools() {
-            let suspect = pool.ids().filter(|&pe| self.is_suspect(handle, pe)).count();
-            let status = PoolStatus {
+        self.handlespace.pools().map(|(handle, pool)| {
+            let suspect = |&pe: &PeId| !pool.is_draining(pe) && self.is_suspect(handle, pe);
+            let suspect = pool.ids().filter(suspect).count();
+            PoolStatus {
                 pool: handle,
                 policy: pool.policy_type(),
                 transport: pool.elements().next().map(|element| element.user_transport.kind()),
-                up: pool.len() - suspect,
+                up: pool.len() - suspect - pool.draining(),
                 suspect,
-                draining: 0,
-            };
-            pools.insert(handle, status);
-        }
-        for ((handle, _), element) in &self.drained {
-            let empty = PoolStatus {
-                pool: handle,
-                policy: element.policy.policy_type(),
-                transport: Some(element.user_transport.kind()),
-                up: 0,
-                suspect: 0,
-                draining: 0,
-            };
-            pools.entry(handle).or_insert(empty).draining += 1;
-        }
-        pools.into_values()
+                draining: pool.draining(),
+            }
+        })
     }
 
     /// Returns up to `count` elements of a pool by identifier, those after `after`; none of an unknown pool.
     pub fn elements(&self, pool: &PoolHandle, after: Option<PeId>, count: usize) -> Vec<ElementStatus> {
         let known = self.handlespace.pool(pool).into_iter().flat_map(Pool::ids);
-        let drained = self.drained.range((pool.clone(), PeId(0))..=(pool.clone(), PeId(u32::MAX)));
-        let all = known.chain(drained.map(|((_, pe), _)| *pe));
-        let mut ids: Vec<PeId> = all.filter(|pe| after.is_none_or(|after| *pe > after)).collect();
-        ids.sort_unstable();
-        ids.truncate(count);
-        ids.into_iter().filter_map(|pe| self.status(&(pool.clone(), pe))).collect()
+        let page = known.filter(|pe| after.is_none_or(|after| *pe > after)).take(count);
+        page.filter_map(|pe| self.status(&(pool.clone(), pe))).collect()
     }
 
     fn status(&self, key: &Key) -> Option<ElementStatus> {
-        let state = if self.drained.contains_key(key) {
+        let state = if self.is_draining(key) {
             ElementState::Draining
         } else if self.is_suspect(&key.0, key.1) {
             ElementState::Suspect

@@ -3,6 +3,7 @@
 mod announce;
 mod authority;
 mod drain;
+mod long_pe_identifier;
 
 use std::net::IpAddr;
 

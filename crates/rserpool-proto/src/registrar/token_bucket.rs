@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const BURST: u32 = 5;
 
 #[derive(Debug)]
-pub(super) struct TokenBucket {
+pub(crate) struct TokenBucket {
     /// Time one token takes; zero means no limit.
     per_token: Duration,
     /// When the bucket will be full again.
@@ -14,13 +14,13 @@ pub(super) struct TokenBucket {
 }
 
 impl TokenBucket {
-    pub(super) fn new(per_second: u32, now: Instant) -> TokenBucket {
+    pub(crate) fn new(per_second: u32, now: Instant) -> TokenBucket {
         let per_token = Duration::from_secs(1).checked_div(per_second).unwrap_or_default();
         TokenBucket { per_token, full_at: now }
     }
 
     /// Takes a token if there is one.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
         let full_at = self.full_at.max(now) + self.per_token;
         let allowed = full_at.saturating_duration_since(now) <= Duration::from_secs(BURST.into());
         if allowed {

@@ -20,8 +20,6 @@ const SETTLED: Duration = Duration::from_secs(15);
 const GONE: Duration = Duration::from_millis(3_500);
 /// Who was left in peace for this long is not found dead.
 const PEACE: Duration = Duration::from_secs(10);
-/// Everything comes to rest within this.
-const REST: Duration = Duration::from_secs(60);
 /// Messages a node may send in a second, per node of the world.
 const MESSAGES: u64 = 20;
 /// Connections a node may ask for in a second, per node of the world.
@@ -412,18 +410,15 @@ impl Census {
             .collect()
     }
 
-    /// Everything a registrar must have in common with the others. Values of policies are in no checksum: a
-    /// registration must have told them again.
+    /// Everything a registrar must have in common with the others.
     fn table(&self, node: Node) -> Vec<String> {
         let space = self.world.registrar(node).handlespace();
-        let told_again = self.world.options.profile.t4_max < REST;
         let mut rows = Vec::new();
         for (handle, pool) in space.pools() {
             for e in pool.elements() {
-                let (transport, kind) = (&e.user_transport, e.policy.policy_type());
-                let policy = if told_again { format!("{:?}", e.policy) } else { kind.to_string() };
+                let (transport, policy) = (&e.user_transport, &e.policy);
                 rows.push(format!(
-                    "{handle} {} {} {transport:?} {:?} {policy}",
+                    "{handle} {} {} {transport:?} {:?} {policy:?}",
                     e.pe, e.home, e.encapsulation
                 ));
             }

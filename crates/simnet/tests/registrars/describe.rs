@@ -4,7 +4,13 @@ use rserpool_proto::ControlProtocol;
 use rserpool_proto::registrar::Event;
 use rserpool_proto::wire::enrp::handle_table::PoolEntry;
 use rserpool_proto::wire::enrp::handle_update::UpdateAction;
+use rserpool_proto::wire::enrp::presence::Presence;
 use rserpool_proto::wire::enrp::{self, Body};
+use rserpool_proto::wire::param::draining;
+use rserpool_proto::wire::param::long_registrar_identifier::LongRegistrarId;
+use rserpool_proto::wire::param::pe_checksum32::PeChecksum32;
+use rserpool_proto::wire::param::registrar_tcp::RegistrarTcp;
+use rserpool_proto::wire::param::server_information::ServerInformation;
 use rserpool_proto::wire::{Message, PoolElementParameter};
 
 use crate::world::Told;
@@ -28,7 +34,8 @@ fn peer(message: &enrp::Message) -> String {
         Body::Presence(m) => {
             let checksum = m.checksum.map_or(String::new(), |sum| format!(" checksum={:04x}", sum.0));
             let information = if m.information.is_some() { " information" } else { "" };
-            format!("{checksum}{information}{}", if m.reply_required { " reply-required" } else { "" })
+            let next = next_generation(m);
+            format!("{checksum}{information}{next}{}", if m.reply_required { " reply-required" } else { "" })
         }
         Body::HandleTableRequest(m) => String::from(if m.own_children_only { " W" } else { "" }),
         Body::HandleTableResponse(m) => {
@@ -48,7 +55,8 @@ fn peer(message: &enrp::Message) -> String {
         }
         Body::ListRequest(_) => String::new(),
         Body::ListResponse(m) => {
-            let peers: Vec<String> = m.peers.iter().map(|peer| peer.registrar.to_string()).collect();
+            let peers: Vec<String> =
+                m.peers.iter().map(|peer| format!("{}{}", peer.registrar, of_it(peer))).collect();
             format!("{} [{}]", if m.rejected { " R" } else { "" }, peers.join(" "))
         }
         Body::InitTakeover(m) => format!(" target={}", m.target),
@@ -63,6 +71,22 @@ fn peer(message: &enrp::Message) -> String {
     format!("{}{receiver}{details}", message.message_type())
 }
 
+/// What a presence tells beside RFC 5353 (docs/wire.md sections 15 to 18).
+fn next_generation(presence: &Presence) -> String {
+    let checksum = PeChecksum32::find(&presence.unknown).unwrap();
+    let checksum = checksum.map_or(String::new(), |sum| format!(" checksum32={sum}"));
+    presence.information.as_ref().map_or(String::new(), of_it) + &checksum
+}
+
+fn of_it(information: &ServerInformation) -> String {
+    let long = LongRegistrarId::find(&information.unknown).unwrap();
+    let mut text = long.map_or(String::new(), |long| format!(" long={long}"));
+    for tcp in RegistrarTcp::all(&information.unknown) {
+        text += &format!(" tcp={}", tcp.address);
+    }
+    text
+}
+
 fn entry(entry: &PoolEntry) -> String {
     if entry.elements.len() > 4 {
         return format!("{}: {} elements", entry.pool, entry.elements.len());
@@ -72,7 +96,8 @@ fn entry(entry: &PoolEntry) -> String {
 }
 
 fn element(element: &PoolElementParameter) -> String {
-    format!("pe={} home={}", element.pe, element.home)
+    let draining = if draining::is_marked(&element.unknown) { " draining" } else { "" };
+    format!("pe={} home={}{draining}", element.pe, element.home)
 }
 
 /// Whether it asks a pool element to change its home; `None` for other messages than keep-alives.
@@ -93,6 +118,10 @@ pub(crate) fn told(told: &Told) -> String {
                 "ChecksumMismatch {{ peer: {peer}, told: {:04x}, held: {:04x} }}",
                 told.0, held.0
             );
+        }
+        Told::Registrar(Event::IdConflict { holder, ours, holder_at, newcomer, newcomer_at, .. }) => {
+            let holder_at = if *ours { "here".to_string() } else { format!("{holder_at:?}") };
+            return format!("IdConflict {{ {holder} at {holder_at}, {newcomer} at {newcomer_at:?} }}");
         }
         Told::Registrar(event) => format!("{event:?}"),
         Told::Element(event) => format!("{event:?}"),

@@ -4,6 +4,7 @@ mod check;
 mod describe;
 mod hostile;
 mod ladders;
+mod next_generation;
 mod promises;
 mod scenario;
 mod world;

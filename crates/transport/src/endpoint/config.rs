@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::{Budget, Profile, QueueLimits};
+use crate::{Budget, PeerAddress, Profile, QueueLimits};
 
 /// The UDP port of SCTP in UDP (RFC 6951 section 5.1).
 pub const SCTP_ENCAPSULATION_PORT: u16 = 9899;
@@ -29,6 +29,38 @@ impl fmt::Display for Stack {
             Stack::Kernel => "kernel",
             Stack::Userland => "userland",
         })
+    }
+}
+
+/// How one association is set up.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ConnectOptions {
+    /// The SCTP port it comes from; this endpoint may listen at it. Default: a free one.
+    ///
+    /// For peers that know others by that port, as the reference implementation of RSerPool does. Between two
+    /// ports there is one association only: beside one that is there [`ConnectError::Exists`] is the answer, and
+    /// two ends that connect to each other at once have one, which both have connected (RFC 9260 section 5.2.1)
+    /// or one has accepted. To this endpoint's own address a free port is taken all the same; so it is where
+    /// kernel SCTP goes through UDP, and with Linux before 5.1 where the port listens.
+    ///
+    /// [`ConnectError::Exists`]: crate::ConnectError::Exists
+    pub local_port: Option<u16>,
+}
+
+impl ConnectOptions {
+    /// From this port.
+    #[must_use]
+    pub fn from_port(port: u16) -> ConnectOptions {
+        ConnectOptions { local_port: Some(port) }
+    }
+
+    /// The port to come from; none where this would be connecting to itself.
+    pub(crate) fn port_towards(self, peers: &[PeerAddress], local: &[IpAddr]) -> Option<u16> {
+        let port = self.local_port.filter(|&port| port != 0)?;
+        let is_own =
+            |peer: &PeerAddress| peer.port() == port && peer.ip().is_some_and(|ip| local.contains(&ip));
+        (!peers.iter().any(is_own)).then_some(port)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::socket::{self, Socket};
 use super::{Shared, connection, options};
-use crate::{Association, ConnectError, PeerAddress};
+use crate::{Association, ConnectError, ConnectOptions, PeerAddress};
 
 /// How long native SCTP is tried alone.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -50,16 +50,18 @@ impl Peer {
     }
 }
 
-/// Sets up an association over all addresses at once.
+/// Sets up an association over all addresses at once. Natively it comes from the local port asked for. In UDP it
+/// comes from a free one: between two ports the kernel has one association, and here both kinds may be tried at once.
 pub(super) async fn connect(
     shared: &Arc<Shared>,
     peers: &[PeerAddress],
+    options: ConnectOptions,
 ) -> Result<Association, ConnectError> {
     let peer = Peer::new(peers, &shared.addresses)?;
-    let native = attempt(shared, &peer.native, 0);
+    let native = attempt(shared, &peer.native, 0, options.port_towards(peers, &shared.addresses));
     let socket = match &peer.encapsulated {
         Some((port, addresses)) if shared.encapsulation.is_some() => {
-            first_of(native, attempt(shared, addresses, *port)).await
+            first_of(native, attempt(shared, addresses, *port, None)).await
         }
         _ => native.await,
     };
@@ -83,6 +85,7 @@ async fn first_of(
     let mut native = std::pin::pin!(native);
     match tokio::time::timeout(HEAD_START, native.as_mut()).await {
         Ok(Ok(socket)) => return Ok(socket),
+        Ok(Err(error)) if exists(&error) => return Err(error),
         Ok(Err(error)) => {
             tracing::debug!(%error, "native SCTP failed, trying SCTP in UDP");
             return encapsulated.await;
@@ -103,8 +106,17 @@ async fn first_of(
 }
 
 /// One attempt; returns once the association is up. Aborted when dropped.
-async fn attempt(shared: &Shared, peers: &[SocketAddr], encapsulation: u16) -> io::Result<Socket> {
-    let socket = socket::bound(&shared.config, &shared.addresses, 0, encapsulation)?;
+async fn attempt(
+    shared: &Shared,
+    peers: &[SocketAddr],
+    encapsulation: u16,
+    port: Option<u16>,
+) -> io::Result<Socket> {
+    let (config, addresses) = (&shared.config, &shared.addresses);
+    let socket = match port {
+        Some(port) => socket::bound_beside_listener(config, addresses, port, encapsulation)?,
+        None => socket::bound(config, addresses, 0, encapsulation)?,
+    };
     match options::connect(&socket, peers) {
         Ok(()) => {}
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
@@ -128,10 +140,16 @@ async fn attempt(shared: &Shared, peers: &[SocketAddr], encapsulation: u16) -> i
     }
 }
 
+/// Whether there is an association between these ports already.
+fn exists(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
 fn failure(peer: &Peer, shared: &Shared, error: io::Error) -> ConnectError {
     let first = peer.first;
     match error.kind() {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => ConnectError::Refused(first),
+        _ if exists(&error) => ConnectError::Exists(first),
         io::ErrorKind::TimedOut => ConnectError::TimedOut(first),
         _ if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {
             ConnectError::NoSctp { peer: first, udp_here: shared.encapsulation.is_some() }

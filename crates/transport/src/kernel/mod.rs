@@ -29,7 +29,7 @@ pub(crate) use socket::available;
 
 use crate::listener::Stop;
 use crate::userland::Cells;
-use crate::{Association, ConnectError, Counters, EndpointConfig, Listener, PeerAddress};
+use crate::{Association, ConnectError, ConnectOptions, Counters, EndpointConfig, Listener, PeerAddress};
 use socket::Socket;
 
 /// Policies of RFC 7496, as Linux numbers them.
@@ -137,6 +137,7 @@ impl Endpoint {
         let backlog = shared.config.backlog.max(1);
         let socket = socket::bound(&shared.config, &shared.addresses, port, 0).map_err(named)?;
         socket.0.listen(i32::try_from(backlog).unwrap_or(i32::MAX)).map_err(named)?;
+        socket::share_port(&socket)?;
         let socket = Socket::new(socket)?;
         let port = socket.local()?.port();
         let (incoming, accepted) = mpsc::channel(backlog);
@@ -150,10 +151,14 @@ impl Endpoint {
     }
 
     /// Sets up an association with a peer that has these addresses, all of them at once.
-    pub(crate) async fn connect(&self, peers: &[PeerAddress]) -> Result<Association, ConnectError> {
+    pub(crate) async fn connect(
+        &self,
+        peers: &[PeerAddress],
+        options: ConnectOptions,
+    ) -> Result<Association, ConnectError> {
         let first = *peers.first().ok_or(ConnectError::NoAddress)?;
         tokio::select! {
-            result = connect::connect(&self.shared, peers) => result,
+            result = connect::connect(&self.shared, peers, options) => result,
             () = self.shared.closed() => Err(ConnectError::EndpointClosed),
             () = tokio::time::sleep(self.shared.config.profile.connect) => Err(ConnectError::TimedOut(first)),
         }

@@ -253,7 +253,8 @@ pub(super) fn status(socket: &impl AsFd) -> io::Result<Status> {
         streams: u16::from_ne_bytes(answer.array(SSTAT_OUTSTRMS)),
         primary: sockaddr::decode(address).map(|(address, _)| address),
         congestion_window: answer.u32_at(SSTAT_PRIMARY + SPINFO_CWND),
-        srtt: Duration::from_millis(answer.u32_at(SSTAT_PRIMARY + SPINFO_SRTT).into()),
+        // RFC 6458 section 8.2.1 says milliseconds; Linux tells ticks, though not for the time-out.
+        srtt: sys::tick() * answer.u32_at(SSTAT_PRIMARY + SPINFO_SRTT),
         rto: Duration::from_millis(answer.u32_at(SSTAT_PRIMARY + SPINFO_RTO).into()),
     })
 }

@@ -41,6 +41,42 @@ pub(super) fn bound(
     port: u16,
     encapsulation: u16,
 ) -> io::Result<Descriptor> {
+    let socket = unbound(config, addresses, encapsulation)?;
+    bind(&socket, addresses, port)?;
+    Ok(socket)
+}
+
+/// The same for a socket that connects from a port where another one of this user's may listen, if that one
+/// was shared by [`share_port`]. Where the kernel refuses (Linux before 5.1), it takes a free port.
+pub(super) fn bound_beside_listener(
+    config: &EndpointConfig,
+    addresses: &[IpAddr],
+    port: u16,
+    encapsulation: u16,
+) -> io::Result<Descriptor> {
+    let socket = unbound(config, addresses, encapsulation)?;
+    share_port(&socket)?;
+    match bind(&socket, addresses, port) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            tracing::debug!(port, "the kernel does not share a listener's port: connecting from a free one");
+            bound(config, addresses, 0, encapsulation)
+        }
+        result => result.map(|()| socket),
+    }
+}
+
+/// Lets sockets that ask for it, too, have the same port. Set on a socket that listens already, it lets no second
+/// one listen that does not ask, and makes no group of listeners that share what comes in.
+pub(super) fn share_port(socket: &Descriptor) -> io::Result<()> {
+    sys::set_socket(socket, libc::SO_REUSEPORT, 1)
+}
+
+fn bind(socket: &Descriptor, addresses: &[IpAddr], port: u16) -> io::Result<()> {
+    let addresses: Vec<_> = addresses.iter().map(|&ip| SocketAddr::new(ip, port)).collect();
+    options::bind(socket, &addresses)
+}
+
+fn unbound(config: &EndpointConfig, addresses: &[IpAddr], encapsulation: u16) -> io::Result<Descriptor> {
     let v6 = addresses.iter().any(IpAddr::is_ipv6);
     let domain = if v6 { libc::AF_INET6 } else { libc::AF_INET };
     let socket = Descriptor(SctpSocket::new(domain.into())?);
@@ -50,8 +86,6 @@ pub(super) fn bound(
     socket.0.set_reuseaddr(true)?;
     set_options(&socket, config)?;
     options::set_encapsulation(&socket, encapsulation)?;
-    let addresses: Vec<_> = addresses.iter().map(|&ip| SocketAddr::new(ip, port)).collect();
-    options::bind(&socket, &addresses)?;
     Ok(socket)
 }
 

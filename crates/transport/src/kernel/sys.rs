@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use std::io;
 use std::mem::{offset_of, size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use libc::{c_int, c_void, cmsghdr, sctp_prinfo, sctp_rcvinfo, sctp_sndinfo, socklen_t};
 use tokio::io::Interest;
@@ -43,6 +45,21 @@ impl AsFd for Descriptor {
         // SAFETY: the socket owns the descriptor and closes it only when dropped.
         unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) }
     }
+}
+
+/// Returns how long a tick of the kernel is, a "jiffy": 1 to 10 ms. The coarse clock advances once in a tick
+/// (clock_gettime(2)).
+pub(super) fn tick() -> Duration {
+    static TICK: OnceLock<Duration> = OnceLock::new();
+    *TICK.get_or_init(|| {
+        // SAFETY: all octets zero are a timespec.
+        let mut resolution: libc::timespec = unsafe { zeroed() };
+        // SAFETY: the kernel writes one timespec.
+        let failed = unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut resolution) } != 0;
+        // What most distributions' kernels have.
+        let nanoseconds = if failed { 4_000_000 } else { resolution.tv_nsec };
+        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or_default())
+    })
 }
 
 /// Sets an option of `IPPROTO_SCTP`.

@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 
 pub(crate) use framer::framed_length;
+pub use socket::has_multipath;
 pub(crate) use socket::{bind, next, reach};
 
 use crate::listener::Stop;

@@ -1,7 +1,7 @@
 //! TCP and MPTCP sockets (RFC 8684), up to the point where both are TCP to everyone.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::sync::Once;
 
@@ -30,6 +30,11 @@ fn open(address: SocketAddr, options: &Options) -> io::Result<TcpSocket> {
     Ok(TcpSocket::from_std_stream(socket?.into()))
 }
 
+/// Returns whether this host's kernel has MPTCP, and lets us use it.
+pub fn has_multipath() -> bool {
+    Socket::new(Domain::IPV4, Type::STREAM.cloexec(), Some(Protocol::MPTCP)).is_ok()
+}
+
 /// A listening socket. One of MPTCP also accepts TCP.
 pub(crate) fn bind(address: SocketAddr, options: &Options) -> io::Result<TcpListener> {
     let socket = open(address, options)?;
@@ -42,7 +47,11 @@ pub(crate) fn bind(address: SocketAddr, options: &Options) -> io::Result<TcpList
 /// Connects a socket, from the local address where one is given.
 pub(crate) async fn reach(address: SocketAddr, options: &Options) -> io::Result<TcpStream> {
     let socket = open(address, options)?;
-    if let Some(local) = options.local.filter(|local| local.is_ipv4() == address.is_ipv4()) {
+    // From a loopback address nobody else is reached.
+    let fits = |local: &IpAddr| {
+        local.is_ipv4() == address.is_ipv4() && (address.ip().is_loopback() || !local.is_loopback())
+    };
+    if let Some(local) = options.local.filter(fits) {
         socket.bind((local, 0).into())?;
     }
     socket.connect(address).await

@@ -94,12 +94,14 @@ impl Identity {
         Ok(())
     }
 
-    /// Reloads, and tells the log what came of it.
-    pub fn reload_or_tell(&self) {
-        match self.reload() {
-            Ok(()) => tracing::info!("certificates read again; connections that are up stay"),
-            Err(error) => tracing::error!(%error, "certificates not read again, the old ones stay in use"),
+    /// Reloads, and tells the log what came of it. Returns whether it succeeded.
+    pub fn reload_or_tell(&self) -> bool {
+        if let Err(error) = self.reload() {
+            tracing::error!(%error, "certificates not read again, the old ones stay in use");
+            return false;
         }
+        tracing::info!("certificates read again; connections that are up stay");
+        true
     }
 
     /// Returns how often handshakes ended, and how, since the start.

@@ -113,7 +113,10 @@ impl Driver {
                     }
                 }
                 Command::Unlisten(port) => self.machine.unlisten(port),
-                Command::Connect { peer, reply } => self.machine.connect(now, peer, reply),
+                Command::Connect { peer, port, reply } => match port {
+                    Some(port) => self.machine.connect_from(now, port, peer, reply),
+                    None => self.machine.connect(now, peer, reply),
+                },
                 Command::Close => self.closed = true,
             }
         }

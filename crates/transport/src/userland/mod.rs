@@ -29,9 +29,18 @@ use sys::EventFd;
 
 /// What handles ask of the thread.
 enum Command {
-    Listen { port: u16, incoming: mpsc::Sender<Association>, reply: oneshot::Sender<io::Result<()>> },
+    Listen {
+        port: u16,
+        incoming: mpsc::Sender<Association>,
+        reply: oneshot::Sender<io::Result<()>>,
+    },
     Unlisten(u16),
-    Connect { peer: PeerAddress, reply: oneshot::Sender<Result<Association, ConnectError>> },
+    Connect {
+        peer: PeerAddress,
+        /// The SCTP port to come from; a free one without.
+        port: Option<u16>,
+        reply: oneshot::Sender<Result<Association, ConnectError>>,
+    },
     Close,
 }
 
@@ -110,10 +119,15 @@ impl Endpoint {
         self.shared.post(Command::Unlisten(port));
     }
 
-    /// Sets up an association; returns once it is up. Cancel safe: a connect that is dropped is aborted.
-    pub(crate) async fn connect(&self, peer: PeerAddress) -> Result<Association, ConnectError> {
+    /// Sets up an association from an SCTP port, a free one without; returns once it is up. Cancel safe: a connect
+    /// that is dropped is aborted.
+    pub(crate) async fn connect(
+        &self,
+        peer: PeerAddress,
+        port: Option<u16>,
+    ) -> Result<Association, ConnectError> {
         let (reply, answer) = oneshot::channel();
-        self.shared.post(Command::Connect { peer, reply });
+        self.shared.post(Command::Connect { peer, port, reply });
         answer.await.map_err(|_| ConnectError::EndpointClosed)?
     }
 

@@ -1,5 +1,6 @@
 //! What every back end promises: one suite, run on userland SCTP, kernel SCTP, TCP, TLS and the simulation.
 
+mod ports;
 mod suite;
 mod support;
 
@@ -51,3 +52,33 @@ contract!(tcp, tokio::test, support::tcp);
 contract!(mptcp, tokio::test, support::mptcp);
 contract!(tls, tokio::test, support::tls);
 contract!(sim, tokio::test(start_paused = true), support::sim);
+
+/// What SCTP of either kind promises about local ports.
+macro_rules! ports {
+    ($backend:ident, $stack:expr) => {
+        mod $backend {
+            use super::ports;
+
+            ports!(@tests $stack,
+                the_peer_sees_the_port_asked_for,
+                beside_an_association_between_the_same_ports_none_is_made,
+                two_ends_that_connect_to_each_other_at_once_have_one_association,
+                one_port_reaches_several_peers,
+                an_endpoint_reaches_itself_from_a_free_port,
+                a_second_listener_is_refused,
+            );
+        }
+    };
+    (@tests $stack:expr, $($name:ident),* $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                ports::$name($stack).await;
+            }
+        )*
+    };
+}
+
+ports!(ports_of_userland, transport::Stack::Userland);
+#[cfg(feature = "kernel-sctp")]
+ports!(ports_of_kernel, transport::Stack::Kernel);

@@ -8,6 +8,7 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "measures time")]
 
+mod collision;
 mod detection;
 mod end;
 mod handshake;
@@ -17,6 +18,7 @@ mod offload;
 mod report;
 mod restart;
 mod roles;
+mod round_trip;
 mod traffic;
 mod transfer;
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::{Command, id};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Two namespaces and the link between them. Dropping it removes both.
 pub(crate) struct Net {
@@ -61,6 +62,14 @@ impl Net {
         let before = std::mem::replace(&mut self.left.namespace, namespace);
         self.left.configure(0, Offloads::Off);
         Abandoned(before)
+    }
+
+    /// Each packet takes `delay` in each direction.
+    pub(crate) fn delay(&self, delay: Duration) {
+        for side in [&self.left, &self.right] {
+            let delay = format!("{}ms", delay.as_millis());
+            side.run("tc", &["qdisc", "change", "dev", &side.device, "root", "netem", "delay", &delay]);
+        }
     }
 
     /// Nothing crosses any more, and nobody is told.

@@ -13,6 +13,7 @@ use transport::{
 use crate::end::{self, LOCAL, MARK, PEER, PROFILE, ROLE, STACK};
 use crate::handshake::handshake;
 use crate::multihoming;
+use crate::round_trip;
 use crate::traffic::{self, Receiver, STREAMS, Tally};
 
 /// The SCTP port of the end that listens.
@@ -33,7 +34,9 @@ pub(crate) fn run() {
             "source" => source(&endpoint()).await,
             "watch" => watch(&endpoint(), false).await,
             "watch sending" => watch(&endpoint(), true).await,
+            "collide" => crate::collision::collide().await,
             "handshake" => by_hand().await,
+            "round trip" => round_trip::measure(connect(&endpoint()).await).await,
             "multihomed sink" => multihoming::sink().await,
             "multihomed source" => multihoming::source().await,
             "host without sctp" => multihoming::refuse_sctp(),

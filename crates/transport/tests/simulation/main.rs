@@ -2,6 +2,7 @@
 //! noticed in time.
 #![expect(clippy::disallowed_methods, reason = "a start for virtual time")]
 
+mod collision;
 mod starved;
 mod world;
 

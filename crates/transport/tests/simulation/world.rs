@@ -53,7 +53,7 @@ pub(crate) fn seeded(seed: u64) -> Randomness {
 }
 
 /// Short queues, so that a stalled reader is felt.
-fn short_queues(side: usize, profile: &Profile) -> EndpointConfig {
+pub(crate) fn short_queues(side: usize, profile: &Profile) -> EndpointConfig {
     let mut config = EndpointConfig::new(address(side).ip());
     config.profile = profile.clone();
     (config.queues.receive, config.queues.send, config.window) = (64 << 10, 64 << 10, 128 << 10);
@@ -68,13 +68,8 @@ impl World {
 
     /// The same with a configuration for each side.
     pub(crate) fn configured(seed: u64, path: Path, config: impl Fn(usize) -> EndpointConfig) -> World {
-        let now = Instant::now();
-        let ends = [0, 1].map(|side| {
-            Machine::new(config(side), address(side), seeded(seed * 2 + side as u64), || (), now).unwrap()
-        });
-        let random = fastrand::Rng::with_seed(seed);
-        let (associations, flights, deaf) = (Vec::new(), BinaryHeap::new(), [false; 2]);
-        let mut world = World { now, ends, associations, path, packets: 0, deaf, flights, random };
+        let mut world = World::apart(seed, path, config);
+        let now = world.now;
         let (incoming, mut accepted) = mpsc::channel(1);
         world.ends[1].listen(4739, incoming).unwrap();
         let (reply, mut answer) = oneshot::channel();
@@ -90,6 +85,17 @@ impl World {
             }
         }
         world
+    }
+
+    /// Two ends that know nothing of each other.
+    pub(crate) fn apart(seed: u64, path: Path, config: impl Fn(usize) -> EndpointConfig) -> World {
+        let now = Instant::now();
+        let ends = [0, 1].map(|side| {
+            Machine::new(config(side), address(side), seeded(seed * 2 + side as u64), || (), now).unwrap()
+        });
+        let random = fastrand::Rng::with_seed(seed);
+        let (associations, flights, deaf) = (Vec::new(), BinaryHeap::new(), [false; 2]);
+        World { now, ends, associations, path, packets: 0, deaf, flights, random }
     }
 
     /// Lets time pass.

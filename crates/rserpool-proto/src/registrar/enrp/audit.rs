@@ -1,8 +1,9 @@
 //! Auditing and resynchronisation (RFC 5353 section 3.6).
 //!
 //! A checksum that does not agree makes us ask for what the peer owns, at most once in the profile's gap. As the
-//! checksum covers handles and identifiers only, every table is asked for from time to time as well. Where elements of
-//! a table find no room here, the gap doubles each time, up to the time between two audits.
+//! checksum covers handles and identifiers only, every table is asked for from time to time as well, and when a peer
+//! is connected again. Where elements of a table find no room here, the gap doubles each time, up to the time between
+//! two audits.
 
 use std::time::Instant;
 
@@ -11,6 +12,9 @@ use super::Timer;
 use crate::RegistrarId;
 use crate::wire::param::pe_checksum::PeChecksum;
 use crate::wire::param::pe_checksum32::PeChecksum32;
+
+/// The checksum over no elements.
+const NOTHING: PeChecksum = PeChecksum(u16::MAX);
 
 impl Registrar {
     pub(super) fn schedule_audit(&mut self, now: Instant) {
@@ -38,12 +42,27 @@ impl Registrar {
         let agrees = told == held && told32.is_none_or(|told| told.0 == self.handlespace.checksum32(id));
         let Some(peer) = self.enrp.peers.get_mut(&id) else { return };
         peer.told = Some(told);
-        if agrees || peer.download.is_some() {
+        if peer.download.is_some() {
             return;
+        }
+        if agrees {
+            return self.catch_up(now, id);
         }
         self.enrp.counters.mismatches += 1;
         self.event(Event::ChecksumMismatch { peer: id, told, held });
         self.resynchronize(now, id);
+    }
+
+    /// Asks for what a peer owns where something it told may have been lost with a connection: values that are in no
+    /// checksum. Repeated at its presences until its table is here; a peer that owns nothing told nothing.
+    pub(super) fn catch_up(&mut self, now: Instant, id: RegistrarId) {
+        let nothing = self.owned(id) == 0;
+        let Some(peer) = self.enrp.peers.get_mut(&id).filter(|peer| peer.missed) else { return };
+        if nothing && peer.told == Some(NOTHING) {
+            peer.missed = false;
+        } else {
+            self.resynchronize(now, id);
+        }
     }
 
     /// Asks for what a peer owns, if it was not asked just now.

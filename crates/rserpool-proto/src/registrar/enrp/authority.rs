@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::super::{Event, Key, Monitor, Registrar, Removal, Timer as RegistrarTimer};
 use super::{PeerState, Refusal, Startup, Timer};
 use crate::handlespace::Registered;
+use crate::wire::param::draining;
 use crate::wire::{CauseCode, PoolElementParameter};
 use crate::{PeId, RegistrarId};
 
@@ -44,6 +45,7 @@ impl Registrar {
             _ if element.home == self.id => Refusal::NamesUs,
             _ if element.home != sender => Refusal::ThirdParty,
             _ if element.pe == PeId(0) => Refusal::Unsuitable,
+            _ if !element.has_its_own_long_id() => Refusal::LongIdentifier,
             Some(home) if home == self.id => return self.contested(now, key, element),
             Some(home) if home != sender && self.may_live(home) && !self.is_new_or_same(&key, &element) => {
                 Refusal::OtherElement
@@ -62,6 +64,9 @@ impl Registrar {
         key: Key,
         element: PoolElementParameter,
     ) {
+        if !element.has_its_own_long_id() {
+            return self.refuse(Refusal::LongIdentifier, None);
+        }
         let home = element.home;
         let present = self.home_of(&key);
         if home == self.id {
@@ -100,9 +105,10 @@ impl Registrar {
         self.enrp.peers.get(&id).is_some_and(|peer| peer.state != PeerState::Dead)
     }
 
-    /// Among registrars the set of addresses is the identity of an element.
+    /// Among registrars the set of addresses is the identity of an element, and its long identifier where it told one.
     fn is_new_or_same(&self, key: &Key, element: &PoolElementParameter) -> bool {
-        self.element(key).is_none() || self.same_addresses(key, element)
+        let Some(known) = self.element(key) else { return true };
+        !known.is_other_than(element) && self.same_addresses(key, element)
     }
 
     /// Stores an element of another registrar.
@@ -111,6 +117,7 @@ impl Registrar {
         let home = element.home;
         let life = element.life.duration(self.config.profile.life_unit);
         let moved = self.moved(&key, &element);
+        let (drained, draining) = (self.is_draining(&key), draining::is_marked(&element.unknown));
         if !self.count_replicated(&key, &element) {
             self.not_stored(&key, home, Refusal::LackOfResources);
             return false;
@@ -131,8 +138,11 @@ impl Registrar {
         self.stop_timer(Timer::Doubt(key.clone()));
         // One that was ours may have been suspect here; its new home has heard of it.
         self.set_aside_if_suspect(&key);
-        if doubted || moved {
+        if doubted || moved || draining != drained {
             self.pool_changed(now, &key.0);
+        }
+        if draining != drained {
+            self.tell_draining(&key, draining);
         }
         let (pool, pe) = key;
         match before.filter(|&before| before != home) {

@@ -14,6 +14,8 @@ pub enum Refusal {
     TooMany,
     /// The identifier is ours, or one that is connected from another host.
     IdConflict,
+    /// A long identifier's lower half is not the short one beside it.
+    LongIdentifier,
     /// One connection spoke for two identifiers, or for none.
     WrongSender,
     /// It is for another registrar.
@@ -51,6 +53,7 @@ impl Refusal {
             Refusal::Stranger => "stranger",
             Refusal::TooMany => "too_many",
             Refusal::IdConflict => "id_conflict",
+            Refusal::LongIdentifier => "long_identifier",
             Refusal::WrongSender => "wrong_sender",
             Refusal::WrongReceiver => "wrong_receiver",
             Refusal::NotIntroduced => "not_introduced",

@@ -5,15 +5,18 @@ use std::time::{Duration, Instant};
 
 use super::super::token_bucket::TokenBucket;
 use super::super::{Event, Registrar};
-use super::{Link, PeerState, Refusal, Target, Timer};
+use super::{Link, Refusal, Target, Timer};
 use crate::wire::ErrorCause;
 use crate::wire::enrp::error::EnrpError;
 use crate::wire::enrp::presence::Presence;
 use crate::wire::param::server_information::ServerInformation;
-use crate::{ConnectionId, ControlProtocol, Output, RegistrarAddress, RegistrarId, Remote};
+use crate::{ConnectionId, ControlProtocol, Output, Protocol, RegistrarAddress, RegistrarId, Remote};
 
 /// Connections one peer may have with us: each may have connected to the other, and be reconnecting.
 const LINKS_PER_PEER: usize = 4;
+
+/// Addresses of one registrar that are tried.
+const MAX_TARGET_ADDRESSES: usize = 16;
 
 /// How long a registrar we were only told of is looked for after it is gone.
 const FORGET: Duration = Duration::from_secs(600);
@@ -30,9 +33,17 @@ impl Registrar {
         Ok(())
     }
 
-    pub(super) fn open_link(&mut self, now: Instant, link: ConnectionId, remote: Vec<IpAddr>, up: bool) {
+    pub(super) fn open_link(
+        &mut self,
+        now: Instant,
+        link: ConnectionId,
+        protocol: Protocol,
+        remote: Vec<IpAddr>,
+        up: bool,
+    ) {
         let messages = TokenBucket::new(self.enrp.config.messages_per_second, now);
-        self.enrp.links.insert(link, Link { up, remote, peer: None, messages });
+        let (peer, next_generation) = (None, false);
+        self.enrp.links.insert(link, Link { up, protocol, remote, peer, next_generation, messages });
         self.set_timer(Timer::Link(link), now + self.config.profile.peer_no_response);
     }
 
@@ -61,8 +72,7 @@ impl Registrar {
         if !self.is_wanted(target) || target.not_before.is_some_and(|at| at > now) {
             return;
         }
-        let turn = usize::try_from(target.failures).unwrap_or(0) % target.addresses.len();
-        let address = target.addresses[turn];
+        let address = target.addresses[target.turn % target.addresses.len()];
         let profile = &self.config.profile;
         let wait = profile.peer_retry * 2_u32.saturating_pow(target.failures.min(10));
         let wait = self.random.jitter(wait.min(profile.peer_retry_max), profile.jitter_percent);
@@ -70,9 +80,10 @@ impl Registrar {
         let target = &mut self.enrp.targets[index];
         target.link = Some(connection);
         target.failures = target.failures.saturating_add(1);
+        target.turn = target.turn.wrapping_add(1);
         target.not_before = Some(now + wait);
         self.enrp.counters.connects += 1;
-        self.open_link(now, connection, vec![address.ip], false);
+        self.open_link(now, connection, address.protocol, vec![address.ip], false);
         let protocol = ControlProtocol::Enrp;
         self.outputs.push_back(Output::Connect { connection, protocol, address });
     }
@@ -88,7 +99,8 @@ impl Registrar {
         let target = self.enrp.targets.iter().find(|target| target.link == Some(connection));
         let expected = target.and_then(|target| target.id).filter(|id| self.enrp.peers.contains_key(id));
         let to = expected.unwrap_or(RegistrarId::UNDETERMINED);
-        let presence = self.presence(true);
+        // The next generation is offered, whatever was told over an earlier connection.
+        let presence = self.presence(RegistrarId::UNDETERMINED, true);
         self.send_over(connection, to, presence.into());
     }
 
@@ -96,7 +108,7 @@ impl Registrar {
         self.close_link(now, connection);
     }
 
-    fn close_link(&mut self, now: Instant, connection: ConnectionId) {
+    pub(super) fn close_link(&mut self, now: Instant, connection: ConnectionId) {
         if self.enrp.links.contains_key(&connection) {
             self.outputs.push_back(Output::Disconnect { connection });
             self.link_lost(now, connection);
@@ -119,17 +131,23 @@ impl Registrar {
         self.stop_timer(Timer::Link(connection));
         for target in self.enrp.targets.iter_mut().filter(|target| target.link == Some(connection)) {
             target.link = None;
+            // No path over SCTP may have one over TCP, and that is tried at once.
+            let next = target.addresses[target.turn % target.addresses.len()].protocol;
+            if !link.up && link.protocol == Protocol::Sctp && next == Protocol::Tcp {
+                target.not_before = Some(now);
+            }
         }
         if let Some(id) = link.peer {
             let other =
                 |(&other, link): (&ConnectionId, &Link)| (link.peer == Some(id) && link.up).then_some(other);
             let via = self.enrp.links.iter().find_map(other);
-            if let Some(peer) = self.enrp.peers.get_mut(&id)
-                && peer.via == Some(connection)
-            {
-                peer.via = via;
-                if via.is_none() {
-                    self.peer_disconnected(now, id);
+            if let Some(peer) = self.enrp.peers.get_mut(&id) {
+                peer.missed = true;
+                if peer.via == Some(connection) {
+                    peer.via = via;
+                    if via.is_none() {
+                        self.peer_disconnected(now, id);
+                    }
                 }
             }
         }
@@ -166,34 +184,31 @@ impl Registrar {
         if sender == self.id {
             return Err(Refusal::IdConflict);
         }
-        let Some(peer) = self.enrp.peers.get(&sender) else {
+        if !self.enrp.peers.contains_key(&sender) {
             let full = self.enrp.peers.len() >= self.enrp.config.max_peers;
             return if full { Err(Refusal::TooMany) } else { Ok(()) };
-        };
-        let Some(link) = self.enrp.links.get(&connection) else { return Err(Refusal::WrongSender) };
+        }
         let links = self.enrp.links.values().filter(|link| link.peer == Some(sender)).count();
         if links >= LINKS_PER_PEER {
             return Err(Refusal::TooMany);
         }
-        let known = peer.via.and_then(|via| self.enrp.links.get(&via));
-        let told = peer.information.iter().flat_map(|told| &told.transport.addresses);
-        let mut known = known.into_iter().flat_map(|link| &link.remote).chain(told);
-        let elsewhere = peer.via.is_some() && peer.state == PeerState::Active;
-        if elsewhere && !known.any(|known| link.remote.iter().any(|here| same(*here, *known))) {
-            return Err(Refusal::IdConflict);
-        }
-        Ok(())
+        if self.is_where_it_was(connection, sender) { Ok(()) } else { Err(Refusal::IdConflict) }
     }
 
     fn bound(&mut self, now: Instant, connection: ConnectionId, sender: RegistrarId) {
+        let holding = self.owned(sender) > 0;
+        let peer = self.enrp.peers.entry(sender).or_default();
+        // What others told us of its elements may be old, and so may what it told over another connection.
+        peer.missed |= holding || peer.via.is_some();
+        peer.via = Some(connection);
         if let Some(link) = self.enrp.links.get_mut(&connection) {
             link.peer = Some(sender);
+            peer.next_generation |= link.next_generation;
         }
         self.stop_timer(Timer::Link(connection));
-        self.enrp.peers.entry(sender).or_default().via = Some(connection);
         if let Some(target) = self.enrp.targets.iter_mut().find(|target| target.link == Some(connection)) {
             target.id = Some(sender);
-            target.failures = 0;
+            (target.failures, target.turn) = (0, 0);
             target.forget_at = None;
         }
         self.heard(now, sender);
@@ -210,10 +225,7 @@ impl Registrar {
 
     /// A peer told where it is.
     pub(super) fn learn(&mut self, now: Instant, id: RegistrarId, information: &ServerInformation) {
-        let config = &self.enrp.config;
-        let told = config.addresses(&information.transport, information.encapsulation);
-        let addresses: Vec<RegistrarAddress> =
-            told.into_iter().filter(|address| config.allows(address.ip)).collect();
+        let addresses = self.enrp.config.endpoints(information);
         if addresses.is_empty() || id == self.id {
             return;
         }
@@ -229,10 +241,18 @@ impl Registrar {
         if let Some(target) = self.enrp.targets.iter_mut().find(known) {
             target.id = Some(id);
             target.forget_at = None;
+            let secured = target.addresses.iter().any(|known| known.secured);
             for address in addresses {
-                if !target.addresses.contains(&address) && target.addresses.len() < 8 {
+                let room = target.addresses.len() < MAX_TARGET_ADDRESSES;
+                // Where TLS is used, nothing less is (RFC 5355 threat 9).
+                let downgrade = secured && !address.secured;
+                if room && !downgrade && !target.addresses.contains(&address) {
                     target.addresses.push(address);
                 }
+            }
+            // SCTP comes first; what is configured stays in its order.
+            if !target.configured {
+                target.addresses.sort_by_key(|address| address.protocol != Protocol::Sctp);
             }
             return;
         }
@@ -242,6 +262,7 @@ impl Registrar {
         let connected = self.enrp.peers.get(&id).is_some_and(|peer| peer.via.is_some());
         self.enrp.targets.push(Target {
             addresses,
+            turn: 0,
             configured: false,
             id: Some(id),
             link: None,
@@ -284,6 +305,9 @@ impl Registrar {
             return self.refuse(Refusal::Stranger, None);
         }
         let Some(information) = &presence.information else { return };
+        if information.registrar == sender && self.contradicts(information) {
+            return self.refuse(Refusal::IdConflict, None);
+        }
         // The reference implementation means the source address and the port it tells.
         let mut information = information.clone();
         let addresses = &mut information.transport.addresses;

@@ -3,17 +3,21 @@
 use std::time::Instant;
 
 use super::super::Registrar;
-use super::{PeerState, Refusal};
+use super::{PeerState, Refusal, next_generation};
 use crate::RegistrarId;
 use crate::wire::enrp::list::ListResponse;
 
 impl Registrar {
-    /// Lists the peers; while we start we know too few of them.
+    /// Lists the peers, to each as it reads them; while we start we know too few of them.
     pub(super) fn handle_list_request(&mut self, sender: RegistrarId) {
         let rejected = !self.is_ready();
         let listed = |id: RegistrarId, state| id != sender && state == PeerState::Active;
         let peers = self.enrp.peers.iter().filter(|(id, peer)| !rejected && listed(**id, peer.state));
-        let peers = peers.filter_map(|(_, peer)| peer.information.clone()).collect();
+        let peers = peers.filter_map(|(_, peer)| peer.information.clone());
+        let peers = match self.tells_next_generation(sender) {
+            true => peers.collect(),
+            false => peers.filter_map(next_generation::without_it).collect(),
+        };
         self.tell_peer(sender, ListResponse { rejected, peers, unknown: vec![] });
     }
 
@@ -33,11 +37,18 @@ impl Registrar {
                 }
                 continue;
             }
-            let addresses = &information.transport.addresses;
-            if !addresses.iter().any(|address| self.enrp.config.allows(*address)) {
+            let next_generation = self.enrp.config.next_generation;
+            if next_generation && next_generation::lies(&information) {
+                self.refuse(Refusal::LongIdentifier, None);
+            } else if self.contradicts(&information) {
+                self.conflict(now, None, &information);
+            } else if !self.enrp.config.may_be_peer(&information) {
                 self.refuse(Refusal::Stranger, None);
             } else if self.know(now, id) {
                 self.learn(now, id, &information);
+                if let Some(peer) = self.enrp.peers.get_mut(&id) {
+                    peer.information.get_or_insert_with(|| next_generation::bounded(information));
+                }
             }
         }
         self.reconnect(now);

@@ -81,7 +81,7 @@ impl Registrar {
 
     fn ask_list(&mut self, now: Instant, mentor: RegistrarId, failed: BTreeSet<RegistrarId>) {
         self.enrp.startup = Startup::List { mentor, failed };
-        let presence = self.presence(false);
+        let presence = self.presence(mentor, false);
         self.tell_peer(mentor, presence);
         self.tell_peer(mentor, ListRequest::default());
         self.set_timer(Timer::Mentor, now + self.config.profile.peer_no_response);
@@ -103,6 +103,10 @@ impl Registrar {
     pub(super) fn mentor_table_received(&mut self, peer: RegistrarId) {
         if self.enrp.startup.is_table_of(peer) {
             self.enrp.mentor = Some(peer);
+            // What it knew of the others may be older than what they tell.
+            for (_, other) in self.enrp.peers.iter_mut().filter(|(id, _)| **id != peer) {
+                other.missed = true;
+            }
             self.ready();
         }
     }

@@ -17,6 +17,7 @@ mod counters;
 mod links;
 mod list;
 mod mentor;
+mod next_generation;
 mod peers;
 mod presence;
 mod replicated;
@@ -33,21 +34,27 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 pub(super) use authority::Rival;
-pub use config::{Arbitration, EnrpConfig};
+pub use config::{Arbitration, EnrpConfig, Reach};
 pub use counters::{EnrpCounters, Refusal};
 pub use status::{PeerState, PeerStatus};
 pub use takeover::Abandoned;
 
 use super::token_bucket::TokenBucket;
 use super::{Event, Key, Registrar, Timer as RegistrarTimer};
+use crate::random::Random;
 use crate::wire::enrp::{Body, Message, MessageType};
+use crate::wire::param::long_registrar_identifier::LongRegistrarId;
 use crate::wire::param::pe_checksum::PeChecksum;
 use crate::wire::param::server_information::ServerInformation;
-use crate::{ConnectionId, Output, PeId, PoolHandle, RegistrarAddress, RegistrarId, Remote, inbox};
+use crate::{ConnectionId, Output, PeId, PoolHandle, Protocol, RegistrarAddress, RegistrarId, Remote, inbox};
 use adoption::Adoptions;
 use mentor::Startup;
+use next_generation::Rivals;
 use replicated::Replicated;
 use takeover::Takeover;
+
+/// Sets the sequence of the long identifier's upper half apart.
+const UPPER: u64 = 0x7570_7065_7268_616c;
 
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Timer {
@@ -90,17 +97,22 @@ pub(super) enum Timer {
 struct Link {
     /// Whether messages can be sent.
     up: bool,
+    protocol: Protocol,
     remote: Vec<IpAddr>,
     /// Who speaks over it.
     peer: Option<RegistrarId>,
+    /// A presence over it told something of the next generation.
+    next_generation: bool,
     messages: TokenBucket,
 }
 
 /// A registrar to be connected to.
 #[derive(Debug)]
 struct Target {
-    /// One or more addresses of its endpoint, tried in turn.
+    /// One or more addresses of its endpoints, SCTP first, tried in turn.
     addresses: Vec<RegistrarAddress>,
+    /// Which of them is tried next.
+    turn: usize,
     configured: bool,
     /// Who was found there.
     id: Option<RegistrarId>,
@@ -122,9 +134,15 @@ struct Peer {
     via: Option<ConnectionId>,
     /// It has said who it is.
     introduced: bool,
+    /// It told something of the next generation in its last presence.
+    next_generation: bool,
+    rivals: Rivals,
+    /// What it told of itself, or somebody else of it.
     information: Option<ServerInformation>,
     told: Option<PeChecksum>,
     is_reference: bool,
+    /// It keeps draining elements, and selects none.
+    knows_draining: bool,
     /// Who wants to take it over and waits for our agreement.
     takers: BTreeSet<RegistrarId>,
     /// Whose takeover of it we agreed to.
@@ -133,6 +151,8 @@ struct Peer {
     /// What it owned here and its last table did not list.
     unlisted: BTreeSet<Key>,
     last_download: Option<Instant>,
+    /// Something it told may have been lost on the way: what it owns is asked for.
+    missed: bool,
     /// Tables in a row with elements that could not be stored here.
     incomplete: u32,
 }
@@ -144,14 +164,18 @@ impl Default for Peer {
             last_heard: None,
             via: None,
             introduced: false,
+            next_generation: false,
+            rivals: Rivals::default(),
             information: None,
             told: None,
             is_reference: false,
+            knows_draining: false,
             takers: BTreeSet::new(),
             conceded: None,
             download: None,
             unlisted: BTreeSet::new(),
             last_download: None,
+            missed: false,
             incomplete: 0,
         }
     }
@@ -161,6 +185,9 @@ impl Default for Peer {
 pub(super) struct Enrp {
     enabled: bool,
     config: EnrpConfig,
+    long: LongRegistrarId,
+    /// Others that told our identifier.
+    rivals: Rivals,
     startup: Startup,
     mentor: Option<RegistrarId>,
     /// Nobody is dead before, as we were stopped.
@@ -187,11 +214,14 @@ pub(super) struct Enrp {
 }
 
 impl Enrp {
-    pub(super) fn new(config: Option<EnrpConfig>) -> Enrp {
+    pub(super) fn new(config: Option<EnrpConfig>, id: RegistrarId, seed: u64) -> Enrp {
         let enabled = config.is_some();
         let config = config.unwrap_or_default();
+        // Of its own sequence, so that nothing else depends on whether there is one.
+        let upper = config.upper.unwrap_or_else(|| Random::new(seed ^ UPPER).identifier());
         let target = |&address: &RegistrarAddress| Target {
             addresses: vec![address],
+            turn: 0,
             configured: true,
             id: None,
             link: None,
@@ -204,6 +234,8 @@ impl Enrp {
             enabled,
             targets: config.peers.iter().take(config.max_peers).map(target).collect(),
             config,
+            long: LongRegistrarId::new(upper, id),
+            rivals: Rivals::default(),
             startup: if enabled { Startup::NotStarted } else { Startup::Ready },
             mentor: None,
             lenient_until: None,
@@ -250,7 +282,7 @@ impl Registrar {
             self.outputs.push_back(Output::Disconnect { connection });
             return;
         }
-        self.open_link(now, connection, remote.addresses, true);
+        self.open_link(now, connection, remote.protocol, remote.addresses, true);
     }
 
     /// A connection asked for with `Output::Connect` is up.
@@ -305,6 +337,9 @@ impl Registrar {
         let Some(link) = self.enrp.links.get_mut(&connection) else { return };
         self.enrp.counters.received.entry(message_type(octets)).and_modify(|count| *count += 1).or_insert(1);
         if !link.messages.take(now) {
+            if let Some(peer) = link.peer.and_then(|id| self.enrp.peers.get_mut(&id)) {
+                peer.missed = true;
+            }
             return self.refuse(Refusal::RateLimited, Some(connection));
         }
         let (decoded, causes) = inbox::open_enrp(octets);
@@ -325,6 +360,11 @@ impl Registrar {
         if receiver != RegistrarId::UNDETERMINED && receiver != self.id {
             return self.refuse(Refusal::WrongReceiver, Some(connection));
         }
+        if let Body::Presence(presence) = &body
+            && !self.read_next_generation(now, connection, sender, presence)
+        {
+            return;
+        }
         if !self.bind(now, connection, sender) {
             return;
         }
@@ -336,7 +376,7 @@ impl Registrar {
             Body::EnrpError(error) => self.handle_enrp_error(sender, &error),
             _ if !introduced => {
                 // Makes it tell who it is (section 3.4.1).
-                let question = self.presence(true);
+                let question = self.presence(sender, true);
                 self.tell_peer(sender, question);
                 self.refuse(Refusal::NotIntroduced, Some(connection));
             }
@@ -400,7 +440,10 @@ impl Registrar {
         self.send_over(connection, to, body.into())
     }
 
-    fn send_over(&mut self, connection: ConnectionId, to: RegistrarId, body: Body) -> bool {
+    fn send_over(&mut self, connection: ConnectionId, to: RegistrarId, mut body: Body) -> bool {
+        if let Body::Presence(presence) = &mut body {
+            presence.checksum = Some(self.checksum_for(to));
+        }
         let kind = body.message_type();
         let message = Message { sender: self.id, receiver: to, body };
         let Ok(octets) = message.to_octets() else {

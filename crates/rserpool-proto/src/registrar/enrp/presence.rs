@@ -6,26 +6,41 @@
 use std::time::Instant;
 
 use super::super::{Event, Registrar};
-use super::{Abandoned, Peer, PeerState, Timer};
+use super::{Abandoned, Peer, PeerState, Timer, next_generation};
 use crate::wire::enrp::Message;
 use crate::wire::enrp::presence::Presence;
+use crate::wire::param::draining;
+use crate::wire::param::pe_checksum::PeChecksum;
 use crate::wire::param::pe_checksum32::PeChecksum32;
 use crate::{ControlProtocol, Output, RegistrarId};
 
 impl Registrar {
-    /// Our presence; with checksum and server information always, as the reference implementation refuses others.
-    pub(super) fn presence(&self, reply_required: bool) -> Presence {
+    /// Our presence, as this registrar is told it, or somebody not known yet; with checksum and server information
+    /// always, as the reference implementation refuses others.
+    pub(super) fn presence(&self, to: RegistrarId, reply_required: bool) -> Presence {
         Presence {
             reply_required,
             checksum: Some(self.handlespace.checksum(self.id)),
-            information: self.enrp.config.information(self.id),
-            unknown: self.checksum32().map(PeChecksum32::to_parameter).into_iter().collect(),
+            information: self.information_for(to),
+            unknown: self
+                .checksum32_for(to)
+                .map(PeChecksum32::to_parameter)
+                .into_iter()
+                .chain([draining::mark()])
+                .collect(),
         }
     }
 
-    /// Beside the 16-bit checksum, where the next generation is told.
-    fn checksum32(&self) -> Option<PeChecksum32> {
-        self.enrp.config.next_generation.then(|| PeChecksum32(self.handlespace.checksum32(self.id)))
+    /// The checksum over the elements of ours that this peer is told of.
+    pub(super) fn checksum_for(&self, to: RegistrarId) -> PeChecksum {
+        let own = self.handlespace.checksum(self.id);
+        let knows = self.enrp.peers.get(&to).is_some_and(|peer| peer.knows_draining);
+        if knows || self.handlespace.pools().all(|(_, pool)| pool.draining() == 0) {
+            return own;
+        }
+        let told =
+            self.handlespace.owned_by(self.id).filter(|(_, element)| !self.is_hidden_from(to, element));
+        super::table::checksum(told.map(|(pool, element)| (pool.clone(), element.pe)))
     }
 
     pub(super) fn heartbeat(&mut self, now: Instant) {
@@ -41,10 +56,13 @@ impl Registrar {
 
     /// Tells every peer that we live.
     pub(super) fn announce_presence(&mut self) {
-        let presence = self.presence(false);
-        self.tell_all(&presence.clone().into());
+        for to in self.connected_peers() {
+            let presence = self.presence(to, false);
+            self.tell_peer(to, presence);
+        }
         if self.enrp.config.multicast {
             let receiver = RegistrarId::UNDETERMINED;
+            let presence = self.presence(receiver, false);
             let message = Message { sender: self.id, receiver, body: presence.into() };
             if let Ok(octets) = message.to_octets() {
                 self.outputs.push_back(Output::Announce { protocol: ControlProtocol::Enrp, octets });
@@ -55,23 +73,28 @@ impl Registrar {
     pub(super) fn handle_presence(&mut self, now: Instant, sender: RegistrarId, presence: Presence) {
         let Some(peer) = self.enrp.peers.get_mut(&sender) else { return };
         let new = !std::mem::replace(&mut peer.introduced, true);
+        peer.knows_draining = draining::is_marked(&presence.unknown);
+        peer.next_generation = next_generation::is_told(&presence);
         // A server information of somebody else says nothing about the sender.
         if let Some(told) = presence.information.filter(|told| told.registrar == sender) {
-            peer.information = Some(told.clone());
+            peer.information = Some(next_generation::bounded(told.clone()));
             self.learn(now, sender, &told);
         }
         if new {
             self.event(Event::PeerJoined { peer: sender });
         }
         if new || presence.reply_required {
-            let answer = self.presence(new);
+            let answer = self.presence(sender, new);
             self.tell_peer(sender, answer);
         }
-        if let Some(checksum) = presence.checksum {
-            // A malformed one is as good as none. It counts only between two that both tell it.
-            let checksum32 = PeChecksum32::find(&presence.unknown).ok().flatten();
-            let checksum32 = checksum32.filter(|_| self.checksum32().is_some());
-            self.compare_checksum(now, sender, checksum, checksum32);
+        match presence.checksum {
+            Some(checksum) => {
+                // A malformed one is as good as none. It counts only between two that both tell it.
+                let checksum32 = PeChecksum32::find(&presence.unknown).ok().flatten();
+                let checksum32 = checksum32.filter(|_| self.tells_next_generation(sender));
+                self.compare_checksum(now, sender, checksum, checksum32);
+            }
+            None => self.catch_up(now, sender),
         }
     }
 
@@ -105,7 +128,7 @@ impl Registrar {
         let answered = self.enrp.lenient_until.map_or(answered, |lenient| lenient.max(answered));
         self.set_timer(Timer::NoResponse(id), answered);
         self.event(Event::PeerSuspect { peer: id });
-        let question = self.presence(true);
+        let question = self.presence(id, true);
         if !self.tell_peer(id, question) {
             self.hurry(now, id);
         }

@@ -5,8 +5,11 @@ use std::time::Instant;
 
 use super::super::Registrar;
 use super::Startup;
-use crate::RegistrarId;
+use super::next_generation::long_id;
+use crate::wire::param::long_registrar_identifier::LongRegistrarId;
 use crate::wire::param::pe_checksum::PeChecksum;
+use crate::wire::param::registrar_tcp::RegistrarTcp;
+use crate::{Protocol, RegistrarId};
 
 /// How a peer is.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -38,14 +41,20 @@ impl PeerState {
 pub struct PeerStatus {
     /// Its identifier.
     pub id: RegistrarId,
+    /// Its long identifier, if it told it and we read it (docs/wire.md section 17).
+    pub long_id: Option<LongRegistrarId>,
     /// Its addresses as it told them, else those it is connected from.
     pub addresses: Vec<IpAddr>,
-    /// Its ENRP port, if it told it.
+    /// Its ENRP port over SCTP, if it told one.
     pub port: Option<u16>,
+    /// Where it speaks ENRP over TCP and TLS, if it told that and we read it (docs/wire.md section 18).
+    pub tcp: Vec<RegistrarTcp>,
     /// How it is.
     pub state: PeerState,
     /// Whether there is a connection.
     pub connected: bool,
+    /// Over which protocol messages to it go.
+    pub protocol: Option<Protocol>,
     /// When something came from it last.
     pub last_heard: Option<Instant>,
     /// Checksum over its elements as it told.
@@ -66,15 +75,19 @@ impl Registrar {
         self.enrp.peers.iter().map(|(&id, peer)| {
             let link = peer.via.and_then(|via| self.enrp.links.get(&via));
             let told = peer.information.as_ref().map(|information| &information.transport);
+            let read = peer.information.as_ref().filter(|_| self.enrp.config.next_generation);
             PeerStatus {
                 id,
+                long_id: read.and_then(long_id),
                 addresses: told
                     .map(|transport| transport.addresses.clone())
                     .or_else(|| link.map(|link| link.remote.clone()))
                     .unwrap_or_default(),
-                port: told.map(|transport| transport.port),
+                port: told.map(|transport| transport.port).filter(|&port| port != 0),
+                tcp: read.map(|told| RegistrarTcp::all(&told.unknown)).unwrap_or_default(),
                 state: peer.state,
                 connected: link.is_some(),
+                protocol: link.map(|link| link.protocol),
                 last_heard: peer.last_heard,
                 checksum_told: peer.told,
                 checksum_held: self.handlespace.checksum(id),

@@ -11,6 +11,7 @@ use super::super::{Event, Key, Registrar};
 use super::{PeerState, Timer};
 use crate::RegistrarId;
 use crate::wire::enrp::handle_update::UpdateAction;
+use crate::wire::param::draining;
 
 impl Registrar {
     /// An element's home suggests that we become its home.
@@ -45,10 +46,10 @@ impl Registrar {
     fn suggest(&mut self, key: &Key) {
         let element = self.element(key);
         let Some(element) = element.filter(|element| element.asap_transport.is_some()) else { return };
-        let fit =
-            self.enrp.peers.iter().filter(|(_, peer)| {
-                peer.state == PeerState::Active && peer.via.is_some() && !peer.is_reference
-            });
+        let fit = self.enrp.peers.iter().filter(|(_, peer)| {
+            let knows = peer.knows_draining || !draining::is_marked(&element.unknown);
+            peer.state == PeerState::Active && peer.via.is_some() && !peer.is_reference && knows
+        });
         let Some(best) = fit.map(|(&id, _)| id).max_by_key(|id| id.0 ^ key.1.0) else { return };
         self.tell_update(best, UpdateAction::ADD_PE, &key.0, &element, true);
         if let Some(monitor) = self.monitors.get_mut(key) {

@@ -49,6 +49,7 @@ impl Registrar {
         if own {
             peer.last_download = Some(now);
         }
+        peer.missed = false;
         self.enrp.counters.tables_requested += 1;
         self.request_part(now, from, own);
         true
@@ -99,7 +100,8 @@ impl Registrar {
         let (mut octets, mut elements, mut last) = (12, 0, None);
         while let Some((pool, element)) = all.peek() {
             let (pool, key) = (*pool, ((*pool).clone(), element.pe));
-            let Some(element) = self.element_for(to, pool, element) else {
+            let told = Some(element).filter(|element| !self.is_hidden_from(to, element));
+            let Some(element) = told.and_then(|element| self.element_for(to, pool, element)) else {
                 all.next();
                 continue;
             };
@@ -234,13 +236,13 @@ impl Registrar {
     pub(super) fn abort_download(&mut self, from: RegistrarId) {
         self.stop_timer(Timer::Table(from));
         if let Some(peer) = self.enrp.peers.get_mut(&from) {
-            peer.download = None;
+            peer.missed |= peer.download.take().is_some();
         }
     }
 }
 
 /// The PE checksum over these elements (RFC 5353 section 3.6.2).
-fn checksum(keys: impl Iterator<Item = Key>) -> PeChecksum {
+pub(super) fn checksum(keys: impl Iterator<Item = Key>) -> PeChecksum {
     let mut sum: u64 = 0;
     for (pool, pe) in keys {
         for pair in pool.as_octets().chunks(2).chain(pe.0.to_be_bytes().chunks(2)) {

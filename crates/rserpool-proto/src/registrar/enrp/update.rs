@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::super::{Registrar, Removal};
 use super::{Key, Refusal};
 use crate::wire::enrp::handle_update::{HandleUpdate, UpdateAction};
+use crate::wire::param::draining;
 use crate::wire::param::transport::{SctpTransport, TransportUse};
 use crate::wire::{LifeUnit, PoolElementParameter, RegistrationLife};
 use crate::{ConnectionId, PoolHandle, RegistrarId};
@@ -45,6 +46,8 @@ impl Registrar {
         element: &PoolElementParameter,
         takeover_suggested: bool,
     ) {
+        let hidden = self.is_hidden_from(to, element);
+        let action = if hidden { UpdateAction::DEL_PE } else { action };
         let Some(element) = self.element_for(to, pool, element) else {
             return self.refuse(Refusal::TooLong, None);
         };
@@ -87,6 +90,12 @@ impl Registrar {
             },
             UpdateAction(_) => self.refuse(Refusal::UnknownAction, Some(connection)),
         }
+    }
+
+    /// Whether an element drains and this peer would select it all the same: for this one it has left.
+    pub(super) fn is_hidden_from(&self, to: RegistrarId, element: &PoolElementParameter) -> bool {
+        let knows = self.enrp.peers.get(&to).is_some_and(|peer| peer.knows_draining);
+        !knows && draining::is_marked(&element.unknown)
     }
 
     /// An element as this peer is told of it; `None` if it cannot be.

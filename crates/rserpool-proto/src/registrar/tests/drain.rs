@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::param::draining;
 
 fn states(bench: &Bench) -> Vec<(PeId, ElementState)> {
     let elements = bench.registrar.elements(&pool(), None, 10);
@@ -38,9 +39,9 @@ fn a_draining_element_is_put_back() {
     let mut bench = Bench::default();
     bench.register(FIRST, other(0xa1));
     bench.registrar.drain(bench.now, &pool(), PE).unwrap();
-    // Nobody is there to choose from, as if the pool were unknown.
+    // The pool is known, but nobody is there to choose from.
     let causes = bench.resolve(Some(1)).causes.unwrap();
-    assert_eq!(causes[0].code, CauseCode::UNKNOWN_POOL_HANDLE);
+    assert_eq!(causes[0].code, CauseCode::LACK_OF_RESOURCES);
     bench.registrar.undrain(bench.now, &pool(), PE).unwrap();
     assert_eq!(chosen(&bench.resolve(Some(10))), [PE]);
     // Once more changes nothing.
@@ -82,18 +83,35 @@ fn subscribers_are_told_at_once_that_an_element_drains() {
 }
 
 #[test]
-fn an_element_is_not_put_back_into_a_pool_that_has_become_another() {
+fn a_pool_stays_what_it_is_while_its_elements_drain() {
     let mut bench = Bench::default();
     bench.register(FIRST, other(0xa1));
     bench.registrar.drain(bench.now, &pool(), PE).unwrap();
-    let random =
+    let load =
         PoolElementParameter { policy: Policy::LeastUsed { load: crate::wire::Load(0) }, ..other(0xa2) };
-    assert!(!bench.register(FIRST, random).rejected);
-    let refused = bench.registrar.undrain(bench.now, &pool(), PE);
-    assert!(
-        matches!(refused, Err(DrainError::Refused(cause)) if cause.code == CauseCode::INCONSISTENT_POLICY)
-    );
-    assert_eq!(states(&bench)[0], (PE, ElementState::Draining));
+    let refused = bench.register(FIRST, load);
+    assert_eq!(refused.causes[0].code, CauseCode::INCONSISTENT_POLICY);
+}
+
+#[test]
+fn an_element_does_not_mark_itself() {
+    let mut bench = Bench::default();
+    bench.register(FIRST, PoolElementParameter { unknown: vec![draining::mark()], ..other(0xa1) });
+    assert_eq!(states(&bench), [(PE, ElementState::Up)]);
+}
+
+#[test]
+fn a_silent_element_that_drains_is_not_resolved_to_when_it_is_put_aside_or_back() {
+    let mut bench = Bench::default();
+    bench.register(FIRST, other(0xa1));
+    bench.registrar.drain(bench.now, &pool(), PE).unwrap();
+    // Its association is lost, and it comes back over another one.
+    bench.registrar.handle_lost(bench.now, FIRST);
+    bench.pass(Duration::from_millis(10));
+    assert_eq!(chosen(&bench.resolve(Some(1))), []);
+    bench.registrar.undrain(bench.now, &pool(), PE).unwrap();
+    assert_eq!(states(&bench), [(PE, ElementState::Suspect)]);
+    assert_eq!(chosen(&bench.resolve(Some(1))), [PE]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::fmt;
 
 pub mod address;
 pub mod cookie;
+pub mod draining;
 pub mod encapsulation;
 pub mod long_pe_identifier;
 pub mod long_registrar_identifier;
@@ -96,6 +97,8 @@ parameter_types! {
     LONG_PE_IDENTIFIER = 0x8f04, "long PE identifier";
     /// Long registrar identifier, next generation (see [`long_registrar_identifier`]).
     LONG_REGISTRAR_IDENTIFIER = 0x8f05, "long registrar identifier";
+    /// Draining, an extension of ours (see [`draining`]).
+    DRAINING = 0x8f06, "draining";
     /// Address a registrar sees, an extension of ours (see [`observed_address`]).
     OBSERVED_ADDRESS = 0x8f10, "observed address";
 }

@@ -19,6 +19,7 @@
 
 use std::time::Duration;
 
+use super::long_pe_identifier::LongPeId;
 use super::policy::Policy;
 use super::transport::{SctpTransport, Transport};
 use super::{ParameterType, encapsulation};
@@ -135,6 +136,21 @@ impl PoolElementParameter {
             }
             encode_all(&self.unknown, out)
         })
+    }
+
+    /// Returns the long identifier (docs/wire.md section 17), if one was told; a malformed one is as good as none.
+    pub fn long_id(&self) -> Option<LongPeId> {
+        LongPeId::find(&self.unknown).ok().flatten()
+    }
+
+    /// Returns whether the long identifier is one of the short one, where there is one.
+    pub(crate) fn has_its_own_long_id(&self) -> bool {
+        self.long_id().is_none_or(|long| long.short() == self.pe)
+    }
+
+    /// Returns whether both told long identifiers, and different ones: they are two elements.
+    pub(crate) fn is_other_than(&self, other: &PoolElementParameter) -> bool {
+        matches!((self.long_id(), other.long_id()), (Some(one), Some(other)) if one != other)
     }
 
     /// Returns the octets of the whole parameter, for an error cause.

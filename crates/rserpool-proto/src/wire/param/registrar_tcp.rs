@@ -35,10 +35,20 @@ pub struct RegistrarTcp {
 }
 
 impl RegistrarTcp {
-    /// Returns the parameter among those that were skipped, if it is there. Fails when it is malformed.
-    pub fn find(skipped: &[UnknownParameter]) -> Result<Option<RegistrarTcp>, WireError> {
-        let found = skipped.iter().find(|skipped| skipped.kind == ParameterType::REGISTRAR_TCP);
-        found.map(|skipped| skipped.read(RegistrarTcp::decode)).transpose()
+    /// So many of one registrar are read.
+    pub const MAX: usize = 8;
+
+    /// Returns the parameters among those that were skipped, [`RegistrarTcp::MAX`] at most. What is malformed, and
+    /// what nobody can connect to (port zero, no host's address), is as good as not told.
+    pub fn all(skipped: &[UnknownParameter]) -> Vec<RegistrarTcp> {
+        let told = skipped.iter().filter(|skipped| skipped.kind == ParameterType::REGISTRAR_TCP);
+        let read = told.filter_map(|skipped| skipped.read(RegistrarTcp::decode).ok());
+        read.filter(RegistrarTcp::is_usable).take(RegistrarTcp::MAX).collect()
+    }
+
+    fn is_usable(&self) -> bool {
+        let ip = self.address.ip().to_canonical();
+        self.address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast()
     }
 
     fn decode(found: &Found<'_>) -> Result<RegistrarTcp, WireError> {
@@ -83,14 +93,27 @@ mod tests {
         let tcp = RegistrarTcp { address: "192.0.2.1:9902".parse().unwrap(), tls: true, mptcp: false };
         let mut out = Vec::new();
         tcp.to_parameter().encode(&mut out).unwrap();
-        assert_eq!(RegistrarTcp::find(&[tcp.to_parameter()]), Ok(Some(tcp)));
+        assert_eq!(RegistrarTcp::all(&[tcp.to_parameter()]), [tcp]);
         assert_eq!(out, [0x8f, 0x02, 0, 16, 0x26, 0xae, 0, 1, 0, 1, 0, 8, 192, 0, 2, 1]);
         assert_eq!(decode(&out), Ok(tcp));
         let six = RegistrarTcp { address: "[2001:db8::1]:9901".parse().unwrap(), tls: false, mptcp: true };
         let mut out = Vec::new();
         six.to_parameter().encode(&mut out).unwrap();
-        assert_eq!(RegistrarTcp::find(&[six.to_parameter()]), Ok(Some(six)));
+        assert_eq!(RegistrarTcp::all(&[six.to_parameter()]), [six]);
         assert_eq!((out.len(), decode(&out)), (28, Ok(six)));
+    }
+
+    #[test]
+    fn what_cannot_be_connected_to_is_not_read_and_of_a_hundred_eight_are() {
+        let at = |address: &str| RegistrarTcp { address: address.parse().unwrap(), tls: false, mptcp: false };
+        let malformed = UnknownParameter { kind: ParameterType::REGISTRAR_TCP, value: vec![0x26] };
+        let useless = ["192.0.2.1:0", "0.0.0.0:9901", "[::]:9901", "224.0.1.185:9901", "[ff02::1]:9901"];
+        let mut told: Vec<_> = useless.iter().map(|address| at(address).to_parameter()).collect();
+        told.push(malformed);
+        assert_eq!(RegistrarTcp::all(&told), []);
+        told.extend((1..=100).map(|host| at(&format!("192.0.2.{host}:9901")).to_parameter()));
+        let read = RegistrarTcp::all(&told);
+        assert_eq!((read.len(), read[0]), (8, at("192.0.2.1:9901")));
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(super) struct End {
 pub(super) struct Connection {
     pub(super) ends: [End; 2],
     pub(super) protocol: ControlProtocol,
+    /// It is over TCP.
+    pub(super) tcp: bool,
     /// What side 0 sends, and what side 1 sends.
     pub(super) links: [Link; 2],
 }
@@ -55,13 +57,16 @@ impl World {
         address: RegistrarAddress,
     ) {
         self.opened += 1;
-        let Some(server) = self.listening(protocol, address) else {
+        let tcp = address.protocol == Protocol::Tcp;
+        let server = self.listening(protocol, address);
+        let server = server.filter(|&at| tcp || !self.without_sctp.contains(&Self::pair(node, at)));
+        let Some(server) = server else {
             let at = self.now + CONNECT_TIMEOUT;
-            let connection = self.open([(node, name), (node, name)], protocol);
+            let connection = self.open([(node, name), (node, name)], protocol, tcp);
             return self.arrive(at, node, Input::ConnectFailed { connection });
         };
         let accepted = ConnectionId::accepted(self.opened);
-        let connection = self.open([(node, name), (server, accepted)], protocol);
+        let connection = self.open([(node, name), (server, accepted)], protocol, tcp);
         let at = self.transmit(connection, 0);
         self.arrive(at, server, Input::Handshake { connection });
         self.arrive(self.now + CONNECT_TIMEOUT, node, Input::ConnectFailed { connection });
@@ -73,7 +78,7 @@ impl World {
         Some(Node(at))
     }
 
-    fn open(&mut self, ends: [(Node, ConnectionId); 2], protocol: ControlProtocol) -> usize {
+    fn open(&mut self, ends: [(Node, ConnectionId); 2], protocol: ControlProtocol, tcp: bool) -> usize {
         let ends = ends.map(|(node, name)| End {
             node,
             incarnation: self.places[node.0].incarnation,
@@ -81,7 +86,7 @@ impl World {
             stage: Stage::Opening,
         });
         let link = self.link(ends[0].node, ends[1].node);
-        self.connections.push(Connection { ends, protocol, links: [link.clone(), link] });
+        self.connections.push(Connection { ends, protocol, tcp, links: [link.clone(), link] });
         let connection = self.connections.len() - 1;
         for (side, end) in ends.into_iter().enumerate() {
             self.names.insert((end.node, end.incarnation, end.name), (connection, side));
@@ -224,10 +229,11 @@ impl World {
 
     /// The far end as this side sees it.
     fn remote(&self, connection: usize, side: usize) -> Remote {
-        let Connection { ends, protocol, .. } = &self.connections[connection];
+        let Connection { ends, protocol, tcp, .. } = &self.connections[connection];
         let far = &self.places[ends[1 - side].node.0];
         let port = if side == 0 { far.machine.port(*protocol) } else { 50_000 };
-        let tcp = self.options.elements_over_tcp && matches!(far.machine, Machine::Element(_));
+        let element = self.options.elements_over_tcp && matches!(far.machine, Machine::Element(_));
+        let tcp = *tcp || element;
         let protocol = if tcp { Protocol::Tcp } else { Protocol::Sctp };
         Remote { protocol, addresses: vec![far.ip], port, encapsulation: None }
     }

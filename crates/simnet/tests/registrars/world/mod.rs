@@ -95,6 +95,10 @@ pub(crate) struct World {
     pub(crate) hushed: Option<&'static str>,
     /// Writes down repeated presences as well.
     pub(crate) repetitions: bool,
+    /// Between these SCTP does not come up.
+    without_sctp: Vec<(Node, Node)>,
+    /// What was sent, if it is wanted.
+    pub(crate) sent: Option<Vec<(Node, Node, Vec<u8>)>>,
     /// Messages that never arrive, by who sends them and their first octet.
     swallowed: Vec<(Node, ControlProtocol, u8)>,
 }
@@ -120,6 +124,8 @@ impl World {
             presences: BTreeMap::new(),
             hushed: None,
             repetitions: false,
+            without_sctp: Vec::new(),
+            sent: None,
             swallowed: Vec::new(),
         }
     }
@@ -225,6 +231,11 @@ impl World {
     /// Writes down what passes from now on.
     pub(crate) fn begin_ladder(&mut self) {
         self.ladder = Some(Ladder::new(self.now));
+    }
+
+    /// Lets no association over SCTP come up between them.
+    pub(crate) fn without_sctp(&mut self, one: Node, other: Node) {
+        self.without_sctp.push(Self::pair(one, other));
     }
 
     /// Lets no message of this type arrive that the node sends.
@@ -347,6 +358,9 @@ impl World {
     }
 
     fn tell_message(&mut self, from: Node, to: Node, connection: usize, octets: &[u8]) {
+        if let Some(sent) = &mut self.sent {
+            sent.push((from, to, octets.to_vec()));
+        }
         let traffic = self.traffic.entry(from).or_default();
         traffic.messages += 1;
         traffic.longest = traffic.longest.max(octets.len());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rserpool_proto::pe::{PoolElement, PoolElementConfig};
 use rserpool_proto::pu::{PoolUser, PoolUserConfig};
-use rserpool_proto::registrar::{Arbitration, EnrpConfig, Registrar, RegistrarConfig};
+use rserpool_proto::registrar::{Arbitration, EnrpConfig, Network, Registrar, RegistrarConfig};
 use rserpool_proto::wire::{Policy, TransportUse};
 use rserpool_proto::{
     ENCAPSULATION_PORT, PeId, PoolHandle, Profile, Protocol, RegistrarAddress, RegistrarId, UserTransport,
@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) kill_noticed: Duration,
     /// Elements connect with TCP and cannot be connected to.
     pub(crate) elements_over_tcp: bool,
+    /// Whom elements follow beside the registrars they know.
+    pub(crate) trusted: Vec<Network>,
     pub(crate) ladder: bool,
 }
 
@@ -41,6 +43,7 @@ impl Default for Options {
             transport_timeout: None,
             kill_noticed: Duration::from_millis(300),
             elements_over_tcp: false,
+            trusted: vec!["127.9.0.0/24".parse().unwrap()],
             ladder: false,
         }
     }
@@ -131,6 +134,7 @@ impl World {
         let transport_use = TransportUse::DATA_ONLY;
         let asap = UserTransport { port: ELEMENT_PORT, transport_use, ..config.transport.clone() };
         let mut element = PoolElement::new(config, self.random.bits()).unwrap();
+        element.trust_registrars(self.options.trusted.clone());
         if !self.options.elements_over_tcp {
             element.set_asap_transport(Some(asap)).unwrap();
         }

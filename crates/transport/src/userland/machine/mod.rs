@@ -192,20 +192,58 @@ impl Machine {
         address: PeerAddress,
         reply: oneshot::Sender<Result<Association, ConnectError>>,
     ) {
+        match self.destination(address) {
+            Ok((remote, port)) => match self.free_port(remote, port) {
+                Ok(local_port) => self.start(now, (local_port, port), remote, address, reply),
+                Err(error) => drop(reply.send(Err(ConnectError::Io(address, error)))),
+            },
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// The same from SCTP port `local_port`, which may listen. Fails with [`ConnectError::Exists`] beside an
+    /// association between the same ports.
+    pub fn connect_from(
+        &mut self,
+        now: Instant,
+        local_port: u16,
+        address: PeerAddress,
+        reply: oneshot::Sender<Result<Association, ConnectError>>,
+    ) {
+        match self.destination(address) {
+            Ok((remote, port)) if self.by_key.contains_key(&(remote, local_port, port)) => {
+                drop(reply.send(Err(ConnectError::Exists(address))));
+            }
+            Ok((remote, port)) => self.start(now, (local_port, port), remote, address, reply),
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// The UDP address and the SCTP port of a peer that can be reached from here.
+    fn destination(&self, address: PeerAddress) -> Result<(SocketAddr, u16), ConnectError> {
         let PeerAddress::Sctp { ip, port, encapsulation: Some(encapsulation) } = address else {
-            return drop(reply.send(Err(ConnectError::Address(address))));
+            return Err(ConnectError::Address(address));
         };
         if ip.is_ipv4() != self.local.is_ipv4() || ip.is_unspecified() || port == 0 {
-            return drop(reply.send(Err(ConnectError::Address(address))));
+            return Err(ConnectError::Address(address));
         }
-        let remote = SocketAddr::new(ip, encapsulation);
-        let local_port = match self.free_port(remote, port).and_then(|port| self.seed_tags().map(|()| port)) {
-            Ok(port) => port,
-            Err(error) => return drop(reply.send(Err(ConnectError::Io(address, error)))),
-        };
+        Ok((SocketAddr::new(ip, encapsulation), port))
+    }
+
+    fn start(
+        &mut self,
+        now: Instant,
+        ports: (u16, u16),
+        remote: SocketAddr,
+        address: PeerAddress,
+        reply: oneshot::Sender<Result<Association, ConnectError>>,
+    ) {
+        if let Err(error) = self.seed_tags() {
+            return drop(reply.send(Err(ConnectError::Io(address, error))));
+        }
         let deadline = now + self.config.profile.connect;
         let stage = Stage::Connecting { reply, deadline };
-        let id = self.add(remote, (local_port, port), stage, now);
+        let id = self.add(remote, ports, stage, now);
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.connect();
         }
