@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
 use super::Registered;
+use super::order::Shown;
 use super::queue::Queue;
 use super::stored::Stored;
 use crate::policy::{Counts, Place, Rule};
@@ -27,8 +28,10 @@ pub struct Pool {
     /// Elements to choose from when there is no other.
     aside: Queue,
     next_turn: u64,
-    /// Slots picked by the last selection; kept for its memory.
-    picked: Vec<u32>,
+    /// What the last selection picked; kept for its memory.
+    picked: Vec<(u32, PeId)>,
+    /// Their places after it.
+    places: Vec<Place>,
 }
 
 /// What selection needs of an element.
@@ -52,6 +55,7 @@ impl Pool {
             aside: Queue::default(),
             next_turn: 0,
             picked: Vec::new(),
+            places: Vec::new(),
         }
     }
 
@@ -137,13 +141,19 @@ impl Pool {
         wanted: impl FnMut(PeId) -> bool,
         chosen: &mut Vec<PeId>,
     ) {
-        self.pick(count, random, wanted, chosen);
-        let touched = match self.rule.counts() {
-            Counts::Nobody | Counts::Head => self.picked.len().min(1),
-            Counts::Everyone => self.picked.len(),
-        };
-        for nth in 0..touched {
-            self.was_selected(self.picked[nth], nth == 0);
+        let first_ones = self.pick(count, random, wanted, chosen);
+        match (self.rule.counts(), first_ones) {
+            (Counts::Nobody | Counts::Head, _) => {
+                if let Some(&(slot, _)) = self.picked.first() {
+                    self.was_selected(slot, true);
+                }
+            }
+            (Counts::Everyone, Some(shown)) => self.were_selected(&shown),
+            (Counts::Everyone, None) => {
+                for nth in 0..self.picked.len() {
+                    self.was_selected(self.picked[nth].0, nth == 0);
+                }
+            }
         }
     }
 
@@ -160,14 +170,46 @@ impl Pool {
         random: &mut Random,
         mut wanted: impl FnMut(PeId) -> bool,
         chosen: &mut Vec<PeId>,
-    ) {
+    ) -> Option<Shown> {
         self.picked.clear();
-        self.up.pick(count, &self.members, random, &mut wanted, &mut self.picked);
+        let mut shown = self.up.pick(count, &self.members, random, &mut wanted, &mut self.picked);
         if self.picked.is_empty() {
-            self.aside.pick(count, &self.members, random, &mut wanted, &mut self.picked);
+            shown = self.aside.pick(count, &self.members, random, &mut wanted, &mut self.picked);
         }
         chosen.clear();
-        chosen.extend(self.picked.iter().map(|&slot| self.members[slot as usize].pe));
+        chosen.extend(self.picked.iter().map(|&(_, pe)| pe));
+        shown
+    }
+
+    /// Counts a selection of each element picked, and ends the turn of the head. They are the first ones in order.
+    fn were_selected(&mut self, shown: &Shown) {
+        let Some(&(head, _)) = self.picked.first() else { return };
+        let queue = if self.members[head as usize].aside { &mut self.aside } else { &mut self.up };
+        // Apart from the work on each, so that the processor fetches all of them at once.
+        self.places.clear();
+        self.places.extend(self.picked.iter().map(|&(slot, _)| self.members[slot as usize].place));
+        let (mut first, mut others_move) = (true, false);
+        for place in &mut self.places {
+            let before = std::mem::replace(place, place.degraded());
+            others_move |= !first && *place != before;
+            first = false;
+        }
+        if !others_move {
+            // All the others are fully loaded.
+            return self.was_selected(head, true);
+        }
+        let stays = self.places[0] == self.members[head as usize].place && queue.head_is_alone();
+        queue.remove_shown(shown);
+        if self.rule.takes_turns() && !stays {
+            self.members[head as usize].turn = self.next_turn;
+            self.next_turn += 1;
+        }
+        let mut run = None;
+        for (&place, &(slot, _)) in self.places.iter().zip(&self.picked) {
+            let member = &mut self.members[slot as usize];
+            member.place = place;
+            run = queue.append(slot, member, run);
+        }
     }
 
     /// Counts a selection, and ends the turn of the head.
@@ -189,7 +231,7 @@ impl Pool {
             member.turn = self.next_turn;
             self.next_turn += 1;
         }
-        queue.add(slot, member);
+        queue.append(slot, member, None);
     }
 
     /// Sets an element aside, or back among those to choose from; it keeps its turn. Returns whether it is there.

@@ -1,6 +1,8 @@
 //! The elements a pool chooses from: those with a rank in order, those with a share to be drawn.
 
-use super::order::{Order, Position};
+use std::ops::ControlFlow;
+
+use super::order::{Order, Position, Shown};
 use super::pool::Member;
 use super::shares::Shares;
 use crate::PeId;
@@ -26,6 +28,19 @@ impl Queue {
         }
     }
 
+    /// Adds an element again that was chosen. `run` and the result are those of [`Order::append`].
+    pub(super) fn append(&mut self, slot: u32, member: &Member, run: Option<usize>) -> Option<usize> {
+        match member.place {
+            Place::Rank { rank, .. } => {
+                self.order.append(Position { rank, turn: member.turn, slot, pe: member.pe }, run)
+            }
+            Place::Out | Place::Share { .. } => {
+                self.add(slot, member);
+                None
+            }
+        }
+    }
+
     pub(super) fn remove(&mut self, slot: u32, member: &Member) {
         match member.place {
             Place::Out => {}
@@ -43,34 +58,49 @@ impl Queue {
 
     /// Whether the head's rank is its own, so that there is nobody to take turns with.
     pub(super) fn head_is_alone(&self) -> bool {
-        let mut ranks = self.order.iter().map(|position| position.rank);
-        let head = ranks.next();
-        head.is_some() && ranks.next() != head
+        self.order.head_is_alone()
     }
 
-    /// Appends up to `count` elements that are wanted: drawn ones, or else the first in order.
+    /// Appends up to `count` elements that are wanted: drawn ones, or else the first in order. Returns where these were,
+    /// if they are the very first.
     pub(super) fn pick(
         &mut self,
         count: usize,
         members: &[Member],
         random: &mut Random,
         wanted: &mut impl FnMut(PeId) -> bool,
-        picked: &mut Vec<u32>,
-    ) {
+        picked: &mut Vec<(u32, PeId)>,
+    ) -> Option<Shown> {
         if !self.shares.is_empty() {
             self.draw(count, members, random, wanted, picked);
         }
         if !picked.is_empty() {
-            return;
+            return None;
         }
         if let (1, Some(head)) = (count, self.order.first())
             && wanted(head.pe)
         {
-            picked.push(head.slot);
-        } else {
-            let wanted = self.order.iter().filter(|position| wanted(position.pe));
-            picked.extend(wanted.take(count).map(|position| position.slot));
+            picked.push((head.slot, head.pe));
+            return None;
         }
+        if count == 0 {
+            return None;
+        }
+        let mut passed_over = false;
+        let shown = self.order.visit(|position| {
+            if wanted(position.pe) {
+                picked.push((position.slot, position.pe));
+            } else {
+                passed_over = true;
+            }
+            if picked.len() < count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        (!passed_over).then_some(shown)
+    }
+
+    /// Removes the elements that were picked, all of them at once.
+    pub(super) fn remove_shown(&mut self, shown: &Shown) {
+        self.order.remove_shown(shown);
     }
 
     /// Draws without replacement: who was drawn has no share until all are.
@@ -80,13 +110,13 @@ impl Queue {
         members: &[Member],
         random: &mut Random,
         wanted: &mut impl FnMut(PeId) -> bool,
-        picked: &mut Vec<u32>,
+        picked: &mut Vec<(u32, PeId)>,
     ) {
         let mut set_back = Vec::new();
         while let Some(slot) = self.shares.draw(random) {
             let member = &members[slot as usize];
             if wanted(member.pe) {
-                picked.push(slot);
+                picked.push((slot, member.pe));
             }
             if picked.len() >= count {
                 break;

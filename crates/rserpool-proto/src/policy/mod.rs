@@ -69,7 +69,7 @@ impl Place {
 
     /// The place of an element by load after one selection more, where `state` is what one adds; more than full is
     /// full.
-    fn degraded(self) -> Place {
+    pub(crate) fn degraded(self) -> Place {
         let full = u64::from(Load::FULL.0);
         match self {
             Place::Out => Place::Out,
@@ -86,7 +86,7 @@ pub(crate) enum Counts {
     Nobody,
     /// That of the element whose turn it was.
     Head,
-    /// That of every element returned, until it registers again.
+    /// That of every element returned, until it registers again: its place is [`Place::degraded`].
     Everyone,
 }
 

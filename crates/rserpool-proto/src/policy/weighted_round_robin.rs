@@ -7,7 +7,8 @@
 //! `a1 a3 a3 a2 a3 a3 a3`: for small weights it is the sequence of the reference implementation.
 //!
 //! The weight is what an element may spend in one round; an occurrence costs two. `state` has the occurrences of
-//! this round so far, and whether the last one before it was half paid for in this round.
+//! this round so far, whether the last one before it was half paid for in this round, and the weight where it fits,
+//! so that a selection needs no look at the element.
 
 use super::{Counts, Place, Rule};
 use crate::wire::{Policy, PolicyType};
@@ -20,6 +21,12 @@ const ROUND: u64 = 1 << 16;
 /// The bit of `state` for what is owed from the round before.
 const OWED: u32 = 1 << 31;
 
+/// The bit of `state` for a weight that is in it too, below the other bits. Such weights are below 2^15, and so are
+/// the occurrences in a round.
+const NARROW: u32 = 1 << 30;
+const WEIGHT_BITS: u32 = 15;
+const WEIGHT: u32 = (1 << WEIGHT_BITS) - 1;
+
 impl Rule for WeightedRoundRobin {
     fn policy_type(&self) -> PolicyType {
         PolicyType::WEIGHTED_ROUND_ROBIN
@@ -30,8 +37,8 @@ impl Rule for WeightedRoundRobin {
         let round = head.unwrap_or(0) / ROUND * ROUND;
         match weight(values) {
             0 => Place::Out,
-            1 => Place::Rank { rank: round + ROUND, state: 0 },
-            _ => Place::Rank { rank: round, state: OWED },
+            1 => Place::Rank { rank: round + ROUND, state: state(1, 0, 0) },
+            weight => Place::Rank { rank: round, state: state(weight, 1, 0) },
         }
     }
 
@@ -40,10 +47,12 @@ impl Rule for WeightedRoundRobin {
     }
 
     fn selected(&self, place: Place, values: &dyn Fn() -> Option<Policy>) -> Place {
-        match (place, values().as_ref().map_or(0, weight)) {
-            (Place::Rank { rank, state }, weight @ 1..) => next(rank, state, weight),
-            _ => place,
-        }
+        let Place::Rank { rank, state } = place else { return place };
+        let weight = match state & NARROW {
+            0 => values().as_ref().map_or(0, weight),
+            _ => state & WEIGHT,
+        };
+        if weight == 0 { place } else { next(rank, state, weight) }
     }
 
     /// The rounds it missed are not made up for.
@@ -65,20 +74,27 @@ fn weight(values: &Policy) -> u32 {
     }
 }
 
+fn state(weight: u32, owed: u32, done: u32) -> u32 {
+    let rest = if weight <= WEIGHT { NARROW | (done << WEIGHT_BITS) | weight } else { done };
+    (owed * OWED) | rest
+}
+
 /// The next occurrence.
-fn next(rank: u64, state: u32, weight: u32) -> Place {
-    let (round, owed, done) = (rank / ROUND * ROUND, state >> 31, (state & !OWED) + 1);
-    let in_round = (weight - owed).div_ceil(2);
+fn next(rank: u64, before: u32, weight: u32) -> Place {
+    let done = if weight <= WEIGHT { (before & !(OWED | NARROW)) >> WEIGHT_BITS } else { before & !OWED };
+    let (round, owed, done) = (rank / ROUND * ROUND, before >> 31, done + 1);
+    // For weights of more than 2^31 the bits of `state` are the limit.
+    let in_round = (weight - owed).div_ceil(2).min(NARROW - 1);
     if done < in_round {
         let way = u64::from(done) * ROUND / u64::from(in_round);
-        return Place::Rank { rank: round + way, state: state + 1 };
+        return Place::Rank { rank: round + way, state: state(weight, owed, done) };
     }
     match weight {
-        1 => Place::Rank { rank: round + 2 * ROUND, state: 0 },
+        1 => Place::Rank { rank: round + 2 * ROUND, state: state(1, 0, 0) },
         // Two are spent for each occurrence: the last one may have cost one of the next round.
         _ => {
             let owed = (weight - owed) % 2;
-            Place::Rank { rank: round + ROUND, state: owed * OWED }
+            Place::Rank { rank: round + ROUND, state: state(weight, owed, 0) }
         }
     }
 }
