@@ -30,8 +30,8 @@ pub struct Announce {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct AsapGroup {
-    /// Its address; IANA's is 224.0.1.185.
-    pub group: IpAddr,
+    /// Its address. Default: IANA's, 224.0.1.185; the reference implementation's with its profile.
+    pub group: Option<IpAddr>,
     /// Its UDP port, which announces also come from.
     pub port: u16,
     /// How many routers an announce passes, and one.
@@ -40,31 +40,33 @@ pub struct AsapGroup {
 
 /// A multicast group for ENRP.
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct EnrpGroup {
-    /// Its address.
+    /// Its address. Default: the reference implementation's, 239.0.0.51; RFC 5353 names none.
     pub group: IpAddr,
     /// Its UDP port.
-    #[serde(default = "enrp_port")]
     pub port: u16,
     /// How many routers an announce passes, and one.
-    #[serde(default = "ttl")]
     pub ttl: u8,
 }
 
 impl Default for AsapGroup {
     fn default() -> AsapGroup {
-        AsapGroup { group: Ipv4Addr::new(224, 0, 1, 185).into(), port: ASAP_PORT, ttl: ttl() }
+        AsapGroup { group: None, port: ASAP_PORT, ttl: 1 }
     }
 }
 
-const fn enrp_port() -> u16 {
-    ENRP_PORT
+impl Default for EnrpGroup {
+    fn default() -> EnrpGroup {
+        EnrpGroup { group: REFERENCE_ENRP.into(), port: ENRP_PORT, ttl: 1 }
+    }
 }
 
-const fn ttl() -> u8 {
-    1
-}
+/// IANA's group for ASAP.
+const ASAP: Ipv4Addr = Ipv4Addr::new(224, 0, 1, 185);
+/// The groups of the reference implementation.
+const REFERENCE_ASAP: Ipv4Addr = Ipv4Addr::new(239, 0, 0, 50);
+const REFERENCE_ENRP: Ipv4Addr = Ipv4Addr::new(239, 0, 0, 51);
 
 impl Config {
     /// Returns the groups of ASAP and ENRP.
@@ -75,8 +77,13 @@ impl Config {
             interface: own.filter(|own| own.is_ipv4() && group.is_ipv4()),
             ttl,
         };
-        let asap =
-            self.announce.asap.map(|asap| options(asap.group, asap.port, asap.ttl, first(&self.listen.asap)));
+        let usual = match self.profile.timers {
+            Timers::Rsplib => REFERENCE_ASAP,
+            Timers::Fast | Timers::Rfc => ASAP,
+        };
+        let asap = self.announce.asap.map(|asap| {
+            options(asap.group.unwrap_or(usual.into()), asap.port, asap.ttl, first(&self.listen.asap))
+        });
         let enrp =
             self.announce.enrp.map(|enrp| options(enrp.group, enrp.port, enrp.ttl, first(&self.listen.enrp)));
         [asap, enrp]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use rserpool::{InvalidRegistrarAddress, RegistrarAddress};
+use rserpool::{InvalidRegistrarAddress, RegistrarAddress, Timers};
 use rserpool_proto::registrar::{Arbitration, EnrpConfig, Network, Reach};
 use rserpool_proto::wire::TransportUse;
 use rserpool_proto::wire::param::registrar_tcp::RegistrarTcp;
@@ -28,8 +28,8 @@ pub struct Enrp {
     /// Networks further registrars may come from.
     #[serde(deserialize_with = "networks")]
     pub networks: Vec<Network>,
-    /// Who goes on when two want to take over.
-    pub arbitration: ArbitrationRule,
+    /// Who goes on when two want to take over. Default: the profile's.
+    pub arbitration: Option<ArbitrationRule>,
     /// Whether registrars hand over their pool elements when they end, and take what others hand over.
     pub takeover_suggestion: bool,
     /// In which steps the distance of pool elements is told, for policies that have one. Default: it is not measured.
@@ -43,7 +43,7 @@ impl Default for Enrp {
         let EnrpConfig { takeover_suggestion, next_generation, .. } = EnrpConfig::default();
         Enrp {
             networks: Vec::new(),
-            arbitration: ArbitrationRule::default(),
+            arbitration: None,
             takeover_suggestion,
             distance_step: None,
             next_generation,
@@ -52,11 +52,10 @@ impl Default for Enrp {
 }
 
 /// Who goes on when two registrars want to take over the same one.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum ArbitrationRule {
     /// The greatest identifier, as RFC 5353 says.
-    #[default]
     HighestWins,
     /// The least, as in the reference implementation.
     LowestWins,
@@ -90,6 +89,16 @@ impl TryFrom<String> for PeerRegistrar {
 }
 
 impl Config {
+    /// The rule that is configured, or that of the profile.
+    fn arbitration(&self) -> Arbitration {
+        match (self.enrp.arbitration, self.profile.timers) {
+            (Some(ArbitrationRule::LowestWins), _) | (None, Timers::Rsplib) => Arbitration::LowestWins,
+            (Some(ArbitrationRule::HighestWins), _) | (None, Timers::Fast | Timers::Rfc) => {
+                Arbitration::HighestWins
+            }
+        }
+    }
+
     /// Returns the machine's settings about its peers; `None` where it has none. `is_native`: our SCTP is the
     /// kernel's, and reached without UDP.
     pub(super) fn enrp_machine(&self, is_native: bool) -> Option<EnrpConfig> {
@@ -109,10 +118,7 @@ impl Config {
             },
             peers: self.peer.iter().map(|peer| peer.address.0).collect(),
             networks: self.enrp.networks.clone(),
-            arbitration: match self.enrp.arbitration {
-                ArbitrationRule::HighestWins => Arbitration::HighestWins,
-                ArbitrationRule::LowestWins => Arbitration::LowestWins,
-            },
+            arbitration: self.arbitration(),
             takeover_suggestion: self.enrp.takeover_suggestion,
             distance_step: self.enrp.distance_step.map(Duration::from),
             next_generation: self.enrp.next_generation,

@@ -401,6 +401,27 @@ mod tests {
     }
 
     #[test]
+    fn the_profile_rsplib_brings_the_rule_and_the_groups_of_the_reference_implementation() {
+        use rserpool_proto::registrar::Arbitration::{self, HighestWins, LowestWins};
+
+        let rules = |timers: &str, more: &str| -> (Arbitration, Vec<String>) {
+            let text = format!(
+                "[listen]\nasap = [\"192.0.2.1:3863\"]\nenrp = [\"192.0.2.1:9901\"]\n\
+                 [profile]\ntimers = \"{timers}\"\n[announce]\nasap = {{}}\nenrp = {{}}\n[enrp]\n{more}\n"
+            );
+            let config = parse(&text).unwrap();
+            let groups = config.groups().into_iter().flatten().map(|group| group.group.to_string());
+            (config.machine(true).enrp.unwrap().arbitration, groups.collect())
+        };
+        let iana = vec!["224.0.1.185:3863".to_owned(), "239.0.0.51:9901".to_owned()];
+        let reference = vec!["239.0.0.50:3863".to_owned(), "239.0.0.51:9901".to_owned()];
+        assert_eq!(rules("fast", ""), (HighestWins, iana.clone()));
+        assert_eq!(rules("rfc", "arbitration = \"lowest-wins\""), (LowestWins, iana));
+        assert_eq!(rules("rsplib", ""), (LowestWins, reference.clone()));
+        assert_eq!(rules("rsplib", "arbitration = \"highest-wins\""), (HighestWins, reference));
+    }
+
+    #[test]
     fn addresses_with_different_ports_are_refused() {
         let error = parse("[listen]\nasap = [\"127.0.0.1:1\", \"127.0.0.2:2\"]\n").unwrap_err();
         assert!(error.contains("registrar.toml:2:24") && error.contains("one port"), "{error}");

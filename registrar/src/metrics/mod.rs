@@ -45,6 +45,7 @@ pub(crate) struct Metrics {
     keep_alives: [Counter; 2],
     reports: [Counter; 3],
     malformed: Counter,
+    lives_in_seconds: Counter,
     wrong_protocol: [Counter; 2],
     resolution_duration: Histogram,
     stalls: Counter,
@@ -117,6 +118,7 @@ impl Metrics {
                 keep_alives: [keep_alives("answered"), keep_alives("missed")],
                 reports: [reports("accepted"), reports("limited"), reports("unknown_element")],
                 malformed: error("malformed"),
+                lives_in_seconds: counter!("rserpool_lives_in_seconds_total"),
                 wrong_protocol: ["asap", "enrp"].map(|protocol| {
                     counter!("rserpool_message_errors_total", "protocol" => protocol, "cause" => "wrong_protocol")
                 }),
@@ -231,6 +233,7 @@ impl Metrics {
         self.reports[1].absolute(counters.reports_limited);
         self.reports[2].absolute(counters.reports_unknown);
         self.malformed.absolute(counters.malformed);
+        self.lives_in_seconds.absolute(counters.lives_in_seconds);
         self.stalls.absolute(counters.stalls);
         self.refused_connections[0].absolute(counters.connections_refused);
         if let Some(tls) = &self.tls {
@@ -392,6 +395,10 @@ fn describe() {
     describe_counter!(
         "rserpool_handle_resolutions_held_back_total",
         "Times a connection was not read for a while since it had asked for more than it may"
+    );
+    describe_counter!(
+        "rserpool_lives_in_seconds_total",
+        "Registration lives told in seconds to this registrar, whose profile counts milliseconds"
     );
     describe_counter!("rserpool_stalls_total", "Times this process was stopped for a while");
 }

@@ -42,7 +42,7 @@ fn the_cost_of_a_request_is_measured_for_both_registrars() {
         "processor time of our registrar for a request is measured beside rspregistrar's (goal: half)",
     );
     let network = Network::new(2);
-    let settings = ours::Settings { timers: "rfc", log_level: "info", group: None };
+    let settings = ours::Settings { timers: "rfc", log_level: "info", ..ours::Settings::default() };
     let ours = ours::Registrar::start_with(&network, &network.host(1), &settings);
     let patient = ["-loglevel=3", "-endpointkeepalivetransmissioninterval=600000"];
     let theirs = reference::registrar(&network, &network.host(2), 0x0a0b_0c02, &patient);

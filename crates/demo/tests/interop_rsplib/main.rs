@@ -8,11 +8,15 @@
 mod asap;
 mod check;
 mod cost;
+mod element;
 mod enrp;
+mod finding;
 mod network;
 mod ours;
+mod policies;
 mod pool;
 mod process;
 mod reference;
+mod unreachable;
 #[path = "../world/mod.rs"]
 mod world;

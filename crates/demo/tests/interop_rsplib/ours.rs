@@ -26,11 +26,13 @@ pub(crate) struct Settings {
     pub(crate) log_level: &'static str,
     /// Its identifier, and who else is a registrar of its group.
     pub(crate) group: Option<(u32, Vec<Ipv4Addr>)>,
+    /// Whether it announces itself in rsplib's groups, and hears rsplib's registrars there.
+    pub(crate) announces: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { timers: "rsplib", log_level: "debug", group: None }
+        Self { timers: "rsplib", log_level: "debug", group: None, announces: false }
     }
 }
 
@@ -41,13 +43,22 @@ impl Settings {
         Self { group: Some((id, peers)), ..Self::default() }
     }
 
+    /// One that is found by its announces, and finds others by theirs.
+    pub(crate) fn announcing(id: u32) -> Self {
+        Self { announces: true, ..Self::beside(id, &[]) }
+    }
+
     fn config(&self, address: Ipv4Addr) -> String {
         let (mut first, mut listen, mut more) = (String::new(), String::new(), String::new());
         if let Some((id, peers)) = &self.group {
             first = format!("id = \"{id:08x}\"\n");
             listen = format!("enrp = [\"{address}:9901\"]\n");
             more = peers.iter().map(|peer| format!("[[peer]]\naddress = \"{peer}:9901\"\n")).collect();
-            more += "[enrp]\nnetworks = [\"10.77.0.0/16\"]\narbitration = \"lowest-wins\"\n";
+            more += "[enrp]\nnetworks = [\"10.77.0.0/16\"]\n";
+        }
+        if self.announces {
+            let enrp = if self.group.is_some() { "enrp = {}\n" } else { "" };
+            more += &format!("[announce]\nasap = {{}}\n{enrp}");
         }
         let timers = self.timers;
         format!(

@@ -8,16 +8,34 @@ use crate::process::Process;
 /// So that each program's output has a file of its own.
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
-/// What all of them are told: no multicast, a log without colours.
-const QUIET: [&str; 2] = ["-asapannounce=off", "-logcolor=off"];
+/// What all of them are told where registrars are configured: no multicast.
+const QUIET: &str = "-asapannounce=off";
+/// Where they hear registrars, or announce themselves, otherwise: their usual groups.
+const ASAP_GROUP: &str = "-asapannounce=239.0.0.50:3863";
+const ENRP_GROUP: &str = "-enrpannounce=239.0.0.51:9901";
 
 /// Starts a registrar and waits until it answers. `more` are options.
 pub(crate) fn registrar(network: &Network, host: &Host, identifier: u32, more: &[&str]) -> Process {
+    start_registrar(network, host, identifier, [QUIET, "-enrpannounce=off"], more)
+}
+
+/// The same for one that announces itself, and hears others, by multicast.
+pub(crate) fn announcing_registrar(network: &Network, host: &Host, identifier: u32) -> Process {
+    start_registrar(network, host, identifier, [ASAP_GROUP, ENRP_GROUP], &["-loglevel=4"])
+}
+
+fn start_registrar(
+    network: &Network,
+    host: &Host,
+    identifier: u32,
+    announces: [&str; 2],
+    more: &[&str],
+) -> Process {
     let address = host.address;
     let identifier = format!("-identifier=0x{identifier:x}");
     let (asap, enrp) = (format!("-asap={address}:3863"), format!("-enrp={address}:9901"));
-    let fixed = [identifier.as_str(), &asap, &enrp, "-enrpannounce=off", "-mentordiscoverytimeout=500"];
-    let arguments = fixed.into_iter().chain(QUIET).chain(more.iter().copied());
+    let fixed = [identifier.as_str(), &asap, &enrp, "-mentordiscoverytimeout=500", "-logcolor=off"];
+    let arguments = fixed.into_iter().chain(announces).chain(more.iter().copied());
     let process =
         Process::start(network, host, &format!("rspregistrar-{address}"), "rspregistrar", arguments);
     process.wait_for("Registrar started");
@@ -53,11 +71,27 @@ pub(crate) fn pool_element_at(
     identifier: u32,
     more: &[&str],
 ) -> Process {
-    let local = format!("-local={}:{port}", host.address);
     let registrar = format!("-registrar={}:3863", registrar.address);
+    start_element(network, host, port, &[&registrar, QUIET], identifier, more)
+}
+
+/// A pool element that knows no registrar and hears of one by multicast.
+pub(crate) fn listening_element(network: &Network, host: &Host, identifier: u32, more: &[&str]) -> Process {
+    start_element(network, host, 7001, &[ASAP_GROUP], identifier, more)
+}
+
+fn start_element(
+    network: &Network,
+    host: &Host,
+    port: u16,
+    registrars: &[&str],
+    identifier: u32,
+    more: &[&str],
+) -> Process {
+    let local = format!("-local={}:{port}", host.address);
     let identifier_argument = format!("-identifier=0x{identifier:x}");
-    let fixed = [local.as_str(), &registrar, &identifier_argument, "-loglevel=3"];
-    let arguments = fixed.into_iter().chain(QUIET).chain(more.iter().copied());
+    let fixed = [local.as_str(), &identifier_argument, "-loglevel=3", "-logcolor=off"];
+    let arguments = fixed.iter().chain(registrars).chain(more).copied();
     Process::start(network, host, &format!("pe-{identifier:x}"), "rspserver", arguments)
 }
 
@@ -70,8 +104,16 @@ pub(crate) fn pool_user(
     more: &[&str],
 ) -> Process {
     let registrar = format!("-registrar={}:3863", registrar.address);
-    let fixed = [registrar.as_str(), "-loglevel=3"];
-    let arguments = fixed.into_iter().chain(QUIET).chain(more.iter().copied());
+    start_user(network, host, &[&registrar, QUIET], program, more)
+}
+
+/// The same for one that knows no registrar and hears of one by multicast.
+pub(crate) fn listening_user(network: &Network, host: &Host, program: &str, more: &[&str]) -> Process {
+    start_user(network, host, &[ASAP_GROUP], program, more)
+}
+
+fn start_user(network: &Network, host: &Host, registrars: &[&str], program: &str, more: &[&str]) -> Process {
+    let arguments = ["-loglevel=3", "-logcolor=off"].iter().chain(registrars).chain(more).copied();
     Process::start(
         network,
         host,

@@ -24,6 +24,8 @@ pub struct Counters {
     pub updated: u64,
     /// Registrations refused.
     pub rejected: u64,
+    /// Lives that were told in seconds to this registrar, which counts milliseconds; other registrars' included.
+    pub lives_in_seconds: u64,
     /// Elements that left, by reason.
     pub removed: BTreeMap<Removal, u64>,
     /// Keep-alives answered in time.

@@ -21,6 +21,7 @@ mod drain;
 mod enrp;
 mod event;
 mod keep_alive;
+mod life;
 mod network;
 mod registration;
 mod resolution;

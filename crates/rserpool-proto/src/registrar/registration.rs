@@ -29,6 +29,7 @@ impl Registrar {
         octets: usize,
     ) {
         self.share_handle(&mut registration.pool);
+        registration.element.life = self.life_in_our_unit(registration.element.life);
         let key = (registration.pool.clone(), registration.element.pe);
         let checked = self
             .check_right(now, connection, &key)

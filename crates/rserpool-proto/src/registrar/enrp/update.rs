@@ -139,6 +139,7 @@ impl Registrar {
     ) -> PoolElementParameter {
         self.measure_from(from, &mut element);
         if self.config.profile.life_unit == LifeUnit::Milliseconds {
+            element.life = self.life_in_our_unit(element.life);
             return element;
         }
         let Some(peer) = self.enrp.peers.get_mut(&from) else { return element };
