@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::{Cache, Event, Home, PoolUser, Request, Timer};
 use crate::LostReason;
 use crate::wire::asap::handle_resolution::{HandleResolution, HandleResolutionResponse};
+use crate::wire::param::resolution_option;
 use crate::wire::{CauseCode, Message, PolicyType, PoolElementParameter};
 
 impl PoolUser {
@@ -58,7 +59,7 @@ impl PoolUser {
             return self.retry_later(now);
         }
         self.pool_unknown = false;
-        let complete = self.is_complete(response.elements.len());
+        let complete = self.is_complete(&response);
         let elements = self.in_scope(response.elements);
         self.end_quarantines(&elements, complete);
         // Without a policy parameter Round Robin is meant (section 2.2.6).
@@ -82,9 +83,12 @@ impl PoolUser {
         elements
     }
 
-    /// Returns whether an answer of so many elements lists the whole pool: a registrar that was asked for more
-    /// has told all.
-    fn is_complete(&self, elements: usize) -> bool {
-        self.config.items.is_some_and(|items| usize::try_from(items).is_ok_and(|items| elements < items))
+    /// Returns whether an answer lists the whole pool: a registrar that was asked for more has told all, unless it says
+    /// that there was no room for them.
+    fn is_complete(&self, response: &HandleResolutionResponse) -> bool {
+        let elements = response.elements.len();
+        let more_than = |items: u32| usize::try_from(items).is_ok_and(|items| elements < items);
+        self.config.items.is_some_and(more_than)
+            && !resolution_option::cut_from(&response.unknown).is_some_and(more_than)
     }
 }

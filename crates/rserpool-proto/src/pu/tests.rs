@@ -6,6 +6,7 @@ use super::*;
 use crate::RegistrarId;
 use crate::wire::asap::business_card::BusinessCard;
 use crate::wire::asap::handle_resolution::HandleResolutionResponse;
+use crate::wire::param::resolution_option;
 use crate::wire::param::transport::{OpaqueTransport, SctpTransport, Transport, TransportUse};
 use crate::wire::{CauseCode, Load, PoolElementParameter, RegistrationLife};
 
@@ -90,17 +91,27 @@ impl Bench {
         elements: Vec<PoolElementParameter>,
         causes: Option<Vec<ErrorCause>>,
     ) -> Vec<Did> {
-        let response = HandleResolutionResponse {
-            updates_accepted: false,
-            pool: pool(),
-            policy,
-            elements,
-            causes,
-            unknown: vec![],
-        };
+        let (pool, unknown) = (pool(), vec![]);
+        let updates_accepted = false;
+        self.respond(HandleResolutionResponse { updates_accepted, pool, policy, elements, causes, unknown })
+    }
+
+    fn respond(&mut self, response: HandleResolutionResponse) -> Vec<Did> {
         let octets = Message::HandleResolutionResponse(response).to_octets().unwrap();
         self.user.handle_message(self.now, HOME, &octets);
         self.drain()
+    }
+
+    /// An answer of a Least Used pool that says how many elements it would have had.
+    fn list_cut(&mut self, elements: Vec<PoolElementParameter>, of: u32) -> Vec<Did> {
+        self.respond(HandleResolutionResponse {
+            updates_accepted: false,
+            pool: pool(),
+            policy: Some(Policy::LeastUsed { load: Load(0) }),
+            elements,
+            causes: None,
+            unknown: vec![resolution_option::to_parameter(of)],
+        })
     }
 
     /// The registrar answers with elements of a Least Used pool.
@@ -277,6 +288,19 @@ fn an_answer_that_may_be_a_part_of_the_pool_proves_no_absence() {
     bench.list(all[1..].to_vec());
     bench.list(all[..8].to_vec());
     assert_eq!(bench.select(), Some(2));
+}
+
+#[test]
+fn an_answer_that_was_cut_proves_no_absence() {
+    for (of, ended) in [(1, true), (2, false)] {
+        let mut bench = Bench::new(Profile::FAST);
+        bench.list(vec![element(1, 10, 1), element(2, 20, 1)]);
+        bench.select();
+        bench.user.report_unreachable(bench.now, PeId(1));
+        bench.list_cut(vec![element(2, 20, 1)], of);
+        let did = bench.list(vec![element(1, 10, 1), element(2, 20, 1)]);
+        assert_eq!(did.contains(&Did::Event(Event::QuarantineEnded { pe: PeId(1) })), ended, "of {of}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::handlespace::Pool;
 use crate::random::Random;
 use crate::wire::asap::error::AsapError;
 use crate::wire::asap::handle_resolution::{HandleResolution, HandleResolutionResponse};
+use crate::wire::param::resolution_option;
 use crate::wire::{CauseCode, ErrorCause, Message, PoolElementParameter};
 use crate::{ConnectionId, PeId, PoolHandle};
 
@@ -101,13 +102,16 @@ impl Registrar {
         }
     }
 
-    /// Sends as many of the elements as fit one message; where not even one does, that resources are lacking.
+    /// Sends as many of the elements as fit one message, and says how many there were; where not even one fits, that
+    /// resources are lacking.
     pub(super) fn send_response(&mut self, to: ConnectionId, mut response: HandleResolutionResponse) {
         if self.send(to, &Message::HandleResolutionResponse(response.clone())) {
             return;
         }
         self.counters.answers_cut += 1;
         let elements = std::mem::take(&mut response.elements);
+        let chosen = u32::try_from(elements.len()).unwrap_or(u32::MAX);
+        response.unknown.push(resolution_option::to_parameter(chosen));
         let bare = Message::HandleResolutionResponse(response.clone()).to_octets();
         let mut room = MAX_MESSAGE.saturating_sub(bare.map_or(MAX_MESSAGE, |octets| octets.len()));
         let mut fits = |element: &PoolElementParameter| {

@@ -15,8 +15,8 @@ use crate::wire::asap::handle_resolution::{HandleResolution, HandleResolutionRes
 use crate::wire::asap::keep_alive::EndpointKeepAliveAck;
 use crate::wire::asap::registration::RegistrationResponse;
 use crate::wire::asap::unreachable::EndpointUnreachable;
-use crate::wire::param::observed_address;
 use crate::wire::param::transport::{SctpTransport, Transport, TransportUse};
+use crate::wire::param::{observed_address, resolution_option};
 use crate::wire::{CauseCode, Policy, PoolElementParameter, RegistrationLife};
 use crate::{Profile, Protocol};
 
@@ -514,7 +514,9 @@ fn an_answer_beyond_64_kib_is_cut_until_it_fits() {
         bench.now += Duration::from_millis(10);
         bench.register(FIRST, PoolElementParameter { pe: PeId(pe), ..element(&[HERE]) });
     }
-    assert_eq!(bench.resolve(None).elements.len(), 1637);
+    let answer = bench.resolve(None);
+    assert_eq!(answer.elements.len(), 1637);
+    assert_eq!(resolution_option::cut_from(&answer.unknown), Some(3000), "it says so");
     assert_eq!(bench.registrar.counters().answers_cut, 1);
 }
 

@@ -1,5 +1,5 @@
 //! Handle resolution option (draft-dreibholz-rserpool-asap-hropt): how many pool elements a
-//! pool user wants in the answer.
+//! pool user wants in the answer. In an answer that had to be cut, how many it would have had (docs/wire.md section 12).
 //!
 //! ```text
 //! +-------------------------------+-------------------------------+
@@ -11,7 +11,7 @@
 
 use super::ParameterType;
 use crate::wire::unknown::Found;
-use crate::wire::{EncodeError, WireError, writer};
+use crate::wire::{EncodeError, UnknownParameter, WireError, writer};
 
 /// As many pool elements as possible.
 pub const ALL_ITEMS: u32 = u32::MAX;
@@ -29,6 +29,18 @@ pub(crate) fn encode(items: u32, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         out.extend(items.to_be_bytes());
         Ok(())
     })
+}
+
+/// Returns how many elements an answer would have had if there had been room, where it says that it was cut; a malformed
+/// option says nothing.
+pub(crate) fn cut_from(skipped: &[UnknownParameter]) -> Option<u32> {
+    let option = skipped.iter().find(|skipped| skipped.kind == ParameterType::RESOLUTION_OPTION)?;
+    option.read(decode).ok()
+}
+
+/// The option of an answer that was cut.
+pub(crate) fn to_parameter(items: u32) -> UnknownParameter {
+    UnknownParameter { kind: ParameterType::RESOLUTION_OPTION, value: items.to_be_bytes().to_vec() }
 }
 
 #[cfg(test)]
