@@ -170,8 +170,12 @@ fn a_collector_with_a_wrong_certificate_is_left_for_one_with_a_right_one() {
         let mut pool = without_collectors(plan, stage);
         pool.restart_collector(world::program(), 0).unwrap();
         wait_for_line(&pool.exporter, &["WARN", reason, &pool.stage.collector(0).to_string()]);
-        let metrics = Metrics::scrape(pool.stage.exporter_http()).unwrap();
-        assert!(metrics.sum("ipfix_exporter_tls_handshakes_total") >= 1.0);
+        // The log is ahead of the metrics.
+        let exporter = pool.stage.exporter_http();
+        let counted = wait_until(world::PATIENCE, || {
+            Ok(Metrics::scrape(exporter)?.sum("ipfix_exporter_tls_handshakes_total") >= 1.0)
+        });
+        assert!(counted.unwrap(), "{reason}");
         pool.restart_collector(world::program(), 1).unwrap();
         let (settlement, _stage) = world::settle(pool);
         assert_eq!(settlement.received[0].flows.len(), 0, "{reason}");

@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "measures how long things take")]
 
 mod common;
+mod distance;
 mod floods;
 mod hostile;
 mod next_generation;

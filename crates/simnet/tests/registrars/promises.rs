@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rserpool_proto::PeId;
 use rserpool_proto::pu::PoolUser;
-use rserpool_proto::registrar::Event;
+use rserpool_proto::registrar::{Event, PeerState};
 use rserpool_proto::wire::{Load, Policy};
 
 use crate::world::{Node, Options, Told, World, pool};
@@ -264,6 +264,28 @@ fn registrars_that_connect_to_each_other_at_once_agree_without_an_audit() {
                 space.pool(&pool()).unwrap().elements().map(|element| element.policy).collect();
             let last = Policy::LeastUsed { load: Load::of(100, 1_000) };
             assert_eq!(policies, [last.clone(), last], "seed {seed}\n{}", world.ladder());
+        }
+    }
+}
+
+#[test]
+fn registrars_that_know_only_a_third_one_find_each_other_whoever_starts_first() {
+    for order in [[1, 2, 3], [3, 1, 2], [1, 3, 2]] {
+        for pause in [0, 5_000] {
+            let mut world = World::new(Options::default());
+            let mut registrars = Vec::new();
+            for number in order {
+                let known: &[u8] = if number == 3 { &[] } else { &[3] };
+                let config = world.registrar_config(number, known);
+                registrars.push(world.add_registrar(number, config));
+                world.run(milliseconds(pause));
+            }
+            world.run(seconds(15));
+            for &registrar in &registrars {
+                let peers = world.registrar(registrar).peers();
+                let active = peers.filter(|peer| peer.connected && peer.state == PeerState::Active).count();
+                assert_eq!(active, 2, "started as {order:?}, {pause} ms apart");
+            }
         }
     }
 }

@@ -88,6 +88,11 @@ impl Registrar {
         });
     }
 
+    /// A registrar is gone: what it said is no more.
+    pub(super) fn forget_claims(&mut self, of: RegistrarId) {
+        self.enrp.claims.retain(|_, other| other.element.home != of);
+    }
+
     /// An element's home has it no more: gives it back to the other registrar that says to be its home, if that
     /// lives, and asks that one. Returns whether there is one.
     pub(super) fn fall_back(&mut self, now: Instant, key: &Key, reason: Removal) -> bool {

@@ -5,9 +5,37 @@ use std::time::Instant;
 use super::super::Registrar;
 use super::{PeerState, Refusal, next_generation};
 use crate::RegistrarId;
-use crate::wire::enrp::list::ListResponse;
+use crate::wire::enrp::list::{ListRequest, ListResponse};
+
+/// Whether the list of registrars is still to be got. Who serves alone because nobody was there, or everybody was starting
+/// as well, asks those that come later: two that are configured with the same third one would not hear of each other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum LateList {
+    NotNeeded,
+    /// To be asked for with the next heartbeat, of another peer than the last one if there is one.
+    Wanted {
+        last: RegistrarId,
+    },
+    Asked {
+        peer: RegistrarId,
+    },
+}
 
 impl Registrar {
+    /// Asks one peer for its list, if we have none. To be called with each heartbeat.
+    pub(super) fn ask_list_late(&mut self) {
+        let (LateList::Wanted { last } | LateList::Asked { peer: last }) = self.enrp.late_list else {
+            return;
+        };
+        let peers: Vec<RegistrarId> =
+            self.connected_peers().into_iter().filter(|id| self.is_active(*id)).collect();
+        let next = peers.iter().find(|id| **id > last).or(peers.first());
+        if let Some(&peer) = next {
+            self.enrp.late_list = LateList::Asked { peer };
+            self.tell_peer(peer, ListRequest::default());
+        }
+    }
+
     /// Lists the peers, to each as it reads them; while we start we know too few of them.
     pub(super) fn handle_list_request(&mut self, sender: RegistrarId) {
         let rejected = !self.is_ready();
@@ -22,8 +50,13 @@ impl Registrar {
     }
 
     pub(super) fn handle_list_response(&mut self, now: Instant, sender: RegistrarId, list: ListResponse) {
-        if !self.awaits_list(sender) {
+        let late = self.enrp.late_list == LateList::Asked { peer: sender };
+        if !late && !self.awaits_list(sender) {
             return self.refuse(Refusal::Unasked, None);
+        }
+        if late {
+            self.enrp.late_list =
+                if list.rejected { LateList::Wanted { last: sender } } else { LateList::NotNeeded };
         }
         if list.rejected {
             return self.mentor_refused(now);

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::super::{Event, Registrar};
 use super::Timer;
+use super::list::LateList;
 use crate::RegistrarId;
 use crate::wire::enrp::list::ListRequest;
 
@@ -51,6 +52,9 @@ impl Registrar {
 
     fn ready(&mut self) {
         self.enrp.startup = Startup::Ready;
+        if self.enrp.mentor.is_none() {
+            self.enrp.late_list = LateList::Wanted { last: self.id };
+        }
         self.stop_timer(Timer::Discovery);
         self.stop_timer(Timer::Mentor);
         self.event(Event::Ready { mentor: self.enrp.mentor });

@@ -49,6 +49,7 @@ use crate::wire::param::pe_checksum::PeChecksum;
 use crate::wire::param::server_information::ServerInformation;
 use crate::{ConnectionId, Output, PeId, PoolHandle, Protocol, RegistrarAddress, RegistrarId, Remote, inbox};
 use adoption::Adoptions;
+use list::LateList;
 use mentor::Startup;
 use next_generation::Rivals;
 use replicated::Replicated;
@@ -194,6 +195,8 @@ pub(super) struct Enrp {
     rivals: Rivals,
     startup: Startup,
     mentor: Option<RegistrarId>,
+    /// Who is asked for the list of registrars, as we began without one.
+    late_list: LateList,
     /// Nobody is dead before, as we were stopped.
     lenient_until: Option<Instant>,
     leaving: bool,
@@ -244,6 +247,7 @@ impl Enrp {
             rivals: Rivals::default(),
             startup: if enabled { Startup::NotStarted } else { Startup::Ready },
             mentor: None,
+            late_list: LateList::NotNeeded,
             lenient_until: None,
             leaving: false,
             left: false,

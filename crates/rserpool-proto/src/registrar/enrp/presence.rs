@@ -52,6 +52,7 @@ impl Registrar {
             return;
         }
         self.announce_presence();
+        self.ask_list_late();
     }
 
     /// Tells every peer that we live.
@@ -173,6 +174,8 @@ impl Registrar {
             return;
         }
         peer.state = PeerState::Dead;
+        // What it says of elements when it is back is old.
+        self.settle_claims(id);
         self.event(Event::PeerLost { peer: id, elements: self.owned(id) });
         self.abort_download(id);
         self.mentor_lost(now, id);
