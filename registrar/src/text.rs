@@ -31,6 +31,8 @@ pub(crate) fn pool_text(pool: &PoolHandle) -> String {
     if text.len() > MAX_POOL_TEXT {
         text.truncate(MAX_POOL_TEXT);
         text.push_str("...");
+        // Whoever keeps it must not keep the room of 60,000 octets.
+        text.shrink_to_fit();
     }
     text
 }

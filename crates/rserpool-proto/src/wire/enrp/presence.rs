@@ -52,9 +52,12 @@ impl Presence {
         if let Some(checksum) = self.checksum {
             checksum.encode(out)?;
         }
-        if let Some(information) = &self.information {
-            information.encode(out)?;
+        // The reference implementation passes over what it does not know between two parameters, and refuses a message
+        // that ends with it.
+        encode_all(&self.unknown, out)?;
+        match &self.information {
+            Some(information) => information.encode(out),
+            None => Ok(()),
         }
-        encode_all(&self.unknown, out)
     }
 }
