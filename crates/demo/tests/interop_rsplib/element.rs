@@ -49,8 +49,17 @@ impl Process {
         };
         let (registrars, announce) = self.found_by(find);
         let config = PoolElementConfig::new(PoolHandle::new(pool).unwrap(), transport, registrars);
-        let config =
-            PoolElementConfig { pe: Some(PeId(pe)), policy, announce, profile: Profile::RSPLIB, ..config };
+        // A registrar that it was not told of may take it over.
+        let [a, b, c] = self.network_prefix;
+        let registrar_networks = vec![format!("{a}.{b}.{c}.0/24").parse().unwrap()];
+        let config = PoolElementConfig {
+            pe: Some(PeId(pe)),
+            policy,
+            announce,
+            profile: Profile::RSPLIB,
+            registrar_networks,
+            ..config
+        };
         let _inside = self.runtime.enter();
         PoolElement::spawn(config, Some(self.endpoint.clone())).unwrap()
     }

@@ -64,7 +64,7 @@ impl Settings {
         format!(
             "{first}[listen]\nasap = [\"{address}:3863\"]\nstack = \"kernel\"\n{listen}\
              [profile]\ntimers = \"{timers}\"\n[http]\nlisten = \"{address}:9380\"\n\
-             [limits]\nresolutions-per-second = 0\n{more}"
+             [limits]\nregistrations-per-second = 20000\nresolutions-per-second = 0\n{more}"
         )
     }
 }
