@@ -12,7 +12,7 @@ use rserpool::{PeId, PoolHandle, PoolUser, PoolUserConfig, TransportUse};
 use tokio::time::timeout;
 use transport::{Association, Endpoint, Event, MsgOut, Outcome, Ppid};
 
-use world::pool::{Pool, handle};
+use world::pool::{Element, Pool, handle};
 use world::{Net, PATIENCE, end, send};
 
 const DATA: Ppid = Ppid(77);
@@ -34,6 +34,12 @@ fn open_at(endpoint: Endpoint, pool: &Pool, config: SessionConfig, sticky: Optio
     let user = PoolUserConfig { sticky, ..PoolUserConfig::new(handle(), pool.registrars()) };
     let user = PoolUser::spawn(user, endpoint.clone());
     PoolSession::open(user, endpoint, SessionConfig { ppid: DATA, ..config })
+}
+
+/// Two elements, and a session with their pool.
+async fn open_beside_two(net: Net, pool: &Pool, config: SessionConfig) -> (Element, Element, PoolSession) {
+    let elements = (pool.element(2, FULL).await, pool.element(3, FULL).await);
+    (elements.0, elements.1, open(net, pool, config))
 }
 
 async fn next(session: &mut PoolSession) -> SessionEvent {
@@ -125,8 +131,7 @@ async fn data_wait_for_an_element_and_are_acknowledged_and_answered() {
 async fn the_next_element_gets_the_last_cookie_first_then_what_the_hook_sends_then_what_waits() {
     let net = Net::random();
     let pool = Pool::new(net).await;
-    let (mut first, mut second) = (pool.element(2, FULL).await, pool.element(3, FULL).await);
-    let mut session = open(net, &pool, SessionConfig::default());
+    let (mut first, mut second, mut session) = open_beside_two(net, &pool, SessionConfig::default()).await;
     assert_eq!(ready(&mut session).await, (first.pe, None));
     let association = first.accept().await;
     send(&association, cookie("old")).await;
@@ -154,8 +159,7 @@ async fn the_next_element_gets_the_last_cookie_first_then_what_the_hook_sends_th
 async fn without_failover_the_data_come_back_and_with_it_they_go_to_the_next_element() {
     let net = Net::random();
     let pool = Pool::new(net).await;
-    let (mut first, mut second) = (pool.element(2, FULL).await, pool.element(3, FULL).await);
-    let mut session = open(net, &pool, SessionConfig::default());
+    let (mut first, mut second, mut session) = open_beside_two(net, &pool, SessionConfig::default()).await;
     ready(&mut session).await;
     abort(first.accept().await).await;
     let stays = SendOptions { failover: false, ..SendOptions::default() };
@@ -208,8 +212,8 @@ async fn the_next_element_is_another_one_and_only_a_failed_one_is_reported() {
 async fn an_element_or_an_address_can_be_sent_to_beside_the_one_in_use() {
     let net = Net::random();
     let pool = Pool::new(net).await;
-    let (mut first, mut second) = (pool.element(2, FULL).await, pool.element(3, FULL).await);
-    let mut session = open(net, &pool, SessionConfig { max_held: 16, ..SessionConfig::default() });
+    let (mut first, mut second, mut session) =
+        open_beside_two(net, &pool, SessionConfig { max_held: 16, ..SessionConfig::default() }).await;
     ready(&mut session).await;
     let _in_use = first.accept().await;
     let taken = session.send(Destination::Element(second.pe), "by name", ACKNOWLEDGED).await.unwrap();
@@ -249,8 +253,7 @@ async fn the_element_remembered_from_before_is_used_first_if_the_pool_has_it() {
 async fn an_element_that_ends_in_order_is_left_without_a_report_and_what_it_took_is_not_sent_again() {
     let net = Net::random();
     let pool = Pool::new(net).await;
-    let (mut first, mut second) = (pool.element(2, FULL).await, pool.element(3, FULL).await);
-    let mut session = open(net, &pool, SessionConfig::default());
+    let (mut first, mut second, mut session) = open_beside_two(net, &pool, SessionConfig::default()).await;
     ready(&mut session).await;
     let mut association = first.accept().await;
     session.send(Destination::Pool, "taken", ACKNOWLEDGED).await.unwrap();
@@ -290,8 +293,7 @@ async fn a_user_that_is_itself_in_a_pool_introduces_itself() {
 async fn nothing_is_lost_where_the_application_stops_waiting_again_and_again() {
     let net = Net::random();
     let pool = Pool::new(net).await;
-    let (mut first, mut second) = (pool.element(2, FULL).await, pool.element(3, FULL).await);
-    let mut session = open(net, &pool, SessionConfig::default());
+    let (mut first, mut second, mut session) = open_beside_two(net, &pool, SessionConfig::default()).await;
     ready(&mut session).await;
     abort(first.accept().await).await;
     for number in 0..50 {

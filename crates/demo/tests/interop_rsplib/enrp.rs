@@ -43,6 +43,21 @@ impl World {
         reference::registrar(&self.network, &self.registrars[at], id, &peers)
     }
 
+    /// Ours, [`THIRD`], beside two rspregistrars, [`OURS`] and [`THEIRS`].
+    fn ours_beside_two(&self) -> (Registrar, Process, Process) {
+        (self.ours(THIRD, 0, &[1, 2]), self.theirs(OURS, 1, &[]), self.theirs(THEIRS, 2, &[1]))
+    }
+
+    /// Kills ours when both others have its element a1; returns which of them is its home then.
+    fn lose(&self, mut ours: Registrar, explain: impl Fn() -> String + Copy) -> u32 {
+        self.wait_for(1, &[(0xa1, THIRD)], explain);
+        self.wait_for(2, &[(0xa1, THIRD)], explain);
+        ours.wait_for_peer(OURS, 0);
+        ours.wait_for_peer(THEIRS, 0);
+        ours.process.kill();
+        self.winner(explain)
+    }
+
     /// Starts an echo server of rsplib's that knows one registrar.
     fn element(&self, pe: u32, at: usize, registrar: usize) -> Process {
         pool_element(&self.network, &self.elements[at], &self.registrars[registrar], pe, &["-echo"])
@@ -154,17 +169,10 @@ fn ours_takes_over_from_rspregistrar() {
 fn rspregistrar_takes_over_from_ours() {
     let check = Check::begin("one of two rspregistrars takes over our pool element");
     let world = World::new();
-    let mut ours = world.ours(THIRD, 0, &[1, 2]);
-    let theirs = world.theirs(OURS, 1, &[]);
-    let other = world.theirs(THEIRS, 2, &[1]);
+    let (ours, theirs, other) = world.ours_beside_two();
     let element = world.element(0xa1, 0, 0);
     let said = || format!("{}\n{}\n{}", theirs.said(), element.said(), other.said());
-    world.wait_for(1, &[(0xa1, THIRD)], said);
-    world.wait_for(2, &[(0xa1, THIRD)], said);
-    ours.wait_for_peer(OURS, 0);
-    ours.wait_for_peer(THEIRS, 0);
-    ours.process.kill();
-    let winner = world.winner(said);
+    let winner = world.lose(ours, said);
     element.wait_for(&format!("Home registrar is ${winner:08x}"));
     check.passed("the rspserver took it as its home");
 }
@@ -174,20 +182,13 @@ fn rspregistrar_takes_over_from_ours() {
 fn rspregistrar_takes_over_our_pool_element() {
     let check = Check::begin("rspregistrar takes over a pool element of ours, which listens for it natively");
     let world = World::new();
-    let mut ours = world.ours(THIRD, 0, &[1, 2]);
-    let theirs = world.theirs(OURS, 1, &[]);
-    let other = world.theirs(THEIRS, 2, &[1]);
+    let (ours, theirs, other) = world.ours_beside_two();
     let process = element::Process::new(&world.network);
     // It knows only the registrar that dies: nothing but the takeover helps it.
     let element = process.element(Find::At(&world.registrars[0]), "EchoPool", 0xa1, Policy::RoundRobin);
     process.registered(&element, &world.registrars[0]);
     let said = || format!("{}\n{}", theirs.said(), other.said());
-    world.wait_for(1, &[(0xa1, THIRD)], said);
-    world.wait_for(2, &[(0xa1, THIRD)], said);
-    ours.wait_for_peer(OURS, 0);
-    ours.wait_for_peer(THEIRS, 0);
-    ours.process.kill();
-    let winner = world.winner(said);
+    let winner = world.lose(ours, said);
     process.registered(&element, &world.registrars[if winner == OURS { 1 } else { 2 }]);
     check.passed("it took the rspregistrar that connected as its home");
 }

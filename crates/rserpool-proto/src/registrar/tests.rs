@@ -1,10 +1,13 @@
 #![expect(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
 
 mod announce;
+mod associations;
 mod authority;
 mod drain;
 mod life;
 mod long_pe_identifier;
+mod resolution;
+mod unreachable;
 
 use std::net::IpAddr;
 
@@ -276,85 +279,6 @@ fn an_element_with_several_addresses_comes_back_and_deregisters_from_any_of_them
 }
 
 #[test]
-fn the_same_identifier_from_elsewhere_is_not_unique() {
-    let mut bench = Bench::default();
-    let third = ConnectionId::accepted(3);
-    bench.accept(third, THERE);
-    bench.register(FIRST, element(&[HERE]));
-    let response = bench.register(third, element(&[THERE]));
-    assert_eq!(codes(&response), [CauseCode::NON_UNIQUE_PE_ID]);
-    // Nor while the element's association is lost, within the grace.
-    bench.registrar.handle_lost(bench.now, FIRST);
-    assert!(bench.register(third, element(&[THERE])).rejected);
-}
-
-#[test]
-fn a_new_association_of_the_same_addresses_waits_until_the_old_one_has_answered() {
-    let mut bench = Bench::default();
-    bench.register(FIRST, element(&[HERE]));
-    let sent = bench.try_register(SECOND, element(&[HERE]));
-    assert!(matches!(sent[..], [(FIRST, Message::EndpointKeepAlive(_))]), "{sent:?}");
-    let sent = bench.ack(FIRST);
-    let [(SECOND, Message::RegistrationResponse(response))] = &sent[..] else { panic!("{sent:?}") };
-    assert!(response.rejected);
-    assert_eq!(codes(response), [CauseCode::NON_UNIQUE_PE_ID]);
-}
-
-#[test]
-fn a_new_association_takes_over_when_the_old_one_does_not_answer() {
-    let mut bench = Bench::default();
-    bench.register(FIRST, element(&[HERE]));
-    bench.try_register(SECOND, element(&[HERE]));
-    let sent = bench.pass(Duration::from_millis(1_900));
-    let granted = |(to, message): &(ConnectionId, Message)| {
-        *to == SECOND && matches!(message, Message::RegistrationResponse(response) if !response.rejected)
-    };
-    assert!(sent.iter().any(granted), "{sent:?}");
-    // The old association's end has no meaning any more.
-    bench.registrar.handle_lost(bench.now, FIRST);
-    assert_eq!(bench.registrar.pools().next().unwrap().up, 1);
-}
-
-#[test]
-fn a_new_association_takes_over_at_once_when_the_old_one_is_lost() {
-    let mut bench = Bench::default();
-    bench.register(FIRST, element(&[HERE]));
-    bench.try_register(SECOND, element(&[HERE]));
-    bench.registrar.handle_lost(bench.now, FIRST);
-    let sent = bench.drain();
-    let [(SECOND, Message::RegistrationResponse(response))] = &sent[..] else { panic!("{sent:?}") };
-    assert!(!response.rejected);
-}
-
-#[test]
-fn a_registration_over_another_association_is_told_with_its_reason() {
-    let mut bench = Bench::default();
-    let message =
-        Message::Registration(Registration { pool: pool(), element: element(&[HERE]), unknown: vec![] });
-    let octets = message.to_octets().unwrap();
-    for from in [FIRST, FIRST] {
-        bench.registrar.handle_message(bench.now, from, &octets);
-        assert_eq!(bench.reassociated(), []);
-    }
-    bench.registrar.handle_lost(bench.now, FIRST);
-    bench.registrar.handle_message(bench.now, SECOND, &octets);
-    assert_eq!(bench.reassociated(), [(SECOND, Reassociation::Lost)]);
-    let third = ConnectionId::accepted(3);
-    bench.accept(third, HERE);
-    bench.registrar.handle_message(bench.now, third, &octets);
-    while bench.registrar.handlespace().elements() == 1 && bench.reassociated().is_empty() {
-        bench.now = bench.registrar.poll_timeout().unwrap();
-        bench.registrar.handle_timeout(bench.now);
-        let told = bench.reassociated();
-        if !told.is_empty() {
-            assert_eq!(told, [(third, Reassociation::Silent)]);
-            return;
-        }
-    }
-    panic!("the claim does not win");
-}
-
-#[test]
 fn only_the_registrant_deregisters() {
     let mut bench = Bench::default();
     bench.register(FIRST, element(&[HERE]));
@@ -393,170 +317,6 @@ fn the_rsplib_profile_counts_a_life_in_milliseconds() {
     bench.register(FIRST, PoolElementParameter { life: RegistrationLife(5_000), ..element(&[HERE]) });
     bench.pass(Duration::from_millis(5_000));
     assert!(!bench.is_registered());
-}
-
-#[test]
-fn a_report_asks_the_element_at_once_and_a_flood_of_them_does_not_flood_it() {
-    let mut bench = Bench::default();
-    bench.register(FIRST, element(&[HERE]));
-    let sent = bench.report(SECOND);
-    assert!(matches!(&sent[..], [(FIRST, Message::EndpointKeepAlive(_))]), "{sent:?}");
-    bench.ack(FIRST);
-    for _ in 0..100 {
-        assert_eq!(bench.report(SECOND), []);
-    }
-    // A burst of five, then one per second.
-    let counters = bench.registrar.counters();
-    assert_eq!((counters.reports_accepted, counters.reports_limited), (5, 96));
-    assert!(bench.is_registered());
-}
-
-#[test]
-fn after_reports_of_three_others_one_missed_keep_alive_is_enough() {
-    let mut bench = Bench::default();
-    let users = [3, 4, 5].map(ConnectionId::accepted);
-    bench.register(FIRST, element(&[HERE]));
-    for user in users {
-        bench.accept(user, address(user));
-        bench.report(user);
-    }
-    bench.pass(Profile::FAST.keep_alive_timeout);
-    assert!(!bench.is_registered());
-}
-
-/// Each connection's own address.
-fn address(connection: ConnectionId) -> [u8; 4] {
-    [10, 0, 1, connection.0.to_be_bytes()[7]]
-}
-
-#[test]
-fn one_host_with_three_connections_is_one_reporter() {
-    let mut bench = Bench::default();
-    bench.register(FIRST, element(&[HERE]));
-    for user in [3, 4, 5].map(ConnectionId::accepted) {
-        bench.accept(user, THERE);
-        bench.report(user);
-    }
-    bench.pass(Profile::FAST.keep_alive_timeout);
-    assert!(bench.is_registered(), "one missed keep-alive is not enough");
-    for user in (6..40).map(ConnectionId::accepted) {
-        bench.accept(user, THERE);
-        bench.report(user);
-    }
-    assert!(bench.registrar.counters().reports_accepted <= 6, "its rate is that of one");
-}
-
-#[test]
-fn secured_reporters_are_counted_by_their_names() {
-    for (names, removed) in [([0, 1, 2], true), ([0, 0, 0], false)] {
-        let mut bench = Bench::default();
-        bench.register(FIRST, element(&[HERE]));
-        for (user, name) in [3, 4, 5].map(ConnectionId::accepted).into_iter().zip(names) {
-            bench.accept(user, if removed { THERE } else { address(user) });
-            let names = vec![format!("pu{name}.example")];
-            bench.registrar.authorize(user, Authority { names, pools: None });
-            bench.report(user);
-        }
-        bench.pass(Profile::FAST.keep_alive_timeout);
-        assert_eq!(bench.is_registered(), !removed);
-    }
-}
-
-#[test]
-fn an_answer_clears_the_reports() {
-    let mut bench = Bench::default();
-    bench.register(FIRST, element(&[HERE]));
-    for user in [3, 4, 5].map(ConnectionId::accepted) {
-        bench.accept(user, address(user));
-        bench.report(user);
-    }
-    bench.ack(FIRST);
-    let next = bench.registrar.poll_timeout().unwrap();
-    let sent = bench.pass(next - bench.now);
-    assert!(matches!(&sent[..], [(FIRST, Message::EndpointKeepAlive(_))]), "{sent:?}");
-    bench.pass(Profile::FAST.keep_alive_timeout);
-    assert!(bench.is_registered(), "one missed keep-alive is not enough any more");
-}
-
-#[test]
-fn an_element_that_answers_survives_any_number_of_reporters() {
-    let mut bench = Bench::default();
-    bench.register(FIRST, element(&[HERE]));
-    for user in (3..200).map(ConnectionId::accepted) {
-        bench.accept(user, address(user));
-        bench.report(user);
-        let sent = bench.pass(Duration::from_millis(100));
-        if !sent.is_empty() || user.0 % 2 == 0 {
-            bench.ack(FIRST);
-        }
-    }
-    assert!(bench.is_registered());
-}
-
-#[test]
-fn the_number_of_elements_asked_for_is_given_up_to_the_maximum() {
-    let mut bench =
-        Bench::new(RegistrarConfig { max_items: 4, default_items: 2, ..RegistrarConfig::default() });
-    for pe in 1..=6 {
-        bench.register(FIRST, PoolElementParameter { pe: PeId(pe), ..element(&[HERE]) });
-    }
-    for (items, given) in [(None, 2), (Some(0), 2), (Some(1), 1), (Some(3), 3), (Some(u32::MAX), 4)] {
-        assert_eq!(bench.resolve(items).elements.len(), given, "{items:?}");
-    }
-}
-
-#[test]
-fn an_answer_beyond_64_kib_is_cut_until_it_fits() {
-    let config =
-        RegistrarConfig { max_items: u32::MAX, default_items: u32::MAX, ..RegistrarConfig::default() };
-    let mut bench = Bench::new(RegistrarConfig { max_elements_per_connection: 10_000, ..config });
-    for pe in 1..=3000 {
-        bench.now += Duration::from_millis(10);
-        bench.register(FIRST, PoolElementParameter { pe: PeId(pe), ..element(&[HERE]) });
-    }
-    let answer = bench.resolve(None);
-    assert_eq!(answer.elements.len(), 1637);
-    assert_eq!(resolution_option::cut_from(&answer.unknown), Some(3000), "it says so");
-    assert_eq!(bench.registrar.counters().answers_cut, 1);
-}
-
-#[test]
-fn thousands_of_elements_are_served_in_turn() {
-    let mut bench = Bench::new(RegistrarConfig {
-        max_elements_per_connection: 20_000,
-        max_octets_per_connection: 4 << 20,
-        limits: crate::handlespace::Limits { elements_per_pool: 20_000, ..Default::default() },
-        registrations_per_second: 0,
-        ..RegistrarConfig::default()
-    });
-    for pe in 1..=20_000 {
-        bench.register(FIRST, PoolElementParameter { pe: PeId(pe), ..element(&[HERE]) });
-    }
-    let first = |bench: &mut Bench| bench.resolve(Some(1)).elements[0].pe.0;
-    let chosen: Vec<u32> = (0..20_001).map(|_| first(&mut bench)).collect();
-    assert_eq!((chosen[0], chosen[19_999], chosen[20_000]), (1, 20_000, 1));
-}
-
-#[test]
-fn who_asked_for_updates_is_told_when_an_element_leaves_and_when_the_pool_ends() {
-    let mut bench = Bench::default();
-    bench.register(FIRST, element(&[HERE]));
-    let third = ConnectionId::accepted(3);
-    bench.accept(third, HERE);
-    bench.register(third, PoolElementParameter { pe: PeId(0xa2), ..element(&[HERE]) });
-    let request = HandleResolution { send_updates: true, pool: pool(), items: None, unknown: vec![] };
-    let sent = bench.tell(SECOND, &Message::HandleResolution(request));
-    assert!(matches!(&sent[..], [(_, Message::HandleResolutionResponse(r))] if r.updates_accepted));
-    let leave = |pe| Message::Deregistration(Deregistration { pool: pool(), pe, unknown: vec![] });
-    bench.tell(FIRST, &leave(PE));
-    let sent = bench.pass(Duration::from_millis(20));
-    let [(SECOND, Message::HandleResolutionResponse(update))] = &sent[..] else { panic!("{sent:?}") };
-    assert_eq!(update.elements.iter().map(|e| e.pe.0).collect::<Vec<_>>(), [0xa2]);
-    bench.tell(third, &leave(PeId(0xa2)));
-    let sent = bench.pass(Duration::from_millis(20));
-    let [(SECOND, Message::HandleResolutionResponse(update))] = &sent[..] else { panic!("{sent:?}") };
-    assert_eq!(update.causes, Some(vec![ErrorCause::plain(CauseCode::UNKNOWN_POOL_HANDLE)]));
-    assert!(bench.registrar.subscribers.is_empty());
 }
 
 #[test]
@@ -645,17 +405,4 @@ fn an_element_that_was_silent_before_its_association_was_lost_gains_no_time() {
     assert!(bench.is_registered());
     bench.pass(Duration::from_millis(1_300));
     assert!(!bench.is_registered());
-}
-
-#[test]
-fn a_pool_in_which_nobody_gives_service_is_resolved_to_a_lack_of_resources() {
-    let mut bench = Bench::default();
-    let weighted =
-        |weight| PoolElementParameter { policy: Policy::WeightedRandom { weight }, ..element(&[HERE]) };
-    assert!(!bench.register(FIRST, weighted(0)).rejected);
-    let response = bench.resolve(None);
-    assert_eq!(response.causes, Some(vec![ErrorCause::plain(CauseCode::LACK_OF_RESOURCES)]));
-    assert_eq!((response.elements, response.policy), (vec![], None));
-    bench.register(FIRST, weighted(1));
-    assert_eq!(bench.resolve(None).elements.len(), 1);
 }

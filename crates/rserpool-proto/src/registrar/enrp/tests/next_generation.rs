@@ -59,6 +59,18 @@ impl Bench {
         connection
     }
 
+    /// One that tells it, connected to the configured peer `LOW`.
+    fn connected() -> (Bench, ConnectionId) {
+        let peer = RegistrarAddress::sctp(ip(LOW), 9901);
+        let mut bench = Bench::with(|enrp| {
+            ON(enrp);
+            enrp.peers = vec![peer];
+        });
+        let [(connection, ..)] = connects(&bench.start())[..] else { panic!() };
+        bench.registrar.handle_connected(bench.now, connection, Bench::remote(ip(LOW)));
+        (bench, connection)
+    }
+
     fn long_of(&self, id: RegistrarId) -> Option<LongRegistrarId> {
         self.registrar.peers().find(|peer| peer.id == id).unwrap().long_id
     }
@@ -70,13 +82,7 @@ impl Bench {
 
 #[test]
 fn who_connects_offers_it_and_whoever_does_not_answer_in_kind_hears_no_more_of_it() {
-    let peer = RegistrarAddress::sctp(ip(LOW), 9901);
-    let mut bench = Bench::with(|enrp| {
-        ON(enrp);
-        enrp.peers = vec![peer];
-    });
-    let [(connection, ..)] = connects(&bench.start())[..] else { panic!() };
-    bench.registrar.handle_connected(bench.now, connection, Bench::remote(ip(LOW)));
+    let (mut bench, connection) = Bench::connected();
     let [offer] = &presences(&bench.drain())[..] else { panic!() };
     let ours = bench.registrar.long_id().unwrap();
     assert_eq!((ours.short(), told(offer)), (ME, (Some(ours), Some(PeChecksum32(u32::MAX)))));
@@ -266,13 +272,7 @@ fn only_two_that_both_told_long_identifiers_are_told_apart_by_them() {
 
 #[test]
 fn another_registrar_with_our_identifier_is_told_and_looked_for_again() {
-    let peer = RegistrarAddress::sctp(ip(LOW), 9901);
-    let mut bench = Bench::with(|enrp| {
-        ON(enrp);
-        enrp.peers = vec![peer];
-    });
-    let [(connection, ..)] = connects(&bench.start())[..] else { panic!() };
-    bench.registrar.handle_connected(bench.now, connection, Bench::remote(ip(LOW)));
+    let (mut bench, connection) = Bench::connected();
     let done = bench.say(connection, ME, presence_at(LOW, long(8, ME), ME));
     let ours = bench.registrar.long_id().unwrap();
     assert_eq!(conflicts(&done), [(ours, long(8, ME))]);
