@@ -133,15 +133,10 @@ impl Connections {
 
     /// Sets up a connection for ASAP; [`ConnectionEvent::Up`] or [`ConnectionEvent::Failed`] tells the end.
     pub fn connect(&mut self, id: ConnectionId, peer: PeerAddress) {
-        self.connect_for(id, ControlProtocol::Asap, peer);
+        self.connect_with(id, ControlProtocol::Asap, peer, ConnectOptions::default());
     }
 
-    /// As [`Connections::connect`], for either protocol.
-    pub fn connect_for(&mut self, id: ConnectionId, protocol: ControlProtocol, peer: PeerAddress) {
-        self.connect_with(id, protocol, peer, ConnectOptions::default());
-    }
-
-    /// As [`Connections::connect_for`], with options where the transport is SCTP.
+    /// As [`Connections::connect`], for either protocol, with options where the transport is SCTP.
     pub fn connect_with(
         &mut self,
         id: ConnectionId,
@@ -228,13 +223,6 @@ impl Connections {
                 sender.flush();
             }
         }
-    }
-
-    /// Returns what waits in the send queue of each connection, in octets, and those of none that is empty.
-    pub fn send_queues(&self) -> Vec<(ConnectionId, usize)> {
-        let queue = |open: &Open| open.sender.as_ref().map_or(0, |sender| sender.status().send_queue);
-        let queues = self.open.iter().map(|(&id, open)| (id, queue(open)));
-        queues.filter(|(_, octets)| *octets > 0).collect()
     }
 
     /// Returns the smoothed round trip time of each connection that knows it.
