@@ -1,7 +1,11 @@
 //! Identifiers of the handlespace: who is meant, in a message and in a log line.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+
+use crate::hashing;
 
 /// Identifies one pool element within its pool (RFC 5354 section 3.14); never zero on the wire.
 #[derive(Clone, Copy, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -41,8 +45,12 @@ impl fmt::Debug for RegistrarId {
 }
 
 /// Names a pool: one or more octets (RFC 5354 section 3.9). Cloning shares the octets.
-#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct PoolHandle(Arc<[u8]>);
+#[derive(Clone)]
+pub struct PoolHandle {
+    octets: Arc<[u8]>,
+    /// Of the octets, so that a machine that finds an element by its handle again and again reads them once.
+    hash: u64,
+}
 
 /// Says why octets are no pool handle.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -62,19 +70,49 @@ impl PoolHandle {
         if octets.is_empty() || octets.len() > Self::MAX_LENGTH {
             return Err(InvalidPoolHandle { length: octets.len() });
         }
-        Ok(PoolHandle(octets.into()))
+        Ok(PoolHandle { octets: octets.into(), hash: hashing::of_octets(octets) })
     }
 
     /// Returns the octets of the handle.
     pub fn as_octets(&self) -> &[u8] {
-        &self.0
+        &self.octets
+    }
+}
+
+impl PartialEq for PoolHandle {
+    fn eq(&self, other: &PoolHandle) -> bool {
+        self.hash == other.hash && (Arc::ptr_eq(&self.octets, &other.octets) || self.octets == other.octets)
+    }
+}
+
+impl Eq for PoolHandle {}
+
+impl Ord for PoolHandle {
+    /// As the octets are.
+    fn cmp(&self, other: &PoolHandle) -> Ordering {
+        match Arc::ptr_eq(&self.octets, &other.octets) {
+            true => Ordering::Equal,
+            false => self.octets.cmp(&other.octets),
+        }
+    }
+}
+
+impl PartialOrd for PoolHandle {
+    fn partial_cmp(&self, other: &PoolHandle) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for PoolHandle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
     }
 }
 
 impl fmt::Display for PoolHandle {
     /// Prints the handle as text; octets outside printable ASCII are escaped (`\x00`).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_ascii())
+        write!(f, "{}", self.octets.escape_ascii())
     }
 }
 

@@ -17,6 +17,7 @@ pub mod wire;
 
 mod address;
 mod announce;
+mod hashing;
 mod hunt;
 mod id;
 mod inbox;

@@ -65,7 +65,7 @@ enum Stage {
     Deregistering,
 }
 
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 enum Timer {
     T2,
     T3,

@@ -130,7 +130,7 @@ enum Request {
     Waiting { repeated: u32 },
 }
 
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 enum Timer {
     T1,
     Retry,

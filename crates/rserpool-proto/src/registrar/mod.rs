@@ -66,7 +66,7 @@ const LENIENCE: Duration = Duration::from_secs(10);
 
 type Key = (PoolHandle, PeId);
 
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 enum Timer {
     /// The next keep-alive is due.
     KeepAlive(Key),

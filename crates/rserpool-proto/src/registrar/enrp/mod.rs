@@ -58,7 +58,7 @@ use takeover::Takeover;
 /// Sets the sequence of the long identifier's upper half apart.
 const UPPER: u64 = 0x7570_7065_7268_616c;
 
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) enum Timer {
     /// Our presence is due.
     Heartbeat,
