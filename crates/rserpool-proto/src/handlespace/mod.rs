@@ -8,11 +8,12 @@ mod queue;
 mod shares;
 mod stored;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 pub use pool::Pool;
 
+use crate::hashing::Table;
 use crate::policy::Rule;
 use crate::wire::param::pe_checksum::PeChecksum;
 use crate::wire::{CauseCode, ErrorCause, PoolElementParameter};
@@ -50,7 +51,9 @@ pub enum Registered {
 /// All pools.
 #[derive(Debug, Default)]
 pub struct Handlespace {
-    pools: BTreeMap<PoolHandle, Pool>,
+    pools: Table<PoolHandle, Pool>,
+    /// Their handles.
+    order: BTreeSet<PoolHandle>,
     elements: usize,
     /// What each registrar owns, without those that own nothing.
     owners: BTreeMap<RegistrarId, Sum>,
@@ -60,7 +63,7 @@ pub struct Handlespace {
 impl Handlespace {
     /// Returns an empty handlespace.
     pub fn new(limits: Limits) -> Handlespace {
-        Handlespace { pools: BTreeMap::new(), elements: 0, owners: BTreeMap::new(), limits }
+        Handlespace { limits, ..Handlespace::default() }
     }
 
     /// Registers or re-registers an element; the first one of a pool decides its policy, transport type and
@@ -90,6 +93,7 @@ impl Handlespace {
                 let inserted = pool.insert(element, has_room);
                 if inserted.is_some() {
                     self.pools.insert(handle.clone(), pool);
+                    self.order.insert(handle.clone());
                 }
                 inserted
             }
@@ -126,6 +130,7 @@ impl Handlespace {
         let element = pool.remove(pe)?;
         if pool.is_empty() {
             self.pools.remove(handle);
+            self.order.remove(handle);
         }
         self.elements -= 1;
         self.change_owner(Block::of(handle, pe), Some(element.home), None);
@@ -207,7 +212,8 @@ impl Handlespace {
         let from = last.map_or(Bound::Unbounded, |(handle, _)| Bound::Included(handle));
         // The bounds are looked up here; nothing of `last` is kept but a copy.
         let begin = last.map(|(handle, pe)| (handle.clone(), pe));
-        self.pools.range::<PoolHandle, _>((from, Bound::Unbounded)).map(move |(handle, pool)| {
+        let from = self.order.range::<PoolHandle, _>((from, Bound::Unbounded));
+        from.filter_map(|handle| self.pools.get_key_value(handle)).map(move |(handle, pool)| {
             let after = begin.as_ref().filter(|(first, _)| first == handle).map(|&(_, pe)| pe);
             (handle, pool, after)
         })
@@ -225,7 +231,15 @@ impl Handlespace {
 
     /// Returns the pools in order of their handles.
     pub fn pools(&self) -> impl Iterator<Item = (&PoolHandle, &Pool)> {
-        self.pools.iter()
+        self.order.iter().filter_map(|handle| self.pools.get_key_value(handle))
+    }
+
+    /// Lets a handle share the octets that the pool's own one has, if there is such a pool: a message may bring
+    /// 64 KiB.
+    pub(crate) fn share(&self, handle: &mut PoolHandle) {
+        if let Some((known, _)) = self.pools.get_key_value(handle) {
+            *handle = known.clone();
+        }
     }
 
     /// Returns the number of elements in all pools.

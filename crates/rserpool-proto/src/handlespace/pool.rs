@@ -30,6 +30,8 @@ pub struct Pool {
     aside: Queue,
     /// Elements in neither queue.
     draining: usize,
+    /// How many elements are in `aside`.
+    set_aside: usize,
     next_turn: u64,
     /// What the last selection picked; kept for its memory.
     picked: Vec<(u32, PeId)>,
@@ -59,6 +61,7 @@ impl Pool {
             up: Queue::default(),
             aside: Queue::default(),
             draining: 0,
+            set_aside: 0,
             next_turn: 0,
             picked: Vec::new(),
             places: Vec::new(),
@@ -88,6 +91,11 @@ impl Pool {
     /// Returns how many elements bear that mark.
     pub fn draining(&self) -> usize {
         self.draining
+    }
+
+    /// Returns how many others are set aside ([`Pool::set_aside`]).
+    pub fn aside(&self) -> usize {
+        self.set_aside
     }
 
     /// Returns the element's owner.
@@ -261,6 +269,7 @@ impl Pool {
                 true => (&mut self.up, &mut self.aside),
                 false => (&mut self.aside, &mut self.up),
             };
+            self.set_aside = if aside { self.set_aside + 1 } else { self.set_aside - 1 };
             from.remove(slot, member);
             member.aside = aside;
             if let Some(values) = self.elements[slot as usize].policy() {
@@ -323,9 +332,11 @@ impl Pool {
         if draining && !member.draining {
             queue.remove(slot, member);
             self.draining += 1;
+            self.set_aside -= usize::from(member.aside);
         }
         let returns = member.draining && !draining;
         self.draining -= usize::from(returns);
+        self.set_aside += usize::from(returns && member.aside);
         member.draining = draining;
         let new = Stored::new(element);
         if returns {
@@ -365,6 +376,7 @@ impl Pool {
             self.draining -= 1;
         } else {
             if member.aside { &mut self.aside } else { &mut self.up }.remove(slot, member);
+            self.set_aside -= usize::from(member.aside);
         }
         self.vacant.push(slot);
         std::mem::take(&mut self.elements[slot as usize]).element(pe)

@@ -40,6 +40,7 @@ fn element(pe: u32, load: u32, port: u16) -> PoolElementParameter {
 }
 
 #[derive(Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a handful of them")]
 enum Did {
     Connect(ConnectionId),
     Send(ConnectionId, Message),

@@ -47,6 +47,7 @@ pub use network::{InvalidNetwork, Network};
 pub use status::{ElementState, ElementStatus, PoolStatus};
 
 use crate::handlespace::Handlespace;
+use crate::hashing::Table;
 use crate::policy::Distance;
 use crate::random::Random;
 use crate::timers::Timers;
@@ -133,15 +134,14 @@ impl Monitor {
 /// What decides whether an element is preferred in a selection.
 struct Health<'a> {
     /// Elements of ours.
-    monitors: &'a BTreeMap<Key, Monitor>,
+    monitors: &'a Table<Key, Monitor>,
     /// Elements of other registrars that somebody could not reach.
     doubts: &'a BTreeSet<Key>,
 }
 
 impl Health<'_> {
-    fn is_suspect(&self, pool: &PoolHandle, pe: PeId) -> bool {
-        let key = (pool.clone(), pe);
-        self.monitors.get(&key).map_or_else(|| self.doubts.contains(&key), Monitor::is_suspect)
+    fn is_suspect(&self, key: &Key) -> bool {
+        self.monitors.get(key).map_or_else(|| self.doubts.contains(key), Monitor::is_suspect)
     }
 }
 
@@ -170,7 +170,7 @@ pub struct Registrar {
     handlespace: Handlespace,
     /// What was measured of connections.
     distances: BTreeMap<ConnectionId, Distance>,
-    monitors: BTreeMap<Key, Monitor>,
+    monitors: Table<Key, Monitor>,
     peers: BTreeMap<ConnectionId, Peer>,
     subscribers: BTreeMap<PoolHandle, Subscribers>,
     /// Of all connections.
@@ -204,7 +204,7 @@ impl Registrar {
             enrp: Box::new(enrp::Enrp::new(config.enrp.clone(), id, seed)),
             config,
             random,
-            monitors: BTreeMap::new(),
+            monitors: Table::default(),
             peers: BTreeMap::new(),
             subscribers: BTreeMap::new(),
             subscriptions: 0,
@@ -487,8 +487,8 @@ impl Registrar {
         self.handlespace.pool(&key.0).and_then(|pool| pool.element(key.1))
     }
 
-    fn is_suspect(&self, pool: &PoolHandle, pe: PeId) -> bool {
-        Health { monitors: &self.monitors, doubts: &self.enrp.doubts }.is_suspect(pool, pe)
+    fn is_suspect(&self, key: &Key) -> bool {
+        Health { monitors: &self.monitors, doubts: &self.enrp.doubts }.is_suspect(key)
     }
 
     /// Sends a message if it fits; returns whether it did.

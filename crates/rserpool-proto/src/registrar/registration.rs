@@ -11,7 +11,7 @@ use crate::wire::asap::registration::{Registration, RegistrationResponse};
 use crate::wire::param::observed_address;
 use crate::wire::param::transport::{SctpTransport, Transport, TransportUse};
 use crate::wire::{CauseCode, ErrorCause, Message, PoolElementParameter};
-use crate::{ConnectionId, PeId, PoolHandle, Protocol, Remote};
+use crate::{ConnectionId, PeId, Protocol, Remote};
 
 /// What is to be done with a registration that has no fault of its own.
 enum Admission {
@@ -28,7 +28,8 @@ impl Registrar {
         mut registration: Registration,
         octets: usize,
     ) {
-        self.share_handle(&mut registration.pool);
+        // All elements of a pool share the octets of one handle.
+        self.handlespace.share(&mut registration.pool);
         registration.element.life = self.life_in_our_unit(registration.element.life);
         let key = (registration.pool.clone(), registration.element.pe);
         let checked = self
@@ -38,21 +39,17 @@ impl Registrar {
             Ok(warnings) => warnings,
             Err(cause) => return self.reject(connection, &key, cause),
         };
+        let known = self.element(&key);
         let admitted = self
             .check_room(&key, connection, octets)
-            .and_then(|()| self.admit(connection, &key, &registration.element));
+            .and_then(|()| self.admit(connection, &key, &registration.element, known.as_ref()));
         match admitted {
-            Ok(Admission::Accept) => self.accept(now, connection, registration, octets, warnings),
+            Ok(Admission::Accept) => {
+                let moved = has_moved(known.as_ref(), &registration.element);
+                self.accept(now, connection, registration, octets, warnings, moved);
+            }
             Ok(Admission::Probe) => self.hold_claim(now, connection, &key, registration, octets),
             Err(cause) => self.reject(connection, &key, cause),
-        }
-    }
-
-    /// Lets all elements of a pool share the octets of one handle, of which a message may bring 64 KiB.
-    fn share_handle(&self, pool: &mut PoolHandle) {
-        let known = self.monitors.range((pool.clone(), PeId(0))..).next();
-        if let Some(((known, _), _)) = known.filter(|((known, _), _)| known == pool) {
-            *pool = known.clone();
         }
     }
 
@@ -64,7 +61,7 @@ impl Registrar {
         if !peer.authority.allows(&key.0) {
             return Err(ErrorCause::plain(CauseCode::SECURITY));
         }
-        let known = peer.elements.contains(key);
+        let known = self.monitors.get(key).is_some_and(|monitor| monitor.connection == Some(connection));
         let own = &mut self.allowances.of(now, &peer.source, &self.config).registrations;
         let rate = self.config.all_registrations_per_second;
         let all = self.registrations.get_or_insert_with(|| TokenBucket::new(rate, now));
@@ -128,10 +125,11 @@ impl Registrar {
         connection: ConnectionId,
         key: &Key,
         element: &PoolElementParameter,
+        known: Option<&PoolElementParameter>,
     ) -> Result<Admission, ErrorCause> {
         self.handlespace.check(&key.0, element)?;
         // Whoever told long identifiers is told apart by them (docs/wire.md section 17), wherever it is.
-        if self.element(key).is_some_and(|known| known.is_other_than(element)) {
+        if known.is_some_and(|known| known.is_other_than(element)) {
             return Err(ErrorCause::plain(CauseCode::NON_UNIQUE_PE_ID));
         }
         let Some(monitor) = self.monitors.get(key) else {
@@ -194,7 +192,8 @@ impl Registrar {
     /// Registers over the new association what the old one no longer answers for.
     pub(super) fn accept_claim(&mut self, now: Instant, key: &Key) -> bool {
         let Some(claim) = self.take_claim(key) else { return false };
-        self.accept(now, claim.connection, claim.registration, claim.octets, vec![]);
+        let moved = self.moved(key, &claim.registration.element);
+        self.accept(now, claim.connection, claim.registration, claim.octets, vec![], moved);
         true
     }
 
@@ -221,6 +220,7 @@ impl Registrar {
         registration: Registration,
         octets: usize,
         warnings: Vec<ErrorCause>,
+        moved: bool,
     ) {
         let Registration { pool, mut element, .. } = registration;
         let key = (pool, element.pe);
@@ -229,7 +229,6 @@ impl Registrar {
         let seen = self.peers.get(&connection).and_then(|peer| asap_transport(&peer.remote));
         element.asap_transport = element.asap_transport.take().or(seen);
         self.measure(connection, &mut element);
-        let moved = self.moved(&key, &element);
         let home = self.home_of(&key);
         let known = self.monitors.get(&key);
         let taken_over = known.is_some_and(|monitor| monitor.taken_over);
@@ -247,10 +246,11 @@ impl Registrar {
             Err(cause) => return self.reject(connection, &key, cause),
         };
         let recovered = self.watch(now, connection, &key, octets);
-        self.timers.stop(&Timer::Expiry(key.clone()));
-        // A life too long for the clock never ends.
-        if let Some(end) = life.and_then(|life| now.checked_add(life)) {
-            self.timers.set(Timer::Expiry(key.clone()), end);
+        let expiry = Timer::Expiry(key.clone());
+        match life.and_then(|life| now.checked_add(life)) {
+            Some(end) => self.timers.set(expiry, end),
+            // A life too long for the clock never ends.
+            None => self.timers.stop(&expiry),
         }
         let (pool, pe) = key.clone();
         let unknown = if warnings.is_empty() { vec![] } else { self.observed(connection) };
@@ -273,43 +273,44 @@ impl Registrar {
 
     /// Returns whether pool users would find the element elsewhere than before.
     pub(super) fn moved(&self, key: &Key, element: &PoolElementParameter) -> bool {
-        self.element(key).is_none_or(|known| {
-            (&known.user_transport, known.encapsulation) != (&element.user_transport, element.encapsulation)
-        })
+        has_moved(self.element(key).as_ref(), element)
     }
 
     /// Watches the element over this connection; a registration is a sign of life like an acknowledgement.
     /// Returns whether it was suspect before.
     pub(super) fn watch(&mut self, now: Instant, connection: ConnectionId, key: &Key, octets: usize) -> bool {
-        let old = self.monitors.remove(key);
-        self.octets -= old.as_ref().map_or(0, Monitor::claimed);
+        let old = self.monitors.get_mut(key).map(std::mem::take);
+        let is_new = old.is_none();
+        let old = old.unwrap_or_default();
+        self.octets -= old.claimed();
         self.enrp.replicated.remove(key);
-        let old_connection = old.as_ref().and_then(|monitor| monitor.connection);
-        let old_octets = old.as_ref().map_or(0, |monitor| monitor.octets);
-        if let Some(peer) = old_connection.and_then(|old| self.peers.get_mut(&old)) {
-            peer.elements.remove(key);
-            peer.octets -= old_octets;
+        if let Some(peer) = old.connection.and_then(|old| self.peers.get_mut(&old)) {
+            peer.octets -= old.octets;
+            if old.connection != Some(connection) {
+                peer.elements.remove(key);
+            }
         }
-        self.octets = self.octets - old_octets + octets;
+        self.octets = self.octets - old.octets + octets;
         let mut names = Vec::new();
         if let Some(peer) = self.peers.get_mut(&connection) {
-            peer.elements.insert(key.clone());
+            if old.connection != Some(connection) {
+                peer.elements.insert(key.clone());
+            }
             peer.octets += octets;
             peer.claims.remove(key);
             names.clone_from(&peer.authority.names);
         }
-        let monitor = Monitor {
-            connection: Some(connection),
-            names,
-            octets,
-            last_doubt: old.as_ref().and_then(|monitor| monitor.last_doubt),
-            ..Monitor::default()
-        };
-        self.monitors.insert(key.clone(), monitor);
+        let last_doubt = old.last_doubt;
+        let monitor =
+            Monitor { connection: Some(connection), names, octets, last_doubt, ..Monitor::default() };
+        match self.monitors.get_mut(key) {
+            Some(place) => *place = monitor,
+            None => drop(self.monitors.insert(key.clone(), monitor)),
+        }
         self.timers.stop(&Timer::Grace(key.clone()));
         self.timers.stop(&Timer::Ack(key.clone()));
         self.schedule_keep_alive(now, key);
-        old.is_some_and(|monitor| monitor.is_suspect())
+        !is_new && old.is_suspect()
     }
 
     fn tell(
@@ -366,6 +367,13 @@ impl Registrar {
         let address = peer.and_then(|peer| peer.remote.addresses.first());
         address.map(|&address| observed_address::parameter(address)).into_iter().collect()
     }
+}
+
+/// Whether pool users would find the element elsewhere than where it is known to be.
+fn has_moved(known: Option<&PoolElementParameter>, element: &PoolElementParameter) -> bool {
+    known.is_none_or(|known| {
+        (&known.user_transport, known.encapsulation) != (&element.user_transport, element.encapsulation)
+    })
 }
 
 /// "The ENRP server MUST also record the SCTP transport address" the registration came from (rule 4).

@@ -73,13 +73,17 @@ impl Registrar {
     fn choose(
         &mut self,
         handle: &PoolHandle,
-        mut choose: impl FnMut(&mut Pool, &mut Random, &dyn Fn(PeId) -> bool) -> Vec<PeId>,
+        mut choose: impl FnMut(&mut Pool, &mut Random, &mut dyn FnMut(PeId) -> bool) -> Vec<PeId>,
     ) -> Vec<PeId> {
         let health = Health { monitors: &self.monitors, doubts: &self.enrp.doubts };
-        let up = |pe: PeId| !health.is_suspect(handle, pe);
+        let mut key = (handle.clone(), PeId(0));
+        let mut up = |pe| {
+            key.1 = pe;
+            !health.is_suspect(&key)
+        };
         let Some(pool) = self.handlespace.pool_mut(handle) else { return vec![] };
-        let chosen = choose(pool, &mut self.random, &up);
-        if chosen.is_empty() { choose(pool, &mut self.random, &|_| true) } else { chosen }
+        let chosen = choose(pool, &mut self.random, &mut up);
+        if chosen.is_empty() { choose(pool, &mut self.random, &mut |_| true) } else { chosen }
     }
 
     /// The answer with these elements and the pool's policy; without the ASAP transports, which are

@@ -58,17 +58,13 @@ pub struct ElementStatus {
 impl Registrar {
     /// Returns every pool with its elements by state, by handle.
     pub fn pools(&self) -> impl Iterator<Item = PoolStatus<'_>> {
-        self.handlespace.pools().map(|(handle, pool)| {
-            let suspect = |&pe: &PeId| !pool.is_draining(pe) && self.is_suspect(handle, pe);
-            let suspect = pool.ids().filter(suspect).count();
-            PoolStatus {
-                pool: handle,
-                policy: pool.policy_type(),
-                transport: pool.elements().next().map(|element| element.user_transport.kind()),
-                up: pool.len() - suspect - pool.draining(),
-                suspect,
-                draining: pool.draining(),
-            }
+        self.handlespace.pools().map(|(handle, pool)| PoolStatus {
+            pool: handle,
+            policy: pool.policy_type(),
+            transport: pool.elements().next().map(|element| element.user_transport.kind()),
+            up: pool.len() - pool.aside() - pool.draining(),
+            suspect: pool.aside(),
+            draining: pool.draining(),
         })
     }
 
@@ -82,7 +78,7 @@ impl Registrar {
     fn status(&self, key: &Key) -> Option<ElementStatus> {
         let state = if self.is_draining(key) {
             ElementState::Draining
-        } else if self.is_suspect(&key.0, key.1) {
+        } else if self.is_suspect(key) {
             ElementState::Suspect
         } else {
             ElementState::Up

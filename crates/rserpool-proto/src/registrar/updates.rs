@@ -78,7 +78,7 @@ impl Registrar {
 
     /// Resolutions pass over who is set aside without a look at it.
     pub(super) fn set_aside_if_suspect(&mut self, key: &Key) {
-        let suspect = self.is_suspect(&key.0, key.1);
+        let suspect = self.is_suspect(key);
         if let Some(pool) = self.handlespace.pool_mut(&key.0) {
             pool.set_aside(key.1, suspect);
         }

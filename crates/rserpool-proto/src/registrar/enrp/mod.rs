@@ -484,6 +484,10 @@ impl Registrar {
         }
     }
 
+    fn has_connected_peers(&self) -> bool {
+        self.enrp.peers.values().any(|peer| peer.via.is_some())
+    }
+
     fn connected_peers(&self) -> Vec<RegistrarId> {
         self.enrp.peers.iter().filter(|(_, peer)| peer.via.is_some()).map(|(&id, _)| id).collect()
     }

@@ -31,7 +31,8 @@ impl Registrar {
         if std::mem::replace(&mut self.enrp.leaving, true) {
             return;
         }
-        let keys: Vec<Key> = self.monitors.keys().cloned().collect();
+        let mut keys: Vec<Key> = self.monitors.keys().cloned().collect();
+        keys.sort_unstable();
         if self.enrp.config.takeover_suggestion {
             for key in &keys {
                 self.suggest(key);

@@ -21,6 +21,9 @@ const LONG_LIFE: u32 = 86_400;
 impl Registrar {
     /// Tells all peers of an element of ours that is new or has changed, or lives on.
     pub(in super::super) fn announce_add(&mut self, key: &Key) {
+        if !self.has_connected_peers() {
+            return;
+        }
         let element = self.element(key);
         if let Some(element) = element.filter(|element| element.home == self.id) {
             self.announce(UpdateAction::ADD_PE, &key.0, &element);

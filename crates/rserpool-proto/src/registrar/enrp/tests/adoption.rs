@@ -74,7 +74,7 @@ fn so_many_connections_at_once_and_one_for_all_elements_of_an_endpoint() {
 fn an_element_is_up_until_it_was_not_reached_and_gone_after_its_grace() {
     let (mut bench, done) = taken_over(64, &[element(0xa1, THIRD)]);
     let peer = bench.join(LOW);
-    assert!(!bench.registrar.is_suspect(&pool(), PE));
+    assert!(!bench.registrar.is_suspect(&(pool(), PE)));
     let [(connection, ..)] = connects(&done)[..] else { panic!("{done:?}") };
     bench.registrar.handle_connect_failed(bench.now, connection);
     let done = bench.drain();

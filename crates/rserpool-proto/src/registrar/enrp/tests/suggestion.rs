@@ -65,7 +65,7 @@ fn leaving_offers_each_element_and_ends_when_all_are_handed_over() {
     // The element goes over: its association ends before the new home's word arrives.
     let done = bench.lose(pe);
     assert!(!events(&done).contains(&Event::ElementSuspect { pool: pool(), pe: PE }), "no death");
-    assert!(!bench.registrar.is_suspect(&pool(), PE));
+    assert!(!bench.registrar.is_suspect(&(pool(), PE)));
     let done = bench.say(low, LOW, add(element(0xa1, LOW)));
     assert!(events(&done).contains(&Event::Left { elements: 0 }));
     let done = bench.pass_with(Duration::from_secs(5), &[(low, LOW), (high, HIGH)]);
