@@ -2,9 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use rserpool_proto::{ConnectionId, ControlProtocol};
 use transport::PeerAddress;
+
+/// The far end of a connection that has ended.
+const UNKNOWN: &str = "unknown";
 
 /// The far ends of all connections.
 #[derive(Debug)]
@@ -19,7 +23,7 @@ struct Known {
     protocol: ControlProtocol,
     peer: PeerAddress,
     /// The peer, and what its certificate says, where it has one.
-    name: String,
+    name: Arc<str>,
     /// It counts for its address.
     counted: bool,
 }
@@ -49,13 +53,14 @@ impl Remotes {
         if !names.is_empty() {
             name = format!("{name} ({})", names.join(", "));
         }
-        self.known.insert(connection, Known { protocol, peer, name, counted: true });
+        self.known.insert(connection, Known { protocol, peer, name: name.into(), counted: true });
         true
     }
 
     /// Adds a connection of our own.
     pub(crate) fn add_own(&mut self, connection: ConnectionId, protocol: ControlProtocol, peer: PeerAddress) {
-        self.known.insert(connection, Known { protocol, peer, name: peer.to_string(), counted: false });
+        self.known
+            .insert(connection, Known { protocol, peer, name: peer.to_string().into(), counted: false });
     }
 
     /// Forgets a connection that has ended.
@@ -82,6 +87,11 @@ impl Remotes {
 
     /// Returns the far end as operators and the audit log see it.
     pub(crate) fn name(&self, connection: ConnectionId) -> &str {
-        self.known.get(&connection).map_or("unknown", |known| &known.name)
+        self.known.get(&connection).map_or(UNKNOWN, |known| &known.name)
+    }
+
+    /// The same, to be kept.
+    pub(crate) fn shared_name(&self, connection: ConnectionId) -> Arc<str> {
+        self.known.get(&connection).map_or_else(|| UNKNOWN.into(), |known| Arc::clone(&known.name))
     }
 }

@@ -9,6 +9,7 @@
 #![expect(clippy::disallowed_methods, reason = "driver: tells the wall clock")]
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rserpool_proto::registrar::{Event, Registrar, Removal};
@@ -16,10 +17,10 @@ use rserpool_proto::wire::PoolElementParameter;
 use rserpool_proto::wire::param::pe_checksum::PeChecksum;
 use rserpool_proto::{PeId, PoolHandle, RegistrarId};
 use serde_json::{Value, json};
-use service::ApiRequest;
+use service::{ApiRequest, time_text};
 
 use crate::remotes::Remotes;
-use crate::text::{element_json, pool_text, protocol, tcp_text, time_text};
+use crate::text::{element_json, pool_text, protocol, tcp_text};
 
 /// Elements that left stay listed for so long, and so many of them at most.
 const GONE_FOR: Duration = Duration::from_secs(300);
@@ -58,8 +59,47 @@ struct Change {
 
 #[derive(Debug)]
 enum What {
-    Element { pool: String, pe: PeId, event: &'static str, reason: Option<&'static str>, by: Option<String> },
+    Element { pool: Pool, pe: PeId, event: &'static str, reason: Option<&'static str>, by: Option<By> },
     Registrar { registrar: RegistrarId, event: &'static str },
+}
+
+/// A pool, without the 64 KiB that its handle may have.
+#[derive(Debug)]
+enum Pool {
+    Handle(PoolHandle),
+    Text(String),
+}
+
+impl Pool {
+    fn of(handle: &PoolHandle) -> Pool {
+        match handle.as_octets().len() <= MAX_HANDLE {
+            true => Pool::Handle(handle.clone()),
+            false => Pool::Text(pool_text(handle)),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Pool::Handle(handle) => pool_text(handle),
+            Pool::Text(text) => text.clone(),
+        }
+    }
+}
+
+/// Who had it done.
+#[derive(Debug)]
+enum By {
+    Connection(Arc<str>),
+    Registrar(RegistrarId),
+}
+
+impl By {
+    fn text(&self) -> String {
+        match self {
+            By::Connection(name) => name.to_string(),
+            By::Registrar(id) => id.to_string(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -81,7 +121,7 @@ struct Waiting {
 impl View {
     /// Remembers what happened.
     pub(crate) fn record(&mut self, now: Instant, event: &Event, remotes: &Remotes) {
-        let by = |connection| remotes.name(connection).to_owned();
+        let by = |connection| By::Connection(remotes.shared_name(connection));
         let (pool, pe, event, reason, by) = match event {
             Event::ElementRegistered { pool, pe, by: who } => {
                 self.gone.retain(|gone| gone.pe != *pe || gone.pool != *pool);
@@ -100,10 +140,10 @@ impl View {
             Event::ElementRecovered { pool, pe } => (pool, *pe, "recovered", None, None),
             Event::ElementReplicated { pool, pe, home } => {
                 self.gone.retain(|gone| gone.pe != *pe || gone.pool != *pool);
-                (pool, *pe, "replicated", None, Some(home.to_string()))
+                (pool, *pe, "replicated", None, Some(By::Registrar(*home)))
             }
             Event::HomeChanged { pool, pe, to, .. } => {
-                (pool, *pe, "home changed", None, Some(to.to_string()))
+                (pool, *pe, "home changed", None, Some(By::Registrar(*to)))
             }
             Event::TakeoverStarted { target, .. } => return self.push_registrar(*target, "takeover started"),
             Event::TakeoverAbandoned { target, .. } => {
@@ -132,7 +172,7 @@ impl View {
             | Event::Left { .. }
             | Event::Stalled { .. } => return,
         };
-        self.push(What::Element { pool: pool_text(pool), pe, event, reason, by });
+        self.push(What::Element { pool: Pool::of(pool), pe, event, reason, by });
     }
 
     fn push_registrar(&mut self, registrar: RegistrarId, event: &'static str) {
@@ -260,7 +300,8 @@ impl Change {
     fn json(&self) -> Value {
         let mut json = match &self.what {
             What::Element { pool, pe, event, reason, by } => json!({
-                "pool": pool, "pe": pe.to_string(), "event": event, "reason": reason, "by": by,
+                "pool": pool.text(), "pe": pe.to_string(), "event": event, "reason": reason,
+                "by": by.as_ref().map(By::text),
             }),
             What::Registrar { registrar, event } => {
                 json!({ "registrar": registrar.to_string(), "event": event })

@@ -112,7 +112,11 @@ impl Hash for PoolHandle {
 impl fmt::Display for PoolHandle {
     /// Prints the handle as text; octets outside printable ASCII are escaped (`\x00`).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.octets.escape_ascii())
+        let plain = |octet: &u8| matches!(octet, b' '..=b'~') && !matches!(octet, b'\\' | b'\'' | b'"');
+        match std::str::from_utf8(&self.octets) {
+            Ok(text) if self.octets.iter().all(plain) => f.write_str(text),
+            _ => write!(f, "{}", self.octets.escape_ascii()),
+        }
     }
 }
 
@@ -164,5 +168,7 @@ mod tests {
     fn a_handle_needs_at_least_one_octet_and_prints_escaped() {
         assert_eq!(PoolHandle::new([]), Err(InvalidPoolHandle { length: 0 }));
         assert_eq!(PoolHandle::new(b"a\n\xff").unwrap().to_string(), "a\\n\\xff");
+        assert_eq!(PoolHandle::new("A pool ~").unwrap().to_string(), "A pool ~");
+        assert_eq!(PoolHandle::new("it's").unwrap().to_string(), "it\\'s");
     }
 }

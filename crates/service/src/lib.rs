@@ -24,6 +24,7 @@ mod process;
 mod reload;
 mod shell;
 mod shutdown;
+mod utc;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -40,6 +41,7 @@ pub use metrics::{DEFAULT_BUCKETS, Metrics};
 pub use reload::on_hangup;
 pub use shell::{Shell, main, main_from};
 pub use shutdown::Shutdown;
+pub use utc::time_text;
 
 /// One daemon, as the shell sees it.
 pub trait Daemon: Sized + 'static {

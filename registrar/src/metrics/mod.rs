@@ -61,8 +61,8 @@ pub(crate) struct Metrics {
     labels: BTreeSet<String>,
     elements: HashMap<String, Elements>,
     changes: HashMap<(String, &'static str), Counter>,
-    /// That of the last change: one pool element after another registers in the same pool.
-    last_change: Option<(PoolHandle, &'static str, Counter)>,
+    /// Of the same, those of pools that have labels of their own.
+    labelled: HashMap<(PoolHandle, &'static str), Counter>,
 }
 
 /// How TLS handshakes ended.
@@ -135,7 +135,7 @@ impl Metrics {
                 labels: BTreeSet::new(),
                 elements: HashMap::new(),
                 changes: HashMap::new(),
-                last_change: None,
+                labelled: HashMap::new(),
             }
         })
     }
@@ -200,20 +200,22 @@ impl Metrics {
             | Event::Left { .. }
             | Event::Stalled { .. } => return,
         };
-        if let Some((last, event, counter)) = &self.last_change
-            && (last, *event) == (pool, change)
-        {
+        let key = (pool.clone(), change);
+        if let Some(counter) = self.labelled.get(&key) {
             return counter.increment(1);
         }
         let label = self.label(pool);
         let recorder = &self.recorder;
+        let has_its_own = label != OTHER;
         let counter = self.changes.entry((label, change)).or_insert_with_key(|(label, change)| {
             recorder.scope(|| {
                 counter!("rserpool_pool_element_changes_total", "pool" => label.clone(), "event" => *change)
             })
         });
         counter.increment(1);
-        self.last_change = Some((pool.clone(), change, counter.clone()));
+        if has_its_own {
+            self.labelled.insert(key, counter.clone());
+        }
     }
 
     /// Publishes the machine's counters.

@@ -56,10 +56,14 @@ fn the_cost_of_a_request_is_measured_for_both_registrars() {
             let mut users = runtime.block_on(Users::connect(&network, host, repeat));
             for (load, costs) in &mut figures {
                 let (before, begin) = (processor_time(process), Instant::now());
+                let split = user_system(process);
                 let requests = runtime.block_on(users.load(*load));
                 let cost = (processor_time(process) - before).as_secs_f64() * 1e6 / requests as f64;
+                let after = user_system(process);
                 println!(
-                    "{which} {load:?}: {requests} requests, {cost:.1} us each, {:?} in all",
+                    "{which} {load:?}: {requests} requests, {cost:.1} us each, user {} system {} ticks, {:?} in all",
+                    after.0 - split.0,
+                    after.1 - split.1,
                     begin.elapsed()
                 );
                 costs[which].push(cost);
@@ -91,6 +95,12 @@ fn processor_time(process: &Process) -> Duration {
         text.split(' ').next()?.parse::<u64>().ok()
     });
     Duration::from_nanos(spent.sum())
+}
+
+fn user_system(process: &Process) -> (u64, u64) {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid())).unwrap();
+    let rest: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (rest[11].parse().unwrap(), rest[12].parse().unwrap())
 }
 
 /// Pool elements and pool users on associations with one registrar.

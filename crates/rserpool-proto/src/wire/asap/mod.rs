@@ -134,11 +134,14 @@ impl Message {
 
     /// Returns the octets of the message.
     pub fn to_octets(&self) -> Result<Vec<u8>, EncodeError> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(USUAL);
         self.encode(&mut out)?;
         Ok(out)
     }
 }
+
+/// Most messages have no more octets.
+const USUAL: usize = 128;
 
 /// What most ASAP messages consist of: a pool handle, and often a PE identifier and an operation error.
 struct Common {

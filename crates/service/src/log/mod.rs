@@ -1,5 +1,7 @@
 //! Logs: `tracing` to standard error.
 
+mod plain;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write, stderr};
@@ -7,7 +9,9 @@ use std::marker::PhantomData;
 use std::str::FromStr;
 
 use tracing_subscriber::filter::{EnvFilter, ParseError};
-use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::fmt::format::{self, FmtSpan};
+
+use plain::Plain;
 
 /// The environment variable that sets the level where `--log-level` does not.
 pub(crate) const LEVEL_VARIABLE: &str = "FLOWPOOL_LOG";
@@ -58,8 +62,12 @@ pub(crate) fn install(level: Option<&Level>, format: Format) -> anyhow::Result<(
         );
     let installed = match format {
         Format::Json => lines.json().flatten_event(true).try_init(),
-        Format::Auto if std::env::var_os("JOURNAL_STREAM").is_some() => lines.without_time().try_init(),
-        Format::Auto | Format::Plain => lines.try_init(),
+        Format::Auto if std::env::var_os("JOURNAL_STREAM").is_some() => {
+            lines.event_format(Plain::new(format::Format::default().without_time(), false)).try_init()
+        }
+        Format::Auto | Format::Plain => {
+            lines.event_format(Plain::new(format::Format::default(), true)).try_init()
+        }
     };
     installed.map_err(|error| anyhow::anyhow!(error))
 }

@@ -1,0 +1,236 @@
+//! The library's format for lines without colours and spans, a third of the work: a registrar writes such a line
+//! for every registration.
+//!
+//! What it writes is what `tracing_subscriber`'s own format writes; a test compares them. Only control characters are
+//! escaped in all fields, which peers may have chosen, not in the message alone.
+#![expect(clippy::disallowed_methods, reason = "driver: stamps lines with the wall clock")]
+
+use std::cell::RefCell;
+use std::fmt::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::{Format, Writer};
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::utc::second_text;
+
+/// A line as `general` would write it.
+pub(super) struct Plain<T> {
+    general: Format<tracing_subscriber::fmt::format::Full, T>,
+    stamped: bool,
+}
+
+impl<T> Plain<T> {
+    /// `stamped`: lines begin with the time, as those of `general` do.
+    pub(super) fn new(general: Format<tracing_subscriber::fmt::format::Full, T>, stamped: bool) -> Self {
+        Self { general, stamped }
+    }
+}
+
+impl<S, N, T> FormatEvent<S, N> for Plain<T>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    T: FormatTime,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut line: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if line.has_ansi_escapes() || context.lookup_current().is_some() || event.parent().is_some() {
+            return self.general.format_event(context, line, event);
+        }
+        if self.stamped {
+            stamp(&mut line)?;
+        }
+        line.write_str(match *event.metadata().level() {
+            Level::ERROR => "ERROR ",
+            Level::WARN => " WARN ",
+            Level::INFO => " INFO ",
+            Level::DEBUG => "DEBUG ",
+            Level::TRACE => "TRACE ",
+        })?;
+        line.write_str(event.metadata().target())?;
+        line.write_str(":")?;
+        let mut fields = Fields { line: &mut line, result: Ok(()) };
+        event.record(&mut fields);
+        fields.result?;
+        line.write_str("\n")
+    }
+}
+
+/// Writes `2026-03-01T12:00:00.123456Z `. The calendar is asked once a second.
+fn stamp(line: &mut Writer<'_>) -> fmt::Result {
+    thread_local! {
+        static SECOND: RefCell<(u64, String)> = RefCell::new((0, second_text(0)));
+    }
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    SECOND.with_borrow_mut(|(second, text)| {
+        if *second != since.as_secs() {
+            (*second, *text) = (since.as_secs(), second_text(since.as_secs()));
+        }
+        line.write_str(text)
+    })?;
+    write!(line, ".{:06}Z ", since.subsec_micros())
+}
+
+/// Writes ` message` and ` name=value`.
+struct Fields<'a, 'b> {
+    line: &'a mut Writer<'b>,
+    result: fmt::Result,
+}
+
+impl Fields<'_, '_> {
+    fn begin(&mut self, field: &Field) -> fmt::Result {
+        self.line.write_str(" ")?;
+        if field.name() != "message" {
+            // A field called `r#type` is `type`.
+            self.line.write_str(field.name().trim_start_matches("r#"))?;
+            self.line.write_str("=")?;
+        }
+        Ok(())
+    }
+}
+
+impl Visit for Fields<'_, '_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            return self.record_debug(field, &format_args!("{value}"));
+        }
+        self.result = self.result.and_then(|()| {
+            self.begin(field)?;
+            if !value.bytes().all(|octet| matches!(octet, b' '..=b'~') && !matches!(octet, b'"' | b'\\')) {
+                return write!(self.line, "{value:?}");
+            }
+            self.line.write_str("\"")?;
+            self.line.write_str(value)?;
+            self.line.write_str("\"")
+        });
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.result = self.result.and_then(|()| {
+            self.begin(field)?;
+            write!(Escaped(self.line), "{value:?}")
+        });
+    }
+}
+
+/// Lets nothing through that a terminal would obey.
+struct Escaped<'a, 'b>(&'a mut Writer<'b>);
+
+impl Write for Escaped<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
+            return self.0.write_str(text);
+        }
+        for character in text.chars() {
+            match character {
+                '\x07' | '\x08' | '\x0c' | '\x1b' | '\x7f' => {
+                    write!(self.0, "\\x{:02x}", u32::from(character))?;
+                }
+                '\u{80}'..='\u{9f}' => write!(self.0, "\\u{{{:x}}}", u32::from(character))?,
+                _ => self.0.write_char(character)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use tracing::{debug, error, info, info_span, warn};
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(octets);
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Lines {
+        type Writer = Lines;
+
+        fn make_writer(&'a self) -> Lines {
+            self.clone()
+        }
+    }
+
+    impl Lines {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    fn events() {
+        let (nothing, something) = (None::<&str>, Some("a value"));
+        info!(target: "audit", pool = "collectors", pe = %"000000a1", by = "tcp 192.0.2.1:40000", "registered");
+        error!("nothing but a message");
+        warn!(count = 7, negative = -7, ratio = 0.5, yes = true, list = ?[1, 2], nothing, something, "all kinds");
+        debug!(r#type = "quoted \"text\"\n", other = %"plain", "escaped \x1b[0m {} \u{9b}", "\x08\x0c");
+        info!(only = "fields, and no message");
+        info_span!("session", id = 3).in_scope(|| info!(x = 1, "in a span"));
+    }
+
+    #[test]
+    fn lines_are_those_of_the_library() {
+        let (ours, theirs) = (Lines::default(), Lines::default());
+        let builder =
+            || tracing_subscriber::fmt().with_ansi(false).with_max_level(Level::TRACE).without_time();
+        let general = Format::default().without_time();
+        let subscriber =
+            builder().event_format(Plain::new(general, false)).with_writer(ours.clone()).finish();
+        tracing::subscriber::with_default(subscriber, events);
+        tracing::subscriber::with_default(builder().with_writer(theirs.clone()).finish(), events);
+        assert_eq!(ours.text(), theirs.text());
+        assert_eq!(ours.text().lines().count(), 6, "{}", ours.text());
+    }
+
+    /// Of fields, the library lets it through.
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        let lines = Lines::default();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone());
+        let subscriber =
+            subscriber.event_format(Plain::new(Format::default().without_time(), false)).finish();
+        tracing::subscriber::with_default(
+            subscriber,
+            || info!(target: "t", name = %"\x1b[31m\u{9b}\x07é", "said"),
+        );
+        assert_eq!(lines.text(), " INFO t: said name=\\x1b[31m\\u{9b}\\x07é\n");
+    }
+
+    #[test]
+    fn a_line_begins_with_the_time_in_utc() {
+        let lines = Lines::default();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone());
+        let subscriber = subscriber.event_format(Plain::new(Format::default(), true)).finish();
+        let before = crate::time_text(SystemTime::now());
+        tracing::subscriber::with_default(subscriber, || info!("said"));
+        let (text, after) = (lines.text(), crate::time_text(SystemTime::now()));
+        let (time, rest) = text.split_once(' ').unwrap();
+        assert_eq!(rest, " INFO service::log::plain::tests: said\n");
+        assert_eq!(time.len(), before.len() + 3, "microseconds: {time}");
+        // As text, times are in order; milliseconds are the beginning of microseconds.
+        assert!(before[..23] <= time[..23] && time[..23] <= after[..23], "{before} {time} {after}");
+    }
+}
