@@ -8,7 +8,7 @@
 
 mod pacing;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +25,9 @@ use pacing::Pace;
 
 /// How many events wait for the driver.
 const QUEUE: usize = 64;
+
+/// How many events of one connection follow each other at most while others wait.
+const IN_A_ROW: usize = 16;
 
 /// How long a graceful close may take before the association is aborted.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
@@ -59,7 +62,7 @@ pub enum ConnectionEvent {
 #[derive(Debug)]
 pub struct Connections {
     connector: Connector,
-    open: HashMap<ConnectionId, Open>,
+    open: BTreeMap<ConnectionId, Open>,
     /// Kept so that the queue never ends; every task has a clone.
     sink: mpsc::Sender<(ConnectionId, Inner)>,
     queue: mpsc::Receiver<(ConnectionId, Inner)>,
@@ -107,7 +110,7 @@ impl Connections {
     pub fn new(connector: impl Into<Connector>) -> Connections {
         let (sink, queue) = mpsc::channel(QUEUE);
         let connector = connector.into();
-        Connections { connector, open: HashMap::new(), sink, queue, unflushed: Vec::new(), pacing: None }
+        Connections { connector, open: BTreeMap::new(), sink, queue, unflushed: Vec::new(), pacing: None }
     }
 
     /// Slows down the ASAP peers of connections made from here on: none is read while much waits to be sent to it,
@@ -245,7 +248,7 @@ impl Connections {
 
     /// Closes everything gracefully, within 2 s.
     pub async fn shutdown(mut self) {
-        for (_, open) in self.open.drain() {
+        for open in std::mem::take(&mut self.open).into_values() {
             let _ = open.close.send(());
         }
         // Every task has a sink of its own until it ends.
@@ -312,23 +315,37 @@ async fn read(
             asked = &mut closing => return finish(association, asked.is_ok()).await,
             permit = turn(&association, &sink, pace.as_ref()) => permit,
         };
-        let Some(permit) = permit else { return };
-        let event = match association.try_recv() {
-            Some(Event::Message(message)) => {
-                if let Some(pace) = &mut pace {
+        let Some(mut permit) = permit else { return };
+        for _ in 0..IN_A_ROW {
+            let Some(event) = event_of(&mut association, pace.as_mut()) else { break };
+            let last = matches!(event, ConnectionEvent::Lost(_));
+            permit.send((id, Inner::Event(event)));
+            if last {
+                return;
+            }
+            if pace.as_ref().is_some_and(|pace| !pace.goes_on(&association)) {
+                break;
+            }
+            let Ok(next) = sink.try_reserve() else { break };
+            permit = next;
+        }
+    }
+}
+
+/// The next event that is passed on, if there is one now.
+fn event_of(association: &mut Association, pace: Option<&mut Pace>) -> Option<ConnectionEvent> {
+    loop {
+        return Some(match association.try_recv()? {
+            Event::Message(message) => {
+                if let Some(pace) = pace {
                     pace.spend(&message.data);
                 }
                 ConnectionEvent::Message { ppid: message.ppid, data: message.data }
             }
-            Some(Event::Restarted) => ConnectionEvent::Restarted,
-            Some(Event::Lost(reason)) => ConnectionEvent::Lost(reason),
+            Event::Restarted => ConnectionEvent::Restarted,
+            Event::Lost(reason) => ConnectionEvent::Lost(reason),
             _ => continue,
-        };
-        let last = matches!(event, ConnectionEvent::Lost(_));
-        permit.send((id, Inner::Event(event)));
-        if last {
-            return;
-        }
+        });
     }
 }
 

@@ -77,6 +77,11 @@ impl Association {
         self.link.status()
     }
 
+    /// Returns [`Status::send_queue`] alone.
+    pub fn send_queue(&self) -> usize {
+        self.link.send_queue()
+    }
+
     /// Delivers everything reliable that was accepted, then closes. Takes `deadline` at most and aborts
     /// then. What arrived meanwhile is still read by `recv`; a peer that has more to say than the
     /// receive queue holds keeps the shutdown from completing.

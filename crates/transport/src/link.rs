@@ -323,6 +323,10 @@ impl Link {
         lock(&self.peers).clone()
     }
 
+    pub(crate) fn send_queue(&self) -> usize {
+        lock(&self.outbound).charged
+    }
+
     pub(crate) fn status(&self) -> Status {
         let (receive_queue, over) = {
             let inbound = lock(&self.inbound);

@@ -52,29 +52,37 @@ pub(super) struct Pace {
     pacing: Pacing,
     /// When it may have asked for everything again.
     rested: Instant,
+    /// It has asked for more than it may at once, and is not to be read before.
+    until: Option<Instant>,
 }
 
 impl Pace {
     pub(super) fn new(pacing: Pacing) -> Pace {
-        Pace { pacing, rested: Instant::now() }
+        Pace { pacing, rested: Instant::now(), until: None }
     }
 
     /// A message is passed on.
     pub(super) fn spend(&mut self, message: &[u8]) {
         let cost = (self.pacing.cost)(message);
-        if !cost.is_zero() {
-            self.rested = self.rested.max(Instant::now()) + cost;
+        if cost.is_zero() {
+            return;
         }
+        let now = Instant::now();
+        self.rested = self.rested.max(now) + cost;
+        self.until = self.rested.checked_sub(BURST).filter(|until| *until > now);
+    }
+
+    /// Returns whether the next message may be passed on at once.
+    pub(super) fn goes_on(&self, association: &Association) -> bool {
+        self.until.is_none() && association.send_queue() <= MUCH
     }
 
     /// Waits until the next message may be passed on; that of an association that is over may be at once.
     pub(super) async fn wait(&self, association: &Association) {
-        if association.status().send_queue > MUCH {
+        if association.send_queue() > MUCH {
             association.drained(LITTLE).await;
         }
-        let Some(until) = self.rested.checked_sub(BURST).filter(|&until| until > Instant::now()) else {
-            return;
-        };
+        let Some(until) = self.until.filter(|&until| until > Instant::now()) else { return };
         self.pacing.held_back.fetch_add(1, Ordering::Relaxed);
         tokio::select! {
             () = tokio::time::sleep_until(until) => {}
