@@ -3,25 +3,32 @@
 //! Peers choose these values, so that all hashes depend on a secret of this process: nobody can choose many that
 //! collide. Nothing that a machine does depends on the order in a hash table; runs repeat although the secret differs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::LazyLock;
 
 /// A hash table by short keys.
 pub(crate) type Table<K, V> = HashMap<K, V, Keyed>;
 
-/// The standard library's keyed hash, for octets of any length.
-static OCTETS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+/// The same without values.
+pub(crate) type Set<K> = HashSet<K, Keyed>;
 
 /// Two secret numbers, one of them odd.
-static SECRET: LazyLock<[u64; 2]> = LazyLock::new(|| [OCTETS.hash_one(0), OCTETS.hash_one(1) | 1]);
+static SECRET: LazyLock<[u64; 2]> = LazyLock::new(|| {
+    let random = RandomState::new();
+    [random.hash_one(0), random.hash_one(1) | 1]
+});
 
 /// Returns the hash of a handle's octets.
 pub(crate) fn of_octets(octets: &[u8]) -> u64 {
-    OCTETS.hash_one(octets)
+    let mut hasher = Keyed::default().build_hasher();
+    // Zeroes at the end count, too.
+    hasher.write_usize(octets.len());
+    hasher.write(octets);
+    hasher.finish()
 }
 
-/// Makes hashers for keys of a few numbers, each of which takes one multiplication.
+/// Makes hashers that take one multiplication for a number, or eight octets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keyed([u64; 2]);
 
@@ -121,5 +128,7 @@ mod tests {
         let state = Keyed::default();
         assert_eq!(state.hash_one(&one), state.hash_one(&other));
         assert_ne!(one, PoolHandle::new("collector").unwrap());
+        let hashes: BTreeSet<u64> = (1..64).map(|length| of_octets(&[0; 64][..length])).collect();
+        assert_eq!(hashes.len(), 63, "handles of zeroes of different lengths");
     }
 }

@@ -26,7 +26,7 @@ impl Registrar {
             return;
         }
         let keys: Vec<Key> =
-            self.peers.get(&connection).map_or_else(Vec::new, |peer| peer.elements.iter().cloned().collect());
+            self.peers.get(&connection).map_or_else(Vec::new, |peer| super::in_order(&peer.elements));
         for key in keys {
             self.move_element(&key, distance);
         }

@@ -47,7 +47,7 @@ pub use network::{InvalidNetwork, Network};
 pub use status::{ElementState, ElementStatus, PoolStatus};
 
 use crate::handlespace::Handlespace;
-use crate::hashing::Table;
+use crate::hashing::{Set, Table};
 use crate::policy::Distance;
 use crate::random::Random;
 use crate::timers::Timers;
@@ -119,6 +119,13 @@ struct Monitor {
     taken_over: bool,
 }
 
+/// As runs repeat.
+fn in_order(keys: &Set<Key>) -> Vec<Key> {
+    let mut keys: Vec<Key> = keys.iter().cloned().collect();
+    keys.sort_unstable();
+    keys
+}
+
 impl Monitor {
     /// Octets of the registration that waits for this element's answer.
     fn claimed(&self) -> usize {
@@ -150,7 +157,7 @@ struct Peer {
     remote: Remote,
     authority: Authority,
     /// Elements registered over this connection.
-    elements: BTreeSet<Key>,
+    elements: Set<Key>,
     /// Octets of their registrations.
     octets: usize,
     /// Elements this connection claims.
@@ -296,7 +303,7 @@ impl Registrar {
             source: Source::of(connection, &remote, &authority),
             remote,
             authority,
-            elements: BTreeSet::new(),
+            elements: Set::default(),
             octets: 0,
             claims: BTreeSet::new(),
             subscriptions: BTreeSet::new(),
@@ -335,8 +342,8 @@ impl Registrar {
                 self.octets -= claim.map_or(0, |claim| claim.octets);
             }
         }
-        for key in &peer.elements {
-            self.element_lost_connection(now, key);
+        for key in in_order(&peer.elements) {
+            self.element_lost_connection(now, &key);
         }
     }
 
