@@ -78,6 +78,11 @@ impl Pool {
         self.stored(pe)?.element(pe)
     }
 
+    /// Returns the element without its ASAP transport.
+    pub(crate) fn element_for_users(&self, pe: PeId) -> Option<PoolElementParameter> {
+        self.stored(pe)?.element_for_users(pe)
+    }
+
     /// Returns whether the pool has this element.
     pub fn contains(&self, pe: PeId) -> bool {
         self.ids.contains_key(&pe)

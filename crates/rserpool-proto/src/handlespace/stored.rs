@@ -59,8 +59,16 @@ impl Stored {
     pub(super) fn element(&self, pe: PeId) -> Option<PoolElementParameter> {
         match self {
             Stored::Vacant => None,
-            Stored::Packed(packed) => Some(packed.element(pe)),
+            Stored::Packed(packed) => Some(packed.element(pe, packed.asap)),
             Stored::Whole(element) => Some((**element).clone()),
+        }
+    }
+
+    /// The same without the ASAP transport.
+    pub(super) fn element_for_users(&self, pe: PeId) -> Option<PoolElementParameter> {
+        match self {
+            Stored::Packed(packed) => Some(packed.element(pe, None)),
+            other => Some(PoolElementParameter { asap_transport: None, ..other.element(pe)? }),
         }
     }
 
@@ -159,7 +167,7 @@ fn pack_sctp(sctp: &SctpTransport) -> Option<Endpoint> {
 }
 
 impl Packed {
-    fn element(&self, pe: PeId) -> PoolElementParameter {
+    fn element(&self, pe: PeId, asap: Option<Endpoint>) -> PoolElementParameter {
         let Endpoint { address, port, more } = self.user;
         let address = IpAddr::V4(Ipv4Addr::from(address));
         let user_transport = match self.kind {
@@ -173,7 +181,7 @@ impl Packed {
             life: self.life,
             user_transport,
             policy: Policy::from_fields(self.policy_type, self.fields),
-            asap_transport: self.asap.map(Endpoint::sctp),
+            asap_transport: asap.map(Endpoint::sctp),
             encapsulation: self.encapsulation,
             unknown: Vec::new(),
         }
@@ -228,6 +236,8 @@ mod tests {
         assert_eq!(matches!(stored, Stored::Packed(_)), packed, "{element:?}");
         assert_eq!(stored.home(), Some(element.home));
         assert_eq!(stored.policy().as_ref(), Some(&element.policy));
+        let for_users = PoolElementParameter { asap_transport: None, ..element.clone() };
+        assert_eq!(stored.element_for_users(element.pe), Some(for_users));
         assert_eq!(stored.element(element.pe), Some(element));
     }
 

@@ -191,7 +191,7 @@ pub struct Registrar {
     lenient_until: Option<Instant>,
     counters: Counters,
     /// Handle resolutions by pool since somebody took them.
-    resolved: BTreeMap<PoolHandle, Resolved>,
+    resolved: Table<PoolHandle, Resolved>,
     enrp: Box<enrp::Enrp>,
     outputs: VecDeque<Output<Event>>,
     /// Octets of the messages among them.
@@ -221,7 +221,7 @@ impl Registrar {
             octets: 0,
             lenient_until: None,
             counters: Counters::default(),
-            resolved: BTreeMap::new(),
+            resolved: Table::default(),
             outputs: VecDeque::new(),
             unsent: 0,
         }
@@ -245,7 +245,7 @@ impl Registrar {
     /// Returns the handle resolutions answered since the last call, by pool. Pools with handles too long for a
     /// label are not among them.
     pub fn take_resolved(&mut self) -> BTreeMap<PoolHandle, Resolved> {
-        std::mem::take(&mut self.resolved)
+        self.resolved.drain().collect()
     }
 
     /// Returns the number of connections.

@@ -49,7 +49,12 @@ impl Registrar {
         self.counters.resolutions_answered += 1;
         self.counters.elements_selected += selected;
         if pool.as_octets().len() <= MAX_COUNTED {
-            let resolved = self.resolved.entry(pool.clone()).or_default();
+            // Nearly always it is there already, and its handle need not be cloned.
+            let known = self.resolved.get_mut(pool);
+            let resolved = match known {
+                Some(resolved) => resolved,
+                None => self.resolved.entry(pool.clone()).or_default(),
+            };
             resolved.answered += 1;
             resolved.selected += selected;
         }
@@ -90,11 +95,8 @@ impl Registrar {
     /// not for pool users.
     pub(super) fn answer(&self, handle: PoolHandle, chosen: &[PeId]) -> HandleResolutionResponse {
         let pool = self.handlespace.pool(&handle);
-        let elements: Vec<PoolElementParameter> = chosen
-            .iter()
-            .filter_map(|&pe| pool?.element(pe))
-            .map(|element| PoolElementParameter { asap_transport: None, ..element })
-            .collect();
+        let elements: Vec<PoolElementParameter> =
+            chosen.iter().filter_map(|&pe| pool?.element_for_users(pe)).collect();
         let policy = elements.first().map(|first| first.policy.clone());
         HandleResolutionResponse {
             updates_accepted: false,
@@ -108,10 +110,12 @@ impl Registrar {
 
     /// Sends as many of the elements as fit one message, and says how many there were; where not even one fits, that
     /// resources are lacking.
-    pub(super) fn send_response(&mut self, to: ConnectionId, mut response: HandleResolutionResponse) {
-        if self.send(to, &Message::HandleResolutionResponse(response.clone())) {
+    pub(super) fn send_response(&mut self, to: ConnectionId, response: HandleResolutionResponse) {
+        let message = Message::HandleResolutionResponse(response);
+        if self.send(to, &message) {
             return;
         }
+        let Message::HandleResolutionResponse(mut response) = message else { return };
         self.counters.answers_cut += 1;
         let elements = std::mem::take(&mut response.elements);
         let chosen = u32::try_from(elements.len()).unwrap_or(u32::MAX);
