@@ -95,8 +95,8 @@ impl<K: Ord + Hash + Clone> Timers<K> {
             // The new one is running, and so it gets its place here.
             return self.clear_away();
         }
+        // Behind the first place nothing changes, and this one is right where it becomes the first.
         self.queue.push(Reverse((at, name)));
-        self.settle();
     }
 
     /// Gives the running timers their places anew, and forgets the others.

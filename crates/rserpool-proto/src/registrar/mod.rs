@@ -108,9 +108,9 @@ struct Monitor {
     missed: u32,
     /// Who reported the element since it last answered.
     reporters: BTreeSet<Source>,
-    claim: Option<Claim>,
+    claim: Option<Box<Claim>>,
     /// Another registrar says that the element is its own.
-    rival: Option<enrp::Rival>,
+    rival: Option<Box<enrp::Rival>>,
     /// How often the element answered although another registrar said so.
     contests: u32,
     /// Whom we suggested to take the element over.

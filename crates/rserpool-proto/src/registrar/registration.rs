@@ -184,7 +184,7 @@ impl Registrar {
         if let Some(monitor) = self.monitors.get_mut(key) {
             self.octets += octets;
             self.octets -= monitor.claimed();
-            monitor.claim = Some(Claim { connection, registration, octets });
+            monitor.claim = Some(Box::new(Claim { connection, registration, octets }));
         }
         self.probe_at_once(now, key);
     }
@@ -205,7 +205,7 @@ impl Registrar {
     }
 
     fn take_claim(&mut self, key: &Key) -> Option<Claim> {
-        let claim = self.monitors.get_mut(key)?.claim.take()?;
+        let claim = *self.monitors.get_mut(key)?.claim.take()?;
         self.octets -= claim.octets;
         let peer = self.peers.get_mut(&claim.connection)?;
         peer.claims.remove(key);

@@ -249,7 +249,7 @@ impl Registrar {
             self.give(now, &key, rival);
             return true;
         }
-        monitor.rival = Some(rival);
+        monitor.rival = Some(rival.into());
         self.probe_at_once(now, &key);
         false
     }
@@ -259,7 +259,7 @@ impl Registrar {
         let Some(rival) = self.monitors.get_mut(key).and_then(|monitor| monitor.rival.take()) else {
             return false;
         };
-        self.give(now, key, rival);
+        self.give(now, key, *rival);
         true
     }
 
@@ -276,7 +276,7 @@ impl Registrar {
         let Some(rival) = monitor.rival.take() else { return };
         monitor.contests += 1;
         if monitor.contests >= CONTESTS && self.enrp.config.arbitration.prefers(rival.element.home, self.id) {
-            return self.give(now, key, rival);
+            return self.give(now, key, *rival);
         }
         self.announce_add(key);
     }
