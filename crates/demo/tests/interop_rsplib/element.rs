@@ -40,6 +40,15 @@ impl Process {
 
     /// Starts an element. Dropping it ends it.
     pub(crate) fn element(&self, find: Find<'_>, pool: &str, pe: u32, policy: Policy) -> PoolElement {
+        self.spawn(PoolElementConfig { policy, ..self.config(find, pool, pe) })
+    }
+
+    /// The same, with a long identifier.
+    pub(crate) fn long_element(&self, at: &Host, pool: &str, pe: u32) -> PoolElement {
+        self.spawn(PoolElementConfig { next_generation: true, ..self.config(Find::At(at), pool, pe) })
+    }
+
+    fn config(&self, find: Find<'_>, pool: &str, pe: u32) -> PoolElementConfig {
         let transport = UserTransport {
             protocol: Protocol::Sctp,
             addresses: vec![self.address.into()],
@@ -52,14 +61,16 @@ impl Process {
         // A registrar that it was not told of may take it over.
         let [a, b, c] = self.network_prefix;
         let registrar_networks = vec![format!("{a}.{b}.{c}.0/24").parse().unwrap()];
-        let config = PoolElementConfig {
+        PoolElementConfig {
             pe: Some(PeId(pe)),
-            policy,
             announce,
             profile: Profile::RSPLIB,
             registrar_networks,
             ..config
-        };
+        }
+    }
+
+    fn spawn(&self, config: PoolElementConfig) -> PoolElement {
         let _inside = self.runtime.enter();
         PoolElement::spawn(config, Some(self.endpoint.clone())).unwrap()
     }
