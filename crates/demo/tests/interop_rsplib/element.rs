@@ -7,10 +7,13 @@ use rserpool::{
     PoolHandle, PoolUser, PoolUserConfig, Profile, Protocol, TransportUse, UserTransport,
 };
 use tokio::runtime::{Builder, Runtime};
-use transport::{Endpoint, EndpointConfig, Stack};
+use transport::{Endpoint, EndpointConfig, Event, Stack};
 
 use crate::check::PATIENCE;
 use crate::network::{Host, Network};
+
+/// Where elements serve.
+const PORT: u16 = 4739;
 
 /// What drives them.
 pub(crate) struct Process {
@@ -52,7 +55,7 @@ impl Process {
         let transport = UserTransport {
             protocol: Protocol::Sctp,
             addresses: vec![self.address.into()],
-            port: 4739,
+            port: PORT,
             transport_use: TransportUse::DATA_ONLY,
             encapsulation: 0,
         };
@@ -104,6 +107,24 @@ impl Process {
     pub(crate) fn selected(&self, user: &PoolUser) -> PeId {
         let selected = async { tokio::time::timeout(PATIENCE, user.wait_element()).await };
         self.runtime.block_on(selected).expect("an element").pe
+    }
+
+    /// Serves where its elements are registered, has a pool user begin, and returns the first line that comes.
+    pub(crate) fn served(&self, begin: impl FnOnce()) -> String {
+        let line = async {
+            let mut listener = self.endpoint.listen(PORT).await.unwrap();
+            begin();
+            let mut association = listener.accept().await.unwrap();
+            loop {
+                match association.recv().await {
+                    Event::Message(message) => break String::from_utf8_lossy(&message.data).into_owned(),
+                    Event::Lost(reason) => panic!("association lost: {reason}"),
+                    _ => {}
+                }
+            }
+        };
+        let line = async { tokio::time::timeout(PATIENCE, line).await };
+        self.runtime.block_on(line).expect("a line")
     }
 
     /// Waits until the element is registered at this host's registrar.
