@@ -134,13 +134,9 @@ impl Connections {
         self.open.is_empty()
     }
 
-    /// Sets up a connection for ASAP; [`ConnectionEvent::Up`] or [`ConnectionEvent::Failed`] tells the end.
-    pub fn connect(&mut self, id: ConnectionId, peer: PeerAddress) {
-        self.connect_with(id, ControlProtocol::Asap, peer, ConnectOptions::default());
-    }
-
-    /// As [`Connections::connect`], for either protocol, with options where the transport is SCTP.
-    pub fn connect_with(
+    /// Sets up a connection, with options where the transport is SCTP; [`ConnectionEvent::Up`] or
+    /// [`ConnectionEvent::Failed`] tells the end.
+    pub fn connect(
         &mut self,
         id: ConnectionId,
         protocol: ControlProtocol,

@@ -9,9 +9,9 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use rserpool_proto::registrar::Network;
-use rserpool_proto::{AnnounceError, ConnectionId, Output, PoolHandle, Profile};
+use rserpool_proto::{AnnounceError, ConnectionId, ControlProtocol, Output, PoolHandle, Profile};
 use tracing::{debug, info, warn};
-use transport::{Association, Connector, Ppid};
+use transport::{Association, ConnectOptions, Connector, Ppid};
 
 use crate::address::peer;
 use crate::announces::Announces;
@@ -105,10 +105,15 @@ pub(crate) use machine;
 /// The longest handle the reference implementation takes, in octets.
 const RSPLIB_HANDLE: usize = 32;
 
+/// Returns whether the reference implementation is expected.
+pub(crate) fn expects_reference(profile: &Profile) -> bool {
+    profile.name == Profile::RSPLIB.name
+}
+
 /// Tells the operator of a handle that the reference implementation refuses, where it is expected.
 pub(crate) fn warn_of_long_handle(pool: &PoolHandle, profile: &Profile) {
     let octets = pool.as_octets().len();
-    if profile.name == Profile::RSPLIB.name && octets > RSPLIB_HANDLE {
+    if expects_reference(profile) && octets > RSPLIB_HANDLE {
         warn!(octets, most = RSPLIB_HANDLE, "rsplib refuses a pool handle as long as this one");
     }
 }
@@ -117,6 +122,8 @@ pub(crate) fn warn_of_long_handle(pool: &PoolHandle, profile: &Profile) {
 pub(crate) struct Driver<M: Machine> {
     pub(crate) machine: M,
     connections: Connections,
+    /// How they are set up.
+    options: ConnectOptions,
     lookup: Lookup,
     announces: Announces,
     /// Connections accepted so far; names them.
@@ -146,6 +153,7 @@ impl<M: Machine> Driver<M> {
         Driver {
             machine,
             connections: Connections::new(connector),
+            options: ConnectOptions::default(),
             lookup,
             announces,
             accepted: 0,
@@ -153,6 +161,11 @@ impl<M: Machine> Driver<M> {
             failure: None,
             told: false,
         }
+    }
+
+    /// From here on connects from this SCTP port.
+    pub(crate) fn connect_from(&mut self, port: u16) {
+        self.options = ConnectOptions::from_port(port);
     }
 
     /// Gives the machine a command, with the time.
@@ -202,7 +215,8 @@ impl<M: Machine> Driver<M> {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Connect { connection, address, .. } => {
-                    self.connections.connect(connection, peer(&address));
+                    let (peer, asap) = (peer(&address), ControlProtocol::Asap);
+                    self.connections.connect(connection, asap, peer, self.options);
                 }
                 Output::Send { connection, octets } => {
                     if self.connections.send(connection, octets) == Err(NotSent::Stuck) {

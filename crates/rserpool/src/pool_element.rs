@@ -16,7 +16,7 @@ use tracing::{Instrument as _, debug, info, info_span, warn};
 use transport::{Association, Connector, Endpoint, Listener, PeerAddress};
 
 use crate::address::seen;
-use crate::driver::{Driver, machine, warn_of_long_handle};
+use crate::driver::{Driver, expects_reference, machine, warn_of_long_handle};
 use crate::{AnnounceConfig, ConfiguredRegistrar, Network, RegistrarAddress, ScopeRule};
 
 machine!(pe::PoolElement, Event);
@@ -184,6 +184,7 @@ impl PoolElement {
         let span = info_span!("pool_element", pool = %config.pool);
         span.in_scope(|| warn_of_long_handle(&config.pool, &config.profile));
         let secured = config.registrars.iter().any(ConfiguredRegistrar::is_tls);
+        let from_listener = expects_reference(&config.profile);
         let user = config.transport.clone();
         let mut machine = pe::PoolElement::new(
             pe::PoolElementConfig {
@@ -214,6 +215,7 @@ impl PoolElement {
         let mut task = Task {
             endpoint: connector.endpoint.clone().filter(|_| !secured),
             listener: None,
+            from_listener,
             user,
             networks: config.registrar_networks,
             homes_refused: Arc::default(),
@@ -284,6 +286,9 @@ struct Task {
     /// Where registrars may come in.
     endpoint: Option<Endpoint>,
     listener: Option<Listener>,
+    /// Connects from the listener's port: the reference implementation's registrar takes the port it sees for the
+    /// element's ASAP transport, whatever is registered, and that is where others connect when it is dead.
+    from_listener: bool,
     user: UserTransport,
     /// Where registrars may be that make themselves the home.
     networks: Vec<Network>,
@@ -332,6 +337,9 @@ impl Task {
         };
         let asap = asap_transport(&endpoint, &listener, &self.user);
         debug!(port = asap.port, "listening for registrars");
+        if self.from_listener {
+            self.driver.connect_from(asap.port);
+        }
         self.driver.machine.trust_registrars(trusted(&self.networks, &asap.addresses));
         match self.driver.machine.set_asap_transport(Some(asap)) {
             Ok(()) => self.listener = Some(listener),

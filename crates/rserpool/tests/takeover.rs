@@ -7,7 +7,7 @@ use rserpool::wire::asap::keep_alive::EndpointKeepAlive;
 use rserpool::wire::asap::registration::Registration;
 use rserpool::{
     Load, PeId, Policy, PoolElement, PoolElementConfig, PoolElementEvent, PoolElementState, PoolHandle,
-    Protocol, TransportUse, UserTransport,
+    Profile, Protocol, TransportUse, UserTransport,
 };
 use rserpool_proto::RegistrarId;
 use tokio::time::timeout;
@@ -28,6 +28,10 @@ fn element(net: Net) -> PoolElement {
 
 /// An element that follows registrars at these hosts, or, without any, all of this host.
 fn element_that_follows(net: Net, hosts: &[u8]) -> PoolElement {
+    PoolElement::spawn(config(net, hosts), Some(net.endpoint(2))).unwrap()
+}
+
+fn config(net: Net, hosts: &[u8]) -> PoolElementConfig {
     let transport = UserTransport {
         protocol: Protocol::Sctp,
         addresses: vec![net.host(2)],
@@ -37,13 +41,12 @@ fn element_that_follows(net: Net, hosts: &[u8]) -> PoolElement {
     };
     let config = PoolElementConfig::new(pool(), transport, vec![net.host(1).to_string().parse().unwrap()]);
     let networks = hosts.iter().map(|&host| net.host(host).to_string().parse().unwrap());
-    let config = PoolElementConfig {
+    PoolElementConfig {
         pe: Some(PE),
         policy: Policy::LeastUsed { load: Load(0) },
         registrar_networks: networks.collect(),
         ..config
-    };
-    PoolElement::spawn(config, Some(net.endpoint(2))).unwrap()
+    }
 }
 
 /// Connects to where the element said that it listens.
@@ -114,6 +117,23 @@ async fn an_element_whose_registrar_is_gone_registers_with_the_one_that_takes_it
         ),
         "{events:?}"
     );
+}
+
+/// The reference implementation hands on the port it sees, whatever is registered.
+#[tokio::test]
+async fn with_the_profile_rsplib_an_element_listens_for_registrars_where_it_connects_from() {
+    let net = Net::random();
+    let (mut first, second) = (net.registrar(1).await, net.registrar(3).await);
+    let config = PoolElementConfig { profile: Profile::RSPLIB, ..config(net, &[]) };
+    let mut element = PoolElement::spawn(config, Some(net.endpoint(2))).unwrap();
+    let mut old = first.accept().await;
+    let seen = old.peer();
+    let registration = register(&mut old).await;
+    assert_eq!(registration.element.asap_transport.map(|asap| asap.port), Some(seen.port()));
+    assert!(matches!(element.next_event().await, Some(PoolElementEvent::Registered { .. })));
+    let mut taken = timeout(PATIENCE, second.endpoint.connect(seen)).await.expect("no association").unwrap();
+    send(&taken, keep_alive(true)).await;
+    assert!(matches!(receive(&mut taken).await, Message::EndpointKeepAliveAck(ack) if ack.pe == PE));
 }
 
 #[tokio::test]

@@ -266,7 +266,7 @@ impl Driver {
             // The reference implementation believes a registrar only at the port it tells.
             options.local_port = self.config.listen.enrp.first().map(SocketAddr::port);
         }
-        self.connections.connect_with(connection, protocol, peer, options);
+        self.connections.connect(connection, protocol, peer, options);
     }
 
     fn message(&mut self, connection: ConnectionId, ppid: Ppid, data: &Bytes) {

@@ -7,10 +7,13 @@ use rserpool::{
     PoolHandle, PoolUser, PoolUserConfig, Profile, Protocol, TransportUse, UserTransport,
 };
 use tokio::runtime::{Builder, Runtime};
-use transport::{Endpoint, EndpointConfig, Stack};
+use transport::{Endpoint, EndpointConfig, Event, Stack};
 
 use crate::check::PATIENCE;
 use crate::network::{Host, Network};
+
+/// Where elements serve.
+const PORT: u16 = 4739;
 
 /// What drives them.
 pub(crate) struct Process {
@@ -40,10 +43,19 @@ impl Process {
 
     /// Starts an element. Dropping it ends it.
     pub(crate) fn element(&self, find: Find<'_>, pool: &str, pe: u32, policy: Policy) -> PoolElement {
+        self.spawn(PoolElementConfig { policy, ..self.config(find, pool, pe) })
+    }
+
+    /// The same, with a long identifier.
+    pub(crate) fn long_element(&self, at: &Host, pool: &str, pe: u32) -> PoolElement {
+        self.spawn(PoolElementConfig { next_generation: true, ..self.config(Find::At(at), pool, pe) })
+    }
+
+    fn config(&self, find: Find<'_>, pool: &str, pe: u32) -> PoolElementConfig {
         let transport = UserTransport {
             protocol: Protocol::Sctp,
             addresses: vec![self.address.into()],
-            port: 4739,
+            port: PORT,
             transport_use: TransportUse::DATA_ONLY,
             encapsulation: 0,
         };
@@ -52,14 +64,16 @@ impl Process {
         // A registrar that it was not told of may take it over.
         let [a, b, c] = self.network_prefix;
         let registrar_networks = vec![format!("{a}.{b}.{c}.0/24").parse().unwrap()];
-        let config = PoolElementConfig {
+        PoolElementConfig {
             pe: Some(PeId(pe)),
-            policy,
             announce,
             profile: Profile::RSPLIB,
             registrar_networks,
             ..config
-        };
+        }
+    }
+
+    fn spawn(&self, config: PoolElementConfig) -> PoolElement {
         let _inside = self.runtime.enter();
         PoolElement::spawn(config, Some(self.endpoint.clone())).unwrap()
     }
@@ -93,6 +107,24 @@ impl Process {
     pub(crate) fn selected(&self, user: &PoolUser) -> PeId {
         let selected = async { tokio::time::timeout(PATIENCE, user.wait_element()).await };
         self.runtime.block_on(selected).expect("an element").pe
+    }
+
+    /// Serves where its elements are registered, has a pool user begin, and returns the first line that comes.
+    pub(crate) fn served(&self, begin: impl FnOnce()) -> String {
+        let line = async {
+            let mut listener = self.endpoint.listen(PORT).await.unwrap();
+            begin();
+            let mut association = listener.accept().await.unwrap();
+            loop {
+                match association.recv().await {
+                    Event::Message(message) => break String::from_utf8_lossy(&message.data).into_owned(),
+                    Event::Lost(reason) => panic!("association lost: {reason}"),
+                    _ => {}
+                }
+            }
+        };
+        let line = async { tokio::time::timeout(PATIENCE, line).await };
+        self.runtime.block_on(line).expect("a line")
     }
 
     /// Waits until the element is registered at this host's registrar.

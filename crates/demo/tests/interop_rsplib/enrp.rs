@@ -4,89 +4,9 @@ use rserpool::Policy;
 
 use crate::check::{Check, wait_for};
 use crate::element::{self, Find};
-use crate::network::{Host, Network};
-use crate::ours::{Registrar, Settings, elements, resolve, text, wait_for_homes};
-use crate::process::Process;
-use crate::reference::{self, dump, pool_element};
-
-const OURS: u32 = 0x0a0b_0c01;
-const THEIRS: u32 = 0x0a0b_0c02;
-const THIRD: u32 = 0x0a0b_0c03;
-
-/// Hosts of a test: registrars, pool elements, and where handles are resolved.
-struct World {
-    network: Network,
-    registrars: [Host; 3],
-    elements: [Host; 3],
-    user: Host,
-}
-
-impl World {
-    fn new() -> Self {
-        let network = Network::new(7);
-        let registrars = [1, 2, 3].map(|number| network.host(number));
-        let elements = [4, 5, 6].map(|number| network.host(number));
-        let user = network.host(7);
-        Self { network, registrars, elements, user }
-    }
-
-    fn ours(&self, id: u32, at: usize, peers: &[usize]) -> Registrar {
-        let peers: Vec<&Host> = peers.iter().map(|&peer| &self.registrars[peer]).collect();
-        Registrar::start_with(&self.network, &self.registrars[at], &Settings::beside(id, &peers))
-    }
-
-    /// `peers` are told to it; ours reach it, and are heard, without.
-    fn theirs(&self, id: u32, at: usize, peers: &[usize]) -> Process {
-        let peers: Vec<String> =
-            peers.iter().map(|&peer| format!("-peer={}:9901", self.registrars[peer].address)).collect();
-        let peers: Vec<&str> = peers.iter().map(String::as_str).chain(["-loglevel=4"]).collect();
-        reference::registrar(&self.network, &self.registrars[at], id, &peers)
-    }
-
-    /// Ours, [`THIRD`], beside two rspregistrars, [`OURS`] and [`THEIRS`].
-    fn ours_beside_two(&self) -> (Registrar, Process, Process) {
-        (self.ours(THIRD, 0, &[1, 2]), self.theirs(OURS, 1, &[]), self.theirs(THEIRS, 2, &[1]))
-    }
-
-    /// Kills ours when both others have its element a1; returns which of them is its home then.
-    fn lose(&self, mut ours: Registrar, explain: impl Fn() -> String + Copy) -> u32 {
-        self.wait_for(1, &[(0xa1, THIRD)], explain);
-        self.wait_for(2, &[(0xa1, THIRD)], explain);
-        ours.wait_for_peer(OURS, 0);
-        ours.wait_for_peer(THEIRS, 0);
-        ours.process.kill();
-        self.winner(explain)
-    }
-
-    /// Starts an echo server of rsplib's that knows one registrar.
-    fn element(&self, pe: u32, at: usize, registrar: usize) -> Process {
-        pool_element(&self.network, &self.elements[at], &self.registrars[registrar], pe, &["-echo"])
-    }
-
-    /// Waits until two rspregistrars, [`OURS`] and [`THEIRS`], say that the same one of them is the home of element a1:
-    /// whichever noticed the death first, or the least identifier where both have.
-    fn winner(&self, explain: impl Fn() -> String) -> u32 {
-        wait_for("a new home", explain, || {
-            let [first, second] = [1, 2].map(|registrar| {
-                let answer = resolve(&self.user, &self.registrars[registrar], "EchoPool").unwrap_or_default();
-                elements(&answer).first().map(|element| text(element, "home")).unwrap_or_default()
-            });
-            let named = |id: &u32| first == second && first == format!("{id:08x}");
-            [OURS, THEIRS].into_iter().find(named)
-        })
-    }
-
-    /// Waits until the registrar knows these elements, each `(identifier, home)`.
-    fn wait_for(&self, registrar: usize, expected: &[(u32, u32)], explain: impl Fn() -> String) {
-        wait_for_homes(&self.user, &self.registrars[registrar], "EchoPool", expected, explain);
-    }
-}
-
-/// The elements of which hsdump says `home=$…`, and the last checksum of the handlespace.
-fn owned(dump: &str, home: u32) -> usize {
-    let (_, ownership) = dump.rsplit_once("*-- Ownership:").unwrap_or_default();
-    ownership.lines().filter(|line| line.contains(&format!("- ${home:08x} ->"))).count()
-}
+use crate::group::{OURS, THEIRS, THIRD, World};
+use crate::ours::{Registrar, Settings};
+use crate::reference::{dump, owned};
 
 #[test]
 #[ignore = "needs rsplib and kernel SCTP"]

@@ -28,11 +28,13 @@ pub(crate) struct Settings {
     pub(crate) group: Option<(u32, Vec<Ipv4Addr>)>,
     /// Whether it announces itself in rsplib's groups, and hears rsplib's registrars there.
     pub(crate) announces: bool,
+    /// Whether it speaks the next generation, over TCP as well; needs a group.
+    pub(crate) next_generation: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { timers: "rsplib", log_level: "debug", group: None, announces: false }
+        Self { timers: "rsplib", log_level: "debug", group: None, announces: false, next_generation: false }
     }
 }
 
@@ -55,6 +57,10 @@ impl Settings {
             listen = format!("enrp = [\"{address}:9901\"]\n");
             more = peers.iter().map(|peer| format!("[[peer]]\naddress = \"{peer}:9901\"\n")).collect();
             more += "[enrp]\nnetworks = [\"10.77.0.0/16\"]\n";
+            if self.next_generation {
+                listen += &format!("enrp-tcp = [\"{address}:9901\"]\nasap-tcp = [\"{address}:3863\"]\n");
+                more += "next-generation = true\n";
+            }
         }
         if self.announces {
             let enrp = if self.group.is_some() { "enrp = {}\n" } else { "" };
@@ -90,9 +96,17 @@ impl Registrar {
 
     /// Returns what it knows of other registrars.
     pub(crate) fn peers(&self) -> Vec<Value> {
-        let body = get(&format!("{}:9380", self.host.address), "/api/v1/peers");
-        let answer: Value = serde_json::from_str(&body).unwrap_or_default();
-        answer["peers"].as_array().cloned().unwrap_or_default()
+        self.ask("/api/v1/peers")["peers"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Returns what it knows of the elements of a pool.
+    pub(crate) fn told_elements(&self, pool: &str) -> Vec<Value> {
+        elements(&self.ask(&format!("/api/v1/pools/{pool}/elements")))
+    }
+
+    fn ask(&self, path: &str) -> Value {
+        let body = get(&format!("{}:9380", self.host.address), path);
+        serde_json::from_str(&body).unwrap_or_default()
     }
 
     /// Waits until registrar `id` lives as a peer that owns so many elements, and has told the checksum held here.

@@ -51,6 +51,12 @@ pub(crate) fn dump(network: &Network, from: &Host, registrar: &Host) -> String {
     hsdump.stop_saying()
 }
 
+/// How many elements of this home there are in what [`dump`] returned.
+pub(crate) fn owned(dump: &str, home: u32) -> usize {
+    let (_, ownership) = dump.rsplit_once("*-- Ownership:").unwrap_or_default();
+    ownership.lines().filter(|line| line.contains(&format!("- ${home:08x} ->"))).count()
+}
+
 /// Starts a pool element of `service`, for instance `-echo`, at the host's port 7001.
 pub(crate) fn pool_element(
     network: &Network,

@@ -1,13 +1,14 @@
-//! How a pool stores an element: most have one IPv4 address in each transport and nothing unknown, and such an
-//! element needs a fraction of the memory of its parameter. All others are kept as they are.
+//! How a pool stores an element: most have one IPv4 address in each transport and nothing unknown but a long
+//! identifier, and such an element needs a fraction of the memory of its parameter. All others are kept as they are.
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::wire::param::long_pe_identifier::LongPeId;
 use crate::wire::param::policy::Fields;
 use crate::wire::param::transport::UdpTransport;
 use crate::wire::{
     ParameterType, Policy, PolicyType, PoolElementParameter, RegistrationLife, SctpTransport, TcpTransport,
-    Transport, TransportUse,
+    Transport, TransportUse, UnknownParameter,
 };
 use crate::{PeId, RegistrarId};
 
@@ -25,11 +26,14 @@ pub(super) struct Packed {
     home: RegistrarId,
     life: RegistrationLife,
     policy_type: PolicyType,
-    fields: Fields,
+    policy_values: [u32; Fields::MAX],
     kind: Kind,
     user: Endpoint,
     asap: Option<Endpoint>,
     encapsulation: Option<u16>,
+    /// It told a long identifier, whose upper half this is; an `Option` would need more room.
+    has_long: bool,
+    upper: u32,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -75,7 +79,7 @@ impl Stored {
     pub(super) fn policy(&self) -> Option<Policy> {
         match self {
             Stored::Vacant => None,
-            Stored::Packed(packed) => Some(Policy::from_fields(packed.policy_type, packed.fields)),
+            Stored::Packed(packed) => Some(Policy::from_values(packed.policy_type, packed.policy_values)),
             Stored::Whole(element) => Some(element.policy.clone()),
         }
     }
@@ -83,7 +87,7 @@ impl Stored {
     pub(super) fn has_policy_of(&self, other: &Stored) -> bool {
         match (self, other) {
             (Stored::Packed(one), Stored::Packed(other)) => {
-                (one.policy_type, one.fields) == (other.policy_type, other.fields)
+                (one.policy_type, one.policy_values) == (other.policy_type, other.policy_values)
             }
             _ => self.policy() == other.policy(),
         }
@@ -120,9 +124,14 @@ impl Stored {
 }
 
 fn pack(element: &PoolElementParameter) -> Option<Packed> {
-    if matches!(element.policy, Policy::Other { .. }) || !element.unknown.is_empty() {
+    if matches!(element.policy, Policy::Other { .. }) {
         return None;
     }
+    let long = match &element.unknown[..] {
+        [] => None,
+        [told] => Some(own_long_id(told, element.pe)?),
+        _ => return None,
+    };
     let (kind, user) = match &element.user_transport {
         Transport::Sctp(sctp) => (Kind::Sctp, pack_sctp(sctp)?),
         Transport::Tcp(TcpTransport { port, reserved, address: IpAddr::V4(address), unknown })
@@ -149,12 +158,21 @@ fn pack(element: &PoolElementParameter) -> Option<Packed> {
         home: element.home,
         life: element.life,
         policy_type: element.policy.policy_type(),
-        fields: element.policy.fields(),
+        policy_values: element.policy.fields().values(),
         kind,
         user,
         asap,
         encapsulation: element.encapsulation,
+        has_long: long.is_some(),
+        upper: long.map_or(0, LongPeId::upper),
     })
+}
+
+/// The long identifier of this element, if the parameter is nothing else.
+fn own_long_id(told: &UnknownParameter, pe: PeId) -> Option<LongPeId> {
+    let value = told.value[..].try_into().ok()?;
+    let long = LongPeId(u64::from_be_bytes(value));
+    (told.kind == ParameterType::LONG_PE_IDENTIFIER && long.short() == pe).then_some(long)
 }
 
 fn pack_sctp(sctp: &SctpTransport) -> Option<Endpoint> {
@@ -175,15 +193,16 @@ impl Packed {
             Kind::Tcp => Transport::Tcp(TcpTransport { port, reserved: more, address, unknown: Vec::new() }),
             Kind::Udp => Transport::Udp(UdpTransport { port, address, unknown: Vec::new() }),
         };
+        let long = self.has_long.then(|| LongPeId::new(self.upper, pe).to_parameter());
         PoolElementParameter {
             pe,
             home: self.home,
             life: self.life,
             user_transport,
-            policy: Policy::from_fields(self.policy_type, self.fields),
+            policy: Policy::from_values(self.policy_type, self.policy_values),
             asap_transport: asap.map(Endpoint::sctp),
             encapsulation: self.encapsulation,
-            unknown: Vec::new(),
+            unknown: long.into_iter().collect(),
         }
     }
 }
@@ -202,7 +221,7 @@ impl Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Load, UnknownParameter};
+    use crate::wire::Load;
 
     fn sctp(address: &str) -> SctpTransport {
         SctpTransport {
@@ -250,7 +269,25 @@ mod tests {
             assert_survives(element(transport.clone()), true);
             assert_survives(PoolElementParameter { asap_transport: None, ..element(transport) }, true);
         }
-        assert!(size_of::<Stored>() <= 64, "{}", size_of::<Stored>());
+        assert_eq!(size_of::<Stored>(), 56);
+    }
+
+    #[test]
+    fn a_long_identifier_takes_no_more_memory_unless_it_is_of_another_element() {
+        let plain = element(Transport::Sctp(sctp("192.0.2.1")));
+        let telling = |unknown| PoolElementParameter { unknown, ..plain.clone() };
+        for upper in [0, 0x0102_0304, u32::MAX] {
+            assert_survives(telling(vec![LongPeId::new(upper, plain.pe).to_parameter()]), true);
+        }
+        let long = LongPeId::new(1, plain.pe).to_parameter();
+        assert_survives(telling(vec![LongPeId::new(1, PeId(8)).to_parameter()]), false);
+        assert_survives(telling(vec![long.clone(), long.clone()]), false);
+        assert_survives(
+            telling(vec![UnknownParameter { kind: ParameterType(0x8bbb), ..long.clone() }]),
+            false,
+        );
+        let value = long.value[..7].to_vec();
+        assert_survives(telling(vec![UnknownParameter { value, ..long }]), false);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The next generation beside registrars that know nothing of it, two registrars with one identifier, and two that
 //! find each other over TCP (docs/wire.md sections 15 to 18).
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use rserpool_proto::pe::PoolElement;
 use rserpool_proto::registrar::{Event, PeerState, RegistrarConfig};
+use rserpool_proto::wire::enrp::MessageType;
 use rserpool_proto::wire::param::long_pe_identifier::LongPeId;
 use rserpool_proto::wire::param::registrar_tcp::RegistrarTcp;
 use rserpool_proto::{PeId, Protocol, RegistrarId};
@@ -65,6 +67,74 @@ fn registrars_that_do_not_know_the_next_generation_get_the_same_octets_as_withou
         "next-generation-old",
         "docs/wire.md section 15: registrar 2 offers the next generation, nobody asks for it",
     );
+}
+
+#[test]
+fn without_the_setting_a_registrar_sends_rfc_5353_and_the_mark_of_draining() {
+    let mut scope = Scope::empty();
+    scope.join_new(1, &[], |config| config.enrp.as_mut().unwrap().tcp = over_tcp(1));
+    scope.world.run(seconds(3));
+    scope.world.sent = Some(Vec::new());
+    let second = scope.join(2, &[1]);
+    scope.world.run(seconds(1));
+    let element = scope.element(0xa1, &[2]);
+    let third = scope.join_new(3, &[2], |config| config.enrp.as_mut().unwrap().tcp = over_tcp(3));
+    scope.world.run(seconds(3));
+    scope.assert_tables(&[(0xa1, 2)]);
+    let told = |scope: &mut Scope| -> BTreeSet<_> {
+        let registrars = scope.registrars.clone();
+        let sent = std::mem::take(scope.world.sent.as_mut().unwrap());
+        let sent = sent.into_iter().filter(|(from, to, _)| *from == second && registrars.contains(to));
+        sent.flat_map(|(_, _, octets)| extensions(&octets)).collect()
+    };
+    let mark = (MessageType::PRESENCE, vec![0x8f06]);
+    assert_eq!(told(&mut scope), BTreeSet::from([mark.clone()]));
+    // What it does not read of an element it hands on.
+    scope.world.with_element(element, |element, now| {
+        element.use_long_identifier().unwrap();
+        element.register(now);
+    });
+    scope.world.run(seconds(3));
+    let of_element = |kind| (kind, vec![0x000a, 0x8f04]);
+    assert_eq!(told(&mut scope), BTreeSet::from([mark.clone(), of_element(MessageType::HANDLE_UPDATE)]));
+    scope.world.power_off(third);
+    scope.world.restart_registrar(third, scope.world.registrar_config(3, &[2]));
+    scope.world.run(seconds(3));
+    let table = of_element(MessageType::HANDLE_TABLE_RESPONSE);
+    assert_eq!(told(&mut scope), BTreeSet::from([mark, table]));
+}
+
+/// The parameters of an ENRP message that RFC 5354 does not know, each behind those that hold it; not by the decoder.
+fn extensions(octets: &[u8]) -> Vec<(MessageType, Vec<u16>)> {
+    let kind = MessageType(octets[0]);
+    let fixed = match kind {
+        MessageType::HANDLE_UPDATE
+        | MessageType::INIT_TAKEOVER
+        | MessageType::INIT_TAKEOVER_ACK
+        | MessageType::TAKEOVER_SERVER => 16,
+        _ => 12,
+    };
+    let mut found = Vec::new();
+    walk(&octets[fixed..], &mut Vec::new(), &mut found);
+    let unknown = |path: &Vec<u16>| path.last().is_some_and(|kind| *kind > 0x0010);
+    found.into_iter().filter(unknown).map(|path| (kind, path)).collect()
+}
+
+fn walk(mut octets: &[u8], inside: &mut Vec<u16>, found: &mut Vec<Vec<u16>>) {
+    while let [a, b, c, d, ..] = *octets {
+        let (kind, length) = (u16::from_be_bytes([a, b]), usize::from(u16::from_be_bytes([c, d])));
+        inside.push(kind);
+        found.push(inside.clone());
+        // What stands before the parameters inside: of transports, a pool element, a server information.
+        match kind {
+            0x0004..=0x0007 | 0x000b => walk(&octets[8..length], inside, found),
+            0x000a => walk(&octets[16..length], inside, found),
+            _ => {}
+        }
+        inside.pop();
+        octets = &octets[length.next_multiple_of(4).min(octets.len())..];
+    }
+    assert!(octets.is_empty(), "{octets:?}");
 }
 
 #[test]

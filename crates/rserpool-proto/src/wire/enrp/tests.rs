@@ -3,6 +3,7 @@
 use super::*;
 use crate::wire::ErrorCause;
 use crate::wire::ParameterType;
+use crate::wire::UnknownParameter;
 use crate::wire::enrp::handle_update::UpdateAction;
 use crate::wire::param::pe_checksum::PeChecksum;
 
@@ -121,6 +122,27 @@ fn a_captured_update_adds_an_element_and_may_suggest_a_takeover() {
         panic!()
     };
     assert!(suggesting.takeover_suggested);
+}
+
+/// The reference implementation refuses a message that ends with what it does not know.
+#[test]
+fn the_next_generation_stands_where_old_peers_pass_over_it() {
+    let message = round_trip(
+        "01000054 0a0b0c01 00000000 000f0006 e5c70000 8f030008 12345678 8f060004 \
+         000b0034 0a0b0c01 00040010 26ad0000 00010008 0a4d000b \
+         8f05000c 01020304 0a0b0c01 8f020010 26ad0000 00010008 0a4d000b",
+    );
+    let Body::Presence(presence) = message.body else { panic!() };
+    let kinds = |unknown: &[UnknownParameter]| unknown.iter().map(|found| found.kind).collect::<Vec<_>>();
+    assert_eq!(kinds(&presence.unknown), [ParameterType::PE_CHECKSUM_32, ParameterType::DRAINING]);
+    let information = presence.information.unwrap();
+    let inside = [ParameterType::LONG_REGISTRAR_IDENTIFIER, ParameterType::REGISTRAR_TCP];
+    assert_eq!(kinds(&information.unknown), inside);
+    let long = UPDATE.replacen("04000054", "04000060", 1).replacen("000a0038", "000a0044", 1);
+    let Body::HandleUpdate(update) = round_trip(&(long + "8f04000c 01020304 000000a4")).body else {
+        panic!()
+    };
+    assert_eq!(update.element.long_id().map(|long| long.0), Some(0x0102_0304_0000_00a4));
 }
 
 #[test]

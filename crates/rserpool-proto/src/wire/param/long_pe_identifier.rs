@@ -33,6 +33,12 @@ impl LongPeId {
         PeId(u32::from_be_bytes([a, b, c, d]))
     }
 
+    /// Returns the upper half.
+    pub fn upper(self) -> u32 {
+        let [a, b, c, d, ..] = self.0.to_be_bytes();
+        u32::from_be_bytes([a, b, c, d])
+    }
+
     /// Returns the parameter among those that were skipped, if it is there. Fails when it is malformed.
     pub fn find(skipped: &[UnknownParameter]) -> Result<Option<LongPeId>, WireError> {
         let found = skipped.iter().find(|skipped| skipped.kind == ParameterType::LONG_PE_IDENTIFIER);
@@ -83,7 +89,8 @@ mod tests {
         assert_eq!(LongPeId::find(&[id.to_parameter()]), Ok(Some(id)));
         assert_eq!(out, [0x8f, 0x04, 0, 12, 1, 2, 3, 4, 0, 0, 0, 0xa1]);
         assert_eq!(decode(&out), Ok(id));
-        assert_eq!((id.short(), id.to_string()), (PeId(0xa1), "01020304000000a1".into()));
+        assert_eq!((id.upper(), id.short()), (0x0102_0304, PeId(0xa1)));
+        assert_eq!(id.to_string(), "01020304000000a1");
     }
 
     #[test]

@@ -68,11 +68,16 @@ pub(crate) struct Fields {
 
 impl Fields {
     /// The most fields a policy has.
-    const MAX: usize = 4;
+    pub(crate) const MAX: usize = 4;
 
     fn push(&mut self, value: u32) {
         self.values[usize::from(self.length)] = value;
         self.length += 1;
+    }
+
+    /// The fields, and zeros up to the most a policy has.
+    pub(crate) const fn values(self) -> [u32; Fields::MAX] {
+        self.values
     }
 
     fn as_slice(&self) -> &[u32] {
@@ -284,9 +289,9 @@ policies! {
 }
 
 impl Policy {
-    /// Returns the policy of this type with these fields, which another one of it had.
-    pub(crate) fn from_fields(policy_type: PolicyType, fields: Fields) -> Policy {
-        let mut values = fields.values.into_iter();
+    /// Returns the policy of this type with these [`Fields::values`], which another one of it had.
+    pub(crate) fn from_values(policy_type: PolicyType, values: [u32; Fields::MAX]) -> Policy {
+        let mut values = values.into_iter();
         let built = Policy::build(policy_type, || values.next().ok_or(()));
         built.ok().flatten().unwrap_or(Policy::Other { policy_type, data: Vec::new() })
     }
@@ -435,7 +440,7 @@ mod tests {
             assert_eq!(decode(&out).unwrap(), policy);
             if !matches!(policy, Policy::Other { .. }) {
                 assert!(PolicyType::KNOWN.contains(&policy.policy_type()));
-                assert_eq!(Policy::from_fields(policy.policy_type(), policy.fields()), policy);
+                assert_eq!(Policy::from_values(policy.policy_type(), policy.fields().values()), policy);
             }
         }
     }
