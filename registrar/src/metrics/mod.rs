@@ -160,6 +160,11 @@ impl Metrics {
         self.held_back.absolute(pacing.held_back());
     }
 
+    /// Publishes how many lookups of peers' names brought addresses, and how many none.
+    pub(crate) fn publish_lookups(&self, counts: (u64, u64)) {
+        self.enrp.publish_lookups(counts);
+    }
+
     /// Records how long the machine took for a handle resolution.
     pub(crate) fn resolved_in(&self, duration: Duration) {
         self.resolution_duration.record(duration);

@@ -25,6 +25,7 @@ impl Registrar {
 
     pub(super) fn audit(&mut self, now: Instant) {
         self.schedule_audit(now);
+        self.look_up_all(now);
         for peer in self.connected_peers() {
             self.resynchronize(now, peer);
         }

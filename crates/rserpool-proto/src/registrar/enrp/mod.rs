@@ -18,6 +18,7 @@ mod counters;
 mod links;
 mod list;
 mod mentor;
+mod names;
 mod next_generation;
 mod peers;
 mod presence;
@@ -51,6 +52,7 @@ use crate::{ConnectionId, Output, PeId, PoolHandle, Protocol, RegistrarAddress, 
 use adoption::Adoptions;
 use list::LateList;
 use mentor::Startup;
+use names::Names;
 use next_generation::Rivals;
 use replicated::Replicated;
 use takeover::Takeover;
@@ -116,6 +118,8 @@ struct Target {
     /// Which of them is tried next.
     turn: usize,
     configured: bool,
+    /// The configured name it was found by, of `EnrpConfig::named_peers`.
+    name: Option<usize>,
     /// Who was found there.
     id: Option<RegistrarId>,
     link: Option<ConnectionId>,
@@ -125,6 +129,24 @@ struct Target {
     own: bool,
     /// When a target that was only told of is given up.
     forget_at: Option<Instant>,
+}
+
+impl Target {
+    /// One from the configuration; by `name` where it was looked up.
+    fn configured(address: RegistrarAddress, name: Option<usize>) -> Target {
+        Target {
+            addresses: vec![address],
+            turn: 0,
+            configured: true,
+            name,
+            id: None,
+            link: None,
+            failures: 0,
+            not_before: None,
+            own: false,
+            forget_at: None,
+        }
+    }
 }
 
 /// One peer.
@@ -202,6 +224,7 @@ pub(super) struct Enrp {
     leaving: bool,
     left: bool,
     targets: Vec<Target>,
+    names: Names,
     links: BTreeMap<ConnectionId, Link>,
     peers: BTreeMap<RegistrarId, Peer>,
     /// Where the next part of a table starts, by who asked for it and whether for our elements only.
@@ -228,20 +251,11 @@ impl Enrp {
         let config = config.unwrap_or_default();
         // Of its own sequence, so that nothing else depends on whether there is one.
         let upper = config.upper.unwrap_or_else(|| Random::new(seed ^ UPPER).identifier());
-        let target = |&address: &RegistrarAddress| Target {
-            addresses: vec![address],
-            turn: 0,
-            configured: true,
-            id: None,
-            link: None,
-            failures: 0,
-            not_before: None,
-            own: false,
-            forget_at: None,
-        };
+        let target = |&address: &RegistrarAddress| Target::configured(address, None);
         Enrp {
             enabled,
             targets: config.peers.iter().take(config.max_peers).map(target).collect(),
+            names: Names::new(config.named_peers.len()),
             config,
             long: LongRegistrarId::new(upper, id),
             rivals: Rivals::default(),
@@ -291,6 +305,9 @@ impl Registrar {
         if let Err(refusal) = self.may_connect(&remote) {
             self.refuse(refusal, Some(connection));
             self.outputs.push_back(Output::Disconnect { connection });
+            if refusal == Refusal::Stranger {
+                self.look_up_for_stranger(now);
+            }
             return;
         }
         self.open_link(now, connection, remote.protocol, remote.addresses, true);

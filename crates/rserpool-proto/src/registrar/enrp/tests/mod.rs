@@ -5,6 +5,7 @@ mod claims;
 mod extensions;
 mod links;
 mod mentor;
+mod names;
 mod next_generation;
 mod presence;
 mod reference;
@@ -42,6 +43,7 @@ enum Did {
     Connect(ConnectionId, ControlProtocol, RegistrarAddress),
     Disconnect(ConnectionId),
     Announce(Message),
+    LookUp(usize),
     Event(Event),
 }
 
@@ -151,6 +153,7 @@ impl Bench {
                 }
                 Output::Disconnect { connection } => Did::Disconnect(connection),
                 Output::Announce { octets, .. } => Did::Announce(Message::decode(&octets).unwrap()),
+                Output::LookUp { peer } => Did::LookUp(peer),
                 Output::Event(event) => Did::Event(event),
             });
         }
