@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use std::borrow::Cow;
 
 use rserpool::Causes;
-use rserpool_proto::registrar::{Event, Removal};
+use rserpool_proto::registrar::{Event, NotAccepted, Removal};
 use tracing::{debug, info, warn};
 
 use crate::remotes::Remotes;
@@ -149,6 +149,24 @@ fn write(event: &Event, remotes: &Remotes) {
             warn!(target: "audit", %id, ours, %holder, ?holder_at, %newcomer, ?newcomer_at, from,
                 "two registrars have the same identifier, the second is refused: give one of them another `id` in its \
                  configuration");
+        }
+        Event::NotAccepted { from, why, .. } => {
+            let peer = remotes.name(*from);
+            match why {
+                NotAccepted::Stranger => warn!(target: "audit", peer,
+                    "another registrar refuses this one as a stranger: list this one's address in its [[peer]] or in its \
+                     [enrp] networks"),
+                NotAccepted::TooMany => warn!(target: "audit", peer,
+                    "another registrar has no room for this one: it has too many peers or connections"),
+                NotAccepted::Unsaid => warn!(target: "audit", peer,
+                    "another registrar refuses this one, its log says why: if it knows another registrar by the same \
+                     identifier, give one of them another `id` in its configuration"),
+                NotAccepted::OurId => warn!(target: "audit", peer,
+                    "another registrar has this one's identifier: give one of them another `id` in its configuration"),
+                NotAccepted::Closes => warn!(target: "audit", peer,
+                    "another registrar closes every connection without a word: is this one in its [[peer]] list or in \
+                     its [enrp] networks?"),
+            }
         }
         Event::PeerError { peer, causes } => {
             debug!(%peer, causes = %Causes(causes), "a registrar reports an error");

@@ -125,6 +125,7 @@ impl View {
             | Event::PeerRecovered { .. }
             | Event::PeerRefused { .. }
             | Event::IdConflict { .. }
+            | Event::NotAccepted { .. }
             | Event::PeerError { .. }
             | Event::TableDownloaded { .. }
             | Event::TableIncomplete { .. }

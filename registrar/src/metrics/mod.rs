@@ -194,6 +194,7 @@ impl Metrics {
             | Event::PeerLost { .. }
             | Event::PeerRefused { .. }
             | Event::IdConflict { .. }
+            | Event::NotAccepted { .. }
             | Event::PeerError { .. }
             | Event::TableDownloaded { .. }
             | Event::TableIncomplete { .. }

@@ -42,8 +42,10 @@ impl Registrar {
         up: bool,
     ) {
         let messages = TokenBucket::new(self.enrp.config.messages_per_second, now);
-        let (peer, next_generation) = (None, false);
-        self.enrp.links.insert(link, Link { up, protocol, remote, peer, next_generation, messages });
+        let (peer, next_generation, explained) = (None, false, false);
+        self.enrp
+            .links
+            .insert(link, Link { up, protocol, remote, peer, next_generation, explained, messages });
         self.set_timer(Timer::Link(link), now + self.config.profile.peer_no_response);
     }
 
@@ -172,7 +174,10 @@ impl Registrar {
         if let Err(refusal) = self.may_bind(connection, sender) {
             self.refuse(refusal, Some(connection));
             if sender == self.id {
+                self.hear_our_id(now, connection);
                 self.found_ourselves(connection);
+            } else {
+                self.explain(now, connection, refusal);
             }
             self.close_link(now, connection);
             return false;
@@ -212,7 +217,7 @@ impl Registrar {
         self.stop_timer(Timer::Link(connection));
         if let Some(target) = self.enrp.targets.iter_mut().find(|target| target.link == Some(connection)) {
             target.id = Some(sender);
-            (target.failures, target.turn) = (0, 0);
+            (target.failures, target.turn, target.closed) = (0, 0, 0);
             target.forget_at = None;
         }
         self.heard(now, sender);
@@ -282,6 +287,8 @@ impl Registrar {
             not_before: Some(now),
             own: false,
             forget_at: (!connected).then(|| now + FORGET),
+            closed: 0,
+            told: None,
         });
     }
 

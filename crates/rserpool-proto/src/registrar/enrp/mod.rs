@@ -9,6 +9,7 @@
 //! * Only an element's home changes or removes it; whose home is in doubt, the element's own association decides.
 //! * An element that is taken over stays where it is until its new home has found it silent.
 
+mod acceptance;
 mod adoption;
 mod audit;
 mod authority;
@@ -35,6 +36,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+pub use acceptance::NotAccepted;
 pub(super) use authority::Rival;
 pub use config::{Arbitration, EnrpConfig, Reach};
 pub use counters::{EnrpCounters, Refusal};
@@ -49,6 +51,7 @@ use crate::wire::param::long_registrar_identifier::LongRegistrarId;
 use crate::wire::param::pe_checksum::PeChecksum;
 use crate::wire::param::server_information::ServerInformation;
 use crate::{ConnectionId, Output, PeId, PoolHandle, Protocol, RegistrarAddress, RegistrarId, Remote, inbox};
+use acceptance::Refusals;
 use adoption::Adoptions;
 use list::LateList;
 use mentor::Startup;
@@ -107,6 +110,8 @@ struct Link {
     peer: Option<RegistrarId>,
     /// A presence over it told something of the next generation.
     next_generation: bool,
+    /// The far end said why it closes it.
+    explained: bool,
     messages: TokenBucket,
 }
 
@@ -129,6 +134,10 @@ struct Target {
     own: bool,
     /// When a target that was only told of is given up.
     forget_at: Option<Instant>,
+    /// Connections in a row that it closed before anybody said who he is.
+    closed: u32,
+    /// When the owner was told that it does not accept us.
+    told: Option<Instant>,
 }
 
 impl Target {
@@ -145,6 +154,8 @@ impl Target {
             not_before: None,
             own: false,
             forget_at: None,
+            closed: 0,
+            told: None,
         }
     }
 }
@@ -225,6 +236,7 @@ pub(super) struct Enrp {
     left: bool,
     targets: Vec<Target>,
     names: Names,
+    refusals: Refusals,
     links: BTreeMap<ConnectionId, Link>,
     peers: BTreeMap<RegistrarId, Peer>,
     /// Where the next part of a table starts, by who asked for it and whether for our elements only.
@@ -256,6 +268,7 @@ impl Enrp {
             enabled,
             targets: config.peers.iter().take(config.max_peers).map(target).collect(),
             names: Names::new(config.named_peers.len()),
+            refusals: Refusals::default(),
             config,
             long: LongRegistrarId::new(upper, id),
             rivals: Rivals::default(),
@@ -304,6 +317,7 @@ impl Registrar {
         self.notice_stall(now);
         if let Err(refusal) = self.may_connect(&remote) {
             self.refuse(refusal, Some(connection));
+            self.explain(now, connection, refusal);
             self.outputs.push_back(Output::Disconnect { connection });
             if refusal == Refusal::Stranger {
                 self.look_up_for_stranger(now);
@@ -390,6 +404,11 @@ impl Registrar {
         }
         if let Body::Presence(presence) = &body
             && !self.read_next_generation(now, connection, sender, presence)
+        {
+            return;
+        }
+        if let Body::EnrpError(error) = &body
+            && self.hear_refusal(now, connection, error)
         {
             return;
         }

@@ -1,5 +1,6 @@
 #![expect(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
 
+mod acceptance;
 mod adoption;
 mod claims;
 mod extensions;
