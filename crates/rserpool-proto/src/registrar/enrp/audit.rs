@@ -47,7 +47,7 @@ impl Registrar {
             return;
         }
         if agrees {
-            self.settle_claims(id);
+            self.settle_claims(now, id);
             return self.catch_up(now, id);
         }
         self.enrp.counters.mismatches += 1;
