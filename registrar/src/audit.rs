@@ -19,6 +19,9 @@ use crate::text::pool_text;
 /// What this registrar decided itself.
 const ITSELF: &str = "registrar";
 
+/// The name under which claims are counted that an element's home has contradicted.
+const CONTRADICTED: &str = "contradicted";
+
 /// Lines about refusals of one cause in [`MINUTE`].
 const REFUSALS: u32 = 20;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -40,18 +43,26 @@ pub(crate) struct Audit {
 impl Audit {
     /// Writes the line of an event.
     pub(crate) fn tell(&mut self, now: Instant, event: &Event, remotes: &Remotes) {
-        if let Event::RegistrationRejected { cause, .. } = event
-            && !self.may_say(now, cause.code.label())
-        {
-            return;
+        let limited = match event {
+            Event::RegistrationRejected { cause, .. } => Some(cause.code.label()),
+            // One for each element of a registrar, once parted registrars meet again.
+            Event::ClaimContradicted { .. } => Some(CONTRADICTED),
+            _ => None,
+        };
+        if limited.is_none_or(|cause| self.may_say(now, cause)) {
+            write(event, remotes);
         }
-        write(event, remotes);
     }
 
     /// Says what was not said of minutes that are over; to be called now and then.
     pub(crate) fn tell_suppressed(&mut self, now: Instant) {
         for (cause, suppressed) in self.take_suppressed(now) {
-            info!(target: "audit", cause, suppressed, "more registrations refused");
+            match cause {
+                CONTRADICTED => {
+                    warn!(target: "audit", suppressed, "more claims of other registrars' elements");
+                }
+                _ => info!(target: "audit", cause, suppressed, "more registrations refused"),
+            }
         }
     }
 
@@ -149,6 +160,10 @@ fn write(event: &Event, remotes: &Remotes) {
             warn!(target: "audit", %id, ours, %holder, ?holder_at, %newcomer, ?newcomer_at, from,
                 "two registrars have the same identifier, the second is refused: give one of them another `id` in its \
                  configuration");
+        }
+        Event::ClaimContradicted { pool, pe, home, claimer } => {
+            warn!(target: "audit", pool = pool_text(pool), %pe, %home, %claimer,
+                "a registrar claims a pool element that its home has still");
         }
         Event::NotAccepted { from, why, .. } => {
             let peer = remotes.name(*from);

@@ -126,6 +126,7 @@ impl View {
             | Event::PeerRefused { .. }
             | Event::IdConflict { .. }
             | Event::NotAccepted { .. }
+            | Event::ClaimContradicted { .. }
             | Event::PeerError { .. }
             | Event::TableDownloaded { .. }
             | Event::TableIncomplete { .. }

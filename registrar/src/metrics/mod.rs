@@ -196,6 +196,7 @@ impl Metrics {
             | Event::PeerRefused { .. }
             | Event::IdConflict { .. }
             | Event::NotAccepted { .. }
+            | Event::ClaimContradicted { .. }
             | Event::PeerError { .. }
             | Event::TableDownloaded { .. }
             | Event::TableIncomplete { .. }

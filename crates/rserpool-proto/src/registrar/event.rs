@@ -235,6 +235,17 @@ pub enum Event {
         /// Over which connection; `None`: another registrar told of it.
         from: Option<ConnectionId>,
     },
+    /// A registrar said to be home of another one's element, which that one has still.
+    ClaimContradicted {
+        /// The element's pool.
+        pool: PoolHandle,
+        /// The element.
+        pe: PeId,
+        /// Its home.
+        home: RegistrarId,
+        /// Who said to be it.
+        claimer: RegistrarId,
+    },
     /// Another registrar does not take us for a peer. Told of each once in 10 min.
     NotAccepted {
         /// Where we connected to; `None`: it connected to us.

@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use super::super::{Key, Registrar, Removal};
+use super::super::{Event, Key, Registrar, Removal};
 use super::{PeerState, Refusal};
 use crate::RegistrarId;
 use crate::wire::PoolElementParameter;
@@ -54,6 +54,8 @@ impl Registrar {
                 let claimed = other.claimed.clone().unwrap_or(present);
                 let taken = self.store_foreign(now, key.clone(), element);
                 if taken {
+                    let ((pool, pe), claimer) = (key.clone(), claimed.home);
+                    self.event(Event::ClaimContradicted { pool, pe, home: sender, claimer });
                     let entry = OtherHome { contradicted: true, ..OtherHome::first(claimed) };
                     self.enrp.claims.insert(key, entry);
                 }

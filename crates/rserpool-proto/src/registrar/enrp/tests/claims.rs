@@ -123,7 +123,9 @@ fn who_claims_an_element_cannot_change_its_policy_before_its_living_home_has_giv
 #[test]
 fn a_home_that_has_its_element_still_changes_the_policy_whoever_claims_it() {
     let (mut bench, low, high) = claimed_with_weight();
-    bench.say(low, LOW, add(weighted(3, LOW)));
+    let done = bench.say(low, LOW, add(weighted(3, LOW)));
+    let told = Event::ClaimContradicted { pool: pool(), pe: PE, home: LOW, claimer: HIGH };
+    assert!(done.contains(&Did::Event(told)), "{done:?}");
     bench.say(high, HIGH, add(weighted(9, HIGH)));
     assert_eq!((bench.home(0xa1), weight(&bench)), (Some(LOW), 3));
 }
