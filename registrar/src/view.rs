@@ -378,7 +378,7 @@ mod tests {
         let (pool, remotes) = (PoolHandle::new("ipfix").unwrap(), Remotes::new(1));
         let machine = Registrar::new(RegistrarConfig::default(), 1);
         let (mut view, start) = (View::default(), Instant::now());
-        let mut gone_after = |view: &mut View, seconds| -> Option<Vec<(String, u64)>> {
+        let gone_after = |view: &mut View, seconds| -> Option<Vec<(String, u64)>> {
             let list = view.listed(start + Duration::from_secs(seconds), &pool, None, &machine, &remotes)?;
             let gone = list["gone"].as_array().unwrap().iter();
             let ago = |gone: &Value| gone["seconds-ago"].as_u64().unwrap();
