@@ -115,7 +115,7 @@ impl Registrations {
                     fills.max().unwrap_or_default()
                 }
             };
-            if new.0.abs_diff(load.0) >= LOAD_STEP || (new == Load::default()) != (*load == Load::default()) {
+            if is_worth_telling(*load, new) {
                 *load = new;
                 metrics.load.set(f64::from(new.0) / f64::from(u32::MAX));
                 element.set_load(new);
@@ -134,6 +134,11 @@ impl Registrations {
         }
         while leaving.join_next().await.is_some() {}
     }
+}
+
+/// Whether a load is a step away from the one that was told, or the end or the beginning of any.
+fn is_worth_telling(told: Load, new: Load) -> bool {
+    new.0.abs_diff(told.0) >= LOAD_STEP || (new == Load::default()) != (told == Load::default())
 }
 
 /// How the pool's registrars are reached: from the address the element serves at, since a registrar lets it register
@@ -249,5 +254,41 @@ async fn follow_peers(
     while peers.changed().await.is_ok() {
         let others = Arc::clone(&peers.borrow_and_update());
         cards.send_modify(|cards| cards.set(at, others));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_is_told_again_after_a_step_and_not_before() {
+        let share = |of_1000: u64| Load::of(of_1000, 1_000);
+        for (told, new, is_told) in [
+            (500, 500, false),
+            (500, 530, false),
+            (500, 470, false),
+            (500, 532, true),
+            (500, 468, true),
+            // However little: the collector is idle no longer, or at last.
+            (0, 1, true),
+            (1, 0, true),
+            (0, 0, false),
+            (1_000, 2_000, false),
+        ] {
+            assert_eq!(is_worth_telling(share(told), share(new)), is_told, "{told} and then {new}");
+        }
+    }
+
+    #[test]
+    fn small_changes_in_one_direction_add_up() {
+        let (mut told, mut count) = (Load::of(100, 1_000), 0);
+        for of_1000 in 101..=900 {
+            let new = Load::of(of_1000, 1_000);
+            if is_worth_telling(told, new) {
+                (told, count) = (new, count + 1);
+            }
+        }
+        assert_eq!(count, 25, "800 of 1000 in steps of a 32nd, which are 32 of 1000");
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use std::borrow::Cow;
 
 use rserpool::Causes;
-use rserpool_proto::registrar::{Event, Removal};
+use rserpool_proto::registrar::{Event, NotAccepted, Removal};
 use tracing::{debug, info, warn};
 
 use crate::remotes::Remotes;
@@ -18,6 +18,9 @@ use crate::text::pool_text;
 
 /// What this registrar decided itself.
 const ITSELF: &str = "registrar";
+
+/// The name under which claims are counted that an element's home has contradicted.
+const CONTRADICTED: &str = "contradicted";
 
 /// Lines about refusals of one cause in [`MINUTE`].
 const REFUSALS: u32 = 20;
@@ -40,18 +43,26 @@ pub(crate) struct Audit {
 impl Audit {
     /// Writes the line of an event.
     pub(crate) fn tell(&mut self, now: Instant, event: &Event, remotes: &Remotes) {
-        if let Event::RegistrationRejected { cause, .. } = event
-            && !self.may_say(now, cause.code.label())
-        {
-            return;
+        let limited = match event {
+            Event::RegistrationRejected { cause, .. } => Some(cause.code.label()),
+            // One for each element of a registrar, once parted registrars meet again.
+            Event::ClaimContradicted { .. } => Some(CONTRADICTED),
+            _ => None,
+        };
+        if limited.is_none_or(|cause| self.may_say(now, cause)) {
+            write(event, remotes);
         }
-        write(event, remotes);
     }
 
     /// Says what was not said of minutes that are over; to be called now and then.
     pub(crate) fn tell_suppressed(&mut self, now: Instant) {
         for (cause, suppressed) in self.take_suppressed(now) {
-            info!(target: "audit", cause, suppressed, "more registrations refused");
+            match cause {
+                CONTRADICTED => {
+                    warn!(target: "audit", suppressed, "more claims of other registrars' elements");
+                }
+                _ => info!(target: "audit", cause, suppressed, "more registrations refused"),
+            }
         }
     }
 
@@ -149,6 +160,28 @@ fn write(event: &Event, remotes: &Remotes) {
             warn!(target: "audit", %id, ours, %holder, ?holder_at, %newcomer, ?newcomer_at, from,
                 "two registrars have the same identifier, the second is refused: give one of them another `id` in its \
                  configuration");
+        }
+        Event::ClaimContradicted { pool, pe, home, claimer } => {
+            warn!(target: "audit", pool = pool_text(pool), %pe, %home, %claimer,
+                "a registrar claims a pool element that its home has still");
+        }
+        Event::NotAccepted { from, why, .. } => {
+            let peer = remotes.name(*from);
+            match why {
+                NotAccepted::Stranger => warn!(target: "audit", peer,
+                    "another registrar refuses this one as a stranger: list this one's address in its [[peer]] or in its \
+                     [enrp] networks"),
+                NotAccepted::TooMany => warn!(target: "audit", peer,
+                    "another registrar has no room for this one: it has too many peers or connections"),
+                NotAccepted::Unsaid => warn!(target: "audit", peer,
+                    "another registrar refuses this one, its log says why: if it knows another registrar by the same \
+                     identifier, give one of them another `id` in its configuration"),
+                NotAccepted::OurId => warn!(target: "audit", peer,
+                    "another registrar has this one's identifier: give one of them another `id` in its configuration"),
+                NotAccepted::Closes => warn!(target: "audit", peer,
+                    "another registrar closes every connection without a word: is this one in its [[peer]] list or in \
+                     its [enrp] networks?"),
+            }
         }
         Event::PeerError { peer, causes } => {
             debug!(%peer, causes = %Causes(causes), "a registrar reports an error");

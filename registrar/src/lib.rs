@@ -25,7 +25,7 @@ pub use client::Command;
 pub use config::{
     Access, Addresses, Announce, Config, Control, Enrp, Id, Limits, Listen, Peer, Registration,
 };
-pub use driver::run;
+pub use driver::{run, run_with};
 
 /// The annotated configuration.
 pub const SAMPLE: &str = include_str!("../../deploy/config/registrar.toml");

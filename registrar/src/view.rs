@@ -165,6 +165,8 @@ impl View {
             | Event::PeerRecovered { .. }
             | Event::PeerRefused { .. }
             | Event::IdConflict { .. }
+            | Event::NotAccepted { .. }
+            | Event::ClaimContradicted { .. }
             | Event::PeerError { .. }
             | Event::TableDownloaded { .. }
             | Event::TableIncomplete { .. }
@@ -235,17 +237,32 @@ impl View {
         machine: &Registrar,
         remotes: &Remotes,
     ) {
-        self.forget_old(now);
         let after = match request.parameter("after").map(|pe| u32::from_str_radix(pe, 16)) {
             None => None,
             Some(Ok(pe)) => Some(PeId(pe)),
             Some(Err(_)) => return request.bad_request("after is no identifier of a pool element"),
         };
+        match self.listed(now, pool, after, machine, remotes) {
+            Some(list) => request.answer(list.to_string()),
+            None => request.not_found(&format!("pool {pool}: is unknown")),
+        }
+    }
+
+    /// A page of a pool's elements, and those that left lately; `None` where there is neither.
+    fn listed(
+        &mut self,
+        now: Instant,
+        pool: &PoolHandle,
+        after: Option<PeId>,
+        machine: &Registrar,
+        remotes: &Remotes,
+    ) -> Option<Value> {
+        self.forget_old(now);
         let found = machine.elements(pool, after, PAGE);
         let gone: Vec<Value> =
             self.gone.iter().filter(|gone| gone.pool == *pool).map(|gone| gone.json(now)).collect();
         if found.is_empty() && gone.is_empty() && after.is_none() {
-            return request.not_found(&format!("pool {pool}: is unknown"));
+            return None;
         }
         let next = (found.len() == PAGE).then(|| found.last().map(|last| last.element.pe.to_string()));
         let elements: Vec<Value> = found
@@ -257,10 +274,7 @@ impl View {
                 element
             })
             .collect();
-        request.answer(
-            json!({ "pool": pool.to_string(), "elements": elements, "gone": gone, "next": next.flatten() })
-                .to_string(),
-        );
+        Some(json!({ "pool": pool.to_string(), "elements": elements, "gone": gone, "next": next.flatten() }))
     }
 
     /// `after` beyond the latest change, as after a restart of the registrar, means that one.
@@ -370,4 +384,53 @@ fn peers(now: Instant, machine: &Registrar) -> Value {
         "synchronized": machine.is_ready(),
         "peers": peers,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rserpool_proto::registrar::RegistrarConfig;
+    use rserpool_proto::wire::{Policy, RegistrationLife, SctpTransport, Transport, TransportUse};
+
+    use super::*;
+
+    fn removed(pool: &PoolHandle, pe: u32) -> Event {
+        let transport = SctpTransport {
+            port: 4739,
+            transport_use: TransportUse::DATA_ONLY,
+            addresses: vec![[192, 0, 2, 1].into()],
+            unknown: vec![],
+        };
+        let element = PoolElementParameter {
+            pe: PeId(pe),
+            home: RegistrarId(1),
+            life: RegistrationLife(30),
+            user_transport: Transport::Sctp(transport),
+            policy: Policy::RoundRobin,
+            asap_transport: None,
+            encapsulation: None,
+            unknown: vec![],
+        };
+        let (pool, reason) = (pool.clone(), Removal::Unreachable);
+        Event::ElementRemoved { pool, pe: PeId(pe), reason, by: None, element: Box::new(element) }
+    }
+
+    #[test]
+    fn what_left_stays_listed_for_five_minutes_and_then_not() {
+        let (pool, remotes) = (PoolHandle::new("ipfix").unwrap(), Remotes::new(1));
+        let machine = Registrar::new(RegistrarConfig::default(), 1);
+        let (mut view, start) = (View::default(), Instant::now());
+        let gone_after = |view: &mut View, seconds| -> Option<Vec<(String, u64)>> {
+            let list = view.listed(start + Duration::from_secs(seconds), &pool, None, &machine, &remotes)?;
+            let gone = list["gone"].as_array().unwrap().iter();
+            let ago = |gone: &Value| gone["seconds-ago"].as_u64().unwrap();
+            Some(gone.map(|gone| (gone["pe"].as_str().unwrap().to_owned(), ago(gone))).collect())
+        };
+        assert_eq!(gone_after(&mut view, 0), None);
+        view.record(start, &removed(&pool, 0xa1), &remotes);
+        view.record(start + Duration::from_secs(100), &removed(&pool, 0xa2), &remotes);
+        let [first, second] = ["000000a1", "000000a2"].map(ToOwned::to_owned);
+        assert_eq!(gone_after(&mut view, 299).unwrap(), [(first, 299), (second.clone(), 199)]);
+        assert_eq!(gone_after(&mut view, 300).unwrap(), [(second, 200)]);
+        assert_eq!(gone_after(&mut view, 400), None, "nothing is known of the pool any more");
+    }
 }

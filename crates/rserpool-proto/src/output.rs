@@ -42,6 +42,12 @@ pub enum Output<E> {
         /// The whole message.
         octets: Vec<u8>,
     },
+    /// Look up where a registrar is that is configured by name; answer with `Registrar::set_peer_addresses` once that is
+    /// known. Asked again while it is not.
+    LookUp {
+        /// Which of `EnrpConfig::named_peers`.
+        peer: usize,
+    },
     /// Something the machine's owner may want to know.
     Event(E),
 }

@@ -14,14 +14,13 @@ use rserpool_proto::{ENCAPSULATION_PORT, Protocol};
 use serde::Deserialize;
 use transport::PeerAddress;
 
+use crate::Resolver;
+
 /// The port registrars listen on for ASAP, on SCTP and TCP alike (RFC 5352 section 9.3).
 pub const ASAP_PORT: u16 = 3863;
 
 /// The port registrars listen on for ASAP over TLS (RFC 5352 section 9.3).
 pub const ASAP_TLS_PORT: u16 = 3864;
-
-/// Addresses taken from one name.
-const MAX_ADDRESSES: usize = 16;
 
 /// A registrar as a configuration names it: by its address, or by a DNS name that is looked up when it is needed.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq)]
@@ -107,23 +106,7 @@ impl ConfiguredRegistrar {
     ///
     /// Fails where the name has none.
     pub async fn look_up(&self) -> io::Result<Vec<RegistrarAddress>> {
-        let name = match &self.host {
-            Host::Address(ip) => return Ok(vec![self.at(*ip)]),
-            Host::Name(name) => name.as_str(),
-        };
-        let found = tokio::net::lookup_host((name, self.template.port)).await?;
-        let mut addresses = Vec::new();
-        for socket in found {
-            let address = self.at(socket.ip());
-            if !addresses.contains(&address) {
-                addresses.push(address);
-            }
-        }
-        addresses.truncate(MAX_ADDRESSES);
-        if addresses.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-        }
-        Ok(addresses)
+        Resolver::default().look_up(self).await
     }
 
     /// Returns this registrar at one of its addresses.
@@ -195,12 +178,26 @@ impl FromStr for ConfiguredRegistrar {
     type Err = InvalidRegistrarAddress;
 
     fn from_str(text: &str) -> Result<ConfiguredRegistrar, InvalidRegistrarAddress> {
+        ConfiguredRegistrar::parse(text, ASAP_PORT, ASAP_TLS_PORT)
+    }
+}
+
+impl ConfiguredRegistrar {
+    /// Parses where a registrar is that listens on `port` over SCTP and TCP and on `tls_port` over TLS if the text does not
+    /// say otherwise.
+    ///
+    /// Fails with what is wrong with the text.
+    pub fn parse(
+        text: &str,
+        port: u16,
+        tls_port: u16,
+    ) -> Result<ConfiguredRegistrar, InvalidRegistrarAddress> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("sctp", text));
         let (address, option) = match rest.split_once('?') {
             Some((address, option)) => (address, Some(option)),
             None => (rest, None),
         };
-        let well_known = if scheme == "tls" { ASAP_TLS_PORT } else { ASAP_PORT };
+        let well_known = if scheme == "tls" { tls_port } else { port };
         let (host, port) = host_and_port(address, well_known)?;
         let ip = match host {
             Host::Address(ip) => ip,

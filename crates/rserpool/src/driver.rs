@@ -17,7 +17,7 @@ use crate::address::peer;
 use crate::announces::Announces;
 use crate::connections::{ConnectionEvent, Connections, NotSent};
 use crate::lookup::Lookup;
-use crate::{AnnounceConfig, ConfiguredRegistrar, RegistrarAddress};
+use crate::{AnnounceConfig, ConfiguredRegistrar, RegistrarAddress, Resolver};
 
 /// The verbs of a machine that has one home registrar.
 pub(crate) trait Machine {
@@ -143,7 +143,7 @@ impl<M: Machine> Driver<M> {
         announce: Option<AnnounceConfig>,
         connector: Connector,
     ) -> Driver<M> {
-        let lookup = Lookup::new(registrars);
+        let lookup = Lookup::new(registrars, Resolver::default());
         machine.set_registrars(lookup.addresses());
         if lookup.is_needed() {
             machine.await_lookups();
@@ -224,8 +224,8 @@ impl<M: Machine> Driver<M> {
                     }
                 }
                 Output::Disconnect { connection } => self.connections.close(connection),
-                // Only a registrar announces itself.
-                Output::Announce { .. } => {}
+                // Only a registrar announces itself, or looks for peers.
+                Output::Announce { .. } | Output::LookUp { .. } => {}
                 Output::Event(event) => self.events.push_back(event),
             }
         }

@@ -17,16 +17,19 @@ mod lookup;
 mod pool_element;
 mod pool_user;
 mod profile;
+mod resolver;
 mod tls;
 
 pub use address::{ASAP_PORT, ASAP_TLS_PORT, ConfiguredRegistrar, InvalidRegistrarAddress, RegistrarAddress};
 pub use announces::{AnnounceConfig, networks};
 pub use connections::{ConnectionEvent, Connections, NotSent, Pacing};
+pub use lookup::Lookup;
 pub use pool_element::{
     Causes, DeregisterError, PoolElement, PoolElementConfig, PoolElementEvent, PoolElementState,
 };
 pub use pool_user::{PoolUser, PoolUserConfig, PoolUserState, Selected};
 pub use profile::{ProfileConfig, Timers};
+pub use resolver::Resolver;
 pub use rserpool_proto::pe::ConfigError;
 pub use rserpool_proto::registrar::Network;
 pub use rserpool_proto::scope::ScopeRule;

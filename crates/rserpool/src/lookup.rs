@@ -2,19 +2,27 @@
 //!
 //! Each name is a task of its own: one that takes its time holds up no other. What a name was found to be the last
 //! time counts until it is found to be something else.
+#![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use rserpool_proto::RegistrarAddress as Address;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::{ConfiguredRegistrar, RegistrarAddress};
+use crate::{ConfiguredRegistrar, RegistrarAddress, Resolver};
+
+/// How long nothing more is said about a name that cannot be looked up.
+const TELL_AGAIN: Duration = Duration::from_secs(600);
 
 /// The configured registrars and where they are.
 #[derive(Debug)]
-pub(crate) struct Lookup {
+pub struct Lookup {
+    resolver: Resolver,
     registrars: Vec<Known>,
+    answered: u64,
+    failed: u64,
     /// The round the last lookups were for.
     round: u64,
     running: JoinSet<(usize, io::Result<Vec<RegistrarAddress>>)>,
@@ -26,18 +34,19 @@ struct Known {
     addresses: Vec<RegistrarAddress>,
     /// A task is looking it up.
     asked: bool,
-    /// The operator knows that it has no address.
-    told: bool,
+    /// When the operator was told that it cannot be looked up.
+    told: Option<Instant>,
 }
 
 impl Lookup {
-    pub(crate) fn new(registrars: Vec<ConfiguredRegistrar>) -> Lookup {
+    /// Begins with the addresses of `registrars` that have no name.
+    pub fn new(registrars: Vec<ConfiguredRegistrar>, resolver: Resolver) -> Lookup {
         let known = |registrar: ConfiguredRegistrar| {
             let addresses = registrar.address().into_iter().collect();
-            Known { registrar, addresses, asked: false, told: false }
+            Known { registrar, addresses, asked: false, told: None }
         };
         let registrars = registrars.into_iter().map(known).collect();
-        Lookup { registrars, round: 0, running: JoinSet::new() }
+        Lookup { resolver, registrars, answered: 0, failed: 0, round: 0, running: JoinSet::new() }
     }
 
     /// Returns whether there is any name.
@@ -57,27 +66,51 @@ impl Lookup {
         addresses
     }
 
+    /// Returns every address known at present of one registrar, by its number.
+    pub fn addresses_of(&self, at: usize) -> Vec<Address> {
+        let addresses = self.registrars.get(at).into_iter().flat_map(|known| &known.addresses);
+        addresses.map(|address| Address::from(*address)).collect()
+    }
+
+    /// Returns how many lookups have brought addresses, and how many none.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.answered, self.failed)
+    }
+
     /// Looks every name up that is not being looked up, once for each round.
     pub(crate) fn begin(&mut self, round: u64) {
         if std::mem::replace(&mut self.round, round) == round {
             return;
         }
-        for (at, known) in self.registrars.iter_mut().enumerate() {
-            if known.registrar.name().is_none() || std::mem::replace(&mut known.asked, true) {
-                continue;
-            }
-            let registrar = known.registrar.clone();
-            self.running.spawn(async move { (at, registrar.look_up().await) });
+        for at in 0..self.registrars.len() {
+            self.look_up(at);
         }
+    }
+
+    /// Looks one registrar's name up, if it has one that is not being looked up. Returns at once.
+    pub fn look_up(&mut self, at: usize) {
+        let Some(known) = self.registrars.get_mut(at) else { return };
+        if known.registrar.name().is_none() || std::mem::replace(&mut known.asked, true) {
+            return;
+        }
+        let (registrar, resolver) = (known.registrar.clone(), self.resolver.clone());
+        self.running.spawn(async move { (at, resolver.look_up(&registrar).await) });
     }
 
     /// Waits for the end of a lookup and returns every address known then. Cancel safe.
     pub(crate) async fn next(&mut self) -> Vec<Address> {
+        self.ended().await;
+        self.addresses()
+    }
+
+    /// Waits for the end of a lookup and returns whose it was, which has new addresses or those it had before. Cancel
+    /// safe; for ever while nothing is looked up.
+    pub async fn ended(&mut self) -> usize {
         loop {
             match self.running.join_next().await {
                 Some(Ok((at, found))) => {
                     self.take(at, found);
-                    return self.addresses();
+                    return at;
                 }
                 // A task ends without an answer only with the runtime.
                 Some(Err(_)) => {}
@@ -92,13 +125,16 @@ impl Lookup {
         let registrar = &known.registrar;
         match found {
             Ok(addresses) => {
-                if std::mem::take(&mut known.told) {
+                self.answered += 1;
+                if known.told.take().is_some() {
                     info!(%registrar, "the registrar's name is known again");
                 }
                 known.addresses = addresses;
             }
             Err(error) => {
-                if !std::mem::replace(&mut known.told, true) {
+                self.failed += 1;
+                if known.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+                    known.told = Some(Instant::now());
                     warn!(%registrar, %error, "the registrar's name cannot be looked up, retrying");
                 }
             }
@@ -112,7 +148,7 @@ mod tests {
 
     fn lookup() -> Lookup {
         let registrars = ["192.0.2.1", "r.invalid", "192.0.2.9"].map(|text| text.parse().unwrap());
-        Lookup::new(registrars.to_vec())
+        Lookup::new(registrars.to_vec(), Resolver::default())
     }
 
     fn found(addresses: &[&str]) -> io::Result<Vec<RegistrarAddress>> {

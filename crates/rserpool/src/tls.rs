@@ -75,17 +75,16 @@ impl TlsConfig {
         Client { identity: identity.clone(), names: self.peers() }
     }
 
-    /// Returns what it takes to reach other registrars as `identity`.
-    pub fn registrar_client(&self, identity: &Identity) -> Client {
-        Client { identity: identity.clone(), names: self.registrars() }
-    }
-
     /// Returns what it takes to reach the configured `registrars` as `identity`. Where no names are configured, a certificate must
     /// carry the name the registrar is configured by, or its address.
     pub fn client_of(&self, identity: &Identity, registrars: &[ConfiguredRegistrar]) -> Client {
+        Client { identity: identity.clone(), names: self.names_of(registrars) }
+    }
+
+    /// Returns the names that the configured `registrars` may have, as [`client_of`](TlsConfig::client_of) wants them.
+    pub fn names_of(&self, registrars: &[ConfiguredRegistrar]) -> Names {
         let listed = self.registrar_names.as_ref().unwrap_or(&self.peer_names);
-        let names = if listed.is_empty() { certificate_names(registrars) } else { self.registrars() };
-        Client { identity: identity.clone(), names }
+        if listed.is_empty() { certificate_names(registrars) } else { self.registrars() }
     }
 }
 

@@ -158,6 +158,10 @@ struct Foreign {
 impl Foreign {
     /// Completes a handshake as far as a client can.
     fn connect(server: SocketAddr, ca: &Issued, own: Option<&Issued>) -> Foreign {
+        Foreign::connect_with(server, Arc::new(Foreign::config(ca, own)))
+    }
+
+    fn config(ca: &Issued, own: Option<&Issued>) -> rustls::ClientConfig {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(&ca.ca).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -165,7 +169,7 @@ impl Foreign {
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots);
-        let config = match own {
+        match own {
             Some(own) => config
                 .with_client_auth_cert(
                     vec![CertificateDer::from_pem_file(&own.certificate).unwrap()],
@@ -173,13 +177,50 @@ impl Foreign {
                 )
                 .unwrap(),
             None => config.with_no_client_auth(),
-        };
+        }
+    }
+
+    fn connect_with(server: SocketAddr, config: Arc<rustls::ClientConfig>) -> Foreign {
         let mut socket = std::net::TcpStream::connect(server).unwrap();
-        let mut tls = rustls::ClientConnection::new(Arc::new(config), server.ip().into()).unwrap();
+        let mut tls = rustls::ClientConnection::new(config, server.ip().into()).unwrap();
         while tls.is_handshaking() {
             tls.complete_io(&mut socket).unwrap();
         }
         Foreign { socket, tls }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_comes_again_can_neither_resume_nor_send_early_data() {
+    let authority = Authority::new();
+    let issued = authority.issue("both", &[HERE], Validity::Current);
+    let mut server = Server::start(identity(issued.clone()), &[]).await;
+    let mut config = Foreign::config(&issued, Some(&issued));
+    config.enable_early_data = true;
+    let (config, address) = (Arc::new(config), server.address);
+    for _ in 0..3 {
+        let config = Arc::clone(&config);
+        let foreign = tokio::task::spawn_blocking(move || {
+            let mut early = rustls::ClientConnection::new(Arc::clone(&config), address.ip().into()).unwrap();
+            assert!(early.early_data().is_none(), "the server has given a ticket for early data");
+            Foreign::connect_with(address, config)
+        });
+        let association = server.accept().await;
+        let mut foreign = foreign.await.unwrap();
+        assert_eq!(foreign.tls.handshake_kind(), Some(rustls::HandshakeKind::Full));
+        assert!(!foreign.tls.is_early_data_accepted());
+        // A ticket would come with the first message.
+        association
+            .send(MsgOut::new(Ppid::IPFIX, vec![0, 10, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]))
+            .await
+            .unwrap();
+        let received = tokio::task::spawn_blocking(move || {
+            while foreign.tls.process_new_packets().unwrap().plaintext_bytes_to_read() == 0 {
+                foreign.tls.read_tls(&mut foreign.socket).unwrap();
+            }
+            foreign
+        });
+        tokio::time::timeout(PATIENCE, received).await.unwrap().unwrap();
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use rserpool::{InvalidRegistrarAddress, RegistrarAddress, Timers};
+use rserpool::{ConfiguredRegistrar, InvalidRegistrarAddress, Timers};
 use rserpool_proto::registrar::{Arbitration, EnrpConfig, Network, Reach};
 use rserpool_proto::wire::TransportUse;
 use rserpool_proto::wire::param::registrar_tcp::RegistrarTcp;
@@ -62,29 +62,23 @@ pub enum ArbitrationRule {
 }
 
 /// One `[[peer]]`.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Peer {
     /// Where it listens for ENRP.
     pub address: PeerRegistrar,
 }
 
-/// A registrar's address as [`RegistrarAddress`] reads it, with the well-known ports of ENRP.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+/// A registrar's address or name as [`ConfiguredRegistrar`] reads it, with the well-known ports of ENRP.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(try_from = "String")]
-pub struct PeerRegistrar(pub rserpool_proto::RegistrarAddress);
+pub struct PeerRegistrar(pub ConfiguredRegistrar);
 
 impl TryFrom<String> for PeerRegistrar {
     type Error = InvalidRegistrarAddress;
 
     fn try_from(text: String) -> Result<PeerRegistrar, InvalidRegistrarAddress> {
-        let mut address: rserpool_proto::RegistrarAddress = text.parse::<RegistrarAddress>()?.into();
-        let host = text.split_once("://").map_or(&*text, |(_, host)| host);
-        let host = host.split_once('?').map_or(host, |(host, _)| host);
-        if host.parse::<IpAddr>().is_ok() {
-            address.port = if address.secured { ENRP_TLS_PORT } else { ENRP_PORT };
-        }
-        Ok(PeerRegistrar(address))
+        ConfiguredRegistrar::parse(&text, ENRP_PORT, ENRP_TLS_PORT).map(PeerRegistrar)
     }
 }
 
@@ -116,7 +110,8 @@ impl Config {
                 transport_use: TransportUse::DATA_ONLY,
                 encapsulation: if is_native { 0 } else { listen.encapsulation_port },
             },
-            peers: self.peer.iter().map(|peer| peer.address.0).collect(),
+            peers: self.peers().filter_map(ConfiguredRegistrar::address).map(Into::into).collect(),
+            named_peers: vec![Vec::new(); self.named_peers().len()],
             networks: self.enrp.networks.clone(),
             arbitration: self.arbitration(),
             takeover_suggestion: self.enrp.takeover_suggestion,
@@ -132,6 +127,16 @@ impl Config {
             multicast: self.announce.enrp.is_some(),
             ..defaults
         })
+    }
+
+    /// Returns the registrars to look for.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = &ConfiguredRegistrar> {
+        self.peer.iter().map(|peer| &peer.address.0)
+    }
+
+    /// Returns those of them that have to be looked up, as the machine numbers them.
+    pub(crate) fn named_peers(&self) -> Vec<ConfiguredRegistrar> {
+        self.peers().filter(|peer| peer.name().is_some()).cloned().collect()
     }
 
     /// Where other registrars are told that this one speaks ENRP over TCP and TLS (docs/wire.md section 18). They
@@ -193,10 +198,26 @@ mod tests {
 
     #[test]
     fn a_peer_without_a_port_has_that_of_enrp() {
-        assert_eq!(peer("192.0.2.2"), "sctp:192.0.2.2:9901");
-        assert_eq!(peer("192.0.2.2:7"), "sctp:192.0.2.2:7");
-        assert_eq!(peer("tcp://192.0.2.2"), "tcp:192.0.2.2:9901");
-        assert_eq!(peer("tls://2001:db8::2"), "tls:[2001:db8::2]:9902");
-        assert_eq!(peer("192.0.2.2?encapsulation=7"), "sctp:192.0.2.2:9901/udp:7");
+        assert_eq!(peer("192.0.2.2"), "192.0.2.2:9901");
+        assert_eq!(peer("192.0.2.2:7"), "192.0.2.2:7");
+        assert_eq!(peer("tcp://192.0.2.2"), "tcp://192.0.2.2:9901");
+        assert_eq!(peer("tls://2001:db8::2"), "tls://[2001:db8::2]:9902");
+        assert_eq!(peer("192.0.2.2?encapsulation=7"), "192.0.2.2:9901?encapsulation=7");
+        assert_eq!(peer("r.example"), "r.example:9901");
+        assert_eq!(peer("r.example:7?encapsulation=8"), "r.example:7?encapsulation=8");
+        assert_eq!(peer("tcp://r.example"), "tcp://r.example:9901");
+        assert_eq!(peer("tls://r.example"), "tls://r.example:9902");
+    }
+
+    #[test]
+    fn peers_with_names_are_numbered_apart_from_those_with_addresses() {
+        let text = "[listen]\nenrp-tcp = [\"127.0.0.1:9901\"]\n\
+                    [[peer]]\naddress = \"a.example\"\n[[peer]]\naddress = \"192.0.2.2\"\n\
+                    [[peer]]\naddress = \"tcp://b.example\"\n";
+        let config: Config = service::config::parse("registrar.toml", text, |_| Ok(())).unwrap();
+        let named: Vec<String> = config.named_peers().iter().map(ToString::to_string).collect();
+        assert_eq!(named, ["a.example:9901", "tcp://b.example:9901"]);
+        let machine = config.enrp_machine(false).unwrap();
+        assert_eq!((machine.peers.len(), machine.named_peers), (1, vec![vec![]; 2]));
     }
 }

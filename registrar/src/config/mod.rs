@@ -321,7 +321,7 @@ fn validate_security(config: &Config) -> Result<(), Invalid> {
         );
         return Err(Invalid::new(key, text));
     }
-    if config.peer.iter().any(|peer| !peer.address.0.secured) {
+    if config.peers().any(|peer| !peer.is_tls()) {
         return Err(Invalid::new("peer", "a secured registrar has peers with tls:// addresses only"));
     }
     Ok(())

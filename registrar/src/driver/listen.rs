@@ -75,10 +75,11 @@ pub(super) async fn listen(
     }
     let mut client = None;
     if let (Some(tls), Some(identity)) = (&config.tls, identity) {
-        client = Some(tls.registrar_client(identity));
+        let peers: Vec<_> = config.peers().cloned().collect();
+        client = Some(tls.client_of(identity, &peers));
         for (protocol, addresses, names) in [
             (ControlProtocol::Asap, &listen.asap_tls, config.client_names(tls)),
-            (ControlProtocol::Enrp, &listen.enrp_tls, tls.registrars()),
+            (ControlProtocol::Enrp, &listen.enrp_tls, tls.names_of(&peers)),
         ] {
             for &address in addresses {
                 let listener = tls::listen(address, options(protocol), identity, &names).await;

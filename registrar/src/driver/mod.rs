@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rserpool::{ConnectionEvent, Connections, NotSent, Pacing, RegistrarAddress};
+use rserpool::{ConnectionEvent, Connections, Lookup, NotSent, Pacing, RegistrarAddress, Resolver};
 use rserpool_proto::registrar::{Event, Registrar};
 use rserpool_proto::{ConnectionId, ControlProtocol, Output, Protocol, Remote};
 use service::{Context, Failure};
@@ -47,6 +47,11 @@ const HANDLE_RESOLUTION: u8 = 5;
 
 /// Runs the registrar until the context asks for the end.
 pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
+    run_with(config, context, Resolver::default()).await
+}
+
+/// The same with another resolver than the host's for peers that are configured by name.
+pub async fn run_with(config: Config, context: Context, resolver: Resolver) -> Result<(), Failure> {
     let [listening, synchronized] = context.health.conditions(["listening", "synchronized"]);
     let pulse = context.health.pulse("registrar");
     let (sink, mut accepted) = mpsc::channel(ACCEPTED);
@@ -60,7 +65,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
     let mut multicast = Multicast::join(&config)?;
     let mut requests = context.api.requests();
 
-    let mut driver = Driver::new(config, &context, connector, identity, budget);
+    let mut driver = Driver::new(config, &context, connector, identity, budget, resolver);
     driver.machine.start(Instant::now());
     info!(id = %driver.machine.id(), profile = driver.config.profile.timers.rserpool().name, "registrar ready");
     listening.met();
@@ -75,6 +80,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
             (connection, event) = driver.connections.next() => driver.handle_several(connection, event),
             Some(association) = accepted.recv() => driver.accept(association),
             () = sleep_until(driver.machine.poll_timeout()) => driver.machine.handle_timeout(Instant::now()),
+            peer = driver.lookup.ended() => driver.looked_up(peer),
             (from, octets) = multicast.next() => {
                 driver.machine.handle_datagram(Instant::now(), from, &octets);
             }
@@ -113,6 +119,8 @@ struct Driver {
     config: Config,
     machine: Registrar,
     connections: Connections,
+    /// Peers that are configured by name, in the machine's order.
+    lookup: Lookup,
     remotes: Remotes,
     metrics: Metrics,
     audit: Audit,
@@ -137,6 +145,7 @@ impl Driver {
         connector: Connector,
         identity: Option<Identity>,
         budget: Budget,
+        resolver: Resolver,
     ) -> Driver {
         let seed = getrandom::u64().expect("the operating system has randomness");
         let stack = connector.endpoint.as_ref().map(Endpoint::stack);
@@ -144,6 +153,7 @@ impl Driver {
         Driver {
             machine: Registrar::new(config.machine(stack == Some(Stack::Kernel)), seed),
             connections: Connections::new(connector).paced(pacing.clone()),
+            lookup: Lookup::new(config.named_peers(), resolver),
             remotes: Remotes::new(config.limits.connections_per_address),
             metrics: Metrics::new(context.metrics.clone(), identity),
             audit: Audit::default(),
@@ -269,6 +279,13 @@ impl Driver {
         self.connections.connect(connection, protocol, peer, options);
     }
 
+    /// A peer's name was looked up, and perhaps not found.
+    fn looked_up(&mut self, peer: usize) {
+        let addresses = self.lookup.addresses_of(peer);
+        debug!(peer, ?addresses, "looked up");
+        self.machine.set_peer_addresses(Instant::now(), peer, &addresses);
+    }
+
     fn message(&mut self, connection: ConnectionId, ppid: Ppid, data: &Bytes) {
         let Some(protocol) = self.remotes.protocol(connection) else { return };
         let expected = match protocol {
@@ -313,6 +330,7 @@ impl Driver {
                     self.connect(connection, protocol, address);
                 }
                 Output::Announce { protocol, octets } => self.announces.push((protocol, octets)),
+                Output::LookUp { peer } => self.lookup.look_up(peer),
             }
         }
         for connection in stuck {
@@ -356,6 +374,7 @@ impl Driver {
     fn publish(&mut self) {
         self.metrics.publish(&mut self.machine, &self.remotes);
         self.metrics.publish_buffers(&self.budget, &self.pacing);
+        self.metrics.publish_lookups(self.lookup.counts());
         self.tell_closed(Instant::now());
         if std::mem::take(&mut self.changed) {
             self.metrics.publish_pools(self.machine.pools());

@@ -21,6 +21,8 @@ pub(super) struct Enrp {
     refused: HashMap<&'static str, Counter>,
     causes: HashMap<&'static str, Counter>,
     causes_received: HashMap<&'static str, Counter>,
+    /// Of peers that are configured by name: with an address found, and without.
+    lookups: [Counter; 2],
 }
 
 impl Enrp {
@@ -40,6 +42,8 @@ impl Enrp {
             refused: HashMap::new(),
             causes: HashMap::new(),
             causes_received: HashMap::new(),
+            lookups: ["ok", "failed"]
+                .map(|result| counter!("rserpool_enrp_peer_lookups_total", "result" => result)),
         }
     }
 
@@ -73,6 +77,11 @@ impl Enrp {
             counter.absolute(*count);
         }
         self.publish_causes(machine);
+    }
+
+    pub(super) fn publish_lookups(&self, (answered, failed): (u64, u64)) {
+        self.lookups[0].absolute(answered);
+        self.lookups[1].absolute(failed);
     }
 
     fn publish_causes(&mut self, machine: &Registrar) {
@@ -110,6 +119,10 @@ fn describe() {
     describe_counter!(
         "rserpool_enrp_error_causes_received_total",
         "Error causes that registrars reported in ENRP_ERROR, by cause"
+    );
+    describe_counter!(
+        "rserpool_enrp_peer_lookups_total",
+        "Lookups of registrars that are configured by name, by result"
     );
     describe_counter!("rserpool_enrp_refused_total", "What registrars wanted and may not have, by reason");
 }

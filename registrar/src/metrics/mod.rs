@@ -29,8 +29,9 @@ const OTHER: &str = "other";
 /// How long the machine takes for a handle resolution; receiving and sending not included.
 pub(crate) const RESOLUTION_DURATION: &str = "rserpool_handle_resolution_duration_seconds";
 
-/// Upper bounds of its buckets: a resolution of one element takes microseconds.
-pub(crate) const RESOLUTION_BUCKETS: &[f64] = &[1e-6, 1e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 0.1, 1.0];
+/// Upper bounds of its buckets: 0.5 ms to 1 s, and below that more, as a resolution of one element takes microseconds.
+pub(crate) const RESOLUTION_BUCKETS: &[f64] =
+    &[1e-6, 1e-5, 1e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0];
 
 /// Handles are made once each; pools and message types get theirs when they first appear.
 pub(crate) struct Metrics {
@@ -160,6 +161,11 @@ impl Metrics {
         self.held_back.absolute(pacing.held_back());
     }
 
+    /// Publishes how many lookups of peers' names brought addresses, and how many none.
+    pub(crate) fn publish_lookups(&self, counts: (u64, u64)) {
+        self.enrp.publish_lookups(counts);
+    }
+
     /// Records how long the machine took for a handle resolution.
     pub(crate) fn resolved_in(&self, duration: Duration) {
         self.resolution_duration.record(duration);
@@ -189,6 +195,8 @@ impl Metrics {
             | Event::PeerLost { .. }
             | Event::PeerRefused { .. }
             | Event::IdConflict { .. }
+            | Event::NotAccepted { .. }
+            | Event::ClaimContradicted { .. }
             | Event::PeerError { .. }
             | Event::TableDownloaded { .. }
             | Event::TableIncomplete { .. }

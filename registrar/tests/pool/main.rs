@@ -7,6 +7,7 @@ mod common;
 mod distance;
 mod floods;
 mod hostile;
+mod names;
 mod next_generation;
 mod operator;
 mod replicated;

@@ -149,6 +149,12 @@ async fn every_metric_is_described_and_named_as_prometheus_wants_it() {
     ] {
         assert!(crate::common::value(&metrics, sample).is_some(), "{sample}\n{metrics}");
     }
+    for bound in
+        ["0.000001", "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1"]
+    {
+        let bucket = format!("rserpool_handle_resolution_duration_seconds_bucket{{le=\"{bound}\"}}");
+        assert!(crate::common::value(&metrics, &bucket).is_some(), "{bucket}\n{metrics}");
+    }
     let described = |name: &str| metrics.contains(&format!("# HELP {name} "));
     let types = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     for (name, kind) in types.filter(|(name, _)| name.starts_with("rserpool_")) {

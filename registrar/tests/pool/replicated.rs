@@ -180,8 +180,12 @@ async fn a_stranger_becomes_no_peer() {
     // The first one does not list the second.
     let first = Process::registrar_at(net, 1, "id = \"0a0b0c01\"").await;
     let listed = format!("id = \"0a0b0c02\"\npeer = [{{ address = \"{}\" }}]", net.host(1));
-    let _second = Process::registrar_at(net, 5, &listed).await;
+    let second = Process::registrar_at(net, 5, &listed).await;
     net.metric_of(1, "rserpool_enrp_refused_total{reason=\"stranger\"}", |count| count >= 1.0).await;
+    second
+        .line("WARN audit: another registrar refuses this one as a stranger: list this one's address", 1)
+        .await;
+    assert_eq!(second.count(&format!("peer=\"sctp {}:9901", net.host(1))), 1);
     assert_eq!(net.json_at(1, &["peers"]).await["peers"].as_array().unwrap().len(), 0);
     assert_eq!(first.count("registrar joined"), 0);
 }

@@ -80,6 +80,7 @@ impl Bench {
                 }
                 Output::Disconnect { connection } => Did::Disconnect(connection),
                 Output::Announce { .. } => panic!("only a registrar announces"),
+                Output::LookUp { .. } => panic!("only a registrar has peers"),
                 Output::Event(event) => Did::Event(event),
             });
         }

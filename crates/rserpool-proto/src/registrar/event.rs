@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::enrp::{Abandoned, Refusal};
+use super::enrp::{Abandoned, NotAccepted, Refusal};
 use crate::wire::param::long_registrar_identifier::LongRegistrarId;
 use crate::wire::param::pe_checksum::PeChecksum;
 use crate::wire::{ErrorCause, PoolElementParameter, WireError};
@@ -234,6 +234,26 @@ pub enum Event {
         newcomer_at: Vec<RegistrarAddress>,
         /// Over which connection; `None`: another registrar told of it.
         from: Option<ConnectionId>,
+    },
+    /// A registrar said to be home of another one's element, which that one has still.
+    ClaimContradicted {
+        /// The element's pool.
+        pool: PoolHandle,
+        /// The element.
+        pe: PeId,
+        /// Its home.
+        home: RegistrarId,
+        /// Who said to be it.
+        claimer: RegistrarId,
+    },
+    /// Another registrar does not take us for a peer. Told of each once in 10 min.
+    NotAccepted {
+        /// Where we connected to; `None`: it connected to us.
+        at: Option<RegistrarAddress>,
+        /// Over which connection.
+        from: ConnectionId,
+        /// Why.
+        why: NotAccepted,
     },
     /// A peer reported an error of ours.
     PeerError {

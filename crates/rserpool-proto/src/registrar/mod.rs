@@ -41,7 +41,9 @@ pub use authority::{Authority, PoolPattern};
 pub use config::{AddressCheck, RegistrarConfig};
 pub use counters::{Counters, Resolved};
 pub use drain::DrainError;
-pub use enrp::{Abandoned, Arbitration, EnrpConfig, EnrpCounters, PeerState, PeerStatus, Reach, Refusal};
+pub use enrp::{
+    Abandoned, Arbitration, EnrpConfig, EnrpCounters, NotAccepted, PeerState, PeerStatus, Reach, Refusal,
+};
 pub use event::{Event, Reassociation, Removal};
 pub use network::{InvalidNetwork, Network};
 pub use status::{ElementState, ElementStatus, PoolStatus};
@@ -324,7 +326,7 @@ impl Registrar {
         self.notice_stall(now);
         self.distances.remove(&connection);
         if self.is_link(connection) {
-            return self.link_lost(now, connection);
+            return self.link_closed(now, connection);
         }
         self.adoption_lost(now, connection);
         self.forget_connection(now, connection);

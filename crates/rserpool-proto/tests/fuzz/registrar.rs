@@ -338,7 +338,7 @@ impl Bench {
                 assert!(self.connections.remove(&connection).is_some(), "{connection} has ended before");
             }
             Output::Announce { protocol, octets } => Self::check_message(protocol, &octets),
-            Output::Event(_) => {}
+            Output::LookUp { .. } | Output::Event(_) => {}
         }
     }
 

@@ -411,7 +411,7 @@ impl World {
                     self.close(link, node, LATENCY);
                 }
             }
-            Output::Announce { .. } => {}
+            Output::Announce { .. } | Output::LookUp { .. } => {}
             Output::Event(event) => {
                 let line = format!("{}: {event}", self.places[node.0].name);
                 self.line(&line);
@@ -480,6 +480,7 @@ fn erase<E>(output: Output<E>, describe: impl FnOnce(&E) -> String) -> Output<St
         Output::Send { connection, octets } => Output::Send { connection, octets },
         Output::Disconnect { connection } => Output::Disconnect { connection },
         Output::Announce { protocol, octets } => Output::Announce { protocol, octets },
+        Output::LookUp { peer } => Output::LookUp { peer },
         Output::Event(event) => Output::Event(describe(&event)),
     }
 }

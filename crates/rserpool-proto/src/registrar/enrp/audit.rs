@@ -25,6 +25,7 @@ impl Registrar {
 
     pub(super) fn audit(&mut self, now: Instant) {
         self.schedule_audit(now);
+        self.look_up_all(now);
         for peer in self.connected_peers() {
             self.resynchronize(now, peer);
         }
@@ -46,7 +47,7 @@ impl Registrar {
             return;
         }
         if agrees {
-            self.settle_claims(id);
+            self.settle_claims(now, id);
             return self.catch_up(now, id);
         }
         self.enrp.counters.mismatches += 1;

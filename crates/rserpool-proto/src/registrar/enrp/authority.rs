@@ -55,6 +55,10 @@ impl Registrar {
                 Refusal::OtherElement
             }
             Some(home) if home == sender && !self.is_as_before(&key, &element) => Refusal::OtherElement,
+            Some(home) if home == sender => {
+                let element = self.held(&key, element);
+                return self.store_foreign(now, key, element);
+            }
             None | Some(_) => return self.store_foreign(now, key, element),
         };
         self.refuse(refusal, None);

@@ -2,11 +2,12 @@
 //!
 //! It is believed at once, as an element that has lost its home registers elsewhere. But until that home has given the
 //! element up, which its checksum or table shows, the claim is not the last word: the claimer can neither move the
-//! element nor take it away, and once the home has contradicted it, it counts only when the home has it no more.
+//! element nor take it away, nor change its policy, and once the home has contradicted it, it counts only when the home
+//! has it no more.
 
 use std::time::Instant;
 
-use super::super::{Key, Registrar, Removal};
+use super::super::{Event, Key, Registrar, Removal};
 use super::{PeerState, Refusal};
 use crate::RegistrarId;
 use crate::wire::PoolElementParameter;
@@ -19,11 +20,13 @@ pub(super) struct OtherHome {
     contradicted: bool,
     /// It has said since that it is not.
     withdrawn: bool,
+    /// What the claimer tells, whose policy counts once the home from before has given the element up.
+    claimed: Option<PoolElementParameter>,
 }
 
 impl OtherHome {
     fn first(element: PoolElementParameter) -> OtherHome {
-        OtherHome { element, contradicted: false, withdrawn: false }
+        OtherHome { element, contradicted: false, withdrawn: false, claimed: None }
     }
 }
 
@@ -38,7 +41,7 @@ impl Registrar {
         let Some(present) = self.element(&key) else { return self.store_foreign(now, key, element) };
         let sender = element.home;
         let known = self.enrp.claims.get(&key).filter(|other| self.may_live(other.element.home));
-        let entry = match known {
+        let before = match known {
             Some(other) if other.element.home == sender && other.contradicted => {
                 if let Some(other) = self.enrp.claims.get_mut(&key) {
                     (other.element, other.withdrawn) = (element, false);
@@ -48,17 +51,50 @@ impl Registrar {
             }
             // The home from before says that it has the element still.
             Some(other) if other.element.home == sender => {
-                Some(OtherHome { contradicted: true, ..OtherHome::first(present) })
+                let claimed = other.claimed.clone().unwrap_or(present);
+                let taken = self.store_foreign(now, key.clone(), element);
+                if taken {
+                    let ((pool, pe), claimer) = (key.clone(), claimed.home);
+                    self.event(Event::ClaimContradicted { pool, pe, home: sender, claimer });
+                    let entry = OtherHome { contradicted: true, ..OtherHome::first(claimed) };
+                    self.enrp.claims.insert(key, entry);
+                }
+                return taken;
             }
             // One more claims what is not settled.
-            Some(other) if !other.contradicted => None,
-            _ => Some(OtherHome::first(present)),
+            Some(other) if !other.contradicted => other.element.clone(),
+            _ => present.clone(),
         };
-        let taken = self.store_foreign(now, key.clone(), element);
-        if let Some(entry) = entry.filter(|_| taken) {
-            self.enrp.claims.insert(key, entry);
+        let held = PoolElementParameter { policy: present.policy, ..element.clone() };
+        let taken = self.store_foreign(now, key.clone(), held);
+        if taken {
+            self.enrp.claims.insert(key, OtherHome { claimed: Some(element), ..OtherHome::first(before) });
         }
         taken
+    }
+
+    /// What a home tells of its element, with the policy it has while it is a claim that is not settled.
+    pub(super) fn held(&mut self, key: &Key, element: PoolElementParameter) -> PoolElementParameter {
+        let Some(other) = self.enrp.claims.get(key) else { return element };
+        let open = !other.contradicted
+            && other.claimed.as_ref().is_some_and(|claimed| claimed.home == element.home)
+            && self.may_live(other.element.home);
+        let Some(present) = self.element(key).filter(|_| open) else { return element };
+        let held = PoolElementParameter { policy: present.policy, ..element.clone() };
+        if let Some(other) = self.enrp.claims.get_mut(key) {
+            other.claimed = Some(element);
+        }
+        held
+    }
+
+    /// The home from before has given an element up: all the new one tells counts.
+    fn grant(&mut self, now: Instant, key: Key, claimed: Option<PoolElementParameter>) {
+        let claimed = claimed.filter(|claimed| self.home_of(&key) == Some(claimed.home));
+        if let (Some(claimed), Some(present)) = (claimed, self.element(&key))
+            && claimed.policy != present.policy
+        {
+            self.store_foreign(now, key, claimed);
+        }
     }
 
     /// Whether a home tells of its element as the living home before it did, if that has not given it up.
@@ -69,34 +105,49 @@ impl Registrar {
     }
 
     /// A registrar tells that an element is not its own.
-    pub(super) fn withdraw_claim(&mut self, of: RegistrarId, key: &Key) {
+    pub(super) fn withdraw_claim(&mut self, now: Instant, of: RegistrarId, key: &Key) {
         let Some(other) = self.enrp.claims.get_mut(key).filter(|other| other.element.home == of) else {
             return;
         };
         if other.contradicted {
             other.withdrawn = true;
         } else {
-            self.enrp.claims.remove(key);
+            let settled = self.enrp.claims.remove(key);
+            self.grant(now, key.clone(), settled.and_then(|other| other.claimed));
         }
     }
 
     /// A registrar owns what is here as its own, and nothing else.
-    pub(super) fn settle_claims(&mut self, of: RegistrarId) {
-        self.enrp.claims.retain(|_, other| {
+    pub(super) fn settle_claims(&mut self, now: Instant, of: RegistrarId) {
+        for other in self.enrp.claims.values_mut() {
             other.withdrawn |= other.element.home == of;
-            other.contradicted || !other.withdrawn
-        });
+        }
+        self.end_claims(now, |other| !other.contradicted && other.withdrawn);
     }
 
     /// A registrar is gone: what it said is no more.
-    pub(super) fn forget_claims(&mut self, of: RegistrarId) {
-        self.enrp.claims.retain(|_, other| other.element.home != of);
+    pub(super) fn forget_claims(&mut self, now: Instant, of: RegistrarId) {
+        self.end_claims(now, |other| other.element.home == of);
+    }
+
+    fn end_claims(&mut self, now: Instant, ended: impl Fn(&OtherHome) -> bool) {
+        let mut granted = Vec::new();
+        self.enrp.claims.retain(|key, other| {
+            let ends = ended(other);
+            if ends {
+                granted.push((key.clone(), other.claimed.take()));
+            }
+            !ends
+        });
+        for (key, claimed) in granted {
+            self.grant(now, key, claimed);
+        }
     }
 
     /// An element's home has it no more: gives it back to the other registrar that says to be its home, if that
     /// lives, and asks that one. Returns whether there is one.
     pub(super) fn fall_back(&mut self, now: Instant, key: &Key, reason: Removal) -> bool {
-        let Some(OtherHome { element, contradicted, withdrawn }) = self.enrp.claims.remove(key) else {
+        let Some(OtherHome { element, contradicted, withdrawn, .. }) = self.enrp.claims.remove(key) else {
             return false;
         };
         let home = element.home;

@@ -60,6 +60,9 @@ pub struct EnrpConfig {
     pub transport: UserTransport,
     /// Registrars to look for, and to believe.
     pub peers: Vec<RegistrarAddress>,
+    /// The same of those that are configured by name: where each is at present. None is known to begin with;
+    /// [`Registrar::set_peer_addresses`](crate::registrar::Registrar::set_peer_addresses) tells.
+    pub named_peers: Vec<Vec<RegistrarAddress>>,
     /// Networks further peers may come from; nobody else becomes a peer (RFC 5355 threat 5).
     pub networks: Vec<Network>,
     /// Who goes on when two want to take over.
@@ -97,6 +100,7 @@ impl Default for EnrpConfig {
                 encapsulation: ENCAPSULATION_PORT,
             },
             peers: Vec::new(),
+            named_peers: Vec::new(),
             networks: Vec::new(),
             arbitration: Arbitration::default(),
             multicast: false,
@@ -117,7 +121,8 @@ impl EnrpConfig {
     /// Returns whether a registrar at this address may be a peer.
     pub fn allows(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.peers.iter().any(|peer| peer.ip.to_canonical() == address)
+        let mut configured = self.peers.iter().chain(self.named_peers.iter().flatten());
+        configured.any(|peer| peer.ip.to_canonical() == address)
             || self.networks.iter().any(|network| network.contains(address))
     }
 

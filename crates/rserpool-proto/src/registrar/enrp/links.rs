@@ -19,7 +19,7 @@ const LINKS_PER_PEER: usize = 4;
 const MAX_TARGET_ADDRESSES: usize = 16;
 
 /// How long a registrar we were only told of is looked for after it is gone.
-const FORGET: Duration = Duration::from_secs(600);
+pub(super) const FORGET: Duration = Duration::from_secs(600);
 
 impl Registrar {
     pub(super) fn may_connect(&self, remote: &Remote) -> Result<(), Refusal> {
@@ -42,8 +42,10 @@ impl Registrar {
         up: bool,
     ) {
         let messages = TokenBucket::new(self.enrp.config.messages_per_second, now);
-        let (peer, next_generation) = (None, false);
-        self.enrp.links.insert(link, Link { up, protocol, remote, peer, next_generation, messages });
+        let (peer, next_generation, explained) = (None, false, false);
+        self.enrp
+            .links
+            .insert(link, Link { up, protocol, remote, peer, next_generation, explained, messages });
         self.set_timer(Timer::Link(link), now + self.config.profile.peer_no_response);
     }
 
@@ -53,8 +55,9 @@ impl Registrar {
         for index in 0..self.enrp.targets.len() {
             self.connect_target(now, index);
         }
+        self.look_up_unknown(now);
         let waiting = self.enrp.targets.iter().filter(|target| self.is_wanted(target));
-        let next = waiting.filter_map(|target| target.not_before).min();
+        let next = waiting.filter_map(|target| target.not_before).chain(self.next_lookup()).min();
         match next {
             Some(at) => self.set_timer(Timer::Reconnect, at),
             None => self.stop_timer(Timer::Reconnect),
@@ -82,6 +85,9 @@ impl Registrar {
         target.failures = target.failures.saturating_add(1);
         target.turn = target.turn.wrapping_add(1);
         target.not_before = Some(now + wait);
+        if let Some(name) = target.name {
+            self.look_up(now, name);
+        }
         self.enrp.counters.connects += 1;
         self.open_link(now, connection, address.protocol, vec![address.ip], false);
         let protocol = ControlProtocol::Enrp;
@@ -168,7 +174,10 @@ impl Registrar {
         if let Err(refusal) = self.may_bind(connection, sender) {
             self.refuse(refusal, Some(connection));
             if sender == self.id {
+                self.hear_our_id(now, connection);
                 self.found_ourselves(connection);
+            } else {
+                self.explain(now, connection, refusal);
             }
             self.close_link(now, connection);
             return false;
@@ -208,7 +217,7 @@ impl Registrar {
         self.stop_timer(Timer::Link(connection));
         if let Some(target) = self.enrp.targets.iter_mut().find(|target| target.link == Some(connection)) {
             target.id = Some(sender);
-            (target.failures, target.turn) = (0, 0);
+            (target.failures, target.turn, target.closed) = (0, 0, 0);
             target.forget_at = None;
         }
         self.heard(now, sender);
@@ -237,8 +246,15 @@ impl Registrar {
         let shares = |target: &Target| {
             target.addresses.iter().any(|known| addresses.iter().any(|told| same(known, told)))
         };
-        let known = |target: &&mut Target| target.id == Some(id) || shares(target);
-        if let Some(target) = self.enrp.targets.iter_mut().find(known) {
+        let known = |target: &Target| target.id == Some(id) || shares(target);
+        if let Some(at) = self.enrp.targets.iter().position(known) {
+            // A name has all addresses of a registrar: one connection is enough.
+            for target in self.enrp.targets.iter_mut().filter(|target| target.name.is_some()) {
+                if target.id.is_none() && target.link.is_none() && shares(target) {
+                    target.id = Some(id);
+                }
+            }
+            let target = &mut self.enrp.targets[at];
             target.id = Some(id);
             target.forget_at = None;
             let secured = target.addresses.iter().any(|known| known.secured);
@@ -264,12 +280,15 @@ impl Registrar {
             addresses,
             turn: 0,
             configured: false,
+            name: None,
             id: Some(id),
             link: None,
             failures: 0,
             not_before: Some(now),
             own: false,
             forget_at: (!connected).then(|| now + FORGET),
+            closed: 0,
+            told: None,
         });
     }
 
@@ -302,7 +321,8 @@ impl Registrar {
             return;
         }
         if !self.enrp.config.allows(from.ip()) {
-            return self.refuse(Refusal::Stranger, None);
+            self.refuse(Refusal::Stranger, None);
+            return self.look_up_for_stranger(now);
         }
         let Some(information) = &presence.information else { return };
         if information.registrar == sender && self.contradicts(information) {

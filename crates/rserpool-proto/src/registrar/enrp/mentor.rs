@@ -43,7 +43,8 @@ impl Startup {
 impl Registrar {
     pub(super) fn begin_startup(&mut self, now: Instant) {
         let config = &self.enrp.config;
-        if config.peers.is_empty() && !config.multicast && config.networks.is_empty() {
+        let configured = !config.peers.is_empty() || !config.named_peers.is_empty();
+        if !configured && !config.multicast && config.networks.is_empty() {
             return self.ready();
         }
         self.enrp.startup = Startup::Searching { failed: BTreeSet::new() };

@@ -9,6 +9,7 @@
 //! * Only an element's home changes or removes it; whose home is in doubt, the element's own association decides.
 //! * An element that is taken over stays where it is until its new home has found it silent.
 
+mod acceptance;
 mod adoption;
 mod audit;
 mod authority;
@@ -18,6 +19,7 @@ mod counters;
 mod links;
 mod list;
 mod mentor;
+mod names;
 mod next_generation;
 mod peers;
 mod presence;
@@ -34,6 +36,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+pub use acceptance::NotAccepted;
 pub(super) use authority::Rival;
 pub use config::{Arbitration, EnrpConfig, Reach};
 pub use counters::{EnrpCounters, Refusal};
@@ -48,9 +51,11 @@ use crate::wire::param::long_registrar_identifier::LongRegistrarId;
 use crate::wire::param::pe_checksum::PeChecksum;
 use crate::wire::param::server_information::ServerInformation;
 use crate::{ConnectionId, Output, PeId, PoolHandle, Protocol, RegistrarAddress, RegistrarId, Remote, inbox};
+use acceptance::Refusals;
 use adoption::Adoptions;
 use list::LateList;
 use mentor::Startup;
+use names::Names;
 use next_generation::Rivals;
 use replicated::Replicated;
 use takeover::Takeover;
@@ -105,6 +110,8 @@ struct Link {
     peer: Option<RegistrarId>,
     /// A presence over it told something of the next generation.
     next_generation: bool,
+    /// The far end said why it closes it.
+    explained: bool,
     messages: TokenBucket,
 }
 
@@ -116,6 +123,8 @@ struct Target {
     /// Which of them is tried next.
     turn: usize,
     configured: bool,
+    /// The configured name it was found by, of `EnrpConfig::named_peers`.
+    name: Option<usize>,
     /// Who was found there.
     id: Option<RegistrarId>,
     link: Option<ConnectionId>,
@@ -125,6 +134,30 @@ struct Target {
     own: bool,
     /// When a target that was only told of is given up.
     forget_at: Option<Instant>,
+    /// Connections in a row that it closed before anybody said who he is.
+    closed: u32,
+    /// When the owner was told that it does not accept us.
+    told: Option<Instant>,
+}
+
+impl Target {
+    /// One from the configuration; by `name` where it was looked up.
+    fn configured(address: RegistrarAddress, name: Option<usize>) -> Target {
+        Target {
+            addresses: vec![address],
+            turn: 0,
+            configured: true,
+            name,
+            id: None,
+            link: None,
+            failures: 0,
+            not_before: None,
+            own: false,
+            forget_at: None,
+            closed: 0,
+            told: None,
+        }
+    }
 }
 
 /// One peer.
@@ -202,6 +235,8 @@ pub(super) struct Enrp {
     leaving: bool,
     left: bool,
     targets: Vec<Target>,
+    names: Names,
+    refusals: Refusals,
     links: BTreeMap<ConnectionId, Link>,
     peers: BTreeMap<RegistrarId, Peer>,
     /// Where the next part of a table starts, by who asked for it and whether for our elements only.
@@ -228,20 +263,12 @@ impl Enrp {
         let config = config.unwrap_or_default();
         // Of its own sequence, so that nothing else depends on whether there is one.
         let upper = config.upper.unwrap_or_else(|| Random::new(seed ^ UPPER).identifier());
-        let target = |&address: &RegistrarAddress| Target {
-            addresses: vec![address],
-            turn: 0,
-            configured: true,
-            id: None,
-            link: None,
-            failures: 0,
-            not_before: None,
-            own: false,
-            forget_at: None,
-        };
+        let target = |&address: &RegistrarAddress| Target::configured(address, None);
         Enrp {
             enabled,
             targets: config.peers.iter().take(config.max_peers).map(target).collect(),
+            names: Names::new(config.named_peers.len()),
+            refusals: Refusals::default(),
             config,
             long: LongRegistrarId::new(upper, id),
             rivals: Rivals::default(),
@@ -290,7 +317,11 @@ impl Registrar {
         self.notice_stall(now);
         if let Err(refusal) = self.may_connect(&remote) {
             self.refuse(refusal, Some(connection));
+            self.explain(now, connection, refusal);
             self.outputs.push_back(Output::Disconnect { connection });
+            if refusal == Refusal::Stranger {
+                self.look_up_for_stranger(now);
+            }
             return;
         }
         self.open_link(now, connection, remote.protocol, remote.addresses, true);
@@ -373,6 +404,11 @@ impl Registrar {
         }
         if let Body::Presence(presence) = &body
             && !self.read_next_generation(now, connection, sender, presence)
+        {
+            return;
+        }
+        if let Body::EnrpError(error) = &body
+            && self.hear_refusal(now, connection, error)
         {
             return;
         }

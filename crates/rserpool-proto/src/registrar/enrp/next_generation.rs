@@ -102,6 +102,7 @@ impl Registrar {
         let conflict = self.contradicts(told) || !self.may_be_elsewhere(now, connection, told);
         if conflict {
             self.conflict(now, Some(connection), told);
+            self.explain(now, connection, Refusal::IdConflict);
             self.close_link(now, connection);
         }
         !conflict

@@ -35,7 +35,7 @@ impl Registrar {
         if self.enrp.peers.remove(&id).is_none() {
             return;
         }
-        self.forget_claims(id);
+        self.forget_claims(now, id);
         self.stop_timer(Timer::Silent(id));
         self.stop_timer(Timer::NoResponse(id));
         self.stop_timer(Timer::Table(id));

@@ -175,7 +175,7 @@ impl Registrar {
         }
         peer.state = PeerState::Dead;
         // What it says of elements when it is back is old.
-        self.settle_claims(id);
+        self.settle_claims(now, id);
         self.event(Event::PeerLost { peer: id, elements: self.owned(id) });
         self.abort_download(id);
         self.mentor_lost(now, id);

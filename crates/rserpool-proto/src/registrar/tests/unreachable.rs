@@ -99,3 +99,30 @@ fn an_element_that_answers_survives_any_number_of_reporters() {
     }
     assert!(bench.is_registered());
 }
+
+#[test]
+fn doubts_ask_an_element_at_most_once_a_second_whoever_has_them() {
+    for profile in [Profile::FAST, Profile::RFC, Profile::RSPLIB] {
+        let mut bench = Bench::new(RegistrarConfig { profile, ..RegistrarConfig::default() });
+        bench.register(FIRST, PoolElementParameter { life: RegistrationLife(3_600_000), ..element(&[HERE]) });
+        let mut asked: Vec<Instant> = Vec::new();
+        for user in (3..1_203).map(ConnectionId::accepted) {
+            bench.accept(user, [10, 0, 2 + user.0.to_be_bytes()[6], user.0.to_be_bytes()[7]]);
+            let sent = bench.report(user);
+            asked.extend(sent.iter().map(|_| bench.now));
+            // It answers at once whatever it is asked.
+            if !sent.is_empty() {
+                bench.ack(FIRST);
+            }
+            if !bench.pass(Duration::from_millis(50)).is_empty() {
+                bench.ack(FIRST);
+            }
+        }
+        let counters = bench.registrar.counters();
+        assert_eq!(counters.reports_limited, 0, "each has a rate of its own");
+        assert!(counters.reports_accepted == 1_200 && !asked.is_empty(), "{}: {counters:?}", profile.name);
+        let closest = asked.windows(2).map(|pair| pair[1] - pair[0]).min();
+        assert!(closest.is_none_or(|gap| gap >= Duration::from_secs(1)), "{}: {closest:?}", profile.name);
+        assert!(bench.is_registered());
+    }
+}

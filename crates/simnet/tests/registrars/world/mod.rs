@@ -315,6 +315,8 @@ impl World {
             Output::Send { connection, octets } => self.send(node, connection, octets),
             Output::Disconnect { connection } => self.disconnect(node, connection),
             Output::Announce { protocol, octets } => self.announce(node, protocol, &octets),
+            // Everybody is configured by address.
+            Output::LookUp { .. } => {}
             Output::Event(told) => {
                 if let Some(ladder) = &mut self.ladder {
                     let text = describe::told(&told);

@@ -147,6 +147,7 @@ fn wrap<E>(output: Output<E>, event: impl FnOnce(E) -> Told) -> Output<Told> {
         Output::Send { connection, octets } => Output::Send { connection, octets },
         Output::Disconnect { connection } => Output::Disconnect { connection },
         Output::Announce { protocol, octets } => Output::Announce { protocol, octets },
+        Output::LookUp { peer } => Output::LookUp { peer },
         Output::Event(told) => Output::Event(event(told)),
     }
 }

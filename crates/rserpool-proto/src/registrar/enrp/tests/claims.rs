@@ -85,3 +85,59 @@ fn what_the_home_deletes_is_gone_whoever_claimed_it() {
     bench.say(low, LOW, delete(element(0xa1, LOW)));
     assert_eq!(bench.home(0xa1), None);
 }
+
+fn weighted(weight: u32, home: RegistrarId) -> PoolElementParameter {
+    PoolElementParameter { policy: Policy::WeightedRoundRobin { weight }, ..element(0xa1, home) }
+}
+
+fn weight(bench: &Bench) -> u32 {
+    let Policy::WeightedRoundRobin { weight } = stored(bench).policy else { panic!("another policy") };
+    weight
+}
+
+/// LOW is home of an element with weight 1, and HIGH says that it is and has more.
+fn claimed_with_weight() -> (Bench, ConnectionId, ConnectionId) {
+    let mut bench = Bench::ready();
+    let (low, high) = (bench.join(LOW), bench.join(HIGH));
+    bench.say(low, LOW, add(weighted(1, LOW)));
+    bench.say(high, HIGH, add(weighted(8, HIGH)));
+    assert_eq!((bench.home(0xa1), weight(&bench)), (Some(HIGH), 1));
+    bench.say(high, HIGH, add(weighted(9, HIGH)));
+    assert_eq!(weight(&bench), 1, "nor does it when it says so again");
+    (bench, low, high)
+}
+
+#[test]
+fn who_claims_an_element_cannot_change_its_policy_before_its_living_home_has_given_it() {
+    let (mut bench, low, _) = claimed_with_weight();
+    bench.say(low, LOW, presence(LOW, false, 0xffff));
+    assert_eq!((bench.home(0xa1), weight(&bench)), (Some(HIGH), 9), "its checksum covers it no more");
+
+    let (mut bench, low, high) = claimed_with_weight();
+    bench.say(low, LOW, delete(weighted(1, LOW)));
+    assert_eq!(weight(&bench), 9, "it says so");
+    bench.say(high, HIGH, add(weighted(2, HIGH)));
+    assert_eq!(weight(&bench), 2);
+}
+
+#[test]
+fn a_home_that_has_its_element_still_changes_the_policy_whoever_claims_it() {
+    let (mut bench, low, high) = claimed_with_weight();
+    let done = bench.say(low, LOW, add(weighted(3, LOW)));
+    let told = Event::ClaimContradicted { pool: pool(), pe: PE, home: LOW, claimer: HIGH };
+    assert!(done.contains(&Did::Event(told)), "{done:?}");
+    bench.say(high, HIGH, add(weighted(9, HIGH)));
+    assert_eq!((bench.home(0xa1), weight(&bench)), (Some(LOW), 3));
+}
+
+#[test]
+fn the_policy_of_a_claim_counts_once_the_home_from_before_is_dead() {
+    let (mut bench, low, high) = claimed_with_weight();
+    bench.lose(low);
+    for _ in 0..20 {
+        bench.pass(Duration::from_millis(500));
+        bench.say(high, HIGH, presence(HIGH, false, 0xffff));
+        bench.say(high, HIGH, add(weighted(9, HIGH)));
+    }
+    assert_eq!((bench.home(0xa1), weight(&bench)), (Some(HIGH), 9));
+}

@@ -1,10 +1,12 @@
 #![expect(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
 
+mod acceptance;
 mod adoption;
 mod claims;
 mod extensions;
 mod links;
 mod mentor;
+mod names;
 mod next_generation;
 mod presence;
 mod reference;
@@ -42,6 +44,7 @@ enum Did {
     Connect(ConnectionId, ControlProtocol, RegistrarAddress),
     Disconnect(ConnectionId),
     Announce(Message),
+    LookUp(usize),
     Event(Event),
 }
 
@@ -151,6 +154,7 @@ impl Bench {
                 }
                 Output::Disconnect { connection } => Did::Disconnect(connection),
                 Output::Announce { octets, .. } => Did::Announce(Message::decode(&octets).unwrap()),
+                Output::LookUp { peer } => Did::LookUp(peer),
                 Output::Event(event) => Did::Event(event),
             });
         }
