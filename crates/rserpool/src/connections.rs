@@ -308,6 +308,7 @@ async fn read(
 ) {
     loop {
         let permit = tokio::select! {
+            biased;
             asked = &mut closing => return finish(association, asked.is_ok()).await,
             permit = turn(&association, &sink, pace.as_ref()) => permit,
         };

@@ -35,6 +35,9 @@ const ACCEPTED: usize = 64;
 /// Events handled before anything else gets its turn.
 const AT_ONCE: usize = 256;
 
+/// How often answers wait for a further look at the sockets while each look finds more.
+const LOOKS: usize = 4;
+
 /// How long nothing more is said about connections closed to make room.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
@@ -77,7 +80,7 @@ pub async fn run_with(config: Config, context: Context, resolver: Resolver) -> R
             multicast.send(protocol, &octets).await;
         }
         tokio::select! {
-            (connection, event) = driver.connections.next() => driver.handle_several(connection, event),
+            (connection, event) = driver.connections.next() => driver.handle_burst(connection, event).await,
             Some(association) = accepted.recv() => driver.accept(association),
             () = sleep_until(driver.machine.poll_timeout()) => driver.machine.handle_timeout(Instant::now()),
             peer = driver.lookup.ended() => driver.looked_up(peer),
@@ -126,6 +129,8 @@ struct Driver {
     audit: Audit,
     view: View,
     next_connection: u64,
+    /// The clock as it was read behind the last message, if nothing has waited since.
+    now: Option<Instant>,
     /// The handlespace is not as it was last published.
     changed: bool,
     /// Datagrams to be sent.
@@ -159,6 +164,7 @@ impl Driver {
             audit: Audit::default(),
             view: View::default(),
             next_connection: 0,
+            now: None,
             changed: true,
             announces: Vec::new(),
             budget,
@@ -219,10 +225,24 @@ impl Driver {
         }
     }
 
+    /// Handles an event, and all that has come to the sockets meanwhile, before any answer goes out: under load many
+    /// share a packet, and a look at the sockets.
+    async fn handle_burst(&mut self, connection: ConnectionId, event: ConnectionEvent) {
+        self.handle_several(connection, event);
+        for _ in 0..LOOKS {
+            // In the first turn the sockets are asked which of them have something to read, in the second it is read.
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            let Some((connection, event)) = self.connections.try_next() else { return };
+            self.handle_several(connection, event);
+        }
+    }
+
     /// Handles an event and those that have come meanwhile: their answers share packets and wake-ups, and their lines
     /// of the audit log a write, which comes before any answer goes out.
     fn handle_several(&mut self, connection: ConnectionId, event: ConnectionEvent) {
         let _lines = service::hold_log();
+        self.now = None;
         let mut next = Some((connection, event));
         for _ in 0..AT_ONCE {
             let Some((connection, event)) = next else { return };
@@ -296,10 +316,12 @@ impl Driver {
             debug!(%connection, %ppid, ?protocol, "ignored what is not of the connection's protocol");
             return self.metrics.wrong_protocol(protocol);
         }
-        let before = Instant::now();
+        let before = self.now.take().unwrap_or_else(Instant::now);
         self.machine.handle_message(before, connection, data);
         if protocol == ControlProtocol::Asap && data.first() == Some(&HANDLE_RESOLUTION) {
-            self.metrics.resolved_in(before.elapsed());
+            let after = Instant::now();
+            self.metrics.resolved_in(after.duration_since(before));
+            self.now = Some(after);
         }
     }
 

@@ -322,8 +322,11 @@ impl Registrar {
         recovered: bool,
         moved: bool,
     ) {
-        self.set_aside_if_suspect(&key);
         let (pool, pe) = key;
+        // It has just been heard.
+        if let Some(pool) = self.handlespace.pool_mut(&pool) {
+            pool.set_aside(pe, false);
+        }
         if recovered || moved {
             self.pool_changed(now, &pool);
         }

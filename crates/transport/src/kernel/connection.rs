@@ -76,6 +76,7 @@ pub(super) fn start(socket: Socket, admission: Admission) -> io::Result<Associat
             write: Notify::new(),
             state: Mutex::new(State {
                 queue: VecDeque::new(),
+                taken: VecDeque::new(),
                 ledger: Ledger::default(),
                 hints: Hints::new(status.rto),
                 paths: Paths::new(remote, encapsulation),
@@ -111,6 +112,8 @@ struct State {
     hints: Hints,
     /// Accepted, and not yet in the kernel.
     queue: VecDeque<Waiting>,
+    /// Empty; where messages pass through on their way there.
+    taken: VecDeque<MsgOut>,
     ledger: Ledger,
     paths: Paths,
     settling: Settling,
@@ -137,6 +140,8 @@ type Waiting = (MsgOut, Option<Instant>);
 impl Connection {
     async fn run(&self) -> LossReason {
         let reason = tokio::select! {
+            // All of them run until the end.
+            biased;
             reason = self.read() => reason,
             reason = self.write() => reason,
             reason = self.watch() => reason,

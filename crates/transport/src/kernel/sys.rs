@@ -175,7 +175,10 @@ pub(super) fn send(socket: &impl AsFd, data: &[u8], info: &SendInfo) -> io::Resu
     message.msg_iov = &raw mut vector;
     message.msg_iovlen = 1;
     message.msg_control = (&raw mut control).cast();
-    message.msg_controllen = size_of::<SendControl>() as _;
+    // A message without limits needs no second header.
+    let unlimited = info.policy == super::SCTP_PR_SCTP_NONE;
+    let length = if unlimited { offset_of!(SendControl, prinfo_header) } else { size_of::<SendControl>() };
+    message.msg_controllen = length as _;
     let more = if info.more { libc::MSG_MORE } else { 0 };
     let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | more;
     // SAFETY: the descriptor is open as long as `socket` is borrowed; what `message` points to lives until

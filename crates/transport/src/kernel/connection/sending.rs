@@ -1,7 +1,6 @@
 //! Messages on their way to the kernel.
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
 use std::time::Duration;
@@ -27,6 +26,8 @@ const HURRY: usize = 64 << 10;
 const UNYIELDING: usize = 256 << 10;
 /// Of the send queue, the part that may be taken by messages of which nobody has looked whether they were acknowledged.
 const UNSETTLED: usize = 4;
+/// Room for so many messages is kept for the next ones.
+const KEPT: usize = 64;
 /// How often, at most, acknowledgements are looked for.
 const BREATH: Duration = Duration::from_millis(1);
 
@@ -85,17 +86,20 @@ impl Connection {
     /// Takes what was queued and gives the kernel as much as it takes.
     pub(super) fn pump(&self) -> Request {
         let mut state = self.state();
-        let mut taken = VecDeque::new();
+        let mut taken = std::mem::take(&mut state.taken);
         let now = Instant::now();
         let room = if state.queue.is_empty() { UNYIELDING.saturating_sub(state.ledger.octets()) } else { 0 };
         let (request, _) = self.link.take_unyielding(&mut taken, room, now.into_std());
-        state.queue.extend(taken.into_iter().map(|message| {
+        state.queue.extend(taken.drain(..).map(|message| {
             let until = match message.reliability {
                 Reliability::Lifetime(lifetime) => now.checked_add(lifetime),
                 _ => None,
             };
             (message, until)
         }));
+        if taken.capacity() <= KEPT {
+            state.taken = taken;
+        }
         if request == Request::Abort {
             return request;
         }
