@@ -80,13 +80,17 @@ impl Registrar {
         handle: &PoolHandle,
         mut choose: impl FnMut(&mut Pool, &mut Random, &mut dyn FnMut(PeId) -> bool) -> Vec<PeId>,
     ) -> Vec<PeId> {
+        let Some(pool) = self.handlespace.pool_mut(handle) else { return vec![] };
+        if pool.aside() == 0 {
+            // Nobody is suspect.
+            return choose(pool, &mut self.random, &mut |_| true);
+        }
         let health = Health { monitors: &self.monitors, doubts: &self.enrp.doubts };
         let mut key = (handle.clone(), PeId(0));
         let mut up = |pe| {
             key.1 = pe;
             !health.is_suspect(&key)
         };
-        let Some(pool) = self.handlespace.pool_mut(handle) else { return vec![] };
         let chosen = choose(pool, &mut self.random, &mut up);
         if chosen.is_empty() { choose(pool, &mut self.random, &mut |_| true) } else { chosen }
     }
@@ -95,8 +99,8 @@ impl Registrar {
     /// not for pool users.
     pub(super) fn answer(&self, handle: PoolHandle, chosen: &[PeId]) -> HandleResolutionResponse {
         let pool = self.handlespace.pool(&handle);
-        let elements: Vec<PoolElementParameter> =
-            chosen.iter().filter_map(|&pe| pool?.element_for_users(pe)).collect();
+        let mut elements = Vec::with_capacity(chosen.len());
+        elements.extend(chosen.iter().filter_map(|&pe| pool?.element_for_users(pe)));
         let policy = elements.first().map(|first| first.policy.clone());
         HandleResolutionResponse {
             updates_accepted: false,
