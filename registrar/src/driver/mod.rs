@@ -74,15 +74,21 @@ pub async fn run_with(config: Config, context: Context, resolver: Resolver) -> R
     listening.met();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let (mut alarm, mut set_to) = (std::pin::pin!(tokio::time::sleep(Duration::ZERO)), None);
     loop {
         driver.perform_outputs();
         for (protocol, octets) in std::mem::take(&mut driver.announces) {
             multicast.send(protocol, &octets).await;
         }
+        let deadline = driver.machine.poll_timeout();
+        if let Some(deadline) = deadline.filter(|_| deadline != set_to) {
+            alarm.as_mut().reset(deadline.into());
+        }
+        set_to = deadline;
         tokio::select! {
             (connection, event) = driver.connections.next() => driver.handle_burst(connection, event).await,
             Some(association) = accepted.recv() => driver.accept(association),
-            () = sleep_until(driver.machine.poll_timeout()) => driver.machine.handle_timeout(Instant::now()),
+            () = &mut alarm, if deadline.is_some() => driver.machine.handle_timeout(Instant::now()),
             peer = driver.lookup.ended() => driver.looked_up(peer),
             (from, octets) = multicast.next() => {
                 driver.machine.handle_datagram(Instant::now(), from, &octets);

@@ -78,6 +78,8 @@ const MAX_HELD: usize = 64 << 10;
 thread_local! {
     /// Lines of this thread that are held.
     static HELD: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+    /// Empty; the room they had the last time.
+    static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Holds the log lines of this thread, so that those of one turn are one write: until it is dropped, or until there
@@ -94,7 +96,7 @@ pub struct HeldLog {
 pub fn hold_log() -> HeldLog {
     let first = HELD.with_borrow_mut(|held| {
         let first = held.is_none();
-        held.get_or_insert_default();
+        held.get_or_insert_with(|| ROOM.take());
         first
     });
     HeldLog { first, _thread: PhantomData }
@@ -103,10 +105,14 @@ pub fn hold_log() -> HeldLog {
 impl Drop for HeldLog {
     fn drop(&mut self) {
         if self.first
-            && let Some(lines) = HELD.with_borrow_mut(Option::take)
+            && let Some(mut lines) = HELD.with_borrow_mut(Option::take)
         {
-            // As without holding: there is nowhere to tell that nothing can be told.
-            let _ = stderr().write_all(&lines);
+            if !lines.is_empty() {
+                // As without holding: there is nowhere to tell that nothing can be told.
+                let _ = stderr().write_all(&lines);
+            }
+            lines.clear();
+            ROOM.set(lines);
         }
     }
 }
