@@ -31,7 +31,13 @@ pub(crate) fn run() {
     runtime.block_on(async {
         match role.as_str() {
             "sink" => sink(&endpoint()).await,
-            "source" => source(&endpoint()).await,
+            "source" => {
+                let endpoint = endpoint();
+                source(&endpoint).await;
+                // The SHUTDOWN COMPLETE may be lost on the way. It is sent again for the next SHUTDOWN ACK, as long as
+                // there is somebody to send it; the test ends this process.
+                tokio::time::sleep(DEADLINE).await;
+            }
             "watch" => watch(&endpoint(), false).await,
             "watch sending" => watch(&endpoint(), true).await,
             "collide" => crate::collision::collide().await,
