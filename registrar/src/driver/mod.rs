@@ -262,6 +262,10 @@ impl Driver {
     }
 
     fn handle(&mut self, connection: ConnectionId, event: ConnectionEvent) {
+        if !matches!(event, ConnectionEvent::Message { .. }) {
+            // The machine is told a later time in between, and time does not go back.
+            self.now = None;
+        }
         match event {
             ConnectionEvent::Message { ppid, data } => self.message(connection, ppid, &data),
             ConnectionEvent::Restarted => {
@@ -346,6 +350,7 @@ impl Driver {
                     if self.connections.send(connection, octets) == Err(NotSent::Stuck) {
                         debug!(%connection, "aborted: the peer does not read");
                         stuck.push(connection);
+                        self.now = None;
                         self.machine.handle_lost(Instant::now(), connection);
                     }
                 }
