@@ -303,10 +303,7 @@ impl Registrar {
         let last_doubt = old.last_doubt;
         let monitor =
             Monitor { connection: Some(connection), names, octets, last_doubt, ..Monitor::default() };
-        match self.monitors.get_mut(key) {
-            Some(place) => *place = monitor,
-            None => drop(self.monitors.insert(key.clone(), monitor)),
-        }
+        self.monitors.insert(key.clone(), monitor);
         self.timers.stop(&Timer::Grace(key.clone()));
         self.timers.stop(&Timer::Ack(key.clone()));
         self.schedule_keep_alive(now, key);

@@ -49,12 +49,7 @@ impl Registrar {
         self.counters.resolutions_answered += 1;
         self.counters.elements_selected += selected;
         if pool.as_octets().len() <= MAX_COUNTED {
-            // Nearly always it is there already, and its handle need not be cloned.
-            let known = self.resolved.get_mut(pool);
-            let resolved = match known {
-                Some(resolved) => resolved,
-                None => self.resolved.entry(pool.clone()).or_default(),
-            };
+            let resolved = self.resolved.entry(pool.clone()).or_default();
             resolved.answered += 1;
             resolved.selected += selected;
         }
@@ -82,7 +77,7 @@ impl Registrar {
     ) -> Vec<PeId> {
         let Some(pool) = self.handlespace.pool_mut(handle) else { return vec![] };
         if pool.aside() == 0 {
-            // Nobody is suspect.
+            // Nobody is suspect: who is would be set aside.
             return choose(pool, &mut self.random, &mut |_| true);
         }
         let health = Health { monitors: &self.monitors, doubts: &self.enrp.doubts };
