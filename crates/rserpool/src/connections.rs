@@ -1,19 +1,21 @@
 //! The associations of one machine, by the [`ConnectionId`] the machine knows them under.
 //!
-//! One task per association reads it and passes on what happens, in order, through one bounded queue: a
-//! driver that is late stops the reading, which closes the peers' windows, and no peer can fill the
-//! queue alone, since the tasks wait for room in turn; what waits stays in the association, whose receive
-//! queue bounds it. Nothing here blocks the driver: a peer that lets its send queue run full does not
+//! What a connection has received stays in its association until the driver takes it, some at a time from each that has
+//! something: a driver that is late stops the reading, which closes the peers' windows, and no peer can keep the others
+//! from being heard. Nothing here blocks the driver: a peer that lets its send queue run full does not
 //! read, and its association is aborted. A server slows its ASAP peers down before that ([`Pacing`]).
 
+mod arrivals;
 mod pacing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rserpool_proto::{ConnectionId, ControlProtocol};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use transport::{
     Association, ConnectError, ConnectOptions, Connector, Event, LossReason, MsgOut, PeerAddress, Ppid,
     Sender, TrySendError,
@@ -21,10 +23,8 @@ use transport::{
 
 pub use pacing::Pacing;
 
+use arrivals::{Arrival, Arrivals, Attempt};
 use pacing::Pace;
-
-/// How many events wait for the driver.
-const QUEUE: usize = 64;
 
 /// How many events of one connection follow each other at most while others wait.
 const IN_A_ROW: usize = 16;
@@ -63,31 +63,44 @@ pub enum ConnectionEvent {
 pub struct Connections {
     connector: Connector,
     open: BTreeMap<ConnectionId, Open>,
-    /// Kept so that the queue never ends; every task has a clone.
-    sink: mpsc::Sender<(ConnectionId, Inner)>,
-    queue: mpsc::Receiver<(ConnectionId, Inner)>,
+    arrivals: Arc<Arrivals>,
+    /// Those with something to tell, in the order of their turns.
+    turns: VecDeque<ConnectionId>,
+    /// Whose turn it is, and how many more of its events at most.
+    turn: Option<(ConnectionId, usize)>,
+    /// Attempts to connect that have ended.
+    attempts: VecDeque<Attempt>,
     /// Those with messages that are queued and not flushed.
     unflushed: Vec<ConnectionId>,
+    /// Being closed.
+    closing: JoinSet<()>,
     /// Of connections for ASAP.
     pacing: Option<Pacing>,
 }
 
 #[derive(Debug)]
 struct Open {
-    /// What its messages are said to be.
-    ppid: Ppid,
-    /// None while it is being set up.
-    sender: Option<Sender>,
-    /// It is in `unflushed`.
-    waits: bool,
-    /// Asks the task for a graceful close. Dropping it aborts.
-    close: oneshot::Sender<()>,
+    protocol: ControlProtocol,
+    stage: Stage,
 }
 
 #[derive(Debug)]
-enum Inner {
-    Up(Sender, PeerAddress),
-    Event(ConnectionEvent),
+enum Stage {
+    /// Being set up until this is dropped.
+    Connecting {
+        _wanted: oneshot::Sender<()>,
+    },
+    Up(Up),
+}
+
+#[derive(Debug)]
+struct Up {
+    association: Association,
+    sender: Sender,
+    /// It is in `unflushed`.
+    waits: bool,
+    arrival: Arc<Arrival>,
+    pace: Option<Pace>,
 }
 
 /// Why a message was not sent.
@@ -108,9 +121,17 @@ pub enum NotSent {
 impl Connections {
     /// No connections yet. `connector` is how they go out: an endpoint alone reaches SCTP and TCP.
     pub fn new(connector: impl Into<Connector>) -> Connections {
-        let (sink, queue) = mpsc::channel(QUEUE);
-        let connector = connector.into();
-        Connections { connector, open: BTreeMap::new(), sink, queue, unflushed: Vec::new(), pacing: None }
+        Connections {
+            connector: connector.into(),
+            open: BTreeMap::new(),
+            arrivals: Arc::default(),
+            turns: VecDeque::new(),
+            turn: None,
+            attempts: VecDeque::new(),
+            unflushed: Vec::new(),
+            closing: JoinSet::new(),
+            pacing: None,
+        }
     }
 
     /// Slows down the ASAP peers of connections made from here on: none is read while much waits to be sent to it,
@@ -118,10 +139,6 @@ impl Connections {
     #[must_use]
     pub fn paced(self, pacing: Pacing) -> Connections {
         Connections { pacing: Some(pacing), ..self }
-    }
-
-    fn pace(&self, protocol: ControlProtocol) -> Option<Pace> {
-        self.pacing.clone().filter(|_| protocol == ControlProtocol::Asap).map(Pace::new)
     }
 
     /// Returns how many connections there are, those being set up included.
@@ -143,26 +160,15 @@ impl Connections {
         peer: PeerAddress,
         options: ConnectOptions,
     ) {
-        let (mut connector, sink) = (self.connector.clone(), self.sink.clone());
+        let (mut connector, arrivals) = (self.connector.clone(), Arc::clone(&self.arrivals));
         // TCP has no PPID.
         connector.tcp.control = ppid_of(protocol);
-        let (closing, pace) = (self.open(id, protocol, None), self.pace(protocol));
+        let (wanted, mut unwanted) = oneshot::channel();
+        self.open.insert(id, Open { protocol, stage: Stage::Connecting { _wanted: wanted } });
         tokio::spawn(async move {
-            let mut closing = closing;
-            let connected = tokio::select! {
-                _ = &mut closing => return,
-                connected = connector.connect_with(peer, options) => connected,
-            };
-            match connected {
-                Ok(association) => {
-                    let up = Inner::Up(association.sender(), association.local());
-                    if sink.send((id, up)).await.is_ok() {
-                        read(id, association, closing, sink, pace).await;
-                    }
-                }
-                Err(error) => {
-                    let _ = sink.send((id, Inner::Event(ConnectionEvent::Failed(error)))).await;
-                }
+            tokio::select! {
+                _ = &mut unwanted => {}
+                ended = connector.connect_with(peer, options) => arrivals.attempted((id, ended)),
             }
         });
     }
@@ -174,30 +180,28 @@ impl Connections {
 
     /// As [`Connections::accept`], for either protocol.
     pub fn accept_for(&mut self, id: ConnectionId, protocol: ControlProtocol, association: Association) {
-        let closing = self.open(id, protocol, Some(association.sender()));
-        tokio::spawn(read(id, association, closing, self.sink.clone(), self.pace(protocol)));
+        let stage = Stage::Up(self.up(id, protocol, association));
+        self.open.insert(id, Open { protocol, stage });
     }
 
-    fn open(
-        &mut self,
-        id: ConnectionId,
-        protocol: ControlProtocol,
-        sender: Option<Sender>,
-    ) -> oneshot::Receiver<()> {
-        let (close, closing) = oneshot::channel();
-        let ppid = ppid_of(protocol);
-        self.open.insert(id, Open { ppid, sender, waits: false, close });
-        closing
+    fn up(&self, id: ConnectionId, protocol: ControlProtocol, association: Association) -> Up {
+        let arrival = self.arrivals.connection(id);
+        let hook = Arc::clone(&arrival);
+        association.on_arrival(move || hook.tell());
+        let pacing = self.pacing.clone().filter(|_| protocol == ControlProtocol::Asap);
+        let (sender, pace) = (association.sender(), pacing.map(Pace::new));
+        Up { association, sender, waits: false, arrival, pace }
     }
 
     /// Queues a message of the connection's protocol: reliable, in order, on stream 0. It goes out with the next
     /// [`Connections::flush`] or [`Connections::next`], together with others.
     pub fn send(&mut self, id: ConnectionId, message: impl Into<Bytes>) -> Result<(), NotSent> {
-        let open = self.open.get_mut(&id).ok_or(NotSent::NotConnected)?;
-        let sender = open.sender.as_ref().ok_or(NotSent::NotConnected)?;
-        match sender.try_queue(MsgOut::new(open.ppid, message)) {
+        let Some(Open { protocol, stage: Stage::Up(up) }) = self.open.get_mut(&id) else {
+            return Err(NotSent::NotConnected);
+        };
+        match up.sender.try_queue(MsgOut::new(ppid_of(*protocol), message)) {
             Ok(()) => {
-                if !std::mem::replace(&mut open.waits, true) {
+                if !std::mem::replace(&mut up.waits, true) {
                     self.unflushed.push(id);
                 }
                 Ok(())
@@ -207,7 +211,7 @@ impl Connections {
                 Err(NotSent::Stuck)
             }
             Err(TrySendError::Unsendable(_)) => Err(NotSent::Unsendable),
-            // Its end is in the queue already.
+            // Its end is to be read already.
             Err(_) => Err(NotSent::NotConnected),
         }
     }
@@ -216,24 +220,27 @@ impl Connections {
     pub fn flush(&mut self) {
         for id in self.unflushed.drain(..) {
             // A connection being closed sends what it has by itself.
-            let Some(open) = self.open.get_mut(&id) else { continue };
-            open.waits = false;
-            if let Some(sender) = &open.sender {
-                sender.flush();
+            if let Some(Open { stage: Stage::Up(up), .. }) = self.open.get_mut(&id) {
+                up.waits = false;
+                up.sender.flush();
             }
         }
     }
 
     /// Returns the smoothed round trip time of each connection that knows it.
     pub fn round_trips(&self) -> Vec<(ConnectionId, Duration)> {
-        let known = |(&id, open): (&ConnectionId, &Open)| Some((id, open.sender.as_ref()?.status().srtt?));
+        let known = |(&id, open): (&ConnectionId, &Open)| match &open.stage {
+            Stage::Up(up) => Some((id, up.association.status().srtt?)),
+            Stage::Connecting { .. } => None,
+        };
         self.open.iter().filter_map(known).collect()
     }
 
     /// Closes gracefully: what was sent is delivered first, in the background. No event follows.
     pub fn close(&mut self, id: ConnectionId) {
-        if let Some(open) = self.open.remove(&id) {
-            let _ = open.close.send(());
+        while self.closing.try_join_next().is_some() {}
+        if let Some(Open { stage: Stage::Up(up), .. }) = self.open.remove(&id) {
+            self.closing.spawn(finish(up.association));
         }
     }
 
@@ -244,50 +251,118 @@ impl Connections {
 
     /// Closes everything gracefully, within 2 s.
     pub async fn shutdown(mut self) {
-        for open in std::mem::take(&mut self.open).into_values() {
-            let _ = open.close.send(());
+        for id in self.open.keys().copied().collect::<Vec<_>>() {
+            self.close(id);
         }
-        // Every task has a sink of its own until it ends.
-        drop(self.sink);
-        while self.queue.recv().await.is_some() {}
+        while self.closing.join_next().await.is_some() {}
     }
 
     /// Returns the next event if there is one now.
     pub fn try_next(&mut self) -> Option<(ConnectionId, ConnectionEvent)> {
-        while let Ok(next) = self.queue.try_recv() {
-            if let Some(event) = self.admit(next) {
+        loop {
+            if let Some((id, left)) = self.turn.take() {
+                if let Some(event) = self.next_of(id, left) {
+                    return Some((id, event));
+                }
+                continue;
+            }
+            if let Some(event) = self.attempts.pop_front().and_then(|attempt| self.attempted(attempt)) {
                 return Some(event);
             }
+            if self.turns.is_empty() && self.attempts.is_empty() {
+                self.attempts = self.arrivals.take(&mut self.turns);
+            }
+            let Some(id) = self.turns.pop_front() else {
+                if self.attempts.is_empty() {
+                    return None;
+                }
+                continue;
+            };
+            if let Some(Open { stage: Stage::Up(up), .. }) = self.open.get_mut(&id)
+                && up.begin()
+            {
+                self.turn = Some((id, IN_A_ROW));
+            }
         }
-        None
     }
 
     /// Flushes, and waits for the next event of any connection. Cancel safe.
     pub async fn next(&mut self) -> (ConnectionId, ConnectionEvent) {
         self.flush();
         loop {
-            let next = self.queue.recv().await.expect("the sink lives in self");
-            if let Some(event) = self.admit(next) {
+            if let Some(event) = self.try_next() {
                 return event;
             }
+            self.arrivals.any().await;
         }
     }
 
-    /// Drops the events of connections that the driver has closed.
-    fn admit(&mut self, (id, inner): (ConnectionId, Inner)) -> Option<(ConnectionId, ConnectionEvent)> {
-        let open = self.open.get_mut(&id)?;
-        let event = match inner {
-            Inner::Up(sender, local) => {
-                let peer = sender.peer();
-                open.sender = Some(sender);
+    /// The next event of the connection whose turn it is, of `left` more at most.
+    fn next_of(&mut self, id: ConnectionId, left: usize) -> Option<ConnectionEvent> {
+        let Some(Open { stage: Stage::Up(up), .. }) = self.open.get_mut(&id) else { return None };
+        if left == 0 {
+            // There may be more, behind the others.
+            up.arrival.tell();
+            return None;
+        }
+        let event = up.event()?;
+        if matches!(event, ConnectionEvent::Lost(_)) {
+            self.open.remove(&id);
+        } else if up.goes_on() {
+            self.turn = Some((id, left - 1));
+        }
+        Some(event)
+    }
+
+    /// An attempt has ended; `None`: the driver has closed it.
+    fn attempted(&mut self, (id, ended): Attempt) -> Option<(ConnectionId, ConnectionEvent)> {
+        let protocol = self.open.get(&id)?.protocol;
+        let event = match ended {
+            Ok(association) => {
+                let (peer, local) = (association.peer(), association.local());
+                let stage = Stage::Up(self.up(id, protocol, association));
+                self.open.insert(id, Open { protocol, stage });
                 ConnectionEvent::Up { peer, local }
             }
-            Inner::Event(event) => event,
+            Err(error) => {
+                self.open.remove(&id);
+                ConnectionEvent::Failed(error)
+            }
         };
-        if matches!(event, ConnectionEvent::Failed(_) | ConnectionEvent::Lost(_)) {
-            self.open.remove(&id);
-        }
         Some((id, event))
+    }
+}
+
+impl Up {
+    /// Its turn has come. Returns whether it is read now.
+    fn begin(&mut self) -> bool {
+        self.arrival.begin() && self.goes_on()
+    }
+
+    /// The next event that is passed on, if there is one now.
+    fn event(&mut self) -> Option<ConnectionEvent> {
+        loop {
+            return Some(match self.association.try_recv()? {
+                Event::Message(message) => {
+                    if let Some(pace) = &mut self.pace {
+                        pace.spend(&message.data);
+                    }
+                    ConnectionEvent::Message { ppid: message.ppid, data: message.data }
+                }
+                Event::Restarted => ConnectionEvent::Restarted,
+                Event::Lost(reason) => ConnectionEvent::Lost(reason),
+                _ => continue,
+            });
+        }
+    }
+
+    /// Returns whether it may be read further at once; otherwise it gets another turn when it may.
+    fn goes_on(&mut self) -> bool {
+        let pause = self.pace.as_mut().and_then(|pace| pace.pause(&self.sender));
+        pause.is_none_or(|end| {
+            self.arrival.pause(end);
+            false
+        })
     }
 }
 
@@ -298,69 +373,8 @@ const fn ppid_of(protocol: ControlProtocol) -> Ppid {
     }
 }
 
-/// Passes on what happens to `association` until it ends or the driver closes it.
-async fn read(
-    id: ConnectionId,
-    mut association: Association,
-    mut closing: oneshot::Receiver<()>,
-    sink: mpsc::Sender<(ConnectionId, Inner)>,
-    mut pace: Option<Pace>,
-) {
-    loop {
-        let permit = tokio::select! {
-            biased;
-            asked = &mut closing => return finish(association, asked.is_ok()).await,
-            permit = turn(&association, &sink, pace.as_ref()) => permit,
-        };
-        let Some(mut permit) = permit else { return };
-        for _ in 0..IN_A_ROW {
-            let Some(event) = event_of(&mut association, pace.as_mut()) else { break };
-            let last = matches!(event, ConnectionEvent::Lost(_));
-            permit.send((id, Inner::Event(event)));
-            if last {
-                return;
-            }
-            if pace.as_ref().is_some_and(|pace| !pace.goes_on(&association)) {
-                break;
-            }
-            let Ok(next) = sink.try_reserve() else { break };
-            permit = next;
-        }
-    }
-}
-
-/// The next event that is passed on, if there is one now.
-fn event_of(association: &mut Association, pace: Option<&mut Pace>) -> Option<ConnectionEvent> {
-    loop {
-        return Some(match association.try_recv()? {
-            Event::Message(message) => {
-                if let Some(pace) = pace {
-                    pace.spend(&message.data);
-                }
-                ConnectionEvent::Message { ppid: message.ppid, data: message.data }
-            }
-            Event::Restarted => ConnectionEvent::Restarted,
-            Event::Lost(reason) => ConnectionEvent::Lost(reason),
-            _ => continue,
-        });
-    }
-}
-
-/// Waits until there is something to pass on, and room for it; `None`: nobody wants it.
-async fn turn<'a>(
-    association: &Association,
-    sink: &'a mpsc::Sender<(ConnectionId, Inner)>,
-    pace: Option<&Pace>,
-) -> Option<mpsc::Permit<'a, (ConnectionId, Inner)>> {
-    association.readable().await;
-    if let Some(pace) = pace {
-        pace.wait(association).await;
-    }
-    sink.reserve().await.ok()
-}
-
-async fn finish(mut association: Association, gracefully: bool) {
-    if gracefully && let Err(error) = association.shutdown(CLOSE_DEADLINE).await {
+async fn finish(mut association: Association) {
+    if let Err(error) = association.shutdown(CLOSE_DEADLINE).await {
         tracing::debug!(peer = %association.peer(), %error, "association not closed gracefully");
     }
 }

@@ -1,8 +1,9 @@
 //! The associations of a machine, over simulated ones.
+#![expect(clippy::disallowed_methods, reason = "reads the simulated clock")]
 
 use std::time::Duration;
 
-use rserpool::{ConnectionEvent, Connections, NotSent};
+use rserpool::{ConnectionEvent, Connections, NotSent, Pacing};
 use rserpool_proto::ConnectionId;
 use tokio::time::timeout;
 use transport::sim::{self, Options};
@@ -112,4 +113,55 @@ async fn the_end_of_an_association_is_told_once_and_a_shutdown_waits_for_all() {
     connections.send(SECOND, vec![9]).unwrap();
     let (got, ()) = tokio::join!(message(&mut second), connections.shutdown());
     assert_eq!(got, [9]);
+}
+
+/// Each message takes a second, of which five may come at once.
+fn paced() -> (Connections, Pacing) {
+    let pacing = Pacing::new(|_| Duration::from_secs(1));
+    (Connections::new(Connector::default()).paced(pacing.clone()), pacing)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_too_much_is_read_later_and_the_others_are_not() {
+    let (mut connections, pacing) = paced();
+    let eager = accept(&mut connections, FIRST);
+    let modest = accept(&mut connections, SECOND);
+    for _ in 0..20 {
+        eager.send(MsgOut::new(Ppid::ASAP, vec![1])).await.unwrap();
+    }
+    let begun = tokio::time::Instant::now();
+    let mut heard = Vec::new();
+    while heard.len() < 21 {
+        let (id, event) = timeout(LONG, connections.next()).await.expect("a message is lost");
+        assert!(matches!(event, ConnectionEvent::Message { .. }));
+        heard.push((id, begun.elapsed().as_secs()));
+        if heard.len() == 5 {
+            modest.send(MsgOut::new(Ppid::ASAP, vec![2])).await.unwrap();
+        }
+    }
+    let seconds = |id| heard.iter().filter(|heard| heard.0 == id).map(|heard| heard.1).collect::<Vec<_>>();
+    assert_eq!(seconds(SECOND), [0]);
+    let eager = seconds(FIRST);
+    assert_eq!(eager.len(), 20);
+    assert_eq!((eager[4], eager[19]), (0, 14), "{eager:?}");
+    assert_eq!(pacing.held_back(), 14);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_peer_has_said_before_it_went_is_not_held_back() {
+    let (mut connections, _) = paced();
+    let mut peer = accept(&mut connections, FIRST);
+    for _ in 0..20 {
+        peer.send(MsgOut::new(Ppid::ASAP, vec![1])).await.unwrap();
+    }
+    peer.shutdown(LONG).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let mut messages = 0;
+    while let (FIRST, ConnectionEvent::Message { .. }) =
+        timeout(LONG, connections.next()).await.expect("no end")
+    {
+        messages += 1;
+    }
+    assert_eq!((messages, begun.elapsed().as_secs()), (20, 0));
+    assert!(connections.is_empty());
 }

@@ -49,6 +49,14 @@ impl Association {
         self.link.readable().await;
     }
 
+    /// Has `arrival` called whenever a message, a change of the association or its end can be read, from any thread, and
+    /// once now: for one reader of many associations, which then calls [`Association::try_recv`] until there is nothing
+    /// more. The outcomes of what was sent ([`Event::Sent`], [`Event::SenderDry`]) are not worth a call. The first
+    /// `arrival` stays for good. It must be quick, and call nothing of the association.
+    pub fn on_arrival(&self, arrival: impl Fn() + Send + Sync + 'static) {
+        self.link.on_arrival(Box::new(arrival));
+    }
+
     /// Waits for the end of the association. What has arrived is still read by `recv`. Cancel safe.
     pub async fn ended(&self) {
         self.link.ended().await;
@@ -177,6 +185,21 @@ impl Sender {
     /// As [`Association::status`].
     pub fn status(&self) -> Status {
         self.link.status()
+    }
+
+    /// As [`Association::send_queue`].
+    pub fn send_queue(&self) -> usize {
+        self.link.send_queue()
+    }
+
+    /// As [`Association::drained`].
+    pub async fn drained(&self, octets: usize) {
+        self.link.drained(octets).await;
+    }
+
+    /// As [`Association::ended`].
+    pub async fn ended(&self) {
+        self.link.ended().await;
     }
 
     /// As [`Association::abort`].

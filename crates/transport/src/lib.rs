@@ -29,6 +29,7 @@ mod link;
 mod listener;
 mod message;
 mod profile;
+mod quiet;
 pub mod sim;
 mod status;
 pub mod tcp;

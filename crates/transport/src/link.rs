@@ -69,6 +69,9 @@ pub(crate) struct Figures {
     pub(crate) retransmissions: Option<u64>,
 }
 
+/// What is to be done when something came in.
+pub(crate) type Arrival = dyn Fn() + Send + Sync;
+
 pub(crate) struct Link {
     local: PeerAddress,
     /// At least one: the peer as reached at present, and then its other addresses.
@@ -89,6 +92,8 @@ pub(crate) struct Link {
     space: Notify,
     ready: Notify,
     ended: Notify,
+    /// Called when something came in, with no lock held that is taken for reading.
+    arrival: OnceLock<Box<Arrival>>,
     wake: Box<dyn Wake>,
     /// What it holds of a budget that it shares with others.
     account: Option<Account>,
@@ -131,6 +136,7 @@ impl Link {
             space: Notify::new(),
             ready: Notify::new(),
             ended: Notify::new(),
+            arrival: OnceLock::new(),
             wake,
             account: budget.map(|budget| Account::open(budget, link)),
         })
@@ -270,6 +276,12 @@ impl Link {
     fn is_readable(&self) -> bool {
         let inbound = lock(&self.inbound);
         !inbound.queue.is_empty() || inbound.dry || inbound.end.is_some()
+    }
+
+    /// Has `arrival` called from here on when something came in, and at once; what it was told before stays.
+    pub(crate) fn on_arrival(&self, arrival: Box<Arrival>) {
+        let _ = self.arrival.set(arrival);
+        self.arrived();
     }
 
     /// Waits until the send queue is charged with `octets` or fewer, or the association is over. Cancel safe.
@@ -460,7 +472,7 @@ impl Link {
         drop(inbound);
         self.settle(before, octets);
         if any {
-            self.ready.notify_one();
+            self.arrived();
         }
         room
     }
@@ -473,7 +485,14 @@ impl Link {
         inbound.queue.push_back(event);
         drop(inbound);
         self.settle(0, cost);
+        self.arrived();
+    }
+
+    fn arrived(&self) {
         self.ready.notify_one();
+        if let Some(arrival) = self.arrival.get() {
+            arrival();
+        }
     }
 
     /// Refuses further messages: the peer or this side closes.
@@ -505,7 +524,7 @@ impl Link {
         inbound.dry = false;
         inbound.end.get_or_insert(reason);
         drop(inbound);
-        self.ready.notify_one();
+        self.arrived();
         self.ended.notify_waiters();
         self.space.notify_waiters();
     }

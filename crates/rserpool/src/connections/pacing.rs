@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use transport::Association;
+use transport::{Sender, State};
 
 /// How much at once a peer may ask for.
 const BURST: Duration = Duration::from_secs(5);
@@ -48,6 +48,7 @@ impl fmt::Debug for Pacing {
 }
 
 /// What one connection may still ask for.
+#[derive(Debug)]
 pub(super) struct Pace {
     pacing: Pacing,
     /// When it may have asked for everything again.
@@ -72,21 +73,25 @@ impl Pace {
         self.until = self.rested.checked_sub(BURST).filter(|until| *until > now);
     }
 
-    /// Returns whether the next message may be passed on at once.
-    pub(super) fn goes_on(&self, association: &Association) -> bool {
-        self.until.is_none() && association.send_queue() <= MUCH
-    }
-
-    /// Waits until the next message may be passed on; that of an association that is over may be at once.
-    pub(super) async fn wait(&self, association: &Association) {
-        if association.send_queue() > MUCH {
-            association.drained(LITTLE).await;
+    /// Returns `None` if the next message may be passed on at once, or else what to wait for; on a connection that is
+    /// over that comes at once.
+    pub(super) fn pause(&mut self, peer: &Sender) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let much = peer.send_queue() > MUCH;
+        self.until = self.until.filter(|until| *until > Instant::now());
+        if !much && self.until.is_none() || peer.status().state == State::Closed {
+            return None;
         }
-        let Some(until) = self.until.filter(|&until| until > Instant::now()) else { return };
-        self.pacing.held_back.fetch_add(1, Ordering::Relaxed);
-        tokio::select! {
-            () = tokio::time::sleep_until(until) => {}
-            () = association.ended() => {}
-        }
+        let (until, peer, pacing) = (self.until, peer.clone(), self.pacing.clone());
+        Some(async move {
+            if much {
+                peer.drained(LITTLE).await;
+            }
+            let Some(until) = until.filter(|&until| until > Instant::now()) else { return };
+            pacing.held_back.fetch_add(1, Ordering::Relaxed);
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => {}
+                () = peer.ended() => {}
+            }
+        })
     }
 }

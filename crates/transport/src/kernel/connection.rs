@@ -6,6 +6,7 @@ mod watch;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use super::socket::Socket;
 use super::sys;
 use super::{Admission, Shared, options};
 use crate::link::{Link, Request, Wake};
+use crate::quiet::quiet;
 use crate::{Association, Event, LossReason, MAX_MESSAGE, MsgOut, Outcome, PeerAddress};
 use watch::Hints;
 
@@ -139,13 +141,19 @@ type Waiting = (MsgOut, Option<Instant>);
 
 impl Connection {
     async fn run(&self) -> LossReason {
+        // All of them run until the end. What comes in wakes the first alone.
+        let mut rest = pin!(async {
+            tokio::select! {
+                biased;
+                reason = self.write() => reason,
+                reason = self.watch() => reason,
+                () = self.shared.closed() => LossReason::EndpointClosed,
+            }
+        });
         let reason = tokio::select! {
-            // All of them run until the end.
             biased;
             reason = self.read() => reason,
-            reason = self.write() => reason,
-            reason = self.watch() => reason,
-            () = self.shared.closed() => LossReason::EndpointClosed,
+            reason = quiet(rest.as_mut()) => reason,
         };
         self.link.close_sending();
         let mut state = self.state();

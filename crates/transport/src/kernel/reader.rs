@@ -42,11 +42,13 @@ impl Reader {
                     self.partial.extend_from_slice(octets);
                     return Read::More;
                 }
-                let mut data = std::mem::take(&mut self.partial);
-                if data.is_empty() {
-                    data.reserve_exact(octets.len());
-                }
-                data.extend_from_slice(octets);
+                let data = if self.partial.is_empty() {
+                    octets.to_vec()
+                } else {
+                    let mut data = std::mem::take(&mut self.partial);
+                    data.extend_from_slice(octets);
+                    data
+                };
                 self.ready = Some(Message { stream, ppid, unordered, data: data.into() });
                 Read::More
             }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::socket::is_multipath;
 use super::stream::Stream;
 use super::{Options, framer, sys};
 use crate::link::{Link, Request, Wake};
+use crate::quiet::quiet;
 use crate::{Association, Event, LossReason, MsgOut, Outcome, PeerAddress, Ppid, Profile};
 
 /// Octets read or written at once.
@@ -90,12 +92,18 @@ struct Connection<'a> {
 
 impl Connection<'_> {
     async fn run<S: Stream>(&self, stream: &S) -> LossReason {
+        let mut rest = pin!(async {
+            tokio::select! {
+                biased;
+                reason = self.write(stream) => reason,
+                reason = self.watch(stream.socket()) => reason,
+            }
+        });
         let reason = tokio::select! {
             // What the peer said last, such as a TLS alert, says more than that nothing can be written any more.
             biased;
             reason = self.read(stream) => reason,
-            reason = self.write(stream) => reason,
-            reason = self.watch(stream.socket()) => reason,
+            reason = quiet(rest.as_mut()) => reason,
         };
         if !matches!(reason, LossReason::Closed | LossReason::PeerClosed) {
             // Tells the peer by a reset.
