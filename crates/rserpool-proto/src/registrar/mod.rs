@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 pub use announce::Announcement;
 pub use authority::{Authority, PoolPattern};
 pub use config::{AddressCheck, RegistrarConfig};
-pub use counters::{Counters, Resolved};
+pub use counters::{ByType, Counters, Resolved};
 pub use drain::DrainError;
 pub use enrp::{
     Abandoned, Arbitration, EnrpConfig, EnrpCounters, NotAccepted, PeerState, PeerStatus, Reach, Refusal,
@@ -198,6 +198,8 @@ pub struct Registrar {
     outputs: VecDeque<Output<Event>>,
     /// Octets of the messages among them.
     unsent: usize,
+    /// Where a message is written.
+    scratch: Vec<u8>,
 }
 
 impl Registrar {
@@ -226,6 +228,7 @@ impl Registrar {
             resolved: Table::default(),
             outputs: VecDeque::new(),
             unsent: 0,
+            scratch: Vec::new(),
         }
     }
 
@@ -359,7 +362,7 @@ impl Registrar {
             return;
         }
         let kind = MessageType::of(octets).unwrap_or(MessageType(0));
-        *self.counters.received.entry(kind).or_insert(0) += 1;
+        self.counters.received.count(kind);
         let (decoded, answer) = inbox::open(octets);
         if let Some(answer) = answer {
             self.send(connection, &answer);
@@ -502,7 +505,12 @@ impl Registrar {
 
     /// Sends a message if it fits; returns whether it did.
     fn send(&mut self, connection: ConnectionId, message: &Message) -> bool {
-        let Ok(octets) = message.to_octets() else { return false };
+        // Written where there is room for any, and then kept in as much as it needs.
+        self.scratch.clear();
+        if message.encode(&mut self.scratch).is_err() {
+            return false;
+        }
+        let octets = self.scratch.as_slice().to_vec();
         self.counters.count_sent(message);
         self.unsent += octets.len();
         self.outputs.push_back(Output::Send { connection, octets });
