@@ -36,7 +36,7 @@ pub use cli::NoCommand;
 pub use exit::{Exit, Failure, OrExit};
 pub use health::{Condition, Health, PULSE_LIMIT, Pulse};
 pub use http::HttpServer;
-pub use log::{HeldLog, hold_log};
+pub use log::hold_log;
 pub use metrics::{DEFAULT_BUCKETS, Metrics};
 pub use reload::on_hangup;
 pub use shell::{Shell, main, main_from};
@@ -79,7 +79,7 @@ pub trait Daemon: Sized + 'static {
     }
 
     /// Runs until the work is done or [`Shutdown::requested`] returns, cleans up, and returns.
-    fn run(config: Self::Config, context: Context) -> impl Future<Output = Result<(), Failure>>;
+    fn run(config: Self::Config, context: Context) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Runs a subcommand of its own. No runtime is running then.
     fn command(command: Self::Command, shell: &Shell) -> Result<(), Failure>;

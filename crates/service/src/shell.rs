@@ -152,7 +152,10 @@ async fn supervise<D: Daemon>(config: D::Config) -> Result<(), Failure> {
     let notified = tokio::spawn(notify(health.clone(), shutdown.clone()));
 
     let context = Context { shutdown: shutdown.clone(), health, metrics, http, api };
-    let result = D::run(config, context).await;
+    // A task like any other: the runtime polls the future it blocks on before what else is ready, and a daemon that lets
+    // others go first would wait longer than for them.
+    let ended = tokio::spawn(D::run(config, context)).await;
+    let result = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     // Also where the daemon ended by itself: whoever waits for the shutdown shall see it.
     shutdown.request();
     let _ = notified.await;

@@ -86,7 +86,9 @@ pub async fn run_with(config: Config, context: Context, resolver: Resolver) -> R
         }
         set_to = deadline;
         tokio::select! {
-            (connection, event) = driver.connections.next() => driver.handle_burst(connection, event).await,
+            (connection, event) = driver.connections.next() => {
+                service::hold_log(driver.handle_burst(connection, event)).await;
+            }
             Some(association) = accepted.recv() => driver.accept(association),
             () = &mut alarm, if deadline.is_some() => driver.machine.handle_timeout(Instant::now()),
             peer = driver.lookup.ended() => driver.looked_up(peer),
@@ -135,8 +137,10 @@ struct Driver {
     audit: Audit,
     view: View,
     next_connection: u64,
-    /// The clock as it was read behind the last message, if nothing has waited since.
+    /// The clock, if it was read since something waited.
     now: Option<Instant>,
+    /// Handle resolutions since then.
+    resolving: usize,
     /// The handlespace is not as it was last published.
     changed: bool,
     /// Datagrams to be sent.
@@ -171,6 +175,7 @@ impl Driver {
             view: View::default(),
             next_connection: 0,
             now: None,
+            resolving: 0,
             changed: true,
             announces: Vec::new(),
             budget,
@@ -232,26 +237,22 @@ impl Driver {
     }
 
     /// Handles an event, and all that has come to the sockets meanwhile, before any answer goes out: under load many
-    /// share a packet, and a look at the sockets.
+    /// share a packet, and a look at the sockets. Their lines of the audit log share a write, before that.
     async fn handle_burst(&mut self, connection: ConnectionId, event: ConnectionEvent) {
         self.handle_several(connection, event);
         for _ in 0..LOOKS {
-            // In the first turn the sockets are asked which of them have something to read, in the second it is read.
-            tokio::task::yield_now().await;
+            // The sockets are asked which of them have something to read, and it is read.
             tokio::task::yield_now().await;
             let Some((connection, event)) = self.connections.try_next() else { return };
             self.handle_several(connection, event);
         }
     }
 
-    /// Handles an event and those that have come meanwhile: their answers share packets and wake-ups, and their lines
-    /// of the audit log a write, which comes before any answer goes out.
+    /// Handles an event and those that have come meanwhile.
     fn handle_several(&mut self, connection: ConnectionId, event: ConnectionEvent) {
-        let _lines = service::hold_log();
-        self.now = None;
         let mut next = Some((connection, event));
         for _ in 0..AT_ONCE {
-            let Some((connection, event)) = next else { return };
+            let Some((connection, event)) = next else { break };
             self.handle(connection, event);
             self.perform_outputs();
             next = self.connections.try_next();
@@ -259,12 +260,19 @@ impl Driver {
         if let Some((connection, event)) = next {
             self.handle(connection, event);
         }
+        self.forget_time();
+    }
+
+    /// The clock is read anew when the next message comes.
+    fn forget_time(&mut self) {
+        self.resolved();
+        self.now = None;
     }
 
     fn handle(&mut self, connection: ConnectionId, event: ConnectionEvent) {
         if !matches!(event, ConnectionEvent::Message { .. }) {
             // The machine is told a later time in between, and time does not go back.
-            self.now = None;
+            self.forget_time();
         }
         match event {
             ConnectionEvent::Message { ppid, data } => self.message(connection, ppid, &data),
@@ -326,12 +334,21 @@ impl Driver {
             debug!(%connection, %ppid, ?protocol, "ignored what is not of the connection's protocol");
             return self.metrics.wrong_protocol(protocol);
         }
-        let before = self.now.take().unwrap_or_else(Instant::now);
-        self.machine.handle_message(before, connection, data);
-        if protocol == ControlProtocol::Asap && data.first() == Some(&HANDLE_RESOLUTION) {
-            let after = Instant::now();
-            self.metrics.resolved_in(after.duration_since(before));
-            self.now = Some(after);
+        let resolves = protocol == ControlProtocol::Asap && data.first() == Some(&HANDLE_RESOLUTION);
+        if !resolves {
+            self.resolved();
+        }
+        let now = *self.now.get_or_insert_with(Instant::now);
+        self.machine.handle_message(now, connection, data);
+        self.resolving += usize::from(resolves);
+    }
+
+    /// Tells how long the handle resolutions took that came one after the other.
+    fn resolved(&mut self) {
+        if let (begun, 1..) = (self.now, self.resolving) {
+            self.now = Some(Instant::now());
+            let took = self.now.zip(begun).map_or(Duration::ZERO, |(now, begun)| now.duration_since(begun));
+            self.metrics.resolved_in(took, std::mem::take(&mut self.resolving));
         }
     }
 
@@ -350,7 +367,7 @@ impl Driver {
                     if self.connections.send(connection, octets) == Err(NotSent::Stuck) {
                         debug!(%connection, "aborted: the peer does not read");
                         stuck.push(connection);
-                        self.now = None;
+                        self.forget_time();
                         self.machine.handle_lost(Instant::now(), connection);
                     }
                 }

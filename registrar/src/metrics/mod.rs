@@ -10,8 +10,8 @@ use metrics::{
     histogram,
 };
 use rserpool::Pacing;
-use rserpool_proto::registrar::{Event, PoolStatus, Registrar, Resolved};
-use rserpool_proto::wire::{MessageType, enrp as enrp_wire};
+use rserpool_proto::registrar::{ByType, Event, PoolStatus, Registrar, Resolved};
+use rserpool_proto::wire::enrp as enrp_wire;
 use rserpool_proto::{ControlProtocol, PoolHandle};
 use transport::Budget;
 use transport::tls::{Identity, Reason};
@@ -166,9 +166,9 @@ impl Metrics {
         self.enrp.publish_lookups(counts);
     }
 
-    /// Records how long the machine took for a handle resolution.
-    pub(crate) fn resolved_in(&self, duration: Duration) {
-        self.resolution_duration.record(duration);
+    /// Records how long the machine took for so many handle resolutions in a row: their mean, as often.
+    pub(crate) fn resolved_in(&self, duration: Duration, count: usize) {
+        self.resolution_duration.record_many(duration.as_secs_f64() / count.max(1) as f64, count);
     }
 
     /// Counts what happened to a pool element.
@@ -249,9 +249,7 @@ impl Metrics {
         if let Some(tls) = &self.tls {
             tls.publish();
         }
-        let named = |counts: &BTreeMap<MessageType, u64>| {
-            by_name(counts.iter().map(|(kind, count)| (kind.name(), *count)))
-        };
+        let named = |counts: &ByType| by_name(counts.iter().map(|(kind, count)| (kind.name(), count)));
         let (received, sent) = (named(&counters.received), named(&counters.sent));
         let enrp = machine.enrp_counters();
         let named = |counts: &BTreeMap<enrp_wire::MessageType, u64>| {
@@ -377,7 +375,8 @@ fn describe() {
     );
     describe_histogram!(
         RESOLUTION_DURATION,
-        "Time the registrar needs for a handle resolution, without receiving and sending, in seconds"
+        "Time the registrar needs for a handle resolution, without receiving and sending, in seconds; the mean of those \
+         that come together"
     );
     describe_counter!("rserpool_keepalives_total", "Keep-alives sent to pool elements, by result");
     describe_counter!(

@@ -25,7 +25,7 @@ const ELEMENTS: u32 = 40;
 /// Times each element registers again, and times as many resolutions.
 const ROUNDS: u32 = 5;
 /// Ours and theirs in turn. Whatever else this host does adds to one or the other: the median counts.
-const REPEATS: usize = 11;
+const REPEATS: usize = 25;
 
 /// What a registrar is asked to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,25 +46,41 @@ fn the_cost_of_a_request_is_measured_for_both_registrars() {
     let ours = ours::Registrar::start_with(&network, &network.host(1), &settings);
     let patient = ["-loglevel=3", "-endpointkeepalivetransmissioninterval=600000"];
     let theirs = reference::registrar(&network, &network.host(2), 0x0a0b_0c02, &patient);
+    // The registrars on one processor, all their users, in this thread, on the other.
+    let this = std::fs::read_link("/proc/thread-self").unwrap();
+    let this = this.file_name().unwrap().to_str().unwrap().parse().unwrap();
+    for (thread, processor) in [(ours.process.pid(), 0), (theirs.pid(), 0), (this, 1)] {
+        pin(thread, processor);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut figures: Vec<(Load, [Vec<f64>; 2])> =
         [Load::Register, Load::Reregister, Load::Resolve].map(|load| (load, [vec![], vec![]])).into();
+    let registrars = [(&ours.process, network.host(1)), (&theirs, network.host(2))];
     for repeat in 0..REPEATS {
-        for (which, (process, host)) in
-            [(&ours.process, &ours.host), (&theirs, &network.host(2))].into_iter().enumerate()
-        {
-            let mut users = runtime.block_on(Users::connect(&network, host, repeat));
-            for (load, costs) in &mut figures {
-                let (before, ticks, begin) = (processor_time(process), ticks(process), Instant::now());
+        let mut users = Vec::new();
+        for (_, host) in &registrars {
+            users.push(runtime.block_on(Users::connect(&network, host, repeat)));
+        }
+        for (load, costs) in &mut figures {
+            // One right after the other: this host is faster now and slower then.
+            for (which, users) in users.iter_mut().enumerate() {
+                let process = registrars[which].0;
+                let (before, packets, begin) = (processor_time(process), packets(process), Instant::now());
+                let ticks = ticks(process);
                 let requests = runtime.block_on(users.load(*load));
                 let cost = (processor_time(process) - before).as_secs_f64() * 1e6 / requests as f64;
                 let [user, system] = ticks_since(process, ticks);
+                let [sent, received] =
+                    packets_since(process, packets).map(|count| count as f64 / requests as f64);
                 println!(
-                    "{which} {load:?}: {requests} requests, {cost:.1} us each, user {user} system {system} ticks, {:?}",
+                    "{which} {load:?}: {requests} requests, {cost:.1} us each, user {user} system {system} ticks, \
+                     {sent:.2} packets out {received:.2} in, {:?}",
                     begin.elapsed()
                 );
                 costs[which].push(cost);
             }
+        }
+        for users in users {
             runtime.block_on(users.leave());
         }
     }
@@ -85,6 +101,15 @@ fn the_cost_of_a_request_is_measured_for_both_registrars() {
     check.passed(&format!("worst ratio {worst:.2}"));
 }
 
+/// Has a thread run on one processor, and those it starts from here on. The registrars do their work in the first one.
+fn pin(thread: u32, processor: u32) {
+    let status = std::process::Command::new("taskset")
+        .args(["-p", "-c", &processor.to_string(), &thread.to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values[values.len() / 2]
@@ -100,6 +125,20 @@ fn ticks(process: &Process) -> [u64; 2] {
 fn ticks_since(process: &Process, before: [u64; 2]) -> [u64; 2] {
     let [user, system] = ticks(process);
     [user - before[0], system - before[1]]
+}
+
+/// Sent and received by its host.
+fn packets(process: &Process) -> [u64; 2] {
+    let text = std::fs::read_to_string(format!("/proc/{}/net/sctp/snmp", process.pid())).unwrap();
+    ["SctpOutSCTPPacks", "SctpInSCTPPacks"].map(|name| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
+    })
+}
+
+fn packets_since(process: &Process, before: [u64; 2]) -> [u64; 2] {
+    let now = packets(process);
+    std::array::from_fn(|i| now[i] - before[i])
 }
 
 /// On processors, by all threads, as the scheduler counts it.

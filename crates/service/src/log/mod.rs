@@ -4,8 +4,9 @@ mod plain;
 
 use std::cell::RefCell;
 use std::fmt;
+use std::future::poll_fn;
 use std::io::{self, IsTerminal as _, Write, stderr};
-use std::marker::PhantomData;
+use std::pin::pin;
 use std::str::FromStr;
 
 use tracing_subscriber::filter::{EnvFilter, ParseError};
@@ -56,7 +57,7 @@ pub(crate) fn install(level: Option<&Level>, format: Format) -> anyhow::Result<(
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_span_events(FmtSpan::NONE)
-        .with_writer(|| Lines)
+        .with_writer(|| Out)
         .with_ansi(
             format == Format::Auto && stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         );
@@ -76,51 +77,45 @@ pub(crate) fn install(level: Option<&Level>, format: Format) -> anyhow::Result<(
 const MAX_HELD: usize = 64 << 10;
 
 thread_local! {
-    /// Lines of this thread that are held.
+    /// Lines that are held; where they come from is being polled on this thread.
     static HELD: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
     /// Empty; the room they had the last time.
     static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Holds the log lines of this thread, so that those of one turn are one write: until it is dropped, or until there
-/// are 64 KiB of them. Does nothing where another one holds them already.
+/// Runs `future` and writes the log lines it made when it has ended, in one write, or where there are 64 KiB of them.
+/// Lines of other tasks that come while it waits are written at once.
+pub async fn hold_log<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut lines = Lines(ROOM.take());
+    poll_fn(|context| {
+        let outer = HELD.replace(Some(std::mem::take(&mut lines.0)));
+        let polled = future.as_mut().poll(context);
+        lines.0 = HELD.replace(outer).unwrap_or_default();
+        polled
+    })
+    .await
+}
+
+/// What is held, written when dropped.
 #[derive(Debug)]
-pub struct HeldLog {
-    first: bool,
-    /// It belongs to its thread.
-    _thread: PhantomData<*const ()>,
-}
+struct Lines(Vec<u8>);
 
-/// Begins to hold the log lines of this thread. Never wait for anything before it is dropped.
-#[must_use]
-pub fn hold_log() -> HeldLog {
-    let first = HELD.with_borrow_mut(|held| {
-        let first = held.is_none();
-        held.get_or_insert_with(|| ROOM.take());
-        first
-    });
-    HeldLog { first, _thread: PhantomData }
-}
-
-impl Drop for HeldLog {
+impl Drop for Lines {
     fn drop(&mut self) {
-        if self.first
-            && let Some(mut lines) = HELD.with_borrow_mut(Option::take)
-        {
-            if !lines.is_empty() {
-                // As without holding: there is nowhere to tell that nothing can be told.
-                let _ = stderr().write_all(&lines);
-            }
-            lines.clear();
-            ROOM.set(lines);
+        if !self.0.is_empty() {
+            // As without holding: there is nowhere to tell that nothing can be told.
+            let _ = stderr().write_all(&self.0);
         }
+        self.0.clear();
+        ROOM.set(std::mem::take(&mut self.0));
     }
 }
 
 /// Standard error, or what is held for it.
-struct Lines;
+struct Out;
 
-impl Write for Lines {
+impl Write for Out {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         self.write_all(octets).map(|()| octets.len())
     }
@@ -146,27 +141,34 @@ mod tests {
         HELD.with_borrow(|held| held.as_deref().map(|lines| String::from_utf8_lossy(lines).into_owned()))
     }
 
-    #[test]
-    fn lines_are_held_until_the_first_holder_is_dropped() {
-        let first = hold_log();
-        writeln!(Lines, "one").unwrap();
-        let second = hold_log();
-        writeln!(Lines, "two").unwrap();
-        drop(second);
-        assert_eq!(held().as_deref(), Some("one\ntwo\n"));
-        drop(first);
+    #[tokio::test]
+    async fn lines_are_held_over_waits_and_those_of_others_are_not() {
+        let hold = hold_log(async {
+            writeln!(Out, "one").unwrap();
+            tokio::task::yield_now().await;
+            writeln!(Out, "two").unwrap();
+            assert_eq!(held().as_deref(), Some("one\ntwo\n"));
+            hold_log(async { writeln!(Out, "within").unwrap() }).await;
+            assert_eq!(held().as_deref(), Some("one\ntwo\n"), "written by itself");
+        });
+        let other = async {
+            assert_eq!(held(), None, "the other one waits");
+        };
+        tokio::join!(hold, other);
         assert_eq!(held(), None);
     }
 
-    #[test]
-    fn no_more_than_some_lines_are_held() {
-        let _held = hold_log();
+    #[tokio::test]
+    async fn no_more_than_some_lines_are_held() {
         let line = format!("{}\n", "-".repeat(999));
-        for _ in 0..65 {
-            Lines.write_all(line.as_bytes()).unwrap();
-        }
-        assert_eq!(held().unwrap().len(), 65_000);
-        Lines.write_all(line.as_bytes()).unwrap();
-        assert_eq!(held().as_deref(), Some(""), "all of them were written");
+        hold_log(async {
+            for _ in 0..65 {
+                Out.write_all(line.as_bytes()).unwrap();
+            }
+            assert_eq!(held().unwrap().len(), 65_000);
+            Out.write_all(line.as_bytes()).unwrap();
+            assert_eq!(held().as_deref(), Some(""), "all of them were written");
+        })
+        .await;
     }
 }
