@@ -58,7 +58,7 @@ pub enum ConnectionEvent {
     Lost(LossReason),
 }
 
-/// The associations of one machine.
+/// The associations of one machine. When it is dropped they are aborted, but for those being closed.
 #[derive(Debug)]
 pub struct Connections {
     connector: Connector,
@@ -137,8 +137,9 @@ impl Connections {
     /// Slows down the ASAP peers of connections made from here on: none is read while much waits to be sent to it,
     /// nor while it has asked for more than it may.
     #[must_use]
-    pub fn paced(self, pacing: Pacing) -> Connections {
-        Connections { pacing: Some(pacing), ..self }
+    pub fn paced(mut self, pacing: Pacing) -> Connections {
+        self.pacing = Some(pacing);
+        self
     }
 
     /// Returns how many connections there are, those being set up included.
@@ -289,6 +290,8 @@ impl Connections {
     /// Flushes, and waits for the next event of any connection. Cancel safe.
     pub async fn next(&mut self) -> (ConnectionId, ConnectionEvent) {
         self.flush();
+        // Who never waits would leave the others no turn.
+        tokio::task::coop::consume_budget().await;
         loop {
             if let Some(event) = self.try_next() {
                 return event;
@@ -330,6 +333,12 @@ impl Connections {
             }
         };
         Some((id, event))
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        self.closing.detach_all();
     }
 }
 

@@ -24,9 +24,10 @@ const LONG: Duration = Duration::from_secs(60);
 
 async fn message(association: &mut Association) -> Vec<u8> {
     loop {
-        let event = timeout(LONG, association.recv()).await.expect("no message");
-        if let Event::Message(message) = event {
-            return message.data.to_vec();
+        match timeout(LONG, association.recv()).await.expect("no message") {
+            Event::Message(message) => return message.data.to_vec(),
+            Event::Lost(reason) => panic!("no message: {reason}"),
+            _ => {}
         }
     }
 }
@@ -49,6 +50,17 @@ async fn what_was_sent_before_a_close_arrives() {
     assert_eq!(message(&mut peer).await, [4, 0, 0, 4]);
     assert_eq!(end(&mut peer).await, LossReason::PeerClosed);
     assert_eq!(connections.send(FIRST, vec![4, 0, 0, 4]), Err(NotSent::NotConnected));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_goes_on_when_its_owner_is_gone() {
+    let mut connections = Connections::new(Connector::default());
+    let mut peer = accept(&mut connections, FIRST);
+    connections.send(FIRST, vec![4, 0, 0, 4]).unwrap();
+    connections.close(FIRST);
+    drop(connections);
+    assert_eq!(message(&mut peer).await, [4, 0, 0, 4]);
+    assert_eq!(end(&mut peer).await, LossReason::PeerClosed);
 }
 
 #[tokio::test(start_paused = true)]

@@ -89,12 +89,29 @@ pub async fn hold_log<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut lines = Lines(ROOM.take());
     poll_fn(|context| {
-        let outer = HELD.replace(Some(std::mem::take(&mut lines.0)));
-        let polled = future.as_mut().poll(context);
-        lines.0 = HELD.replace(outer).unwrap_or_default();
-        polled
+        let _holding = Holding::begin(&mut lines);
+        future.as_mut().poll(context)
     })
     .await
+}
+
+/// The lines are held while this lives.
+struct Holding<'a> {
+    lines: &'a mut Lines,
+    outer: Option<Vec<u8>>,
+}
+
+impl<'a> Holding<'a> {
+    fn begin(lines: &'a mut Lines) -> Holding<'a> {
+        let outer = HELD.replace(Some(std::mem::take(&mut lines.0)));
+        Holding { lines, outer }
+    }
+}
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        self.lines.0 = HELD.replace(self.outer.take()).unwrap_or_default();
+    }
 }
 
 /// What is held, written when dropped.
@@ -155,6 +172,16 @@ mod tests {
             assert_eq!(held(), None, "the other one waits");
         };
         tokio::join!(hold, other);
+        assert_eq!(held(), None);
+    }
+
+    #[tokio::test]
+    async fn after_a_panic_nothing_is_held() {
+        let panics = tokio::spawn(hold_log(async {
+            writeln!(Out, "the line before the panic").unwrap();
+            panic!("on purpose");
+        }));
+        assert!(panics.await.unwrap_err().is_panic());
         assert_eq!(held(), None);
     }
 
