@@ -345,10 +345,10 @@ impl Driver {
 
     /// Tells how long the handle resolutions took that came one after the other.
     fn resolved(&mut self) {
-        if let (begun, 1..) = (self.now, self.resolving) {
-            self.now = Some(Instant::now());
-            let took = self.now.zip(begun).map_or(Duration::ZERO, |(now, begun)| now.duration_since(begun));
-            self.metrics.resolved_in(took, std::mem::take(&mut self.resolving));
+        if let (Some(begun), 1..) = (self.now, self.resolving) {
+            let now = Instant::now();
+            self.now = Some(now);
+            self.metrics.resolved_in(now.duration_since(begun), std::mem::take(&mut self.resolving));
         }
     }
 

@@ -10,8 +10,8 @@ use metrics::{
     histogram,
 };
 use rserpool::Pacing;
-use rserpool_proto::registrar::{ByType, Event, PoolStatus, Registrar, Resolved};
-use rserpool_proto::wire::enrp as enrp_wire;
+use rserpool_proto::registrar::{Event, PoolStatus, Registrar, Resolved};
+use rserpool_proto::wire::{MessageType, enrp as enrp_wire};
 use rserpool_proto::{ControlProtocol, PoolHandle};
 use transport::Budget;
 use transport::tls::{Identity, Reason};
@@ -249,7 +249,9 @@ impl Metrics {
         if let Some(tls) = &self.tls {
             tls.publish();
         }
-        let named = |counts: &ByType| by_name(counts.iter().map(|(kind, count)| (kind.name(), count)));
+        let named = |counts: &BTreeMap<MessageType, u64>| {
+            by_name(counts.iter().map(|(kind, count)| (kind.name(), *count)))
+        };
         let (received, sent) = (named(&counters.received), named(&counters.sent));
         let enrp = machine.enrp_counters();
         let named = |counts: &BTreeMap<enrp_wire::MessageType, u64>| {

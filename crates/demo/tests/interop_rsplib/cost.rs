@@ -65,13 +65,13 @@ fn the_cost_of_a_request_is_measured_for_both_registrars() {
             // One right after the other: this host is faster now and slower then.
             for (which, users) in users.iter_mut().enumerate() {
                 let process = registrars[which].0;
-                let (before, packets, begin) = (processor_time(process), packets(process), Instant::now());
-                let ticks = ticks(process);
+                let (before, begin) = (processor_time(process), Instant::now());
+                let (ticks_before, packets_before) = (ticks(process), packets(process));
                 let requests = runtime.block_on(users.load(*load));
                 let cost = (processor_time(process) - before).as_secs_f64() * 1e6 / requests as f64;
-                let [user, system] = ticks_since(process, ticks);
+                let [user, system] = difference(ticks(process), ticks_before);
                 let [sent, received] =
-                    packets_since(process, packets).map(|count| count as f64 / requests as f64);
+                    difference(packets(process), packets_before).map(|count| count as f64 / requests as f64);
                 println!(
                     "{which} {load:?}: {requests} requests, {cost:.1} us each, user {user} system {system} ticks, \
                      {sent:.2} packets out {received:.2} in, {:?}",
@@ -122,12 +122,7 @@ fn ticks(process: &Process) -> [u64; 2] {
     [(); 2].map(|()| fields.next().and_then(|field| field.parse().ok()).unwrap_or_default())
 }
 
-fn ticks_since(process: &Process, before: [u64; 2]) -> [u64; 2] {
-    let [user, system] = ticks(process);
-    [user - before[0], system - before[1]]
-}
-
-/// Sent and received by its host.
+/// Packets sent and received by its host.
 fn packets(process: &Process) -> [u64; 2] {
     let text = std::fs::read_to_string(format!("/proc/{}/net/sctp/snmp", process.pid())).unwrap();
     ["SctpOutSCTPPacks", "SctpInSCTPPacks"].map(|name| {
@@ -136,9 +131,8 @@ fn packets(process: &Process) -> [u64; 2] {
     })
 }
 
-fn packets_since(process: &Process, before: [u64; 2]) -> [u64; 2] {
-    let now = packets(process);
-    std::array::from_fn(|i| now[i] - before[i])
+fn difference(now: [u64; 2], before: [u64; 2]) -> [u64; 2] {
+    [now[0] - before[0], now[1] - before[1]]
 }
 
 /// On processors, by all threads, as the scheduler counts it.

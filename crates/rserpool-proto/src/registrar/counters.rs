@@ -1,7 +1,6 @@
 //! Everything that moves is counted; the daemon turns this into metrics.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use super::Removal;
 use crate::wire::{CauseCode, ErrorCause, Message, MessageType};
@@ -10,9 +9,9 @@ use crate::wire::{CauseCode, ErrorCause, Message, MessageType};
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Counters {
     /// Messages received by type, unreadable and unknown ones included.
-    pub received: ByType,
+    pub received: BTreeMap<MessageType, u64>,
     /// Messages sent by type.
-    pub sent: ByType,
+    pub sent: BTreeMap<MessageType, u64>,
     /// Error causes sent by code.
     pub causes: BTreeMap<CauseCode, u64>,
     /// Messages that could not be processed.
@@ -53,34 +52,6 @@ pub struct Counters {
     pub stalls: u64,
 }
 
-/// Counts of messages, one for each type there could be.
-#[derive(Clone, Eq, PartialEq)]
-pub struct ByType(Box<[u64; 256]>);
-
-impl Default for ByType {
-    fn default() -> ByType {
-        ByType(Box::new([0; 256]))
-    }
-}
-
-impl ByType {
-    /// Returns the types that were counted, each with its count, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (MessageType, u64)> + '_ {
-        let types = (0..=u8::MAX).map(MessageType);
-        types.zip(self.0.iter().copied()).filter(|(_, count)| *count > 0)
-    }
-
-    pub(super) fn count(&mut self, kind: MessageType) {
-        self.0[usize::from(kind.0)] += 1;
-    }
-}
-
-impl fmt::Debug for ByType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter()).finish()
-    }
-}
-
 /// Handle resolutions of one pool.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Resolved {
@@ -92,7 +63,7 @@ pub struct Resolved {
 
 impl Counters {
     pub(super) fn count_sent(&mut self, message: &Message) {
-        self.sent.count(message.message_type());
+        *self.sent.entry(message.message_type()).or_insert(0) += 1;
         let causes: &[ErrorCause] = match message {
             Message::RegistrationResponse(response) => &response.causes,
             Message::DeregistrationResponse(response) => &response.causes,

@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 pub use announce::Announcement;
 pub use authority::{Authority, PoolPattern};
 pub use config::{AddressCheck, RegistrarConfig};
-pub use counters::{ByType, Counters, Resolved};
+pub use counters::{Counters, Resolved};
 pub use drain::DrainError;
 pub use enrp::{
     Abandoned, Arbitration, EnrpConfig, EnrpCounters, NotAccepted, PeerState, PeerStatus, Reach, Refusal,
@@ -362,7 +362,7 @@ impl Registrar {
             return;
         }
         let kind = MessageType::of(octets).unwrap_or(MessageType(0));
-        self.counters.received.count(kind);
+        *self.counters.received.entry(kind).or_insert(0) += 1;
         let (decoded, answer) = inbox::open(octets);
         if let Some(answer) = answer {
             self.send(connection, &answer);
@@ -505,12 +505,12 @@ impl Registrar {
 
     /// Sends a message if it fits; returns whether it did.
     fn send(&mut self, connection: ConnectionId, message: &Message) -> bool {
-        // Written where there is room for any, and then kept in as much as it needs.
+        // In just the room it needs it is sent as it is; with more, that takes another allocation.
         self.scratch.clear();
         if message.encode(&mut self.scratch).is_err() {
             return false;
         }
-        let octets = self.scratch.as_slice().to_vec();
+        let octets = self.scratch.clone();
         self.counters.count_sent(message);
         self.unsent += octets.len();
         self.outputs.push_back(Output::Send { connection, octets });

@@ -42,13 +42,11 @@ impl Reader {
                     self.partial.extend_from_slice(octets);
                     return Read::More;
                 }
-                let data = if self.partial.is_empty() {
-                    octets.to_vec()
-                } else {
-                    let mut data = std::mem::take(&mut self.partial);
-                    data.extend_from_slice(octets);
-                    data
-                };
+                let mut data = std::mem::take(&mut self.partial);
+                if data.is_empty() {
+                    data.reserve_exact(octets.len());
+                }
+                data.extend_from_slice(octets);
                 self.ready = Some(Message { stream, ppid, unordered, data: data.into() });
                 Read::More
             }
