@@ -12,15 +12,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use crate::cookie;
-use crate::identity::{Epoch, Identity, Ledger, Series};
+use crate::identity::{Epoch, Ledger, Series};
 use crate::session_record::SessionRecord;
 
 mod chunk;
 mod session;
+mod types;
 
 use chunk::Chunk;
 pub use session::{HoldBack, Mark, SessionId};
 use session::{Run, Session};
+pub use types::{Counts, Covered, Outgoing, PushError};
 
 /// Longest record: what fits into an IPFIX message beside message and set header (RFC 7011 section 3.1).
 pub const MAX_RECORD: usize = 65_535 - 16 - 4;
@@ -40,6 +42,8 @@ pub struct Retention {
     by_name: BTreeMap<(Epoch, u32), usize>,
     sessions: BTreeMap<SessionId, Session>,
     next_session: u64,
+    /// Nothing is handed out from this position on.
+    barrier: u64,
     counts: Counts,
 }
 
@@ -50,70 +54,6 @@ struct Numbering {
     next_number: u64,
     /// One past the highest number that was ever handed out.
     sent_until: u64,
-}
-
-/// The retention's books: `pushed = covered + dropped + retained`.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Counts {
-    /// Records that entered.
-    pub pushed: u64,
-    /// Records that a collector has.
-    pub covered: u64,
-    /// Records given up.
-    pub dropped: u64,
-    /// Records still here.
-    pub retained: u64,
-    /// Octets of the records still here.
-    pub retained_octets: u64,
-    /// Records handed out that had been handed out before.
-    pub replayed: u64,
-}
-
-/// Why a record was not taken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PushError {
-    /// Retention is at its limit: wait for cookies, spool, or drop and count.
-    #[error("retention holds {held} of {limit} octets")]
-    Full {
-        /// Octets held.
-        held: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// No IPFIX message can carry the record.
-    #[error("record of {length} octets")]
-    TooLong {
-        /// Its length.
-        length: usize,
-    },
-}
-
-/// What a session sends next, in this order.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Outgoing<'a> {
-    /// The numbers of the records that follow on this domain. Templates go before the first record, as always.
-    SessionRecord(SessionRecord),
-    /// A flow record.
-    Record {
-        /// Its identity.
-        identity: Identity,
-        /// Its template's id, as pushed.
-        template: u16,
-        /// The encoded record.
-        octets: &'a [u8],
-        /// Whether an earlier session carried it.
-        replayed: bool,
-    },
-}
-
-/// What a cookie took out of retention.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Covered {
-    /// Records.
-    pub records: u64,
-    /// Their octets.
-    pub octets: u64,
 }
 
 enum Leave {
@@ -137,6 +77,7 @@ impl Retention {
             by_name: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_session: 0,
+            barrier: u64::MAX,
             counts: Counts::default(),
         }
     }
@@ -156,7 +97,7 @@ impl Retention {
     }
 
     /// Takes back a record that an earlier start of the exporter made and spooled. It may have been sent before.
-    /// To be called in the order of numbers, before the first [`Retention::push`].
+    /// To be called in the order of numbers.
     pub fn restore(
         &mut self,
         epoch: Epoch,
@@ -165,12 +106,62 @@ impl Retention {
         template: u16,
         octets: &[u8],
     ) -> Result<(), PushError> {
+        let index = self.put_back(epoch, domain, number, template, octets)?;
+        let sent_until = &mut self.series[index].sent_until;
+        *sent_until = (*sent_until).max(number + 1);
+        Ok(())
+    }
+
+    /// Gives out a number for a record of this start that goes to the spool alone. [`Retention::return_spooled`] takes it
+    /// back later.
+    pub fn number_spooled(&mut self, domain: u32) -> u64 {
+        let index = self.series_index(self.epoch, domain);
+        let number = self.series[index].next_number;
+        self.series[index].next_number = number + 1;
+        number
+    }
+
+    /// Takes back a record of this start that was in the spool alone, and so was never sent. To be called in the order of
+    /// numbers; records pushed meanwhile are to be spooled, too.
+    pub fn return_spooled(
+        &mut self,
+        domain: u32,
+        number: u64,
+        template: u16,
+        octets: &[u8],
+    ) -> Result<(), PushError> {
+        self.put_back(self.epoch, domain, number, template, octets).map(drop)
+    }
+
+    fn put_back(
+        &mut self,
+        epoch: Epoch,
+        domain: u32,
+        number: u64,
+        template: u16,
+        octets: &[u8],
+    ) -> Result<usize, PushError> {
         let index = self.series_index(epoch, domain);
         self.append(index, number, template, octets)?;
-        let numbering = &mut self.series[index];
-        numbering.next_number = numbering.next_number.max(number + 1);
-        numbering.sent_until = numbering.sent_until.max(number + 1);
-        Ok(())
+        let next_number = &mut self.series[index].next_number;
+        *next_number = (*next_number).max(number + 1);
+        Ok(index)
+    }
+
+    /// Hands out nothing from this position on until it is called again: what is behind is not in the spool yet.
+    /// Positions count what was taken, from 0 on.
+    pub fn hold_from(&mut self, position: u64) {
+        self.barrier = position;
+    }
+
+    /// Returns the position of the next record that is taken.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Returns the position of the oldest record that is here; [`Retention::end`] if there is none.
+    pub fn oldest(&self) -> u64 {
+        seek(&self.chunks, 0).map_or(self.end, |(at, index)| self.chunks[at].first() + index as u64)
     }
 
     fn append(&mut self, series: usize, number: u64, template: u16, octets: &[u8]) -> Result<(), PushError> {
@@ -222,6 +213,9 @@ impl Retention {
         let session = self.sessions.get_mut(&id)?;
         let (at, index) = seek(&self.chunks, session.cursor)?;
         session.cursor = self.chunks[at].first() + index as u64;
+        if session.cursor >= self.barrier {
+            return None;
+        }
         let entry = *self.chunks[at].entry(index);
         let Numbering { series, sent_until, .. } = self.series[entry.series()];
         let run = Run { series: entry.series(), next_number: entry.number };

@@ -117,6 +117,46 @@ fn spooled_records_keep_their_epoch() {
 }
 
 #[test]
+fn records_that_were_spooled_for_want_of_room_go_on_where_they_were_numbered() {
+    let mut retention = filled(2);
+    assert_eq!((retention.number_spooled(0), retention.number_spooled(0)), (2, 3));
+    let session = retention.open_session();
+    assert_eq!(send(&mut retention, session), ["2/0:0<0", "0", "1"]);
+    for number in [2, 3] {
+        retention.return_spooled(0, number, 300, b"again").unwrap();
+    }
+    assert_eq!(retention.push(0, 300, b"new"), Ok(4));
+    assert_eq!(send(&mut retention, session), ["2", "3", "4"], "they were never sent");
+    assert!(balance(&retention));
+}
+
+#[test]
+fn what_is_not_in_the_spool_yet_is_not_sent() {
+    let mut retention = filled(4);
+    retention.hold_from(2);
+    let session = retention.open_session();
+    assert_eq!(send(&mut retention, session), ["2/0:0<0", "0", "1"]);
+    retention.hold_from(3);
+    assert_eq!(send(&mut retention, session), ["2"]);
+    retention.hold_from(u64::MAX);
+    assert_eq!(send(&mut retention, session), ["3"]);
+}
+
+#[test]
+fn the_oldest_record_is_the_first_that_nobody_has() {
+    let mut retention = filled(5);
+    assert_eq!((retention.oldest(), retention.end()), (0, 5));
+    let session = retention.open_session();
+    send(&mut retention, session);
+    retention.cover(session, &[entry(1..3)]);
+    assert_eq!(retention.oldest(), 0);
+    retention.cover(session, &[entry(0..1)]);
+    assert_eq!(retention.oldest(), 3);
+    retention.cover(session, &[entry(3..5)]);
+    assert_eq!((retention.oldest(), retention.end()), (5, 5));
+}
+
+#[test]
 fn another_options_record_in_between_costs_a_session_record() {
     let mut retention = filled(1);
     let session = retention.open_session();
