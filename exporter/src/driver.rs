@@ -9,6 +9,7 @@ mod memory;
 mod paths;
 mod pauses;
 pub(crate) mod setup;
+mod spooling;
 mod summary;
 
 use std::path::PathBuf;
@@ -25,10 +26,11 @@ use transport::{ConnectError, Connector, Event, Ppid};
 
 use crate::capture::CaptureError;
 use crate::config::{Config, Pool, Service, Transport};
-use crate::failover::{Failover, Sign};
+use crate::failover::{Books, Failover, Sign};
 use crate::metering::Meter;
 use crate::metrics::{COLLECTOR_INFO, Exported, Observed, TlsMetrics};
 use crate::observe::{Encoded, Observation, Observer};
+use crate::spooling::Event as SpoolEvent;
 use crate::state;
 
 use collector::{Collector, Link, LinkEvent, addresses};
@@ -36,6 +38,7 @@ use memory::Memory;
 use paths::Paths;
 use pauses::Pauses;
 use setup::Connectors;
+use spooling::Spool;
 use summary::Summary;
 
 /// Events of a collector taken in before it is blamed for silence, at most.
@@ -46,7 +49,7 @@ const EVENTS_AT_ONCE: usize = 64;
 /// Fails when files, keys or sockets cannot be used, when the capture is damaged (what is before
 /// the damage is exported), and when collectors did not acknowledge everything in time.
 pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Result<(), Failure> {
-    let [registrar, collector] = context.health.conditions(["registrar", "collector"]);
+    let [registrar, collector, spool] = context.health.conditions(["registrar", "collector", "spool"]);
     let (classes, classifier) = config.classes().or_exit(Exit::Configuration)?;
     let keys = setup::read_keys(&pool.key_file)?;
     let incarnation = match &config.state.directory {
@@ -54,7 +57,6 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         None => state::ephemeral()?,
     };
     let metrics = Exported::new(&classes, config.retention.memory.as_usize());
-    let has_reliable = classes.has_reliable();
     let names: Vec<String> = classes.iter().map(|(_, class)| class.name.clone()).collect();
     let source = setup::open(&config.source, since_epoch())?;
     let meter = Meter::new(config.metering.metering(), random()?);
@@ -67,7 +69,9 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         let (transport, class) = (transport.name(), &lossy.name);
         warn!(transport, class, "every record is delivered reliably over this transport, whatever its class");
     }
-    let failover = Failover::new(setup::failover_config(config, classes, keys), incarnation, random()?);
+    let (spool, spool_config) = spooling::open(config, incarnation, spool)?;
+    let failover_config = setup::failover_config(config, classes, keys, spool_config);
+    let failover = Failover::new(failover_config, incarnation, random()?);
     let directory = config.state.directory.as_ref().filter(|_| pool.sticky);
     let last = directory.and_then(|directory| state::last_collector(directory, &pool.handle));
     let memory = directory.map(|directory| Memory::new(directory.clone(), pool.handle.clone()));
@@ -76,6 +80,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
         failover,
+        spool,
         observer,
         link: Link::wait(&pool),
         pool,
@@ -85,8 +90,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         pauses: Pauses::new(reconnect_pause.0),
         tls: identity.map(TlsMetrics::new),
         capture: config.source.pcap.clone(),
-        gives_way: !config.source.speed.is_unpaced(),
-        source_waits: has_reliable || config.source.speed.is_unpaced(),
+        source_waits: config.source.speed.is_unpaced(),
         source_ended: None,
         stopping: false,
         deadline: None,
@@ -123,6 +127,7 @@ struct Conditions {
 
 struct Driver {
     failover: Failover,
+    spool: Option<Spool>,
     observer: Observer,
     pool: Arc<PoolUser>,
     connector: Connector,
@@ -132,9 +137,8 @@ struct Driver {
     tls: Option<TlsMetrics>,
     link: Link,
     capture: PathBuf,
-    /// A replay at a pace goes on like what it replays: records that may be lost make room.
-    gives_way: bool,
-    /// Whether the source waits while there is no room: where nothing may be lost, or no pace is kept.
+    /// Whether the source waits while there is no room. A replay at a pace goes on like what it replays: the oldest
+    /// records make room.
     source_waits: bool,
     source_ended: Option<Result<(), CaptureError>>,
     /// The end was asked for.
@@ -158,6 +162,7 @@ enum Wake {
     Observation(Option<Observation>),
     Link(LinkEvent),
     Pool,
+    Spool(SpoolEvent),
     Time,
 }
 
@@ -166,10 +171,13 @@ impl Driver {
         let mut pool = self.pool.state();
         let mut settled = 0;
         loop {
+            if let Some(spool) = &self.spool {
+                spool.obey(&mut self.failover, Instant::now());
+            }
             self.transmit();
             self.tell(&pool.borrow_and_update());
             let books = self.failover.books();
-            let progress = books.metered - books.waiting;
+            let progress = books.metered + books.recovered - books.waiting;
             if progress > settled && self.source_ended.is_some() && !self.stopping {
                 self.deadline = Some(Instant::now() + self.drain_timeout);
             }
@@ -186,6 +194,7 @@ impl Driver {
                 Wake::Observation(observation) => self.observed(observation),
                 Wake::Link(event) => self.link_event(event),
                 Wake::Pool => {}
+                Wake::Spool(event) => self.failover.handle_spool(event),
                 Wake::Time if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
                     return self.end().await;
                 }
@@ -197,16 +206,16 @@ impl Driver {
     /// Waits for what happens next. Nothing is lost with the branches not taken: a channel keeps its message, an
     /// association its event, a message without room is still [`Collector`]'s.
     async fn next(&mut self, shutdown: &Shutdown, pool: &mut watch::Receiver<PoolUserState>) -> Wake {
-        let has_room = self.failover.has_room(self.gives_way) || !self.source_waits;
-        let wants_records = self.source_ended.is_none() && has_room;
+        let wants_records = self.source_ended.is_none() && (!self.source_waits || self.failover.has_room());
         let can_send = matches!(&self.link, Link::Up(collector) if collector.has_room());
-        let due = [self.failover.poll_timeout(can_send), self.deadline].into_iter().flatten().min();
+        let due = [self.failover.poll_timeout(can_send), self.failover.spool_timeout(), self.deadline];
         tokio::select! {
             () = shutdown.requested(), if !self.stopping => Wake::Shutdown,
             event = self.link.next() => Wake::Link(event),
             observation = self.observer.observations.recv(), if wants_records => Wake::Observation(observation),
             Ok(()) = pool.changed() => Wake::Pool,
-            () = until(due) => Wake::Time,
+            event = spooling::event(&mut self.spool) => Wake::Spool(event),
+            () = until(due.into_iter().flatten().min()) => Wake::Time,
         }
     }
 
@@ -231,7 +240,7 @@ impl Driver {
             Some(Observation::Flows(batch)) => {
                 for Encoded { template, class, octets } in batch.iter() {
                     if let Err(error) = self.failover.push(class, template, octets) {
-                        // `has_room` leaves room for a batch; it is counted.
+                        // It is counted.
                         debug!(%error, "flow record dropped");
                     }
                 }
@@ -443,6 +452,7 @@ impl Driver {
         if let Some(memory) = self.memory.take() {
             memory.close().await;
         }
+        let kept = self.spool.take().and_then(|spool| spool.close(&mut self.failover, Instant::now()));
         let books = self.failover.books();
         Summary {
             packets: self.observer.packets(),
@@ -457,8 +467,7 @@ impl Driver {
             failovers: self.failovers,
         }
         .print()?;
-        let late = (books.waiting > 0)
-            .then(|| format!("{} flow records were not acknowledged by a collector in time", books.waiting));
+        let late = self.late(&books, kept);
         match (self.source_ended, late) {
             (Some(Err(error)), late) => {
                 let rest = late.unwrap_or_else(|| "what is before the damage was exported".to_owned());
@@ -467,6 +476,30 @@ impl Driver {
             }
             (_, Some(late)) => Err(Failure::new(Exit::Failed, late)),
             (_, None) => Ok(()),
+        }
+    }
+}
+
+impl Driver {
+    /// Returns what to say of records that no collector has; `kept` is where those of class `reliable` are on disk.
+    fn late(&self, books: &Books, kept: Option<PathBuf>) -> Option<String> {
+        let waiting = books.waiting;
+        let late = format!("{waiting} flow records were not acknowledged by a collector in time");
+        let classes = self.failover.classes();
+        let lossy = classes.iter().filter(|(_, class)| class.kind.is_lossy());
+        let on_their_way: u64 = lossy.map(|(class, _)| self.failover.class_books(class).waiting).sum();
+        match kept.map(|folder| folder.display().to_string()) {
+            _ if waiting == 0 => None,
+            None => Some(late),
+            // Whoever stops the exporter starts it again.
+            Some(folder) if self.stopping && on_their_way == 0 => {
+                info!(waiting, folder, "flow records wait on disk for the next start");
+                None
+            }
+            Some(folder) => Some(format!(
+                "{late}; {} of them wait in {folder} for the next start",
+                waiting - on_their_way
+            )),
         }
     }
 }

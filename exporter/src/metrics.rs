@@ -10,7 +10,7 @@ use metrics::{
 use transport::tls::{Identity, Reason};
 
 use crate::export::{ClassIndex, Classes};
-use crate::failover::{Abandonment, Books, DropReason, Failover};
+use crate::failover::{Abandonment, Books, DropReason, Failover, SpoolCounts};
 use crate::metering::{FlowEndReason, Meter};
 use crate::packet::Unparsed;
 
@@ -134,8 +134,8 @@ impl ClassMetrics {
     }
 }
 
-/// What the driver counts. The books of each class balance: metered = covered + delivered (classes that may lose) +
-/// abandoned + dropped + buffered.
+/// What the driver counts. The books of each class balance: metered + recovered (class `reliable`) = covered + delivered
+/// (classes that may lose) + abandoned + dropped + buffered.
 pub struct Exported {
     classes: Vec<ClassMetrics>,
     resent: Counter,
@@ -147,6 +147,40 @@ pub struct Exported {
     business_cards: Counter,
     failover_duration: Histogram,
     cookies: [Counter; 2],
+    spool: SpoolMetrics,
+}
+
+/// The spool of class `reliable`.
+struct SpoolMetrics {
+    recovered: Counter,
+    spooled: Counter,
+    synced: Gauge,
+    records: Gauge,
+    bytes: Gauge,
+    failing: Gauge,
+}
+
+impl SpoolMetrics {
+    fn new() -> Self {
+        Self {
+            recovered: counter!("ipfix_exporter_records_recovered_total"),
+            spooled: counter!("ipfix_exporter_spooled_records_total"),
+            synced: gauge!("ipfix_exporter_spool_synced_number"),
+            records: gauge!("ipfix_exporter_spool_records"),
+            bytes: gauge!("ipfix_exporter_spool_bytes"),
+            failing: gauge!("ipfix_exporter_spool_failing"),
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    fn update(&self, counts: &SpoolCounts, failing: bool) {
+        self.recovered.absolute(counts.recovered);
+        self.spooled.absolute(counts.spooled);
+        self.synced.set(counts.synced_numbers as f64);
+        self.records.set(counts.waiting as f64);
+        self.bytes.set(counts.octets as f64);
+        self.failing.set(f64::from(u8::from(failing)));
+    }
 }
 
 impl Exported {
@@ -167,6 +201,7 @@ impl Exported {
             failover_duration: histogram!(FAILOVER_DURATION),
             cookies: ["accepted", "refused"]
                 .map(|result| counter!("ipfix_exporter_cookies_received_total", "result" => result)),
+            spool: SpoolMetrics::new(),
         }
     }
 
@@ -180,6 +215,7 @@ impl Exported {
         let books = failover.books();
         self.covered.absolute(books.covered);
         self.resent.absolute(books.resent);
+        self.spool.update(&failover.spool_counts(), failover.spool_failing().is_some());
         let window = failover.window();
         self.window_bytes.set(if window == u64::MAX { 0.0 } else { window as f64 });
         self.collector_connected.set(f64::from(u8::from(collector)));
@@ -258,7 +294,22 @@ pub(crate) fn describe() {
         "Flow records given up by PR-SCTP before the collector acknowledged them"
     );
     describe_counter!("ipfix_exporter_records_dropped_total", "Flow records dropped before they were sent");
-    describe_gauge!("ipfix_exporter_buffered_records", "Flow records here or on their way to a collector");
+    describe_counter!(
+        "ipfix_exporter_records_recovered_total",
+        "Flow records that an earlier start had left in the spool"
+    );
+    describe_counter!("ipfix_exporter_spooled_records_total", "Flow records that went to the spool");
+    describe_gauge!(
+        "ipfix_exporter_spool_synced_number",
+        "Flow records of this start with lower numbers are in the spool or on a collector's disk"
+    );
+    describe_gauge!("ipfix_exporter_spool_records", "Flow records in the spool that memory does not hold");
+    describe_gauge!("ipfix_exporter_spool_bytes", Unit::Bytes, "Octets of the spool");
+    describe_gauge!("ipfix_exporter_spool_failing", "1 while the spool cannot be written");
+    describe_gauge!(
+        "ipfix_exporter_buffered_records",
+        "Flow records here, in the spool, or on their way to a collector"
+    );
     describe_gauge!("ipfix_exporter_buffered_bytes", Unit::Bytes, "Octets of the buffered records");
     describe_gauge!("ipfix_exporter_buffer_capacity_bytes", Unit::Bytes, "Octets the buffer takes at most");
     describe_gauge!(

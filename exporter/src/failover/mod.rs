@@ -19,6 +19,7 @@ mod sign;
 mod statistics;
 #[cfg(test)]
 mod tests;
+mod tiers;
 
 use std::time::{Duration, Instant};
 
@@ -28,16 +29,20 @@ use delivery::retention::{Counts, PushError};
 use delivery::{AckWatch, Cookie, ExporterState, KeyRing, Retention};
 use rserpool::wire::Message as Asap;
 use rserpool::wire::asap::cookie::CookieEcho;
+use spool::Position;
 use transport::{Outcome, Ppid, Reliability, Token};
 
 use crate::export::{ClassIndex, Classes, FlowTemplate};
+use crate::spooling::{Command, Event};
 
 pub use books::{Abandonment, Books, DropReason};
 pub use lane::Carrier;
 pub use sign::{CookieRefused, Sign};
+pub use tiers::{Durability, SpoolConfig, SpoolCounts};
 
 use buffer::Buffer;
 use session::{Moment, Session};
+use tiers::Tiers;
 
 /// Octets that fit one packet of nearly every path.
 const ONE_PACKET: usize = 1_100;
@@ -55,8 +60,10 @@ pub struct FailoverConfig {
     pub max_lossy_message: Option<usize>,
     /// How long a record waits for its message to fill.
     pub linger: Duration,
-    /// Octets of records kept.
+    /// Octets of records kept in memory.
     pub memory: usize,
+    /// Where class `reliable` goes beside or behind it.
+    pub spool: Option<SpoolConfig>,
     /// The pool's keys.
     pub keys: KeyRing,
 }
@@ -106,8 +113,9 @@ impl Failover {
     pub fn new(config: FailoverConfig, incarnation: ExporterState, seed: u64) -> Self {
         let ExporterState { ledger, epoch } = incarnation;
         let classes = config.classes.iter().len();
+        let tiers = config.spool.map(|spool| Tiers::new(spool, incarnation, config.domain));
         Self {
-            buffer: Buffer::new(Retention::new(ledger, epoch, config.memory), classes),
+            buffer: Buffer::new(Retention::new(ledger, epoch, config.memory), tiers, classes),
             settled: vec![Books::default(); classes],
             config,
             incarnation,
@@ -137,17 +145,15 @@ impl Failover {
         &self.config.classes
     }
 
-    /// Tells whether a batch of records can be taken without dropping any, or, with `give_way`, without dropping any but
-    /// of classes that may lose some.
-    pub fn has_room(&self, give_way: bool) -> bool {
-        self.buffer.has_room(give_way)
+    /// Tells whether a batch of records can be taken without dropping any.
+    pub fn has_room(&self) -> bool {
+        self.buffer.has_room()
     }
 
     /// Takes an encoded flow record of a class. Without room, the lowest class that may lose records drops its oldest
-    /// ones, if it is not above this one.
+    /// ones, if it is not above this one; class `reliable` goes to the spool, and without one loses its own oldest.
     ///
-    /// Fails, with class `reliable`, when there is no room or no message can carry the record; it is counted as
-    /// dropped then.
+    /// Fails, with class `reliable`, when no message can carry the record; it is counted as dropped then.
     pub fn push(
         &mut self,
         class: ClassIndex,
@@ -164,6 +170,38 @@ impl Failover {
         let pushed = self.buffer.push_reliable(self.config.domain, id, record);
         books.drop(DropReason::BufferFull, u64::from(pushed.is_err()));
         pushed
+    }
+
+    /// Returns what the spool is to do next; `None` until something happens or [`Failover::spool_timeout`] is over.
+    /// `export_time` is the wall clock, in seconds since the Unix epoch.
+    pub fn poll_spool(&mut self, now: Instant, export_time: u32) -> Option<Command> {
+        self.buffer.poll_spool(now, export_time)
+    }
+
+    /// Returns when to call [`Failover::poll_spool`].
+    pub fn spool_timeout(&self) -> Option<Instant> {
+        self.buffer.spool_timeout()
+    }
+
+    /// Takes what the spool tells.
+    pub fn handle_spool(&mut self, event: Event) {
+        self.buffer.handle_spool(event);
+    }
+
+    /// Puts all records of class `reliable` that no collector has on disk; what [`Failover::poll_spool`] returns then comes
+    /// last. Returns before which position no message is needed; `None` without a spool.
+    pub fn spill(&mut self) -> Option<Position> {
+        self.buffer.spill()
+    }
+
+    /// Returns the spool's books; all zero without one.
+    pub fn spool_counts(&self) -> SpoolCounts {
+        self.buffer.spool_counts()
+    }
+
+    /// Returns why the spool does not take records, while it does not.
+    pub fn spool_failing(&self) -> Option<&str> {
+        self.buffer.spool_failing()
     }
 
     /// No more records come: what is there is sent without waiting for a message to fill.
@@ -306,10 +344,16 @@ impl Failover {
     pub fn class_books(&self, class: ClassIndex) -> Books {
         let mut books = self.settled[usize::from(class.0)];
         if !self.config.classes.get(class).kind.is_lossy() {
-            let Counts { covered, retained, retained_octets, replayed, .. } = self.buffer.retention.counts();
+            let Counts { covered, dropped, retained, retained_octets, replayed, .. } =
+                self.buffer.retention.counts();
+            let spool = self.buffer.spool_counts();
+            books.drop(DropReason::BufferFull, dropped);
+            books.drop(DropReason::SpoolFull, spool.full);
+            books.drop(DropReason::Unreadable, spool.unreadable);
             return Books {
+                recovered: spool.recovered,
                 covered,
-                waiting: retained,
+                waiting: retained + spool.waiting,
                 waiting_octets: retained_octets,
                 resent: replayed,
                 ..books

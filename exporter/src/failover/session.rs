@@ -66,6 +66,8 @@ pub(super) struct Session {
     open: Option<usize>,
     /// Flow templates of class `reliable` follow its first session record.
     flow_templates_defined: bool,
+    /// How many templates of other versions are defined.
+    foreign_templates: usize,
     /// Finished messages in the order to be sent.
     ready: VecDeque<Ready>,
     release_at: Option<Instant>,
@@ -114,6 +116,7 @@ impl Session {
             control: VecDeque::new(),
             open: None,
             flow_templates_defined: false,
+            foreign_templates: 0,
             ready: VecDeque::new(),
             release_at: None,
             record: Vec::new(),
@@ -153,6 +156,14 @@ impl Session {
         }
     }
 
+    /// Defines the templates of records that come from the spool of another version.
+    fn define_foreign_templates(&mut self, lane: usize, buffer: &Buffer) {
+        while let Some(template) = buffer.foreign_templates().get(self.foreign_templates) {
+            self.define(lane, template.clone());
+            self.foreign_templates += 1;
+        }
+    }
+
     /// Returns the next message: of the highest class that has one.
     pub(super) fn next(&mut self, moment: Moment, buffer: &mut Buffer) -> Option<Packed> {
         if self.is_told(moment, buffer) {
@@ -168,6 +179,7 @@ impl Session {
             if self.lanes[lane].kind.is_lossy() {
                 self.fill_lossy(lane, moment, buffer);
             } else {
+                self.define_foreign_templates(lane, buffer);
                 self.fill_reliable(lane, moment, &mut buffer.retention);
             }
         }
