@@ -142,6 +142,7 @@ pub struct Exported {
     covered: Counter,
     window_bytes: Gauge,
     collector_connected: Gauge,
+    standby_connected: Gauge,
     registrar_connected: Gauge,
     announces_refused: Counter,
     business_cards: Counter,
@@ -195,6 +196,7 @@ impl Exported {
             covered: counter!("ipfix_exporter_records_covered_total"),
             window_bytes: gauge!("ipfix_exporter_window_bytes"),
             collector_connected: gauge!("ipfix_exporter_collector_connected"),
+            standby_connected: gauge!("ipfix_exporter_standby_connected"),
             registrar_connected: gauge!("ipfix_exporter_registrar_connected"),
             announces_refused: counter!("ipfix_exporter_announces_refused_total"),
             business_cards: counter!("ipfix_exporter_business_cards_received_total"),
@@ -220,6 +222,11 @@ impl Exported {
         self.window_bytes.set(if window == u64::MAX { 0.0 } else { window as f64 });
         self.collector_connected.set(f64::from(u8::from(collector)));
         self.registrar_connected.set(f64::from(u8::from(registrar)));
+    }
+
+    /// Takes over whether a collector stands by.
+    pub fn standby(&self, connected: bool) {
+        self.standby_connected.set(f64::from(u8::from(connected)));
     }
 
     /// Takes over how many announces of registrars were not believed.
@@ -318,6 +325,7 @@ pub(crate) fn describe() {
         "Octets that may be sent and not yet on disk"
     );
     describe_gauge!("ipfix_exporter_collector_connected", "1 while a collector is connected");
+    describe_gauge!("ipfix_exporter_standby_connected", "1 while a second collector stands by");
     describe_gauge!("ipfix_exporter_registrar_connected", "1 while a registrar answers");
     describe_counter!(
         "ipfix_exporter_announces_refused_total",
@@ -327,7 +335,10 @@ pub(crate) fn describe() {
         "ipfix_exporter_business_cards_received_total",
         "Recommendations of other collectors received from the one in use"
     );
-    describe_counter!("ipfix_exporter_failovers_total", "Moves to another collector after a sign of loss");
+    describe_counter!(
+        "ipfix_exporter_failovers_total",
+        "Moves to another collector, by the reason to leave the one before"
+    );
     describe_counter!("ipfix_exporter_cookies_received_total", "Cookies received from collectors");
     describe_histogram!(
         FAILOVER_DURATION,

@@ -8,14 +8,19 @@
 //! and not covered are bounded by the window. The classes that may lose records are sent once, the highest first, each on its
 //! own stream.
 //!
-//! Timers: those of [`AckWatch`], and the time a record waits for its message to fill.
+//! A collector may stand by: its session begins with everything but records, and [`Failover::promote`] makes it the one in
+//! use. Which collector that is, and when, is [`Choice`]'s to say.
+//!
+//! Timers: those of [`AckWatch`](delivery::AckWatch), and the time a record waits for its message to fill.
 
 mod books;
 mod buffer;
+mod choice;
 mod lane;
 mod lossy;
 mod session;
 mod sign;
+mod standby;
 mod statistics;
 #[cfg(test)]
 mod tests;
@@ -23,10 +28,10 @@ mod tiers;
 
 use std::time::{Duration, Instant};
 
-use delivery::ack_watch::{self, Expectation};
+use delivery::ack_watch;
 use delivery::cookie::MAX_LENGTH;
 use delivery::retention::{Counts, PushError};
-use delivery::{AckWatch, Cookie, ExporterState, KeyRing, Retention};
+use delivery::{Cookie, ExporterState, KeyRing, Retention};
 use rserpool::wire::Message as Asap;
 use rserpool::wire::asap::cookie::CookieEcho;
 use spool::Position;
@@ -36,6 +41,7 @@ use crate::export::{ClassIndex, Classes, FlowTemplate};
 use crate::spooling::{Command, Event};
 
 pub use books::{Abandonment, Books, DropReason};
+pub use choice::{Choice, ChoiceConfig, Output, Role};
 pub use lane::Carrier;
 pub use sign::{CookieRefused, Sign};
 pub use tiers::{Durability, SpoolConfig, SpoolCounts};
@@ -85,13 +91,17 @@ pub struct Transmit {
     pub octets: Vec<u8>,
 }
 
-/// Everything between metered records and one collector at a time.
+/// Everything between metered records and one collector at a time, another one standing by.
 #[derive(Debug)]
 pub struct Failover {
     config: FailoverConfig,
     incarnation: ExporterState,
     buffer: Buffer,
     session: Option<Session>,
+    /// The session with the collector that stands by.
+    standby: Option<Session>,
+    /// Only what was begun is sent to the collector in use.
+    paused: bool,
     /// The latest cookie of any collector, unread.
     last_cookie: Option<Vec<u8>>,
     /// Waits to be the first message of the session.
@@ -120,6 +130,8 @@ impl Failover {
             config,
             incarnation,
             session: None,
+            standby: None,
+            paused: false,
             last_cookie: None,
             echo: None,
             lost_at: None,
@@ -216,16 +228,10 @@ impl Failover {
         self.finishing && self.buffer.is_empty() && !unsent
     }
 
-    /// A collector is connected: a new session begins. `acknowledges`: it sends cookies (full service).
+    /// A collector is connected and used at once: a new session begins. `acknowledges`: it sends cookies (full service).
     pub fn handle_connected(&mut self, carrier: Carrier, acknowledges: bool) {
-        self.end_session();
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let expectation = if acknowledges { Expectation::Cookies } else { Expectation::Unknown };
-        let watch = AckWatch::new(ack_watch::Config::default(), expectation, self.seed);
-        let id = self.buffer.retention.open_session();
-        let max_lossy_message = self.config.max_lossy_message.or(self.max_payload).unwrap_or(ONE_PACKET);
-        self.session = Some(Session::new(&self.config, max_lossy_message, &self.settled, id, watch, carrier));
-        self.echo = self.last_cookie.as_deref().filter(|_| acknowledges).and_then(cookie_echo);
+        self.handle_standby_connected(carrier, acknowledges);
+        self.promote();
     }
 
     /// The collector is about to be left, with its association in order: returns the last messages for it, which count
@@ -246,7 +252,7 @@ impl Failover {
     }
 
     fn end_session(&mut self) {
-        self.echo = None;
+        (self.echo, self.paused) = (None, false);
         let Some(session) = self.session.take() else { return };
         self.buffer.retention.close_session(session.id);
         for ((class, _), books) in self.config.classes.iter().zip(&mut self.settled) {
@@ -297,9 +303,12 @@ impl Failover {
             return Some(echo);
         }
         let moment = Moment { now, export_time, finishing: self.finishing };
-        let packed = session.next(moment, &mut self.buffer)?;
+        let packed = match self.paused {
+            true => session.next_begun(moment)?,
+            false => session.next(moment, &mut self.buffer)?,
+        };
         self.settled[usize::from(packed.class.0)].exported += u64::from(packed.records);
-        if packed.records > 0 {
+        if packed.records > 0 && !self.paused {
             self.gap = self.lost_at.take().map(|at| now.saturating_duration_since(at)).or(self.gap);
         }
         Some(packed.message)
@@ -308,7 +317,7 @@ impl Failover {
     /// Returns when to call [`Failover::handle_timeout`], and, if the transport has room (`can_send`), when to ask for
     /// messages again.
     pub fn poll_timeout(&self, can_send: bool) -> Option<Instant> {
-        self.session.as_ref()?.deadline(can_send)
+        self.session.as_ref()?.deadline(can_send && !self.paused)
     }
 
     /// Fires what is due; returns why the collector is to be left, if it is.
