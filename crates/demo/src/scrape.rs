@@ -34,6 +34,11 @@ impl Metrics {
         )
     }
 
+    /// Returns every sample: its full name with labels, and its value.
+    pub fn samples(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), *value))
+    }
+
     /// Returns the sum of all series of metric `name`, whatever their labels; 0 without any.
     pub fn sum(&self, name: &str) -> f64 {
         let series = self.0.range(name.to_owned()..);
