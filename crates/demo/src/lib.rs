@@ -15,7 +15,7 @@ pub mod pool;
 pub mod process;
 mod report;
 #[doc(hidden)]
-pub mod scrape;
+pub use service::scrape;
 #[doc(hidden)]
 pub mod stage;
 mod story;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::books::{self, Books, Received, Series};
 use crate::process::{Daemon, wait_until};
-use crate::scrape::{self, Metrics};
+use crate::scrape::{self, Samples};
 use crate::stage::{Stage, collector_name, registrar_name};
 
 /// Observation domain of the exporter.
@@ -122,7 +122,7 @@ impl Pool {
     }
 
     /// Returns the collector that exporter metrics `metrics` say is in use, with its address; `None` while there is none.
-    pub fn used(&self, metrics: &Metrics) -> anyhow::Result<Option<(u8, String)>> {
+    pub fn used(&self, metrics: &Samples) -> anyhow::Result<Option<(u8, String)>> {
         let Some(address) = metrics.label("ipfix_exporter_collector_info", "address") else {
             return Ok(None);
         };
@@ -139,7 +139,7 @@ impl Pool {
     /// Returns the registrar that watches the collectors: their home.
     pub fn home(&self) -> Option<u8> {
         let watched = |index: &u8| {
-            let metrics = Metrics::scrape(self.stage.registrar_http_at(*index)).unwrap_or_default();
+            let metrics = Samples::scrape(self.stage.registrar_http_at(*index)).unwrap_or_default();
             metrics.sum("rserpool_keepalives_total") > 0.0
         };
         (0..self.stage.registrars).find(watched)

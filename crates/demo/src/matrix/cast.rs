@@ -13,7 +13,7 @@ use super::schedule::{Kind, Outage, Role, Target};
 use crate::books::Series;
 use crate::pool::{DOMAIN, await_ready};
 use crate::process::{Daemon, wait_until};
-use crate::scrape::Metrics;
+use crate::scrape::Samples;
 use crate::stage::Stage;
 
 /// A daemon ends within this time after SIGTERM: longer than its drain time-out.
@@ -147,7 +147,7 @@ impl<'a> Cast<'a> {
         match outage.kind {
             Kind::Killed => {
                 let kept = (target.role == Role::Exporter)
-                    .then(|| Metrics::scrape(http(self.stage, target)).map_or(0, |metrics| kept(&metrics)));
+                    .then(|| Samples::scrape(http(self.stage, target)).map_or(0, |metrics| kept(&metrics)));
                 let now = self.now();
                 let member = self.note(target, State::Gone);
                 member.daemon.kill()?;
@@ -207,7 +207,7 @@ impl<'a> Cast<'a> {
 
     /// Adds what a collector has counted, because it is about to forget it.
     fn count(&mut self, target: Target) {
-        let metrics = Metrics::scrape(http(self.stage, target)).unwrap_or_default();
+        let metrics = Samples::scrape(http(self.stage, target)).unwrap_or_default();
         let counters = metrics
             .samples()
             .filter(|(sample, _)| sample.split('{').next().is_some_and(|name| name.ends_with("_total")));
@@ -273,7 +273,7 @@ pub fn http(stage: &Stage, target: Target) -> SocketAddr {
 }
 
 /// Returns how many records, from the first, an exporter has on its own disk or on a collector's.
-fn kept(_metrics: &Metrics) -> u64 {
+fn kept(_metrics: &Samples) -> u64 {
     0
 }
 
