@@ -97,6 +97,7 @@ struct ClassMetrics {
     class: ClassIndex,
     metered: Counter,
     exported: Counter,
+    covered: Counter,
     delivered: Counter,
     abandoned: [Counter; Abandonment::ALL.len()],
     dropped: [Counter; DropReason::ALL.len()],
@@ -105,14 +106,16 @@ struct ClassMetrics {
 }
 
 impl ClassMetrics {
-    fn new(class: ClassIndex, name: &str) -> Self {
+    fn new(class: ClassIndex, name: &str, kind: &'static str) -> Self {
         let name = name.to_owned();
+        gauge!("ipfix_exporter_class_info", "class" => name.clone(), "kind" => kind).set(1.0);
         let counter = |metric: &'static str| counter!(metric, "class" => name.clone());
         let reason = |metric: &'static str, reason: &'static str| counter!(metric, "class" => name.clone(), "reason" => reason);
         Self {
             class,
             metered: counter("ipfix_exporter_records_metered_total"),
             exported: counter("ipfix_exporter_records_exported_total"),
+            covered: counter("ipfix_exporter_records_covered_total"),
             delivered: counter("ipfix_exporter_records_delivered_total"),
             abandoned: Abandonment::ALL
                 .map(|why| reason("ipfix_exporter_records_abandoned_total", why.label())),
@@ -126,6 +129,7 @@ impl ClassMetrics {
     fn update(&self, books: &Books) {
         self.metered.absolute(books.metered);
         self.exported.absolute(books.exported);
+        self.covered.absolute(books.covered);
         self.delivered.absolute(books.delivered);
         self.abandoned.iter().zip(books.abandoned).for_each(|(counter, records)| counter.absolute(records));
         self.dropped.iter().zip(books.dropped).for_each(|(counter, records)| counter.absolute(records));
@@ -139,7 +143,6 @@ impl ClassMetrics {
 pub struct Exported {
     classes: Vec<ClassMetrics>,
     resent: Counter,
-    covered: Counter,
     window_bytes: Gauge,
     collector_connected: Gauge,
     standby_connected: Gauge,
@@ -191,9 +194,11 @@ impl Exported {
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         gauge!("ipfix_exporter_buffer_capacity_bytes").set(capacity as f64);
         Self {
-            classes: classes.iter().map(|(index, class)| ClassMetrics::new(index, &class.name)).collect(),
+            classes: classes
+                .iter()
+                .map(|(index, class)| ClassMetrics::new(index, &class.name, class.kind.name()))
+                .collect(),
             resent: counter!("ipfix_exporter_resent_records_total"),
-            covered: counter!("ipfix_exporter_records_covered_total"),
             window_bytes: gauge!("ipfix_exporter_window_bytes"),
             collector_connected: gauge!("ipfix_exporter_collector_connected"),
             standby_connected: gauge!("ipfix_exporter_standby_connected"),
@@ -215,7 +220,6 @@ impl Exported {
             metrics.update(&books);
         }
         let books = failover.books();
-        self.covered.absolute(books.covered);
         self.resent.absolute(books.resent);
         self.spool.update(&failover.spool_counts(), failover.spool_failing().is_some());
         let window = failover.window();
@@ -291,6 +295,10 @@ pub(crate) fn describe() {
         "Flow records in messages given to the transport, repeats included"
     );
     describe_counter!("ipfix_exporter_resent_records_total", "Flow records sent again after a failover");
+    describe_gauge!(
+        "ipfix_exporter_class_info",
+        "The classes of flow records and their kinds; the value is always 1"
+    );
     describe_counter!("ipfix_exporter_records_covered_total", "Flow records a collector has on disk");
     describe_counter!(
         "ipfix_exporter_records_delivered_total",
