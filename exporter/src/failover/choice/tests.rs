@@ -251,6 +251,20 @@ fn a_collector_without_progress_is_left_once_in_thirty_seconds_and_not_for_one_k
 }
 
 #[test]
+fn who_made_no_progress_and_stands_by_is_slow_whatever_it_says_without_records() {
+    let mut case = Case::in_use(&[A, B]);
+    case.sign(Role::Active, Sign::Slow);
+    case.connected(A);
+    case.told();
+    case.cookie(Role::Standby, State::Ok, false);
+    case.pass(seconds(60));
+    case.sign(Role::Active, Sign::Slow);
+    assert_eq!(case.told(), [""; 0]);
+    case.sign(Role::Active, Sign::Lost);
+    assert_eq!(case.told()[..2], ["leave Active comm_lost", "promote"], "but better than none");
+}
+
+#[test]
 fn a_slow_collector_with_a_slow_standby_is_left_for_a_third_one_unless_it_goes_on_meanwhile() {
     let mut case = Case::in_use(&[A, B, C]);
     case.cookie(Role::Standby, State::Slow, false);
