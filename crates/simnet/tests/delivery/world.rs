@@ -145,7 +145,7 @@ impl World {
         let start = simnet::start();
         let size = options.collectors;
         let listed = (0..size).map(|collector| (element(collector), options.policy(0))).collect();
-        let pool = Pool::new(start, options.seed, listed);
+        let pool = Pool::new(start, options.seed, 0, listed);
         let choice = ChoiceConfig { standby: options.standby, rebalance: true };
         let mut world = Self {
             random: Random::new(options.seed),
