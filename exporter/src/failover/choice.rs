@@ -421,8 +421,10 @@ impl Choice {
     /// Leaves the active collector for the one that stands by.
     fn finish_move(&mut self, now: Instant) {
         let Some(Move { sign, .. }) = self.moving.take() else { return };
-        if sign == Sign::Slow {
-            self.next_slow_move = Some(now + BETWEEN_SLOW_MOVES);
+        match (sign, self.active) {
+            (Sign::Slow, _) => self.next_slow_move = Some(now + BETWEEN_SLOW_MOVES),
+            (Sign::Rebalance, Some(active)) => self.rebalance.left(now, active.pe),
+            _ => {}
         }
         self.leave(Role::Active, sign);
         self.promote(now);

@@ -312,6 +312,26 @@ fn a_lighter_collector_is_moved_to_after_a_second_look_that_says_the_same() {
 }
 
 #[test]
+fn an_exporter_whose_load_comes_along_moves_once_an_hour_at_most() {
+    let mut case = Case::new(ChoiceConfig { standby: false, rebalance: true }, 1);
+    case.pool(&[A, B]);
+    case.connected(A);
+    let mut used = A;
+    let mut moves = 0;
+    for _ in 0..3_600 / 10 {
+        case.loads(&[A, B].map(|pe| (pe, if pe == used { 60 } else { 0 })));
+        case.pass(seconds(10));
+        if case.told().iter().any(|told| told.starts_with("seek 0")) {
+            moves += 1;
+            used = if used == A { B } else { A };
+            case.connected(used);
+            case.choice.handle_settled(case.now);
+        }
+    }
+    assert_eq!(moves, 1);
+}
+
+#[test]
 fn a_difference_of_loads_that_passes_moves_nobody() {
     let mut case = Case::in_use(&[A, B]);
     for _ in 0..50 {
