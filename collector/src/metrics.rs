@@ -33,6 +33,7 @@ pub(crate) struct ClassMetrics {
     pub(crate) late: Counter,
     pub(crate) abandoned: Counter,
     pub(crate) spurious: Counter,
+    pub(crate) missing: Gauge,
 }
 
 /// What all sessions count.
@@ -127,6 +128,7 @@ pub(crate) struct PoolMetrics {
 #[derive(Clone, Debug)]
 pub(crate) struct OutputMetrics {
     pub(crate) written: Counter,
+    pub(crate) options: Counter,
     pub(crate) duplicates: Counter,
     pub(crate) dropped: Counter,
     pub(crate) duplicates_suppressed: Counter,
@@ -241,6 +243,7 @@ impl ClassMetrics {
             late: counter("ipfix_collector_class_records_late_total"),
             abandoned: counter("ipfix_collector_class_records_abandoned_total"),
             spurious: counter("ipfix_collector_class_records_spurious_total"),
+            missing: gauge!("ipfix_collector_class_records_missing", "class" => class),
         }
     }
 }
@@ -290,6 +293,7 @@ impl OutputMetrics {
         let result = |result: &'static str| counter!("ipfix_collector_output_records_total", "output" => output.clone(), "result" => result);
         Self {
             written: result("written"),
+            options: result("options"),
             duplicates: result("duplicate"),
             dropped: result("dropped"),
             duplicates_suppressed: if counts_duplicates {
@@ -365,6 +369,10 @@ fn describe_classes() {
         "ipfix_collector_class_records_abandoned_total",
         "Flow records that exporters told to have given up on their way"
     );
+    describe_gauge!(
+        "ipfix_collector_class_records_missing",
+        "Flow records of classes that may lose some, sent and not received, that may still come"
+    );
     describe_counter!(
         "ipfix_collector_class_records_spurious_total",
         "Flow records received although their exporter had given them up, told at the end of its session"
@@ -372,7 +380,11 @@ fn describe_classes() {
 }
 
 fn describe_outputs() {
-    describe_counter!("ipfix_collector_output_records_total", "Records by what the output did with them");
+    describe_counter!(
+        "ipfix_collector_output_records_total",
+        "Records by what the output did with them: flow records written, options records written, repeats, and what it had \
+         no room for"
+    );
     describe_counter!(
         "ipfix_collector_duplicates_suppressed_total",
         "Flow records received again and not written again, by their identity"

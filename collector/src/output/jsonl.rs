@@ -176,7 +176,11 @@ impl Jsonl {
                     self.take_identified(series, first, run.records, text);
                 }
                 RunKind::Options if !self.options_records => {}
-                RunKind::Plain | RunKind::Options => {
+                RunKind::Options => {
+                    self.buffer.extend_from_slice(text);
+                    self.metrics.options.increment(run.records);
+                }
+                RunKind::Plain => {
                     self.buffer.extend_from_slice(text);
                     self.metrics.written.increment(run.records);
                 }

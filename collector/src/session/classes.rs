@@ -27,8 +27,14 @@ struct Stream {
     class: Reliability,
     /// Where records may get lost.
     gaps: Option<Gaps>,
-    /// What the metrics have of its books.
-    shown: Counts,
+    shown: Shown,
+}
+
+/// What the metrics have of a stream.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shown {
+    counts: Counts,
+    missing: u64,
 }
 
 /// Why a record about classes has no effect.
@@ -98,7 +104,7 @@ impl Classes {
         if self.streams.len() >= MAX_STREAMS {
             return Err(Ignored::Limit);
         }
-        self.streams.insert((stream, domain), Stream { class, gaps, shown: Counts::default() });
+        self.streams.insert((stream, domain), Stream { class, gaps, shown: Shown::default() });
         Ok(())
     }
 
@@ -108,7 +114,7 @@ impl Classes {
         let unknown = Ignored::NoClass(record.stream);
         let Some(Stream { class, gaps: Some(gaps), shown }) = stream else { return Err(unknown) };
         gaps.tell(record)?;
-        self.metrics[*class as usize].show(gaps.counts(), shown);
+        self.metrics[*class as usize].show(gaps, shown);
         Ok(())
     }
 
@@ -122,7 +128,7 @@ impl Classes {
         metrics.received.increment(summary.records.into());
         if let Some(gaps) = &mut known.gaps {
             gaps.receive(summary.sequence, summary.records);
-            metrics.show(gaps.counts(), &mut known.shown);
+            metrics.show(gaps, &mut known.shown);
         }
     }
 
@@ -134,7 +140,7 @@ impl Classes {
             gaps.close();
             let counts = gaps.counts();
             let metrics = &self.metrics[class as usize];
-            metrics.show(counts, &mut shown);
+            metrics.show(&gaps, &mut shown);
             metrics.spurious.increment(counts.spurious().unwrap_or(0));
             let sum = books.entry(class).or_insert(Closed { spurious: Some(0), ..Closed::default() });
             sum.sent += counts.sent;
@@ -149,7 +155,13 @@ impl Classes {
 
 impl ClassMetrics {
     /// Adds what the books have beyond what was shown.
-    fn show(&self, counts: Counts, shown: &mut Counts) {
+    fn show(&self, gaps: &Gaps, Shown { counts: shown, missing: shown_missing }: &mut Shown) {
+        let (counts, missing) = (gaps.counts(), gaps.missing());
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        if missing != *shown_missing {
+            self.missing.increment(missing as f64 - *shown_missing as f64);
+            *shown_missing = missing;
+        }
         let lost = counts.lost - shown.lost;
         if lost > 0 {
             self.lost.increment(lost);

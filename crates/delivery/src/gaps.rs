@@ -155,6 +155,13 @@ impl Gaps {
         self.end = self.end.max(position);
     }
 
+    /// Returns how many records that are known to be sent neither came nor are given up: by what came behind them, or by
+    /// what the exporter told.
+    pub fn missing(&self) -> u64 {
+        let Counts { received, lost, late, .. } = self.counts;
+        (self.end.max(self.told.sent) + late).saturating_sub(received + lost)
+    }
+
     /// Returns the books.
     pub const fn counts(&self) -> Counts {
         self.counts

@@ -4,7 +4,9 @@
 //! `n` of the exporter is the `n`-th that this gives, because flows depend on packets alone.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
 use exporter::capture::{LoopOptions, Looped, PacketSource};
@@ -21,10 +23,22 @@ pub fn meter(
     options: LoopOptions,
     config: MeteringConfig,
 ) -> anyhow::Result<(u64, Vec<FlowRecord>)> {
+    meter_part(capture, options, config, |_, _| false)
+}
+
+/// As [`meter`], until `enough` says so of the packets metered and the flows that have ended.
+pub fn meter_part(
+    capture: &Path,
+    options: LoopOptions,
+    config: MeteringConfig,
+    enough: impl Fn(u64, usize) -> bool,
+) -> anyhow::Result<(u64, Vec<FlowRecord>)> {
     let mut source = Looped::open(capture, options)?;
     let mut meter = Meter::new(config, 0);
     let mut flows = Vec::new();
-    while let Some(packet) = source.next_packet()? {
+    while !enough(meter.counters().packets, flows.len())
+        && let Some(packet) = source.next_packet()?
+    {
         meter.packet(&packet, &mut flows);
     }
     while meter.flush(FlowEndReason::ForcedEnd, &mut flows) {}
@@ -43,7 +57,7 @@ pub struct Received {
 }
 
 /// Identity of the exporter's start, as the collectors write it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Series {
     /// In hexadecimal.
     pub ledger: String,
@@ -53,33 +67,79 @@ pub struct Series {
     pub domain: u64,
 }
 
+/// A flow record in a collector's file.
+#[derive(Debug)]
+pub struct Entry {
+    /// Whose record it is.
+    pub series: Series,
+    /// Its number.
+    pub number: u64,
+    /// All of it.
+    pub flow: Flow,
+}
+
 /// Reads a collector's file of JSON lines; a line without an end is cut.
 pub fn read(path: &Path, series: &Series) -> anyhow::Result<Received> {
-    let octets = match std::fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Received::default()),
-        octets => octets?,
-    };
-    let end = octets.iter().rposition(|octet| *octet == b'\n').map_or(0, |at| at + 1);
-    let mut received = Received { torn: octets.len() - end, ..Received::default() };
-    for (at, line) in octets[..end].split(|octet| *octet == b'\n').enumerate() {
-        if line.is_empty() {
-            continue;
+    let mut received = Received::default();
+    received.torn = read_each(path, |place, entry| {
+        if entry.series != *series {
+            anyhow::bail!("{place}: a record without this exporter's identity");
         }
-        let place = || format!("{}:{}", path.display(), at + 1);
-        let record: Map<String, Value> =
-            serde_json::from_slice(line).map_err(|error| anyhow::anyhow!("{}: {error}", place()))?;
-        let ours = record.get("ledger").and_then(Value::as_str) == Some(&series.ledger)
-            && record.get("epoch").and_then(Value::as_u64) == Some(series.epoch)
-            && record.get("domain").and_then(Value::as_u64) == Some(series.domain);
-        let Some(number) = record.get("number").and_then(Value::as_u64).filter(|_| ours) else {
-            anyhow::bail!("{}: a record without this exporter's identity", place());
-        };
-        let flow: Flow = record.into_iter().collect();
-        if received.flows.insert(number, flow).is_some() {
+        if received.flows.insert(entry.number, entry.flow).is_some() {
             received.repeated += 1;
         }
-    }
+        Ok(())
+    })?;
     Ok(received)
+}
+
+/// Gives each record of a collector's file to `take`, with its place for messages; a file that is not there has none.
+/// Returns the octets of a line without an end. Fails with the first line that is no record with an identity, or with
+/// `take`.
+pub fn read_each(
+    path: &Path,
+    mut take: impl FnMut(&Place<'_>, Entry) -> anyhow::Result<()>,
+) -> anyhow::Result<usize> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        file => file?,
+    };
+    let mut file = BufReader::with_capacity(1 << 20, file);
+    let mut octets = Vec::new();
+    for line in 1.. {
+        octets.clear();
+        file.read_until(b'\n', &mut octets)?;
+        let Some(text) = octets.strip_suffix(b"\n") else { break };
+        let place = Place { path, line };
+        let record: Map<String, Value> =
+            serde_json::from_slice(text).map_err(|error| anyhow::anyhow!("{place}: {error}"))?;
+        let integer = |key: &str| record.get(key).and_then(Value::as_u64);
+        let identity = (
+            record.get("ledger").and_then(Value::as_str),
+            integer("epoch"),
+            integer("domain"),
+            integer("number"),
+        );
+        let (Some(ledger), Some(epoch), Some(domain), Some(number)) = identity else {
+            anyhow::bail!("{place}: a record without identity");
+        };
+        let series = Series { ledger: ledger.to_owned(), epoch, domain };
+        take(&place, Entry { series, number, flow: record.into_iter().collect() })?;
+    }
+    Ok(octets.len())
+}
+
+/// A line of a file.
+#[derive(Debug)]
+pub struct Place<'a> {
+    path: &'a Path,
+    line: u64,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.path.display(), self.line)
+    }
 }
 
 /// The outcome.
@@ -112,16 +172,17 @@ pub fn balance(metered: &[FlowRecord], collectors: &[Received]) -> Books {
 }
 
 /// Compares a flow with a collector's record, element by element as the flow's template has them.
-struct Expectation {
+pub(crate) struct Expectation {
     encoder: FlowEncoder,
 }
 
 impl Expectation {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { encoder: FlowEncoder::new() }
     }
 
-    fn matches(&self, flow: &FlowRecord, record: &Flow) -> bool {
+    /// Tells whether `record` shows `flow`.
+    pub(crate) fn matches(&self, flow: &FlowRecord, record: &Flow) -> bool {
         let mut octets = Vec::new();
         let template = self.encoder.encode(flow, &mut octets);
         let mut at = 0;
@@ -161,6 +222,27 @@ fn milliseconds(text: &str) -> Option<u64> {
     Some(exporter::config::parse_utc(&format!("{seconds}Z"))? * 1000 + milliseconds)
 }
 
+/// What a collector without fault writes of `flow`.
+#[cfg(test)]
+pub(crate) fn shown(flow: &FlowRecord) -> Flow {
+    let mut octets = Vec::new();
+    let template = FlowEncoder::new().encode(flow, &mut octets);
+    let mut at = 0;
+    let fields = template.record(1).fields;
+    let shown = fields.iter().map(|field| {
+        let value = &octets[at..at + usize::from(field.length)];
+        at += value.len();
+        let name = ipfix::ie::lookup(0, field.id).unwrap().name;
+        let json = match field.id {
+            8 | 27 => flow.source.to_string().into(),
+            12 | 28 => flow.destination.to_string().into(),
+            _ => value.iter().fold(0, |sum, octet| sum << 8 | u64::from(*octet)).into(),
+        };
+        (name.to_owned(), json)
+    });
+    shown.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,28 +257,8 @@ mod tests {
         flows
     }
 
-    /// What a collector without fault writes of `flow`.
-    fn record(flow: &FlowRecord) -> Flow {
-        let mut octets = Vec::new();
-        let template = FlowEncoder::new().encode(flow, &mut octets);
-        let mut at = 0;
-        let fields = template.record(1).fields;
-        let shown = fields.iter().map(|field| {
-            let value = &octets[at..at + usize::from(field.length)];
-            at += value.len();
-            let name = ipfix::ie::lookup(0, field.id).unwrap().name;
-            let json = match field.id {
-                8 | 27 => flow.source.to_string().into(),
-                12 | 28 => flow.destination.to_string().into(),
-                _ => value.iter().fold(0, |sum, octet| sum << 8 | u64::from(*octet)).into(),
-            };
-            (name.to_owned(), json)
-        });
-        shown.collect()
-    }
-
     fn collector(flows: &[FlowRecord], numbers: std::ops::Range<usize>) -> Received {
-        let flows = numbers.map(|number| (number as u64, record(&flows[number]))).collect();
+        let flows = numbers.map(|number| (number as u64, shown(&flows[number]))).collect();
         Received { flows, ..Received::default() }
     }
 
@@ -212,7 +274,7 @@ mod tests {
         let flows = metered(10);
         let mut files = [collector(&flows, 0..5), collector(&flows, 6..10)];
         files[0].flows.get_mut(&3).unwrap().insert("packetDeltaCount".into(), 0.into());
-        files[1].flows.insert(10, record(&flows[0]));
+        files[1].flows.insert(10, shown(&flows[0]));
         assert_eq!(balance(&flows, &files), Books { lost: 1, repeated: 0, wrong: 2 });
     }
 

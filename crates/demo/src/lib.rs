@@ -8,12 +8,14 @@
 #[doc(hidden)]
 pub mod books;
 #[doc(hidden)]
+pub mod matrix;
+#[doc(hidden)]
 pub mod pool;
 #[doc(hidden)]
 pub mod process;
 mod report;
 #[doc(hidden)]
-pub mod scrape;
+pub use service::scrape;
 #[doc(hidden)]
 pub mod stage;
 mod story;
@@ -26,6 +28,7 @@ and an exporter as processes on loopback addresses, a real capture replayed, the
 collector in use killed, the books checked.
 
 Usage: demo [--serve] [--keep]
+       demo crash-matrix [OPTIONS]
 
 Options:
   --serve   then keep a pool running, with the addresses of its metrics
@@ -45,6 +48,9 @@ pub fn main() -> ExitCode {
         process::end_with_the_demo();
         let role = arguments.nth(1).unwrap_or_default();
         return play(&role);
+    }
+    if std::env::args().nth(1).as_deref() == Some("crash-matrix") {
+        return matrix::main(arguments.skip(1));
     }
     let (mut serve, mut keep) = (false, false);
     for argument in arguments {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::books::{self, Books, Received, Series};
 use crate::process::{Daemon, wait_until};
-use crate::scrape::{self, Metrics};
+use crate::scrape::{self, Samples};
 use crate::stage::{Stage, collector_name, registrar_name};
 
 /// Observation domain of the exporter.
@@ -44,19 +44,10 @@ impl Plan {
     pub fn make(flows: usize, length: Duration) -> anyhow::Result<Self> {
         let capture = include_bytes!("../../../pcap-fixtures/demo.pcap");
         let start = "2026-01-01T00:00:00Z";
-        let begin = exporter::config::parse_utc(start).context("start of the replay")?;
         let file = std::env::temp_dir().join(format!("flowpool-demo-{:016x}.pcap", getrandom::u64()?));
         std::fs::write(&file, capture)?;
-        let config =
-            MeteringConfig { idle_timeout: TIMEOUT, active_timeout: TIMEOUT, ..MeteringConfig::default() };
-        let meter = |loops| {
-            let options = LoopOptions {
-                loops: Some(loops),
-                start: Some(begin * 1_000_000_000),
-                ..LoopOptions::default()
-            };
-            books::meter(&file, options, config)
-        };
+        let config = metering();
+        let meter = |loops| books::meter(&file, looping(start, loops), config);
         let (_, once) = meter(1)?;
         let loops = (flows / once.len().max(1) + 2) as u64;
         let (packets, flows) = meter(loops)?;
@@ -66,6 +57,25 @@ impl Plan {
         let speed = Duration::from_nanos(last - first).as_secs_f64() / length.as_secs_f64();
         Ok(Self { capture, loops, speed, start, packets, flows })
     }
+
+    /// Returns how the exporter reads the capture.
+    pub(crate) fn looping(&self) -> LoopOptions {
+        looping(self.start, self.loops)
+    }
+}
+
+fn looping(start: &str, loops: u64) -> LoopOptions {
+    let begin = exporter::config::parse_utc(start);
+    LoopOptions {
+        loops: (loops > 0).then_some(loops),
+        start: begin.map(|seconds| seconds * 1_000_000_000),
+        ..LoopOptions::default()
+    }
+}
+
+/// How an exporter meters in all plans.
+pub(crate) fn metering() -> MeteringConfig {
+    MeteringConfig { idle_timeout: TIMEOUT, active_timeout: TIMEOUT, ..MeteringConfig::default() }
 }
 
 /// The processes of the pool.
@@ -112,7 +122,7 @@ impl Pool {
     }
 
     /// Returns the collector that exporter metrics `metrics` say is in use, with its address; `None` while there is none.
-    pub fn used(&self, metrics: &Metrics) -> anyhow::Result<Option<(u8, String)>> {
+    pub fn used(&self, metrics: &Samples) -> anyhow::Result<Option<(u8, String)>> {
         let Some(address) = metrics.label("ipfix_exporter_collector_info", "address") else {
             return Ok(None);
         };
@@ -129,7 +139,7 @@ impl Pool {
     /// Returns the registrar that watches the collectors: their home.
     pub fn home(&self) -> Option<u8> {
         let watched = |index: &u8| {
-            let metrics = Metrics::scrape(self.stage.registrar_http_at(*index)).unwrap_or_default();
+            let metrics = Samples::scrape(self.stage.registrar_http_at(*index)).unwrap_or_default();
             metrics.sum("rserpool_keepalives_total") > 0.0
         };
         (0..self.stage.registrars).find(watched)
@@ -251,7 +261,7 @@ fn start_collector(program: &Path, stage: &Stage, index: u8) -> anyhow::Result<D
     Ok(collector)
 }
 
-fn await_ready(daemon: &mut Daemon, name: &str, http: std::net::SocketAddr) -> anyhow::Result<()> {
+pub(crate) fn await_ready(daemon: &mut Daemon, name: &str, http: std::net::SocketAddr) -> anyhow::Result<()> {
     let mut ended = None;
     let ready = wait_until(PATIENCE, || {
         ended = daemon.ended()?;

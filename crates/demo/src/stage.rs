@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 
 use crate::pool::{DOMAIN, Plan};
 
+/// Last octets of the addresses of registrars, collectors and exporters: so many there can be.
+const REGISTRARS: [u8; 2] = [1, 5];
+const COLLECTORS: [u8; 3] = [2, 3, 6];
+const EXPORTERS: [u8; 2] = [4, 7];
+
 /// A directory and a /24, usually of 127.0.0.0/8, for one run. The directory is removed at the end unless
 /// it is to be kept.
 #[derive(Debug)]
@@ -18,6 +23,12 @@ pub struct Stage {
     pub keep: bool,
     /// How many registrars there are, 1 or 2; two replicate the pool.
     pub registrars: u8,
+    /// How many collectors there are, up to 3.
+    pub collectors: u8,
+    /// How many exporters there are, 1 or 2; each has an observation domain of its own.
+    pub exporters: u8,
+    /// Lines of the exporters' `[retention]`.
+    pub retention: String,
 }
 
 impl Stage {
@@ -41,7 +52,9 @@ impl Stage {
     pub fn at(network: [u8; 3], keep: bool) -> Self {
         let [a, b, c] = network;
         let name = format!("flowpool-demo-{}-{a}.{b}.{c}", std::process::id());
-        Self { directory: std::env::temp_dir().join(name), network, keep, registrars: 1 }
+        let directory = std::env::temp_dir().join(name);
+        let retention = String::new();
+        Self { directory, network, keep, registrars: 1, collectors: 2, exporters: 1, retention }
     }
 
     fn host(&self, number: u8) -> IpAddr {
@@ -62,17 +75,22 @@ impl Stage {
 
     /// Returns the address of registrar `index`, 0 or 1.
     pub fn registrar_at(&self, index: u8) -> IpAddr {
-        self.host(if index == 0 { 1 } else { 5 })
+        self.host(REGISTRARS[usize::from(index)])
     }
 
-    /// Returns the address of collector `index`, 0 or 1.
+    /// Returns the address of collector `index`, from 0 to 2.
     pub fn collector(&self, index: u8) -> IpAddr {
-        self.host(2 + index)
+        self.host(COLLECTORS[usize::from(index)])
     }
 
-    /// Returns the exporter's address.
+    /// Returns the first exporter's address.
     pub fn exporter(&self) -> IpAddr {
-        self.host(4)
+        self.exporter_at(0)
+    }
+
+    /// Returns the address of exporter `index`, 0 or 1.
+    pub fn exporter_at(&self, index: u8) -> IpAddr {
+        self.host(EXPORTERS[usize::from(index)])
     }
 
     /// Returns where the first registrar answers HTTP.
@@ -90,9 +108,14 @@ impl Stage {
         SocketAddr::new(self.collector(index), 9381)
     }
 
-    /// Returns where the exporter answers HTTP.
+    /// Returns where the first exporter answers HTTP.
     pub fn exporter_http(&self) -> SocketAddr {
-        SocketAddr::new(self.exporter(), 9382)
+        self.exporter_http_at(0)
+    }
+
+    /// Returns where exporter `index` answers HTTP.
+    pub fn exporter_http_at(&self, index: u8) -> SocketAddr {
+        SocketAddr::new(self.exporter_at(index), 9382)
     }
 
     /// Returns the file collector `index` writes its flows to.
@@ -110,10 +133,13 @@ impl Stage {
         for index in 0..self.registrars {
             fs::write(self.config(registrar_name(index)), self.registrar_config(index))?;
         }
-        for index in 0..2 {
+        for index in 0..self.collectors {
             fs::write(self.config(&collector_name(index)), self.collector_config(index))?;
         }
-        fs::write(self.config("exporter"), self.exporter_config(plan))
+        for index in 0..self.exporters {
+            fs::write(self.config(exporter_name(index)), self.exporter_config(plan, index))?;
+        }
+        Ok(())
     }
 
     /// Returns the path of the configuration file of daemon `name`.
@@ -169,7 +195,7 @@ listen = "{http}"
         )
     }
 
-    fn exporter_config(&self, plan: &Plan) -> String {
+    fn exporter_config(&self, plan: &Plan, index: u8) -> String {
         format!(
             r#"[source]
 pcap = "capture.pcap"
@@ -190,6 +216,8 @@ key-file = "pool.key"
 
 [class.reliable]
 
+[retention]
+{retention}
 [state]
 directory = {state:?}
 
@@ -199,11 +227,12 @@ listen = "{http}"
             speed = plan.speed,
             loops = plan.loops,
             start = plan.start,
-            domain = DOMAIN,
+            domain = DOMAIN + u32::from(index),
             registrars = self.registrar_list(),
-            address = self.exporter(),
-            state = self.directory.join("exporter"),
-            http = self.exporter_http(),
+            address = self.exporter_at(index),
+            retention = self.retention,
+            state = self.directory.join(exporter_name(index)),
+            http = self.exporter_http_at(index),
         )
     }
 }
@@ -211,6 +240,11 @@ listen = "{http}"
 /// Returns the name of registrar `index` in file names.
 pub fn registrar_name(index: u8) -> &'static str {
     if index == 0 { "registrar" } else { "registrar-2" }
+}
+
+/// Returns the name of exporter `index` in file names.
+pub fn exporter_name(index: u8) -> &'static str {
+    if index == 0 { "exporter" } else { "exporter-2" }
 }
 
 /// Returns what people call collector `index`.

@@ -10,7 +10,7 @@ use anyhow::bail;
 use crate::pool::{Plan, Pool};
 use crate::process::{Daemon, pause};
 use crate::report::{Outcome, Progress};
-use crate::scrape::Metrics;
+use crate::scrape::Samples;
 use crate::stage::{self, Stage};
 
 /// At least so many flows are exported.
@@ -75,7 +75,7 @@ impl Story {
             if self.pool.begin.elapsed() > LIMIT {
                 bail!("not done within {LIMIT:?}; the exporter says:\n{}", self.pool.exporter.last_words());
             }
-            if let Ok(metrics) = Metrics::scrape(self.pool.stage.exporter_http()) {
+            if let Ok(metrics) = Samples::scrape(self.pool.stage.exporter_http()) {
                 covered = metrics.sum("ipfix_exporter_records_covered_total");
                 self.kill_registrar(covered, progress)?;
                 self.act(&metrics, covered, progress)?;
@@ -112,7 +112,7 @@ impl Story {
             return;
         };
         let other = self.pool.stage.registrar_http_at(1 - killed.index);
-        let elsewhere = Metrics::scrape(other).is_ok_and(|metrics| {
+        let elsewhere = Samples::scrape(other).is_ok_and(|metrics| {
             let changes = |event| metrics.value("rserpool_pool_element_changes_total", "event", event);
             // An element that notices the loss comes by itself; the others are asked.
             changes("home_changed").max(changes("taken_over")) >= changes("replicated")
@@ -127,7 +127,7 @@ impl Story {
         }
     }
 
-    fn act(&mut self, metrics: &Metrics, covered: f64, progress: &mut Progress) -> anyhow::Result<()> {
+    fn act(&mut self, metrics: &Samples, covered: f64, progress: &mut Progress) -> anyhow::Result<()> {
         let enough = covered >= KILL_AT * self.pool.plan.flows.len() as f64;
         if self.killed.is_some() || !enough {
             return Ok(());
@@ -149,7 +149,7 @@ impl Story {
         let Some(killed) = self.killed.as_mut().filter(|killed| killed.carried_on.is_none()) else { return };
         let other = self.pool.stage.collector_http(1 - killed.collector);
         let received =
-            Metrics::scrape(other).map(|metrics| metrics.sum("ipfix_collector_records_received_total"));
+            Samples::scrape(other).map(|metrics| metrics.sum("ipfix_collector_records_received_total"));
         if received.is_ok_and(|received| received > 0.0) {
             killed.carried_on = Some(Instant::now());
         }
@@ -164,7 +164,7 @@ impl Story {
             self.pool.stage.collector_http(1),
             self.pool.stage.exporter_http(),
         ];
-        let daemons = addresses.iter().filter_map(|address| Metrics::scrape(*address).ok());
+        let daemons = addresses.iter().filter_map(|address| Samples::scrape(*address).ok());
         let memory: f64 = daemons.map(|metrics| metrics.sum("process_resident_memory_bytes")).sum();
         self.peak_memory = self.peak_memory.max(memory + own_memory());
     }

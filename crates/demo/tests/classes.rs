@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use demo::process::{Daemon, wait_until};
-use demo::scrape::Metrics;
+use demo::scrape::Samples;
 use demo::stage::Stage;
 use rserpool::{
     PeId, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Protocol, TransportUse, UserTransport,
@@ -56,7 +56,7 @@ async fn the_books_of_every_class_close_at_five_percent_loss() {
     let mut registrar = start("registrar");
     let mut collector = start("collector");
     let is_up = |daemon: &mut Daemon, http: SocketAddr| {
-        let up = wait_until(PATIENCE, || Ok(daemon.ended()?.is_some() || Metrics::scrape(http).is_ok()));
+        let up = wait_until(PATIENCE, || Ok(daemon.ended()?.is_some() || Samples::scrape(http).is_ok()));
         assert!(up.unwrap() && daemon.ended().unwrap().is_none(), "{}", daemon.last_words());
     };
     is_up(&mut registrar, stage.registrar_http());
@@ -73,7 +73,7 @@ async fn the_books_of_every_class_close_at_five_percent_loss() {
     assert!(exporter.ended().unwrap().unwrap().success(), "{}", exporter.last_words());
     let closed = wait_until(PATIENCE, || Ok(collector.logged().contains("exporter gone")));
     assert!(closed.unwrap(), "{}", collector.last_words());
-    let metrics = Metrics::scrape(stage.collector_http(0)).unwrap();
+    let metrics = Samples::scrape(stage.collector_http(0)).unwrap();
     let log = collector.logged();
     assert!(collector.stop(PATIENCE).unwrap().success());
 
@@ -135,6 +135,7 @@ async fn the_books_of_every_class_close_at_five_percent_loss() {
         }
     }
     assert_eq!(whole(metrics.sum("ipfix_collector_records_lost_total")), lost_of_all);
+    assert_eq!(whole(metrics.sum("ipfix_collector_class_records_missing")), 0, "everything is settled");
     drop(registrar);
 }
 

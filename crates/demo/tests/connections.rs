@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use demo::pool::{Plan, Pool};
 use demo::process::{Daemon, ROLE, wait_until};
-use demo::scrape::Metrics;
+use demo::scrape::Samples;
 use demo::stage::{Stage, collector_name};
 use test_pki::{Authority, Issued, Validity};
 
@@ -112,7 +112,7 @@ fn a_pool_over_tls_speaks_nothing_but_tls() {
     let plain =
         [format!("tcp://{}:3864", pool.stage.registrar()), format!("{}:3863", pool.stage.registrar())];
     assert_eq!(resolve(&["--registrar", &plain[0], "--registrar", &plain[1]]), Some(69), "no TLS");
-    let refused = Metrics::scrape(pool.stage.registrar_http()).unwrap();
+    let refused = Samples::scrape(pool.stage.registrar_http()).unwrap();
     assert!(refused.sum("rserpool_tls_handshakes_total") > 3.0);
     world::settle_undisturbed(pool);
 }
@@ -173,7 +173,7 @@ fn a_collector_with_a_wrong_certificate_is_left_for_one_with_a_right_one() {
         // The log is ahead of the metrics.
         let exporter = pool.stage.exporter_http();
         let counted = wait_until(world::PATIENCE, || {
-            Ok(Metrics::scrape(exporter)?.sum("ipfix_exporter_tls_handshakes_total") >= 1.0)
+            Ok(Samples::scrape(exporter)?.sum("ipfix_exporter_tls_handshakes_total") >= 1.0)
         });
         assert!(counted.unwrap(), "{reason}");
         pool.restart_collector(world::program(), 1).unwrap();
@@ -198,12 +198,12 @@ fn a_certificate_read_again_on_sighup_is_shown_to_new_connections_only() {
         wait_for_line(collector.as_ref().unwrap(), &["certificates read again"]);
     }
     let reloaded = |index: usize| {
-        let metrics = Metrics::scrape(pool.stage.collector_http(u8::try_from(index).unwrap())).unwrap();
+        let metrics = Samples::scrape(pool.stage.collector_http(u8::try_from(index).unwrap())).unwrap();
         metrics.sum("ipfix_collector_config_last_reload_successful")
     };
     assert_eq!([reloaded(0), reloaded(1)], [1.0, 1.0]);
     world::wait_for_part(&mut pool, 0.3);
-    let metrics = Metrics::scrape(pool.stage.exporter_http()).unwrap();
+    let metrics = Samples::scrape(pool.stage.exporter_http()).unwrap();
     assert_eq!(metrics.sum("ipfix_exporter_failovers_total"), 0.0, "the connection in use has stayed");
     // The renamed collector is refused when its turn comes.
     let daemon = pool.take_collector(used).unwrap();
@@ -267,7 +267,7 @@ fn registrar_in_clear(stage: &Stage) {
 
 /// Returns how many handshakes of collector `index` have ended with `result`.
 fn handshakes(pool: &Pool, index: u8, result: &str) -> f64 {
-    let metrics = Metrics::scrape(pool.stage.collector_http(index)).unwrap();
+    let metrics = Samples::scrape(pool.stage.collector_http(index)).unwrap();
     metrics.sum(&format!("ipfix_collector_tls_handshakes_total{{result=\"{result}\"}}"))
 }
 
@@ -303,7 +303,7 @@ fn an_exporter_whose_certificate_is_refused_says_so_and_tries_each_collector_onc
         wait_for_line(&pool.exporter, &["WARN", "collector lost", "received fatal alert"]);
         // With all in quarantine the exporter asks the registrar again from time to time.
         let asked = |pool: &Pool| {
-            Metrics::scrape(pool.stage.registrar_http()).unwrap().sum("rserpool_handle_resolutions_total")
+            Samples::scrape(pool.stage.registrar_http()).unwrap().sum("rserpool_handle_resolutions_total")
         };
         let before = asked(&pool);
         assert!(wait_until(world::PATIENCE, || Ok(asked(&pool) >= before + 3.0)).unwrap(), "{before}");
@@ -315,7 +315,7 @@ fn an_exporter_whose_certificate_is_refused_says_so_and_tries_each_collector_onc
         for line in ["collector connected", "collector lost"] {
             assert_eq!(pool.exporter.logged().matches(line).count(), 2, "{result}: {line}");
         }
-        let registrar = Metrics::scrape(pool.stage.registrar_http()).unwrap();
+        let registrar = Samples::scrape(pool.stage.registrar_http()).unwrap();
         assert_eq!(
             registrar.sum("rserpool_unreachable_reports_total"),
             0.0,

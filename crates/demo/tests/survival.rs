@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use demo::books;
 use demo::pool::Pool;
 use demo::process::{ROLE, pause};
-use demo::scrape::Metrics;
+use demo::scrape::Samples;
 use demo::stage::{Stage, collector_name};
 
 #[test]
@@ -67,14 +67,14 @@ fn a_reader_stalled_for_five_seconds_stops_the_flow_and_nothing_else() {
     reader.stalled.store(true, Ordering::Relaxed);
     // The pipe, the output's queue and the association's window fill one after the other.
     pause(Duration::from_millis(3_500));
-    let scrape = || (Metrics::scrape(http).unwrap(), Metrics::scrape(exporter).unwrap());
+    let scrape = || (Samples::scrape(http).unwrap(), Samples::scrape(exporter).unwrap());
     let (before, waiting) = scrape();
     pause(Duration::from_millis(1_500));
     let (after, still_waiting) = scrape();
     reader.stalled.store(false, Ordering::Relaxed);
-    let received = |metrics: &Metrics| metrics.sum("ipfix_collector_records_received_total");
+    let received = |metrics: &Samples| metrics.sum("ipfix_collector_records_received_total");
     assert_eq!(received(&before), received(&after), "records are read behind a full queue");
-    let buffered = |metrics: &Metrics| metrics.sum("ipfix_exporter_buffered_records");
+    let buffered = |metrics: &Samples| metrics.sum("ipfix_exporter_buffered_records");
     assert!(buffered(&still_waiting) > buffered(&waiting), "the exporter keeps what it cannot send");
     report_recovery(&mut pool, world::covered(&still_waiting), buffered(&still_waiting) - buffered(&waiting));
     world::settle_undisturbed(pool);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use demo::process::{Daemon, wait_until};
-use demo::scrape::{Metrics, ready};
+use demo::scrape::{Samples, ready};
 use demo::stage::Stage;
 use pcap_fixtures::{DEMO, fixture};
 
@@ -50,10 +50,10 @@ fn all_flows_of_a_capture_arrive_over_udp() {
     let number = |key: &str| summary[key].as_u64().unwrap();
     assert!(number("flows") > 100 && number("sent") == number("flows"), "{summary}");
 
-    let messages = || Metrics::scrape(collector_http).unwrap().sum("ipfix_collector_messages_received_total");
+    let messages = || Samples::scrape(collector_http).unwrap().sum("ipfix_collector_messages_received_total");
     let all = number("messages") as f64;
     assert!(wait_until(PATIENCE, || Ok(messages() == all)).unwrap(), "{} of {all}", messages());
-    let metrics = Metrics::scrape(collector_http).unwrap();
+    let metrics = Samples::scrape(collector_http).unwrap();
     for name in ["records_lost_total", "udp_kernel_drops_total", "messages_malformed_total"] {
         assert_eq!(metrics.sum(&format!("ipfix_collector_{name}")), 0.0, "{name}");
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{Daemon, log};
+use crate::{Daemon, log, stats};
 
 #[derive(Debug, Parser)]
 struct Cli<C: Subcommand> {
@@ -38,6 +38,10 @@ pub(crate) enum Command<C: Subcommand> {
     /// Print configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print the books of running daemons, and check that they balance
+    ///
+    /// Exit codes: 0 done, 1 the books do not balance, 2 usage, or a daemon is not reached.
+    Stats(stats::Arguments),
     #[command(flatten)]
     Own(C),
 }
@@ -91,6 +95,12 @@ fn command<D: Daemon>() -> clap::Command {
         })
         .mut_subcommand("run", |run| run.after_help(example(&format!("run --config {short}.toml"))))
         .mut_subcommand("check", |check| check.after_help(example(&format!("check --config {short}.toml"))))
+        .mut_subcommand("stats", |stats| {
+            stats.after_help(format!(
+                "Example:\n  {name} stats --config {short}.toml --verify\n  \
+                 {name} stats --verify http://192.0.2.1:9381 http://192.0.2.2:9381 http://192.0.2.9:9382"
+            ))
+        })
         .mut_subcommand("config", |config| {
             config.after_help(example(&format!("config example > {short}.toml"))).mut_subcommand(
                 "example",

@@ -1,6 +1,6 @@
 //! The shell of a flowpool daemon: command line, configuration file, logs, metrics, HTTP, signals, service manager.
 //!
-//! A daemon implements [`Daemon`], and its `main` is one line. It gets the subcommands `run`, `check` and
+//! A daemon implements [`Daemon`], and its `main` is one line. It gets the subcommands `run`, `check`, `stats` and
 //! `config example`, the options `--config FILE`, `--log-level LEVEL` and `--log-format FORMAT`, exit codes
 //! ([`Exit`]), `/metrics`, `/livez` and `/readyz`, and `READY=1` to systemd when it becomes ready.
 //!
@@ -11,6 +11,7 @@
 //! one ([`Shell::run`]), or makes its own runtime.
 
 pub mod config;
+pub mod scrape;
 
 mod api;
 mod cli;
@@ -24,6 +25,7 @@ mod process;
 mod reload;
 mod shell;
 mod shutdown;
+mod stats;
 mod utc;
 
 use std::net::SocketAddr;

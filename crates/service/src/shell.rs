@@ -67,6 +67,10 @@ impl Shell {
                 Ok(())
             }
             Command::Config(ConfigCommand::Example) => print(D::SAMPLE),
+            Command::Stats(stats) => {
+                let configured = if stats.names_daemons() { None } else { D::http(&self.config::<D>()?) };
+                stats.run(configured)
+            }
             Command::Own(command) => {
                 self.start_logs()?;
                 D::command(command, &self)
@@ -186,7 +190,8 @@ async fn notify(health: Health, shutdown: Shutdown) {
     notify.send("STOPPING=1");
 }
 
-fn print(text: &str) -> Result<(), Failure> {
+/// Writes to standard output.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         // A reader such as `head` that has seen enough is no error.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

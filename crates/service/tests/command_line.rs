@@ -99,9 +99,13 @@ fn a_missing_file_is_a_configuration_error_with_advice() {
 fn help_of_every_command_ends_with_an_example() {
     let folder = Folder::new("help");
     let mut transcript = String::new();
-    for command in
-        [&["--help"][..], &["run", "--help"], &["check", "--help"], &["config", "example", "--help"]]
-    {
+    for command in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["check", "--help"],
+        &["stats", "--help"],
+        &["config", "example", "--help"],
+    ] {
         let output = folder.run(command);
         assert_eq!(output.status.code(), Some(0));
         let text = String::from_utf8(output.stdout).unwrap();

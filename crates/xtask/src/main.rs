@@ -1,10 +1,11 @@
-//! Developer commands: `cargo xtask ci`, `interop`, `bench-handlespace` and `vm`. No dependencies, so that they start at
-//! once.
+//! Developer commands: `cargo xtask ci`, `interop`, `crash-matrix`, `bench-handlespace` and `vm`. No dependencies, so that
+//! they start at once.
 
 mod ci;
 mod fence;
 mod handlespace;
 mod interop;
+mod matrix;
 mod readme;
 mod steps;
 mod vm;
@@ -21,6 +22,8 @@ Commands:
   ci [TEXT…]
            Run every check of the project, as .ci/run does; or those whose headings contain a TEXT
   interop  Run the tests against other programs and kernel SCTP (what is installed)
+  crash-matrix
+           Kill, freeze and stop the processes of a pool by a seed, and check that nothing is lost (see crash-matrix --help)
   bench-handlespace
            Measure the handlespace beside rsplib's, if that is installed
   vm       Run a command in a virtual machine whose kernel has SCTP (see vm --help)
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     match command.as_slice() {
         ["ci", texts @ ..] => ci::run(&root(), texts),
         ["interop", rest @ ..] => interop::run(&root(), rest),
+        ["crash-matrix", rest @ ..] => matrix::run(&root(), rest),
         ["bench-handlespace"] => handlespace::run_benches(&root()),
         ["vm", ..] => vm::run(&arguments[1..]),
         ["--help" | "-h" | "help"] => {

@@ -26,6 +26,21 @@ fn a_gap_is_lost_when_the_second_statistics_record_after_it_comes() {
 }
 
 #[test]
+fn what_is_missing_is_neither_received_nor_lost_yet() {
+    let mut gaps = Gaps::new(0);
+    gaps.receive(11, 10);
+    assert_eq!(gaps.missing(), 10, "by what came behind them");
+    gaps.tell(&told(30, 0)).unwrap();
+    assert_eq!(gaps.missing(), 20, "by what the exporter told");
+    gaps.tell(&told(30, 0)).unwrap();
+    assert_eq!((gaps.missing(), gaps.counts().lost), (0, 20));
+    gaps.receive(1, 10);
+    assert_eq!((gaps.missing(), gaps.counts().late), (0, 10));
+    gaps.close();
+    assert_eq!(gaps.missing(), 0);
+}
+
+#[test]
 fn what_is_still_on_its_way_is_not_lost() {
     let mut gaps = Gaps::new(0);
     gaps.receive(11, 10);

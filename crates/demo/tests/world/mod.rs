@@ -7,7 +7,7 @@ use std::time::Duration;
 use demo::books::Books;
 use demo::pool::{Plan, Pool, Settlement};
 use demo::process::{Daemon, wait_until};
-use demo::scrape::Metrics;
+use demo::scrape::Samples;
 use demo::stage::Stage;
 
 /// Nothing here takes so long on any machine.
@@ -33,11 +33,11 @@ pub(crate) fn pool(seconds: u64) -> Pool {
 }
 
 /// Scrapes the exporter until `condition` holds of its metrics; returns these.
-pub(crate) fn wait_for(pool: &mut Pool, what: &str, condition: impl Fn(&Metrics) -> bool) -> Metrics {
-    let mut metrics = Metrics::default();
+pub(crate) fn wait_for(pool: &mut Pool, what: &str, condition: impl Fn(&Samples) -> bool) -> Samples {
+    let mut metrics = Samples::default();
     let held = wait_until(PATIENCE, || {
         assert!(!pool.is_done().unwrap(), "the exporter ended before {what}");
-        metrics = Metrics::scrape(pool.stage.exporter_http()).unwrap_or_default();
+        metrics = Samples::scrape(pool.stage.exporter_http()).unwrap_or_default();
         Ok(condition(&metrics))
     });
     assert!(held.unwrap(), "no {what}; the exporter says:\n{}", pool.exporter.last_words());
@@ -60,12 +60,12 @@ pub(crate) fn wait_for_another(pool: &mut Pool, index: u8) {
     });
     let http = pool.stage.collector_http(1 - index);
     let received = wait_until(PATIENCE, || {
-        Ok(Metrics::scrape(http)?.sum("ipfix_collector_records_received_total") > 0.0)
+        Ok(Samples::scrape(http)?.sum("ipfix_collector_records_received_total") > 0.0)
     });
     assert!(received.unwrap(), "nothing at the other collector");
 }
 
-pub(crate) fn covered(metrics: &Metrics) -> f64 {
+pub(crate) fn covered(metrics: &Samples) -> f64 {
     metrics.sum("ipfix_exporter_records_covered_total")
 }
 
@@ -74,9 +74,9 @@ pub(crate) fn wait_for_registrations(pool: &Pool, count: f64) {
     let mut seen = String::new();
     let whole = wait_until(PATIENCE, || {
         let at_registrar =
-            Metrics::scrape(pool.stage.registrar_http()).unwrap_or_default().sum("rserpool_pool_elements");
+            Samples::scrape(pool.stage.registrar_http()).unwrap_or_default().sum("rserpool_pool_elements");
         let registered = [0, 1].map(|index| {
-            let metrics = Metrics::scrape(pool.stage.collector_http(index)).unwrap_or_default();
+            let metrics = Samples::scrape(pool.stage.collector_http(index)).unwrap_or_default();
             metrics.sum("ipfix_collector_pool_registered")
         });
         seen = format!("the registrar has {at_registrar}, collectors say {registered:?}");
@@ -105,8 +105,9 @@ pub(crate) fn settle_undisturbed(pool: Pool) {
     let logged = |daemon: &Option<Daemon>, text: &str| {
         daemon.as_ref().map_or(0, |daemon| daemon.logged().matches(text).count())
     };
-    let connected: usize = pool.collectors.iter().map(|daemon| logged(daemon, "exporter connected")).sum();
-    assert_eq!(connected, 1, "associations with collectors");
+    // One is in use, the other stands by.
+    let connected = pool.collectors.iter().map(|daemon| logged(daemon, "exporter connected"));
+    assert!(connected.max() <= Some(1), "associations with one collector");
     let (settlement, _stage) = settle(pool);
     assert_eq!((settlement.failovers, settlement.resent), (0, 0), "failovers, and flows sent again");
     assert_eq!(settlement.books.repeated, 0);
