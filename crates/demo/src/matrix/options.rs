@@ -18,6 +18,7 @@ Options:
   --seed N          first seed [default: 1]; the same seed draws the same schedule
   --seeds K         how many seeds, one after the other [default: 1]
   --seconds S       length of a schedule [default: 20]
+  --restarts N      in place of all that, N restarts of collectors, as long as they take
   --rate R          flow records per second, of all exporters [default: 5000]
   --durability D    memory or spool [default: memory]; with spool, exporters are killed too
   --report FILE     write the report, in Markdown, to this file
@@ -40,6 +41,8 @@ pub struct Options {
     pub seeds: u64,
     /// Length of a schedule.
     pub length: Duration,
+    /// So many restarts of collectors in place of a schedule of all.
+    pub restarts: Option<usize>,
     /// Flow records per second, of all exporters.
     pub rate: u64,
     /// Whether exporters keep records on disk before they send them, and are killed.
@@ -58,6 +61,7 @@ impl Default for Options {
             seed: 1,
             seeds: 1,
             length: Duration::from_secs(20),
+            restarts: None,
             rate: 5_000,
             spool: false,
             report: None,
@@ -93,6 +97,10 @@ impl Options {
                 "--seed" => options.seed = number(&argument, &value()?, 0)?,
                 "--seeds" => options.seeds = number(&argument, &value()?, 1)?,
                 "--seconds" => options.length = Duration::from_secs(number(&argument, &value()?, 3)?),
+                "--restarts" => {
+                    let restarts = number(&argument, &value()?, 1)?;
+                    options.restarts = Some(usize::try_from(restarts).unwrap_or(usize::MAX));
+                }
                 "--rate" => options.rate = number(&argument, &value()?, 10)?,
                 "--durability" => {
                     options.spool = match value()?.as_str() {
@@ -115,24 +123,26 @@ impl Options {
     pub fn settings(&self, seed: u64) -> Settings {
         Settings {
             seed,
-            length: self.length,
+            length: if self.restarts.is_some() { Duration::ZERO } else { self.length },
             registrars: Self::REGISTRARS,
             collectors: Self::COLLECTORS,
             exporters: Self::EXPORTERS,
             exporters_die: self.spool,
+            restarts: self.restarts,
         }
     }
 
     /// Returns what the report says of all seeds.
     pub fn setting(&self) -> Setting {
         let durability = if self.spool { "spool" } else { "memory" };
+        let extent = match self.restarts {
+            Some(restarts) => format!("--restarts {restarts}"),
+            None => format!("--seconds {}", self.length.as_secs()),
+        };
         Setting {
             command: format!(
-                "crash-matrix --seed {} --seeds {} --seconds {} --rate {} --durability {durability}",
-                self.seed,
-                self.seeds,
-                self.length.as_secs(),
-                self.rate
+                "crash-matrix --seed {} --seeds {} {extent} --rate {} --durability {durability}",
+                self.seed, self.seeds, self.rate
             ),
             rate: self.rate,
             cast: format!(

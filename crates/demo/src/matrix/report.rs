@@ -120,8 +120,8 @@ pub fn markdown(setting: &Setting, outcomes: &[Outcome]) -> String {
     );
     text.push_str(
         "| seed | outages | metered | failovers | by sign | replayed | repeated across files | suppressed | lost | \
-         repeated after dedupe | wrong | drained |\n\
-         |---:|---:|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|\n",
+         repeated after dedupe | wrong | without template | drained |\n\
+         |---:|---:|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for outcome in outcomes {
         let Outcome { verdict, failovers, .. } = outcome;
@@ -129,7 +129,7 @@ pub fn markdown(setting: &Setting, outcomes: &[Outcome]) -> String {
             failovers.signs.iter().map(|(sign, count)| format!("{sign} {count}")).collect();
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} | {} | {:.0} | {} | {} | {} | {:.1} s |",
+            "| {} | {} | {} | {} | {} | {} | {} | {:.0} | {} | {} | {} | {:.0} | {:.1} s |",
             outcome.seed,
             outcome.outages.len(),
             outcome.metered,
@@ -141,6 +141,7 @@ pub fn markdown(setting: &Setting, outcomes: &[Outcome]) -> String {
             verdict.lost + verdict.lost_after,
             verdict.repeated_in_file + verdict.repeated_after,
             verdict.wrong,
+            outcome.no_template,
             outcome.drained.as_secs_f64(),
         );
     }
