@@ -19,6 +19,8 @@ const IPFIX_PORT: u16 = 4739;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Config {
+    /// How long, after SIGTERM, exporters may take to move to other collectors. Then their associations are closed.
+    pub drain_timeout: Period,
     /// Where exporters reach this collector.
     pub listen: Listen,
     /// How IPFIX over UDP is received.
@@ -42,6 +44,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            drain_timeout: Period::seconds(30),
             listen: Listen::default(),
             udp: Udp::default(),
             pool: Vec::new(),

@@ -1,7 +1,8 @@
-//! The collector as a whole: listens, accepts, and ends in order.
+//! The collector as a whole: listens, accepts, goes out of its pools while an output cannot write, and ends in order.
 //!
-//! End (SIGTERM): not ready → out of the pools → no new associations → every session writes, syncs, sends its last cookie and
-//! closes → outputs end → exit 0.
+//! End (SIGTERM): not ready → cookies say "draining" → out of the pools → no new associations → exporters that asked for cookies
+//! leave, or `drain-timeout` is over → every other session writes, syncs, sends its last cookie and closes → outputs end → exit 0.
+#![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,9 +11,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use delivery::KeyRing;
-use service::{Condition, Context, Exit, Failure, OrExit as _, Shutdown};
+use delivery::cookie::State;
+use service::{Condition, Context, Exit, Failure, OrExit as _};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 use transport::tls::{self, Identity};
 use transport::{Association, Endpoint, EndpointConfig, Listener, PeerAddress, tcp};
@@ -20,9 +23,10 @@ use transport::{Association, Endpoint, EndpointConfig, Listener, PeerAddress, tc
 use crate::cards::Cards;
 use crate::config::Config;
 use crate::metrics::{SessionMetrics, TlsMetrics};
-use crate::output::{Outputs, Writers};
-use crate::registration::Registrations;
-use crate::session::{self, Shared, Signer};
+use crate::output::{Finding, Outputs, Writers};
+use crate::registration::{RegistrationError, Registrations};
+use crate::session::{self, Ending, Shared, Signer};
+use crate::standing::Standing;
 use crate::udp::Receivers;
 
 /// How often the outputs' condition is looked at.
@@ -37,9 +41,11 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     let (outputs, mut writers) = Outputs::start(&config).or_exit(Exit::Io)?;
     let metrics = SessionMetrics::new();
     // Sessions end after the accepting has.
-    let sessions_end = Shutdown::new();
+    let ending = Ending::default();
     let (card_sink, cards) = watch::channel(Cards::new(&config));
-    let shared = Shared { outputs, metrics, signer, cards, shutdown: sessions_end.clone() };
+    let mut standing = Standing::new(&writers.look());
+    let (state_sink, state) = watch::channel(standing.state(false));
+    let shared = Shared { outputs, metrics, signer, cards, state, ending: ending.clone() };
     let (accepted, mut associations) = mpsc::channel(64);
     let identity = identity(&config)?;
     let tls = identity.clone().map(TlsMetrics::new);
@@ -48,11 +54,14 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     listening.met();
     let records = Arc::clone(&shared.metrics.records);
     let mut registrations =
-        Registrations::start(&config, endpoint.as_ref(), identity.as_ref(), records, registered, card_sink)
-            .or_exit(Exit::Configuration)?;
+        Registrations::new(&config, endpoint.as_ref(), identity.as_ref(), records, registered, card_sink);
+    if !standing.is_out() {
+        registrations.join().or_exit(Exit::Configuration)?;
+    }
 
     let mut sessions = JoinSet::new();
     let mut look = tokio::time::interval(LOOK);
+    let mut is_failing = false;
     let failure = loop {
         tokio::select! {
             Some(association) = associations.recv() => {
@@ -60,15 +69,23 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
             }
             Some(_) = sessions.join_next() => {}
             _ = look.tick() => {
-                tell_writable(&writable, &writers);
+                let found = writers.look();
+                is_failing = found.failing.is_some();
+                standing.look(&found, shared.outputs.fullest());
+                tell_writable(&writable, &found, &standing);
+                follow(&standing, &mut registrations).or_exit(Exit::Configuration)?;
+                tell_state(&state_sink, standing.state(false));
                 tls.iter().for_each(TlsMetrics::publish);
             }
             stopped = writers.failure() => break Some(anyhow::Error::new(stopped)),
             ended = receivers.failure() => break Some(anyhow::Error::new(ended)),
-            () = registrations.measure(&shared.outputs) => {}
+            () = registrations.measure(&shared.outputs, is_failing) => {}
             () = context.shutdown.requested() => break None,
         }
     };
+    tell_state(&state_sink, State::Draining);
+    let patience = if failure.is_some() { Duration::ZERO } else { config.drain_timeout.0 };
+    let deadline = Instant::now() + patience;
     // Who has read the pool before may still come meanwhile, and is served to the end.
     let mut leaving = std::pin::pin!(registrations.deregister());
     let limit = config.listen.max_associations;
@@ -84,11 +101,41 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
         admit(association, limit, &shared, &mut sessions);
     }
     receivers.shutdown().await;
-    sessions_end.request();
-    while sessions.join_next().await.is_some() {}
+    close(&mut sessions, &ending, deadline).await;
     drop(shared);
     drop(endpoint);
     finish(failure, writers).await
+}
+
+/// Waits until every exporter that can be asked to move has left; at `deadline` the rest is closed.
+async fn close(sessions: &mut JoinSet<()>, ending: &Ending, deadline: Instant) {
+    ending.begun.request();
+    while let Ok(Some(_)) = timeout_at(deadline, sessions.join_next()).await {}
+    if !sessions.is_empty() {
+        info!(associations = sessions.len(), "closing what exporters have not left");
+    }
+    ending.closing.request();
+    while sessions.join_next().await.is_some() {}
+}
+
+/// Goes out of the pools or comes back, as the collector stands.
+fn follow(standing: &Standing, registrations: &mut Registrations) -> Result<(), RegistrationError> {
+    match (standing.is_out(), registrations.is_out()) {
+        (true, false) => {
+            warn!("out of the pools until every output can write; exporters are asked to move");
+            registrations.leave();
+        }
+        (false, true) => {
+            info!("back into the pools");
+            registrations.join()?;
+        }
+        (true, true) | (false, false) => {}
+    }
+    Ok(())
+}
+
+fn tell_state(sink: &watch::Sender<State>, new: State) {
+    sink.send_if_modified(|state| std::mem::replace(state, new) != new);
 }
 
 async fn finish(failure: Option<anyhow::Error>, writers: Writers) -> Result<(), Failure> {
@@ -184,10 +231,11 @@ fn admit(association: Association, limit: usize, shared: &Shared, sessions: &mut
     sessions.spawn(session::serve(association, shared.clone()));
 }
 
-fn tell_writable(condition: &Condition, writers: &Writers) {
-    if writers.writable() {
-        condition.met();
-    } else {
-        condition.unmet("an output cannot write");
+fn tell_writable(condition: &Condition, found: &Finding, standing: &Standing) {
+    match (&found.trouble, standing.is_out()) {
+        (None, false) => condition.met(),
+        (Some(trouble), false) => condition.unmet(trouble),
+        (Some(trouble), true) => condition.unmet(&format!("{trouble}, out of the pool until it can")),
+        (None, true) => condition.unmet("every output can write again, back in the pool in a few seconds"),
     }
 }

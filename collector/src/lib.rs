@@ -16,6 +16,7 @@ mod output;
 mod policy;
 mod registration;
 mod session;
+mod standing;
 mod udp;
 
 use std::ffi::OsString;

@@ -117,6 +117,7 @@ pub(crate) struct PoolMetrics {
     pub(crate) registered: Gauge,
     pub(crate) joined: Counter,
     pub(crate) left: Counter,
+    pub(crate) deregistered: Counter,
     pub(crate) moved: Counter,
     pub(crate) load: Gauge,
     pub(crate) announces_refused: Counter,
@@ -131,9 +132,39 @@ pub(crate) struct OutputMetrics {
     pub(crate) duplicates: Counter,
     pub(crate) dropped: Counter,
     pub(crate) duplicates_suppressed: Counter,
-    pub(crate) failures: Counter,
     pub(crate) write_duration: Histogram,
     pub(crate) queue_depth: Gauge,
+}
+
+/// How one output fails.
+#[derive(Clone, Debug)]
+pub(crate) struct FailureMetrics {
+    pub(crate) failures: Counter,
+    pub(crate) failing: Gauge,
+    pub(crate) seconds: Gauge,
+}
+
+impl FailureMetrics {
+    pub(crate) fn new(output: &str) -> Self {
+        describe_counter!(
+            "ipfix_collector_output_write_failures_total",
+            "Writes and syncs that failed and were tried again"
+        );
+        describe_gauge!(
+            "ipfix_collector_output_failing",
+            "Whether the output cannot write, so that nothing is acknowledged, 0 or 1"
+        );
+        describe_gauge!(
+            "ipfix_collector_output_failing_seconds",
+            "How long the output has not been able to write; 0 while it is"
+        );
+        let output = output.to_owned();
+        Self {
+            failures: counter!("ipfix_collector_output_write_failures_total", "output" => output.clone()),
+            failing: gauge!("ipfix_collector_output_failing", "output" => output.clone()),
+            seconds: gauge!("ipfix_collector_output_failing_seconds", "output" => output),
+        }
+    }
 }
 
 impl SessionMetrics {
@@ -225,7 +256,7 @@ impl PoolMetrics {
         );
         describe_counter!(
             "ipfix_collector_pool_registration_changes_total",
-            "How often the collector came into the pool, its registrar was lost, or another one took it over"
+            "How often the collector came into the pool or left it, its registrar was lost, or another one took it over"
         );
         let pool = pool.to_owned();
         let change = |event: &'static str| counter!("ipfix_collector_pool_registration_changes_total", "pool" => pool.clone(), "event" => event);
@@ -244,6 +275,7 @@ impl PoolMetrics {
             registered,
             joined: change("registered"),
             left: change("lost"),
+            deregistered: change("deregistered"),
             moved: change("home_changed"),
             load: gauge!("ipfix_collector_pool_load_ratio", "pool" => pool.clone()),
             announces_refused: counter!("ipfix_collector_pool_announces_refused_total", "pool" => pool.clone()),
@@ -269,7 +301,6 @@ impl OutputMetrics {
             } else {
                 Counter::noop()
             },
-            failures: counter!("ipfix_collector_output_write_failures_total", "output" => output.clone()),
             write_duration: histogram!("ipfix_collector_output_write_duration_seconds", "output" => output.clone()),
             queue_depth: gauge!("ipfix_collector_queue_depth_records", "output" => output.clone()),
         }
@@ -357,10 +388,6 @@ fn describe_outputs() {
     describe_counter!(
         "ipfix_collector_duplicates_suppressed_total",
         "Flow records received again and not written again, by their identity"
-    );
-    describe_counter!(
-        "ipfix_collector_output_write_failures_total",
-        "Writes that failed and were tried again"
     );
     describe_histogram!("ipfix_collector_output_write_duration_seconds", "Time taken by one write");
     describe_gauge!("ipfix_collector_queue_depth_records", "Records waiting for the output");

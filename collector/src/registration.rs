@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use rserpool::wire::PoolElementParameter;
 use rserpool::{
-    ConfigError, Load, PoolElement, PoolElementConfig, PoolElementState, PoolHandle, Protocol, ScopeRule,
-    TransportUse, UserTransport,
+    ConfigError, DeregisterError, Load, PoolElement, PoolElementConfig, PoolElementState, PoolHandle,
+    Protocol, ScopeRule, TransportUse, UserTransport,
 };
 use rserpool_proto::InvalidPoolHandle;
 use service::Condition;
@@ -33,7 +33,7 @@ const LOAD_INTERVAL: Duration = Duration::from_secs(1);
 /// A change below this share of full load is not told.
 const LOAD_STEP: u32 = u32::MAX / 32;
 /// What a deregistration may take.
-const DEREGISTRATION: Duration = Duration::from_secs(2);
+const DEREGISTRATION: Duration = Duration::from_millis(1_500);
 
 /// Why a pool cannot be joined by anyone.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +49,16 @@ pub(crate) enum RegistrationError {
 /// Every registration of the collector.
 #[derive(Debug)]
 pub(crate) struct Registrations {
+    config: Config,
+    endpoint: Option<Endpoint>,
+    identity: Option<Identity>,
+    cards: Arc<watch::Sender<Cards>>,
+    joined: Arc<Joined>,
+    /// Empty while the collector is out of its pools.
     elements: Vec<Registered>,
     watching: JoinSet<()>,
+    /// Deregistrations on their way.
+    leaving: JoinSet<Result<(), DeregisterError>>,
     /// Records received since the start, of all sessions.
     records: Arc<AtomicU64>,
     measured: u64,
@@ -67,40 +75,71 @@ struct Registered {
 }
 
 impl Registrations {
-    /// Starts to register in every pool. `condition` is met while all are joined.
-    pub(crate) fn start(
+    /// Returns those of a collector that is in none of its pools yet. `condition` is met while all are joined.
+    pub(crate) fn new(
         config: &Config,
         endpoint: Option<&Endpoint>,
         identity: Option<&Identity>,
         records: Arc<AtomicU64>,
         condition: Condition,
         cards: watch::Sender<Cards>,
-    ) -> Result<Self, RegistrationError> {
+    ) -> Self {
         let mut timer = interval(LOAD_INTERVAL);
         // A late measurement would see fewer records in the one after it.
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut registrations =
-            Self { elements: Vec::new(), watching: JoinSet::new(), records, measured: 0, timer };
         let joined = Arc::new(Joined { missing: AtomicU64::new(config.pool.len() as u64), condition });
         joined.tell();
-        let cards = Arc::new(cards);
-        for (at, pool) in config.pool.iter().enumerate() {
-            let handle = PoolHandle::new(pool.handle.as_bytes())
-                .map_err(|error| RegistrationError::Handle { handle: pool.handle.clone(), error })?;
-            let connector = connector(pool, config, endpoint, identity);
-            let element = PoolElement::spawn(element(pool, handle, config), connector)
-                .map_err(|error| RegistrationError::Config { handle: pool.handle.clone(), error })?;
-            let metrics = PoolMetrics::new(&pool.handle);
-            registrations.watching.spawn(watch(element.state(), Arc::clone(&joined), metrics.clone()));
-            registrations.watching.spawn(follow_peers(element.peers(), at, Arc::clone(&cards)));
-            let measure = pool.policy.load();
-            registrations.elements.push(Registered { element, metrics, measure, load: Load::default() });
+        Self {
+            config: config.clone(),
+            endpoint: endpoint.cloned(),
+            identity: identity.cloned(),
+            cards: Arc::new(cards),
+            joined,
+            elements: Vec::new(),
+            watching: JoinSet::new(),
+            leaving: JoinSet::new(),
+            records,
+            measured: 0,
+            timer,
         }
-        Ok(registrations)
     }
 
-    /// Waits for the next time to measure the load, and tells it where it has changed. Cancel safe.
-    pub(crate) async fn measure(&mut self, outputs: &Outputs) {
+    /// Starts to register in every pool.
+    pub(crate) fn join(&mut self) -> Result<(), RegistrationError> {
+        for (at, pool) in self.config.pool.iter().enumerate() {
+            let handle = PoolHandle::new(pool.handle.as_bytes())
+                .map_err(|error| RegistrationError::Handle { handle: pool.handle.clone(), error })?;
+            let connector = connector(pool, &self.config, self.endpoint.as_ref(), self.identity.as_ref());
+            let element = PoolElement::spawn(element(pool, handle, &self.config), connector)
+                .map_err(|error| RegistrationError::Config { handle: pool.handle.clone(), error })?;
+            let metrics = PoolMetrics::new(&pool.handle);
+            self.watching.spawn(watch(element.state(), Arc::clone(&self.joined), metrics.clone()));
+            self.watching.spawn(follow_peers(element.peers(), at, Arc::clone(&self.cards)));
+            let measure = pool.policy.load();
+            self.elements.push(Registered { element, metrics, measure, load: Load::default() });
+        }
+        Ok(())
+    }
+
+    /// Returns whether the collector is out of its pools, by [`Self::leave`] or because it never joined.
+    pub(crate) fn is_out(&self) -> bool {
+        self.elements.is_empty() && !self.config.pool.is_empty()
+    }
+
+    /// Starts to leave every pool; [`Self::join`] brings the collector back, as other elements.
+    pub(crate) fn leave(&mut self) {
+        while self.leaving.try_join_next().is_some() || self.watching.try_join_next().is_some() {}
+        for Registered { element, .. } in self.elements.drain(..) {
+            if matches!(*element.state().borrow(), PoolElementState::Registered { .. }) {
+                // Unconfirmed it is told by the element's own task.
+                self.leaving.spawn(async move { element.deregister(DEREGISTRATION).await });
+            }
+        }
+    }
+
+    /// Waits for the next time to measure the load, and tells it where it has changed. Cancel safe. `is_failing`: an output
+    /// cannot write, which is full load by any measure.
+    pub(crate) async fn measure(&mut self, outputs: &Outputs, is_failing: bool) {
         self.timer.tick().await;
         let records = self.records.load(Ordering::Relaxed);
         let rate = records - std::mem::replace(&mut self.measured, records);
@@ -109,10 +148,11 @@ impl Registrations {
             metrics.homes_refused.absolute(element.homes_refused());
             let new = match *measure {
                 None => continue,
+                Some(_) if is_failing => Load::FULL,
                 Some((LoadSource::Rate, capacity)) => Load::of(rate, capacity.into()),
                 Some((LoadSource::Queue, _)) => {
-                    let fills = outputs.fills().map(|(waiting, size)| Load::of(waiting, size));
-                    fills.max().unwrap_or_default()
+                    let (waiting, size) = outputs.fullest();
+                    Load::of(waiting, size)
                 }
             };
             if is_worth_telling(*load, new) {
@@ -123,16 +163,11 @@ impl Registrations {
         }
     }
 
-    /// Leaves every pool.
+    /// Leaves every pool, for good.
     pub(crate) async fn deregister(mut self) {
         self.watching.shutdown().await;
-        let mut leaving = JoinSet::new();
-        for Registered { element, .. } in self.elements {
-            if matches!(*element.state().borrow(), PoolElementState::Registered { .. }) {
-                leaving.spawn(element.deregister(DEREGISTRATION));
-            }
-        }
-        while leaving.join_next().await.is_some() {}
+        self.leave();
+        while self.leaving.join_next().await.is_some() {}
     }
 }
 
@@ -224,7 +259,8 @@ async fn watch(mut state: watch::Receiver<PoolElementState>, joined: Arc<Joined>
     let mut registered = false;
     let mut home = None;
     loop {
-        let now = match *state.borrow_and_update() {
+        let state_now = state.borrow_and_update().clone();
+        let now = match state_now {
             PoolElementState::Registered { registrar, .. } => Some(registrar),
             _ => None,
         };
@@ -235,11 +271,21 @@ async fn watch(mut state: watch::Receiver<PoolElementState>, joined: Arc<Joined>
         let is_registered = home.is_some();
         if std::mem::replace(&mut registered, is_registered) != is_registered {
             metrics.registered.set(if registered { 1.0 } else { 0.0 });
-            let changes = if registered { &metrics.joined } else { &metrics.left };
+            let changes = match state_now {
+                PoolElementState::Registered { .. } => &metrics.joined,
+                PoolElementState::Deregistered => &metrics.deregistered,
+                _ => &metrics.left,
+            };
             changes.increment(1);
             joined.change(registered);
         }
         if state.changed().await.is_err() {
+            // Its end was not confirmed by a registrar.
+            if registered {
+                metrics.registered.set(0.0);
+                metrics.deregistered.increment(1);
+                joined.change(false);
+            }
             return;
         }
     }

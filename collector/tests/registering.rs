@@ -4,7 +4,7 @@ mod world;
 
 use std::fs::File;
 use std::io::Read as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,157 +12,10 @@ use delivery::cookie::State;
 use rserpool_proto::PeId;
 use rserpool_proto::wire::asap::deregistration::DeregistrationResponse;
 use rserpool_proto::wire::asap::handle_resolution::HandleResolutionResponse;
-use rserpool_proto::wire::asap::registration::{Registration, RegistrationResponse};
 use rserpool_proto::wire::{Message, Policy, PoolElementParameter, Transport, TransportUse};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinHandle;
-use transport::{Association, Endpoint, EndpointConfig, Event, Listener, MsgOut, Ppid, Sender};
-use world::{Collector, Directory, Exporter, PATIENCE, address, lines, output, read};
-
-/// The registrar's side, by hand.
-struct Registrar {
-    listener: Listener,
-    _endpoint: Endpoint,
-}
-
-impl Registrar {
-    async fn start(address: Ipv4Addr) -> Self {
-        let endpoint = Endpoint::bind(EndpointConfig::new(IpAddr::V4(address))).unwrap();
-        Self { listener: endpoint.listen(3863).await.unwrap(), _endpoint: endpoint }
-    }
-
-    async fn accept(&mut self) -> Association {
-        tokio::time::timeout(PATIENCE, self.listener.accept()).await.expect("a pool element").unwrap()
-    }
-}
-
-/// Returns the next ASAP message.
-async fn receive(association: &mut Association) -> Message {
-    loop {
-        match tokio::time::timeout(PATIENCE, association.recv()).await.expect("a message in time") {
-            Event::Message(message) => return Message::decode(&message.data).unwrap(),
-            Event::Lost(reason) => panic!("association lost: {reason}"),
-            _ => {}
-        }
-    }
-}
-
-async fn send(association: &Association, message: Message) {
-    association.send(MsgOut::new(Ppid::ASAP, message.to_octets().unwrap())).await.unwrap();
-}
-
-/// Takes the registration and grants it.
-async fn register(association: &mut Association) -> Registration {
-    let Message::Registration(registration) = receive(association).await else { panic!("no registration") };
-    let (pool, pe) = (registration.pool.clone(), registration.element.pe);
-    let (causes, unknown) = (Vec::new(), Vec::new());
-    let response = RegistrationResponse { rejected: false, pool, pe, causes, unknown };
-    send(association, Message::RegistrationResponse(response)).await;
-    registration
-}
-
-fn pool(directory: &Directory, registrar: Ipv4Addr, more: &str) -> String {
-    let key = directory.path("pool.key");
-    format!(
-        "[[pool]]\nhandle = \"ipfix\"\nregistrars = [\"{registrar}:3863\"]\nkey-file = \"{}\"\n{more}\n",
-        key.display()
-    )
-}
-
-/// A registrar that answers by itself, however busy the test is: an element whose questions go unanswered for a second
-/// and a half looks for another registrar.
-struct Answering {
-    heard: UnboundedReceiver<(Message, Sender)>,
-    task: JoinHandle<()>,
-}
-
-impl Answering {
-    fn start(mut registrar: Registrar) -> Self {
-        let (tell, heard) = unbounded_channel();
-        let task = tokio::spawn(async move {
-            while let Ok(association) = registrar.listener.accept().await {
-                tokio::spawn(answer(association, tell.clone()));
-            }
-        });
-        Self { heard, task }
-    }
-
-    /// Returns the next message, and how to answer it.
-    async fn next(&mut self) -> (Message, Sender) {
-        tokio::time::timeout(PATIENCE, self.heard.recv()).await.expect("a message in time").unwrap()
-    }
-
-    /// Returns the next registration; it was granted.
-    async fn registration(&mut self) -> Registration {
-        loop {
-            if let (Message::Registration(registration), _) = self.next().await {
-                return registration;
-            }
-        }
-    }
-
-    /// Returns the next registration whose load `wanted` accepts.
-    async fn load(&mut self, wanted: impl Fn(f64) -> bool) -> f64 {
-        loop {
-            let Policy::LeastUsed { load } = self.registration().await.element.policy else {
-                panic!("no load")
-            };
-            let load = f64::from(load.0) / f64::from(u32::MAX);
-            if wanted(load) {
-                return load;
-            }
-        }
-    }
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// Grants registrations, and says that the pool has no elements but the last one registered.
-async fn answer(mut association: Association, tell: UnboundedSender<(Message, Sender)>) {
-    let (sender, mut elements) = (association.sender(), Vec::new());
-    loop {
-        let message = match association.recv().await {
-            Event::Message(message) => Message::decode(&message.data).unwrap(),
-            Event::Lost(_) => return,
-            _ => continue,
-        };
-        let (causes, unknown) = (Vec::new(), Vec::new());
-        let response = match &message {
-            Message::Registration(registration) => {
-                let (pool, pe) = (registration.pool.clone(), registration.element.pe);
-                elements = vec![registration.element.clone()];
-                Some(Message::RegistrationResponse(RegistrationResponse {
-                    rejected: false,
-                    pool,
-                    pe,
-                    causes,
-                    unknown,
-                }))
-            }
-            Message::HandleResolution(request) => {
-                Some(Message::HandleResolutionResponse(HandleResolutionResponse {
-                    updates_accepted: true,
-                    pool: request.pool.clone(),
-                    policy: None,
-                    elements: elements.clone(),
-                    causes: None,
-                    unknown,
-                }))
-            }
-            _ => None,
-        };
-        if let Some(response) = response {
-            let _ = sender.send(MsgOut::new(Ppid::ASAP, response.to_octets().unwrap())).await;
-        }
-        if tell.send((message, sender.clone())).is_err() {
-            return;
-        }
-    }
-}
+use transport::{Association, MsgOut, Ppid};
+use world::registrar::{Answering, Registrar, pool, receive, register, send};
+use world::{Collector, Directory, Exporter, address, lines, output, read};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_collector_registers_where_it_listens_and_leaves_before_it_ends() {
@@ -188,17 +41,13 @@ async fn the_collector_registers_where_it_listens_and_leaves_before_it_ends() {
     exporter.flows.flows(0..10);
     exporter.send().await;
     collector.terminate();
-    let (deregistration, element) = loop {
-        if let (Message::Deregistration(deregistration), element) = registrar.next().await {
-            break (deregistration, element);
-        }
-    };
+    let (deregistration, element) = registrar.deregistration().await;
     assert!(collector.http("/readyz").starts_with("HTTP/1.1 503"), "not ready while it ends");
     // The exporter is still served: it may have read the pool before.
     exporter.wait_for(0..10).await;
     let (pool, pe) = (deregistration.pool, deregistration.pe);
     let response = DeregistrationResponse { pool, pe, causes: Vec::new(), unknown: Vec::new() };
-    // The collector waits two seconds for this, and on a busy machine has gone on without it.
+    // The collector waits 1.5 s for this, and on a busy machine has gone on without it.
     let _ = element
         .send(MsgOut::new(Ppid::ASAP, Message::DeregistrationResponse(response).to_octets().unwrap()))
         .await;

@@ -101,6 +101,7 @@ fn export(bencher: Bencher<'_, '_>, classifier: &Classifier) {
         max_lossy_message: Some(8 << 10),
         linger: Duration::from_millis(50),
         memory: 64 << 20,
+        spool: None,
         keys: delivery::KeyRing::parse("1 000102030405060708090a0b0c0d0e0f").expect("a key"),
     };
     let incarnation = delivery::ExporterState::next(None, delivery::Ledger([7; 16]));

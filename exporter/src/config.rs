@@ -16,7 +16,7 @@ use service::config::{Http, Invalid};
 use crate::export::{Classes, Classifier};
 
 pub use class::{ClassTable, ClassTables, Word};
-pub use export::{Export, RetentionConfig};
+pub use export::{Durability, Export, RetentionConfig};
 pub use metering::Metering;
 pub use pool::{Pool, Service, Transport};
 pub use rule::{Conditions, RuleTable, TemplateName, Templates};
@@ -73,7 +73,7 @@ const fn http() -> Http {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct State {
-    /// Directory of the ledger. Without it every start is a new ledger.
+    /// Directory of the ledger and the spool. Without it every start is a new ledger, and there is no spool.
     #[serde(default)]
     pub directory: Option<PathBuf>,
 }
@@ -117,7 +117,7 @@ impl Config {
 pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
     config.classes()?;
     config.export.validate()?;
-    config.retention.validate()?;
+    config.retention.validate(config.state.directory.is_some())?;
     config.metering.validate()?;
     match config.destination()? {
         Destination::Pool(pool) => pool.validate(config.tls.is_some()),

@@ -1,41 +1,43 @@
-//! The exporter's I/O: one endpoint, one collector at a time, the observation thread behind it.
+//! The exporter's I/O: one endpoint, the collectors in use and standing by, the observation thread behind it.
 //!
-//! All decisions about records are [`Failover`]'s; which collector is next is the pool user's. This loop connects,
-//! sends, receives and keeps the time.
+//! All decisions about records are [`Failover`]'s; when a collector is left, and for which role another one is sought, is
+//! [`Choice`]'s to say, and who that is, the pool user's. This loop connects, sends, receives and keeps the time.
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
+mod choosing;
 mod collector;
 mod memory;
 mod paths;
 mod pauses;
 pub(crate) mod setup;
+mod spooling;
 mod summary;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use delivery::cookie::State;
-use rserpool::wire::Message as Asap;
-use rserpool::{PoolUser, PoolUserState, Selected};
+use rserpool::{PoolUser, PoolUserState};
 use service::{Condition, Context, Exit, Failure, Metrics, OrExit as _, Shutdown};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
-use transport::{ConnectError, Connector, Event, Ppid};
+use transport::Connector;
 
 use crate::capture::CaptureError;
 use crate::config::{Config, Pool, Service, Transport};
-use crate::failover::{Failover, Sign};
+use crate::failover::{Books, Choice, ChoiceConfig, Failover, Role, Sign};
 use crate::metering::Meter;
 use crate::metrics::{COLLECTOR_INFO, Exported, Observed, TlsMetrics};
 use crate::observe::{Encoded, Observation, Observer};
+use crate::spooling::Event as SpoolEvent;
 use crate::state;
 
-use collector::{Collector, Link, LinkEvent, addresses};
+use collector::{Collector, LinkEvent, Links, Seek};
 use memory::Memory;
 use paths::Paths;
 use pauses::Pauses;
 use setup::Connectors;
+use spooling::Spool;
 use summary::Summary;
 
 /// Events of a collector taken in before it is blamed for silence, at most.
@@ -46,7 +48,7 @@ const EVENTS_AT_ONCE: usize = 64;
 /// Fails when files, keys or sockets cannot be used, when the capture is damaged (what is before
 /// the damage is exported), and when collectors did not acknowledge everything in time.
 pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Result<(), Failure> {
-    let [registrar, collector] = context.health.conditions(["registrar", "collector"]);
+    let [registrar, collector, spool] = context.health.conditions(["registrar", "collector", "spool"]);
     let (classes, classifier) = config.classes().or_exit(Exit::Configuration)?;
     let keys = setup::read_keys(&pool.key_file)?;
     let incarnation = match &config.state.directory {
@@ -54,7 +56,6 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         None => state::ephemeral()?,
     };
     let metrics = Exported::new(&classes, config.retention.memory.as_usize());
-    let has_reliable = classes.has_reliable();
     let names: Vec<String> = classes.iter().map(|(_, class)| class.name.clone()).collect();
     let source = setup::open(&config.source, since_epoch())?;
     let meter = Meter::new(config.metering.metering(), random()?);
@@ -67,7 +68,11 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         let (transport, class) = (transport.name(), &lossy.name);
         warn!(transport, class, "every record is delivered reliably over this transport, whatever its class");
     }
-    let failover = Failover::new(setup::failover_config(config, classes, keys), incarnation, random()?);
+    let (spool, spool_config) = spooling::open(config, incarnation, spool)?;
+    let failover_config = setup::failover_config(config, classes, keys, spool_config);
+    let failover = Failover::new(failover_config, incarnation, random()?);
+    let standby = pool.standby.unwrap_or(transport == Transport::Sctp);
+    let choice = Choice::new(ChoiceConfig { standby, rebalance: pool.rebalance }, random()?);
     let directory = config.state.directory.as_ref().filter(|_| pool.sticky);
     let last = directory.and_then(|directory| state::last_collector(directory, &pool.handle));
     let memory = directory.map(|directory| Memory::new(directory.clone(), pool.handle.clone()));
@@ -76,8 +81,10 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
         failover,
+        spool,
+        choice,
         observer,
-        link: Link::wait(&pool),
+        links: Links::default(),
         pool,
         connector: collectors,
         transport,
@@ -85,8 +92,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         pauses: Pauses::new(reconnect_pause.0),
         tls: identity.map(TlsMetrics::new),
         capture: config.source.pcap.clone(),
-        gives_way: !config.source.speed.is_unpaced(),
-        source_waits: has_reliable || config.source.speed.is_unpaced(),
+        source_waits: config.source.speed.is_unpaced(),
         source_ended: None,
         stopping: false,
         deadline: None,
@@ -123,6 +129,8 @@ struct Conditions {
 
 struct Driver {
     failover: Failover,
+    spool: Option<Spool>,
+    choice: Choice,
     observer: Observer,
     pool: Arc<PoolUser>,
     connector: Connector,
@@ -130,11 +138,10 @@ struct Driver {
     service: Service,
     pauses: Pauses,
     tls: Option<TlsMetrics>,
-    link: Link,
+    links: Links,
     capture: PathBuf,
-    /// A replay at a pace goes on like what it replays: records that may be lost make room.
-    gives_way: bool,
-    /// Whether the source waits while there is no room: where nothing may be lost, or no pace is kept.
+    /// Whether the source waits while there is no room. A replay at a pace goes on like what it replays: the oldest
+    /// records make room.
     source_waits: bool,
     source_ended: Option<Result<(), CaptureError>>,
     /// The end was asked for.
@@ -158,6 +165,7 @@ enum Wake {
     Observation(Option<Observation>),
     Link(LinkEvent),
     Pool,
+    Spool(SpoolEvent),
     Time,
 }
 
@@ -166,10 +174,14 @@ impl Driver {
         let mut pool = self.pool.state();
         let mut settled = 0;
         loop {
+            if let Some(spool) = &self.spool {
+                spool.obey(&mut self.failover, Instant::now());
+            }
+            self.obey();
             self.transmit();
-            self.tell(&pool.borrow_and_update());
+            self.tell(&pool.borrow());
             let books = self.failover.books();
-            let progress = books.metered - books.waiting;
+            let progress = books.metered + books.recovered - books.waiting;
             if progress > settled && self.source_ended.is_some() && !self.stopping {
                 self.deadline = Some(Instant::now() + self.drain_timeout);
             }
@@ -185,7 +197,11 @@ impl Driver {
                 }
                 Wake::Observation(observation) => self.observed(observation),
                 Wake::Link(event) => self.link_event(event),
-                Wake::Pool => {}
+                Wake::Spool(event) => self.failover.handle_spool(event),
+                Wake::Pool => {
+                    let PoolUserState { news, members, .. } = &*pool.borrow_and_update();
+                    self.choice.handle_pool(Instant::now(), *news, members);
+                }
                 Wake::Time if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
                     return self.end().await;
                 }
@@ -197,15 +213,17 @@ impl Driver {
     /// Waits for what happens next. Nothing is lost with the branches not taken: a channel keeps its message, an
     /// association its event, a message without room is still [`Collector`]'s.
     async fn next(&mut self, shutdown: &Shutdown, pool: &mut watch::Receiver<PoolUserState>) -> Wake {
-        let has_room = self.failover.has_room(self.gives_way) || !self.source_waits;
-        let wants_records = self.source_ended.is_none() && has_room;
-        let can_send = matches!(&self.link, Link::Up(collector) if collector.has_room());
-        let due = [self.failover.poll_timeout(can_send), self.deadline].into_iter().flatten().min();
+        let wants_records = self.source_ended.is_none() && (!self.source_waits || self.failover.has_room());
+        let can_send = self.links.active.as_ref().is_some_and(|collector| collector.has_room());
+        let machines =
+            [self.failover.poll_timeout(can_send), self.failover.spool_timeout(), self.choice.poll_timeout()];
+        let due = machines.into_iter().chain([self.deadline]).flatten().min();
         tokio::select! {
             () = shutdown.requested(), if !self.stopping => Wake::Shutdown,
-            event = self.link.next() => Wake::Link(event),
+            event = self.links.next() => Wake::Link(event),
             observation = self.observer.observations.recv(), if wants_records => Wake::Observation(observation),
             Ok(()) = pool.changed() => Wake::Pool,
+            event = spooling::event(&mut self.spool) => Wake::Spool(event),
             () = until(due) => Wake::Time,
         }
     }
@@ -214,16 +232,18 @@ impl Driver {
     /// this process did not run.
     async fn timeout(&mut self) {
         for _ in 0..EVENTS_AT_ONCE {
-            let Some(event) = self.link.ready().await else { break };
+            let Some(event) = self.links.ready().await else { break };
             self.link_event(event);
+            self.obey();
         }
-        match self.failover.handle_timeout(Instant::now()) {
-            None => {}
-            Some(Sign::Slow) if self.pool.state().borrow().elements < 2 => {
-                info!("collector makes no progress, and the pool has no other");
+        let now = Instant::now();
+        if let Some(sign) = self.failover.handle_timeout(now) {
+            self.choice.handle_sign(now, Role::Active, sign);
+            if sign == Sign::Slow && !self.choice.is_moving() {
+                info!("collector makes no progress, and the pool has no other that does");
             }
-            Some(sign) => self.leave(sign, "no acknowledgement"),
         }
+        self.choice.handle_timeout(now);
     }
 
     fn observed(&mut self, observation: Option<Observation>) {
@@ -231,7 +251,7 @@ impl Driver {
             Some(Observation::Flows(batch)) => {
                 for Encoded { template, class, octets } in batch.iter() {
                     if let Err(error) = self.failover.push(class, template, octets) {
-                        // `has_room` leaves room for a batch; it is counted.
+                        // It is counted.
                         debug!(%error, "flow record dropped");
                     }
                 }
@@ -256,193 +276,59 @@ impl Driver {
         }
     }
 
-    fn link_event(&mut self, event: LinkEvent) {
-        match event {
-            LinkEvent::Element(element) => self.connect(element),
-            LinkEvent::Connected(collector) => self.connected(collector),
-            LinkEvent::NotConnected { pe, error } => {
-                self.link = Link::wait(&self.pool);
-                // Whom this exporter does not trust is no business of the registrar.
-                if let ConnectError::Tls(..) = error {
-                    warn!(%pe, %error, "collector refused, taking the next");
-                    self.pool.set_aside(pe);
-                } else {
-                    debug!(%pe, %error, "collector not reached, taking the next");
-                    self.pool.report_unreachable(pe);
-                }
-            }
-            LinkEvent::Unblocked => {}
-            LinkEvent::Association(event) => self.association_event(event),
-        }
-    }
-
-    /// Connects to the element the pool offers, if it is for this exporter and its time has come.
-    fn connect(&mut self, element: Selected) {
-        let (pe, now) = (element.pe, Instant::now());
-        let addresses = addresses(&element, self.transport);
-        let pause = self.pauses.remaining(now, &addresses);
-        if addresses.is_empty() {
-            let (has, wanted) = (element.transport.protocol, self.transport.name());
-            info!(%pe, %has, wanted, "collector not used: it has another transport");
-            self.pool.set_aside(pe);
-            self.link = Link::wait(&self.pool);
-        } else if pause > Duration::ZERO {
-            debug!(%pe, seconds = pause.as_secs_f64(), "collector not connected to yet, taking the next");
-            self.pool.put_off(pe, pause);
-            self.link = Link::wait(&self.pool);
-        } else {
-            self.pauses.note(now, &addresses);
-            self.link = Link::connect(&self.connector, element, addresses);
-        }
-    }
-
-    fn connected(&mut self, collector: Collector) {
-        let (pe, peer) = (collector.element.pe, collector.association.peer());
-        self.failover.set_path(collector.association.status().max_payload);
-        self.failover.handle_connected(collector.carrier(), collector.acknowledges(self.service));
-        info!(%pe, %peer, "collector connected");
-        collector.describe(&self.shown);
-        self.paths.begin(&collector.association);
-        self.memory.iter().for_each(|memory| memory.note(pe));
-        self.link = Link::Up(Box::new(collector));
-    }
-
-    fn association_event(&mut self, event: Event) {
-        let now = Instant::now();
-        if let (Event::Message(_), Link::Up(collector)) = (&event, &mut self.link) {
-            collector.heard = true;
-        }
-        match event {
-            Event::Message(message) if message.ppid == Ppid::ASAP => self.control_message(now, &message.data),
-            Event::Message(message) => debug!(ppid = %message.ppid, "message from a collector ignored"),
-            Event::Sent { token, outcome } => self.failover.handle_sent(now, token, outcome),
-            // The collector has lost our templates with its state (RFC 7011 section 8.1).
-            Event::Restarted => self.leave(Sign::Lost, "restarted"),
-            Event::PeerShutdown => self.leave(Sign::Shutdown, "shutdown"),
-            Event::Lost(reason) => self.leave(Sign::Lost, &reason.to_string()),
-            event => self.path_event(event),
-        }
-    }
-
-    fn path_event(&mut self, event: Event) {
-        let Link::Up(collector) = &self.link else { return };
-        match event {
-            Event::PathUp(path) => self.paths.up(path, &collector.association),
-            Event::PathDown(path) => self.paths.down(path, &collector.association),
-            _ => {}
-        }
-    }
-
-    fn control_message(&mut self, now: Instant, octets: &[u8]) {
-        let Link::Up(collector) = &self.link else { return };
-        if !collector.acknowledges(self.service) {
-            return debug!("message on the control channel ignored: the service is minimal");
-        }
-        let cookie = match Asap::decode(octets) {
-            Ok(Asap::Cookie(message)) => message.cookie,
-            Ok(Asap::BusinessCard(card)) => {
-                self.metrics.business_card();
-                return self.pool.business_card(card);
-            }
-            Ok(message) => {
-                return debug!(message = %message.message_type(), "message on the control channel ignored");
-            }
-            Err(error) => return debug!(%error, "message on the control channel refused"),
-        };
-        let taken = self.failover.handle_cookie(now, &cookie);
-        self.metrics.cookie(taken.is_ok());
-        match taken {
-            Ok(State::Draining) => self.leave(Sign::Draining, "draining"),
-            Ok(State::Ok | State::Slow) => {}
-            Err(error) => debug!(%error, "cookie refused"),
-        }
-    }
-
-    /// Leaves the collector: what it does not have on disk goes to the next one.
-    fn leave(&mut self, sign: Sign, detail: &str) {
-        let Some(mut collector) = self.take_collector() else { return };
-        if !sign.is_gone() {
-            // Losing them costs the collector some figures.
-            self.failover
-                .farewell(export_time())
-                .into_iter()
-                .try_for_each(|message| collector.send(message))
-                .ok();
-        }
-        self.failover.handle_lost(Instant::now());
-        let pe = collector.element.pe;
-        warn!(%pe, %sign, detail, unacknowledged = self.failover.books().waiting, "collector lost, failing over");
-        self.shown.clear_info(COLLECTOR_INFO);
-        // Whom a collector does not trust has no say in whether it stays in the pool.
-        if sign.is_gone() && !collector.may_have_refused() {
-            self.pool.report_unreachable(pe);
-        } else {
-            self.pool.set_aside(pe);
-        }
-        self.metrics.failover(sign.label());
-        self.failovers += 1;
-        collector.close(sign);
-    }
-
-    /// Returns the collector in use and looks for the next one.
-    fn take_collector(&mut self) -> Option<Box<Collector>> {
-        match std::mem::replace(&mut self.link, Link::wait(&self.pool)) {
-            Link::Up(collector) => {
-                self.paths.end();
-                Some(collector)
-            }
-            other => {
-                self.link = other;
-                None
-            }
-        }
-    }
-
-    /// Gives the transport what it takes.
+    /// Gives the transports what they take.
     fn transmit(&mut self) {
-        let Link::Up(collector) = &mut self.link else { return };
         let export_time = export_time();
-        while collector.has_room() {
+        while self.links.standby.as_ref().is_some_and(|collector| collector.has_room()) {
+            let message = self.failover.poll_standby_transmit(Instant::now(), export_time);
+            let Some(message) = message else { break };
+            self.send(Role::Standby, message);
+        }
+        while self.links.active.as_ref().is_some_and(|collector| collector.has_room()) {
             let Some(message) = self.failover.poll_transmit(Instant::now(), export_time) else { break };
-            if let Err(error) = collector.send(message) {
-                return self.leave(Sign::Unusable, &error.to_string());
-            }
+            self.send(Role::Active, message);
         }
         if let Some(gap) = self.failover.take_gap() {
             info!(seconds = gap.as_secs_f64(), "failed over");
             self.metrics.failed_over(gap);
         }
+        if self.choice.is_settling() && self.failover.is_settled() {
+            self.choice.handle_settled(Instant::now());
+            self.obey();
+        }
     }
 
     /// Shows the state outside.
     fn tell(&self, pool: &PoolUserState) {
-        let connected = matches!(self.link, Link::Up(_));
-        self.metrics.update(&self.failover, connected, pool.registrar.is_some());
+        let Links { active, standby, .. } = &self.links;
+        self.metrics.update(&self.failover, active.is_some(), pool.registrar.is_some());
+        self.metrics.standby(standby.is_some());
         self.metrics.announces_refused(self.pool.announces_refused());
         self.tls.iter().for_each(TlsMetrics::publish);
         match pool.registrar {
             Some(_) => self.health.registrar.met(),
             None => self.health.registrar.unmet("no registrar reached"),
         }
-        match &self.link {
-            Link::Up(_) => self.health.collector.met(),
-            Link::Connecting(_) => self.health.collector.unmet("connecting to a collector"),
-            Link::Waiting(_) if pool.pool_unknown => {
-                self.health.collector.unmet("the registrar does not know the pool");
+        match &self.links {
+            Links { active: Some(_), .. } => self.health.collector.met(),
+            Links { seek: Seek::Connecting(_), .. } => {
+                self.health.collector.unmet("connecting to a collector");
             }
-            Link::Waiting(_) => self.health.collector.unmet("waiting for a collector"),
+            _ if pool.pool_unknown => self.health.collector.unmet("the registrar does not know the pool"),
+            _ => self.health.collector.unmet("waiting for a collector"),
         }
     }
 
-    /// Closes the association, prints the summary, and settles how the run ended.
+    /// Closes the associations, prints the summary, and settles how the run ended.
     async fn end(mut self) -> Result<(), Failure> {
-        if let Some(collector) = self.take_collector() {
-            self.shown.clear_info(COLLECTOR_INFO);
-            collector.finish().await;
-        }
+        let Links { active, standby, .. } = std::mem::take(&mut self.links);
+        self.paths.end();
+        self.shown.clear_info(COLLECTOR_INFO);
+        tokio::join!(Collector::finish(active), Collector::finish(standby));
         if let Some(memory) = self.memory.take() {
             memory.close().await;
         }
+        let kept = self.spool.take().and_then(|spool| spool.close(&mut self.failover, Instant::now()));
         let books = self.failover.books();
         Summary {
             packets: self.observer.packets(),
@@ -457,8 +343,7 @@ impl Driver {
             failovers: self.failovers,
         }
         .print()?;
-        let late = (books.waiting > 0)
-            .then(|| format!("{} flow records were not acknowledged by a collector in time", books.waiting));
+        let late = self.late(&books, kept);
         match (self.source_ended, late) {
             (Some(Err(error)), late) => {
                 let rest = late.unwrap_or_else(|| "what is before the damage was exported".to_owned());
@@ -467,6 +352,30 @@ impl Driver {
             }
             (_, Some(late)) => Err(Failure::new(Exit::Failed, late)),
             (_, None) => Ok(()),
+        }
+    }
+}
+
+impl Driver {
+    /// Returns what to say of records that no collector has; `kept` is where those of class `reliable` are on disk.
+    fn late(&self, books: &Books, kept: Option<PathBuf>) -> Option<String> {
+        let waiting = books.waiting;
+        let late = format!("{waiting} flow records were not acknowledged by a collector in time");
+        let classes = self.failover.classes();
+        let lossy = classes.iter().filter(|(_, class)| class.kind.is_lossy());
+        let on_their_way: u64 = lossy.map(|(class, _)| self.failover.class_books(class).waiting).sum();
+        match kept.map(|folder| folder.display().to_string()) {
+            _ if waiting == 0 => None,
+            None => Some(late),
+            // Whoever stops the exporter starts it again.
+            Some(folder) if self.stopping && on_their_way == 0 => {
+                info!(waiting, folder, "flow records wait on disk for the next start");
+                None
+            }
+            Some(folder) => Some(format!(
+                "{late}; {} of them wait in {folder} for the next start",
+                waiting - on_their_way
+            )),
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod metering;
 pub mod metrics;
 pub mod observe;
 pub mod packet;
+pub mod spooling;
 pub mod state;
 
 use std::ffi::OsString;

@@ -10,7 +10,7 @@ use metrics::{
 use transport::tls::{Identity, Reason};
 
 use crate::export::{ClassIndex, Classes};
-use crate::failover::{Abandonment, Books, DropReason, Failover};
+use crate::failover::{Abandonment, Books, DropReason, Failover, SpoolCounts};
 use crate::metering::{FlowEndReason, Meter};
 use crate::packet::Unparsed;
 
@@ -138,18 +138,53 @@ impl ClassMetrics {
     }
 }
 
-/// What the driver counts. The books of each class balance: metered = covered + delivered (classes that may lose) +
-/// abandoned + dropped + buffered.
+/// What the driver counts. The books of each class balance: metered + recovered (class `reliable`) = covered + delivered
+/// (classes that may lose) + abandoned + dropped + buffered.
 pub struct Exported {
     classes: Vec<ClassMetrics>,
     resent: Counter,
     window_bytes: Gauge,
     collector_connected: Gauge,
+    standby_connected: Gauge,
     registrar_connected: Gauge,
     announces_refused: Counter,
     business_cards: Counter,
     failover_duration: Histogram,
     cookies: [Counter; 2],
+    spool: SpoolMetrics,
+}
+
+/// The spool of class `reliable`.
+struct SpoolMetrics {
+    recovered: Counter,
+    spooled: Counter,
+    synced: Gauge,
+    records: Gauge,
+    bytes: Gauge,
+    failing: Gauge,
+}
+
+impl SpoolMetrics {
+    fn new() -> Self {
+        Self {
+            recovered: counter!("ipfix_exporter_records_recovered_total"),
+            spooled: counter!("ipfix_exporter_spooled_records_total"),
+            synced: gauge!("ipfix_exporter_spool_synced_number"),
+            records: gauge!("ipfix_exporter_spool_records"),
+            bytes: gauge!("ipfix_exporter_spool_bytes"),
+            failing: gauge!("ipfix_exporter_spool_failing"),
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    fn update(&self, counts: &SpoolCounts, failing: bool) {
+        self.recovered.absolute(counts.recovered);
+        self.spooled.absolute(counts.spooled);
+        self.synced.set(counts.synced_numbers as f64);
+        self.records.set(counts.waiting as f64);
+        self.bytes.set(counts.octets as f64);
+        self.failing.set(f64::from(u8::from(failing)));
+    }
 }
 
 impl Exported {
@@ -166,12 +201,14 @@ impl Exported {
             resent: counter!("ipfix_exporter_resent_records_total"),
             window_bytes: gauge!("ipfix_exporter_window_bytes"),
             collector_connected: gauge!("ipfix_exporter_collector_connected"),
+            standby_connected: gauge!("ipfix_exporter_standby_connected"),
             registrar_connected: gauge!("ipfix_exporter_registrar_connected"),
             announces_refused: counter!("ipfix_exporter_announces_refused_total"),
             business_cards: counter!("ipfix_exporter_business_cards_received_total"),
             failover_duration: histogram!(FAILOVER_DURATION),
             cookies: ["accepted", "refused"]
                 .map(|result| counter!("ipfix_exporter_cookies_received_total", "result" => result)),
+            spool: SpoolMetrics::new(),
         }
     }
 
@@ -184,10 +221,16 @@ impl Exported {
         }
         let books = failover.books();
         self.resent.absolute(books.resent);
+        self.spool.update(&failover.spool_counts(), failover.spool_failing().is_some());
         let window = failover.window();
         self.window_bytes.set(if window == u64::MAX { 0.0 } else { window as f64 });
         self.collector_connected.set(f64::from(u8::from(collector)));
         self.registrar_connected.set(f64::from(u8::from(registrar)));
+    }
+
+    /// Takes over whether a collector stands by.
+    pub fn standby(&self, connected: bool) {
+        self.standby_connected.set(f64::from(u8::from(connected)));
     }
 
     /// Takes over how many announces of registrars were not believed.
@@ -266,7 +309,22 @@ pub(crate) fn describe() {
         "Flow records given up by PR-SCTP before the collector acknowledged them"
     );
     describe_counter!("ipfix_exporter_records_dropped_total", "Flow records dropped before they were sent");
-    describe_gauge!("ipfix_exporter_buffered_records", "Flow records here or on their way to a collector");
+    describe_counter!(
+        "ipfix_exporter_records_recovered_total",
+        "Flow records that an earlier start had left in the spool"
+    );
+    describe_counter!("ipfix_exporter_spooled_records_total", "Flow records that went to the spool");
+    describe_gauge!(
+        "ipfix_exporter_spool_synced_number",
+        "Flow records of this start with lower numbers are in the spool or on a collector's disk"
+    );
+    describe_gauge!("ipfix_exporter_spool_records", "Flow records in the spool that memory does not hold");
+    describe_gauge!("ipfix_exporter_spool_bytes", Unit::Bytes, "Octets of the spool");
+    describe_gauge!("ipfix_exporter_spool_failing", "1 while the spool cannot be written");
+    describe_gauge!(
+        "ipfix_exporter_buffered_records",
+        "Flow records here, in the spool, or on their way to a collector"
+    );
     describe_gauge!("ipfix_exporter_buffered_bytes", Unit::Bytes, "Octets of the buffered records");
     describe_gauge!("ipfix_exporter_buffer_capacity_bytes", Unit::Bytes, "Octets the buffer takes at most");
     describe_gauge!(
@@ -275,6 +333,7 @@ pub(crate) fn describe() {
         "Octets that may be sent and not yet on disk"
     );
     describe_gauge!("ipfix_exporter_collector_connected", "1 while a collector is connected");
+    describe_gauge!("ipfix_exporter_standby_connected", "1 while a second collector stands by");
     describe_gauge!("ipfix_exporter_registrar_connected", "1 while a registrar answers");
     describe_counter!(
         "ipfix_exporter_announces_refused_total",
@@ -284,7 +343,10 @@ pub(crate) fn describe() {
         "ipfix_exporter_business_cards_received_total",
         "Recommendations of other collectors received from the one in use"
     );
-    describe_counter!("ipfix_exporter_failovers_total", "Moves to another collector after a sign of loss");
+    describe_counter!(
+        "ipfix_exporter_failovers_total",
+        "Moves to another collector, by the reason to leave the one before"
+    );
     describe_counter!("ipfix_exporter_cookies_received_total", "Cookies received from collectors");
     describe_histogram!(
         FAILOVER_DURATION,

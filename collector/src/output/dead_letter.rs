@@ -100,7 +100,11 @@ impl Writer {
         for letter in batch {
             let octets = letter.line.len() as u64;
             if *length + octets <= self.limit {
-                file.write_all(&letter.line)?;
+                if let Err(error) = file.write_all(&letter.line) {
+                    // No later letter may follow a part of this one.
+                    file.set_len(*length)?;
+                    return Err(error);
+                }
                 *length += octets;
             }
         }

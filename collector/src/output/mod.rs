@@ -6,22 +6,27 @@
 //! ([`delivery::journal`]), so that no lock is shared between associations.
 
 mod dead_letter;
+mod health;
 mod jsonl;
+mod opening;
 mod queue;
 mod sidecar;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use delivery::Series;
+use rserpool::Load;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 pub(crate) use self::dead_letter::{DeadLetter, Letter};
+pub(crate) use self::health::Finding;
+use self::health::Health;
 use self::jsonl::Jsonl;
-pub(crate) use self::jsonl::OpenError;
+pub(crate) use self::opening::OpenError;
 pub(crate) use self::queue::Closed;
 use self::queue::Queue;
 use crate::config::{self, Config};
@@ -183,8 +188,7 @@ pub(crate) struct Outputs {
 pub(crate) struct Writers {
     running: JoinSet<Result<(), Stopped>>,
     dead_letter: JoinHandle<()>,
-    /// False while an output cannot write.
-    writable: Vec<Arc<AtomicBool>>,
+    health: Vec<Arc<Health>>,
 }
 
 /// An output has ended although it was still needed.
@@ -202,7 +206,7 @@ impl Outputs {
         let letters = config.dead_letter_path();
         let started = DeadLetter::start(letters.clone(), config.dead_letter.limit.0);
         let (dead_letter, thread) = started.map_err(|error| OpenError::File { path: letters, error })?;
-        let mut writers = Writers { running: JoinSet::new(), dead_letter: thread, writable: Vec::new() };
+        let mut writers = Writers { running: JoinSet::new(), dead_letter: thread, health: Vec::new() };
         let mut queues = Vec::new();
         for (name, output) in &config.output {
             let config::Output::Jsonl(jsonl) = output;
@@ -211,9 +215,10 @@ impl Outputs {
             let counts_duplicates = slot == Some(0) || durable.is_empty() && queues.is_empty();
             let metrics = OutputMetrics::new(name, jsonl.queue.0, counts_duplicates);
             let (depth, dropped) = (metrics.queue_depth.clone(), metrics.dropped.clone());
-            let opened = Jsonl::open(&jsonl.path, slot, jsonl.options_records, metrics)?;
+            let health = Arc::new(Health::new(name, jsonl.path.clone()));
+            let opened = Jsonl::open(&jsonl.path, slot, jsonl.options_records, Arc::clone(&health), metrics)?;
             let (queue, backlog) = queue::bounded(jsonl.queue.0, depth, dropped);
-            writers.writable.push(opened.writable());
+            writers.health.push(health);
             writers.spawn(name.clone(), move || opened.run(&backlog));
             queues.push(queue);
         }
@@ -226,8 +231,14 @@ impl Outputs {
     }
 
     /// Returns of each queue how many octets wait, and how many may.
-    pub(crate) fn fills(&self) -> impl Iterator<Item = (u64, u64)> {
+    fn fills(&self) -> impl Iterator<Item = (u64, u64)> {
         self.queues.iter().map(Queue::fill)
+    }
+
+    /// Returns how many octets wait in the queue that is the fullest by its size, and how many may. A queue that somebody waits for
+    /// is full.
+    pub(crate) fn fullest(&self) -> (u64, u64) {
+        self.fills().max_by_key(|&(waiting, size)| Load::of(waiting, size)).unwrap_or_default()
     }
 
     /// Queues the batch for every output, waiting while a queue is full. Not cancel safe.
@@ -255,9 +266,9 @@ impl Writers {
         self.running.spawn_blocking(move || run().map_err(|error| Stopped { output, error }));
     }
 
-    /// Returns whether every output can write.
-    pub(crate) fn writable(&self) -> bool {
-        self.writable.iter().all(|writable| writable.load(Ordering::Relaxed))
+    /// Returns how the outputs are, all in all.
+    pub(crate) fn look(&self) -> Finding {
+        self.health.iter().map(|health| health.look()).fold(Finding::default(), Finding::and)
     }
 
     /// Waits until an output stops before its time; forever if none does. Cancel safe.
@@ -272,8 +283,9 @@ impl Writers {
         }
     }
 
-    /// Waits until everything is written, after every clone of [`Outputs`] was dropped.
+    /// Waits until everything is written, after every clone of [`Outputs`] was dropped. Fails where an output cannot write.
     pub(crate) async fn finish(mut self) -> Result<(), Stopped> {
+        self.health.iter().for_each(|health| health.give_up());
         while let Some(ended) = self.running.join_next().await {
             ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
         }

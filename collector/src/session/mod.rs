@@ -30,8 +30,6 @@ use crate::output::{Batch, Closed, Letter, Outputs};
 
 /// Octets of lines gathered while more messages are at hand.
 pub(crate) const BATCH_OCTETS: usize = 64 << 10;
-/// A queue that is full for longer makes cookies say "slow".
-const SLOW: Duration = Duration::from_secs(1);
 /// At the collector's end, how long a session waits for its last sync, and for its shutdown.
 const END: Duration = Duration::from_secs(5);
 
@@ -43,7 +41,18 @@ pub(crate) struct Shared {
     /// None: this collector sends no cookies.
     pub(crate) signer: Option<Arc<Signer>>,
     pub(crate) cards: watch::Receiver<Cards>,
-    pub(crate) shutdown: Shutdown,
+    /// How the collector is.
+    pub(crate) state: watch::Receiver<State>,
+    pub(crate) ending: Ending,
+}
+
+/// The collector's end, in two steps.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ending {
+    /// Who asked for cookies is told by them to move; the others have to be closed now.
+    pub(crate) begun: Shutdown,
+    /// Every session is closed now.
+    pub(crate) closing: Shutdown,
 }
 
 struct Session {
@@ -57,8 +66,12 @@ struct Session {
     /// The pool's transport it came over.
     over: Transport,
     cards: watch::Receiver<Cards>,
+    state: watch::Receiver<State>,
+    ending: Ending,
     /// It asked for cookies, so it has a control channel.
     asked: bool,
+    /// It was told whom to move to.
+    told_to_move: bool,
 }
 
 /// Why a session is over.
@@ -72,7 +85,7 @@ enum End {
 
 /// Serves `association` until it ends or the collector does.
 pub(crate) async fn serve(association: Association, shared: Shared) {
-    let Shared { outputs, metrics, signer, cards, shutdown } = shared;
+    let Shared { outputs, metrics, signer, cards, state, ending } = shared;
     let peer = association.peer();
     let (over, transport) = match peer {
         PeerAddress::Tls(_) => (Transport::Tls, metrics.tls.clone()),
@@ -80,7 +93,8 @@ pub(crate) async fn serve(association: Association, shared: Shared) {
         PeerAddress::Sctp { .. } | PeerAddress::Sim(_) => (Transport::Sctp, metrics.sctp.clone()),
     };
     let signer = signer.filter(|_| cards.borrow().has_control(over));
-    let acks = Acks::new(signer.clone(), outputs.progress());
+    let mut acks = Acks::new(signer.clone(), outputs.progress());
+    acks.set_state(*state.borrow());
     let decoder = Decoder::new(metrics.clone());
     let mut session = Session {
         association,
@@ -92,11 +106,14 @@ pub(crate) async fn serve(association: Association, shared: Shared) {
         signer,
         over,
         cards,
+        state,
+        ending,
         asked: false,
+        told_to_move: false,
     };
     session.metrics.associations.increment(1);
     info!(%peer, "exporter connected");
-    let end = session.run(&shutdown).await;
+    let end = session.run().await;
     match &end {
         Ok(End::Shutdown) => session.leave().await,
         // The collector ends with its output.
@@ -114,8 +131,10 @@ pub(crate) async fn serve(association: Association, shared: Shared) {
 }
 
 impl Session {
-    async fn run(&mut self, shutdown: &Shutdown) -> Result<End, Closed> {
-        let mut requested = std::pin::pin!(shutdown.requested());
+    async fn run(&mut self) -> Result<End, Closed> {
+        let Ending { begun, closing } = self.ending.clone();
+        let (mut begun, mut closing) =
+            (std::pin::pin!(begun.requested()), std::pin::pin!(closing.requested()));
         loop {
             let event = tokio::select! {
                 event = self.association.recv() => event,
@@ -124,14 +143,19 @@ impl Session {
                     continue;
                 }
                 Ok(()) = self.cards.changed(), if self.asked => {
-                    self.send_cards(false);
+                    self.send_cards();
                     continue;
                 }
-                () = &mut requested => return Ok(End::Shutdown),
+                Ok(()) = self.state.changed() => {
+                    self.tell_state();
+                    continue;
+                }
+                () = &mut begun, if !self.asked => return Ok(End::Shutdown),
+                () = &mut closing => return Ok(End::Shutdown),
             };
             let end = self.take(event).await;
-            self.flush().await?;
-            if let Some(end) = end {
+            let is_closing = self.flush().await?;
+            if let Some(end) = end.or(is_closing.then_some(End::Shutdown)) {
                 return Ok(end);
             }
         }
@@ -180,7 +204,7 @@ impl Session {
         if self.decoder.is_asked_for_cookies() {
             self.acks.ask(Instant::now());
             if self.signer.is_some() && !std::mem::replace(&mut self.asked, true) {
-                self.send_cards(false);
+                self.send_cards();
             }
         }
         None
@@ -211,11 +235,12 @@ impl Session {
         }
     }
 
-    /// Gives what was decoded to the outputs, waiting while they are full; cookies go on meanwhile.
-    async fn flush(&mut self) -> Result<(), Closed> {
+    /// Gives what was decoded to the outputs, waiting while they are full; cookies go on meanwhile. Returns whether the wait ended
+    /// because the collector closes: what was not given then was not acknowledged either.
+    async fn flush(&mut self) -> Result<bool, Closed> {
         let decoded = self.decoder.take();
         if decoded.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let (has_text, has_letter) = (!decoded.runs.is_empty(), !decoded.letters.is_empty());
         let ticket = self.acks.wait_for(decoded.numbers(), has_text, has_letter);
@@ -232,23 +257,33 @@ impl Session {
             let (text, runs, records) = (decoded.text, decoded.runs, decoded.records);
             outputs.push(Arc::new(Batch { text, runs, records, progress, ticket: ticket.batch })).await
         });
-        let slow = tokio::time::Instant::now() + SLOW;
-        let mut is_slow = false;
-        let pushed = loop {
+        let closing = self.ending.closing.clone();
+        let mut closing = std::pin::pin!(closing.requested());
+        let mut is_gone = false;
+        loop {
             tokio::select! {
                 biased;
-                pushed = &mut push => break pushed,
-                () = turn(&self.acks) => self.acknowledge(),
-                () = sleep_until(slow), if !is_slow => {
-                    is_slow = true;
-                    self.acks.set_state(State::Slow);
+                pushed = &mut push => return pushed.map(|()| false),
+                () = self.association.ended(), if !is_gone => {
+                    is_gone = true;
+                    info!(peer = %self.association.peer(), "exporter gone, its last records wait for an output");
                 }
+                () = turn(&self.acks), if !is_gone => self.acknowledge(),
+                Ok(()) = self.state.changed(), if !is_gone => self.tell_state(),
+                () = &mut closing => return Ok(true),
             }
-        };
-        if is_slow {
-            self.acks.set_state(State::Ok);
         }
-        pushed
+    }
+
+    /// Tells how the collector is; when it asks exporters to move, also where to.
+    fn tell_state(&mut self) {
+        let state = *self.state.borrow_and_update();
+        self.acks.set_state(state);
+        match state {
+            State::Draining if self.asked && !self.told_to_move => self.send_cards(),
+            State::Draining => {}
+            State::Ok | State::Slow => self.told_to_move = false,
+        }
     }
 
     /// Takes in what the outputs have synced, and sends a cookie if it is due.
@@ -259,9 +294,11 @@ impl Session {
         }
     }
 
-    /// Recommends other collectors; on leaving, says so too where there is none.
-    fn send_cards(&mut self, leaving: bool) {
-        let messages = self.cards.borrow_and_update().messages(self.over, leaving);
+    /// Recommends other collectors; to those who are asked to move, says so too where there is none.
+    fn send_cards(&mut self) {
+        let is_draining = *self.state.borrow() == State::Draining;
+        let messages = self.cards.borrow_and_update().messages(self.over, is_draining);
+        self.told_to_move = is_draining;
         for octets in messages {
             match self.association.try_send(MsgOut::new(Ppid::ASAP, octets)) {
                 Ok(()) => self.metrics.cards_sent.increment(1),
@@ -297,10 +334,7 @@ impl Session {
             }
         });
         let settled = settled.await.is_ok();
-        if self.asked {
-            self.send_cards(true);
-        }
-        self.acks.set_state(State::Draining);
+        self.tell_state();
         if let Some(cookie) = self.acks.cookie_now(Instant::now()) {
             self.send(cookie);
         }

@@ -1,6 +1,8 @@
 //! A real collector process and an exporter to feed it, on loopback addresses drawn at random.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub(crate) mod registrar;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -100,16 +102,43 @@ impl Collector {
     }
 
     fn spawn(directory: &Directory, addresses: &[Ipv4Addr], listen: &str, more: &str) -> Self {
+        Self::run(&["env"], "0s", directory, addresses, listen, more)
+    }
+
+    /// As `start`, but with time for exporters to leave at the end, and `before` in front of the command.
+    pub(crate) fn start_by(
+        before: &[&str],
+        drain: &str,
+        directory: &Directory,
+        address: Ipv4Addr,
+        more: &str,
+    ) -> Self {
+        let mut collector = Self::run(before, drain, directory, &[address], "", more);
+        collector.wait_for("listening for IPFIX");
+        collector.wait_for("listening for IPFIX");
+        collector
+    }
+
+    fn run(
+        before: &[&str],
+        drain: &str,
+        directory: &Directory,
+        addresses: &[Ipv4Addr],
+        listen: &str,
+        more: &str,
+    ) -> Self {
         let config = directory.path("collector.toml");
         let state = directory.0.display();
         let address = addresses[0];
         let sctp: Vec<String> = addresses.iter().map(|address| format!("{address}:4739")).collect();
         let text = format!(
-            "[listen]\nipfix = {sctp:?}\nipfix-tcp = [\"{address}:4739\"]\n{listen}\
+            "drain-timeout = \"{drain}\"\n[listen]\nipfix = {sctp:?}\nipfix-tcp = [\"{address}:4739\"]\n{listen}\
              [state]\ndirectory = \"{state}\"\n[http]\nlisten = \"{address}:9381\"\n{more}"
         );
         fs::write(&config, text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ipfix-collector"))
+        let mut child = Command::new(before[0])
+            .args(&before[1..])
+            .arg(env!("CARGO_BIN_EXE_ipfix-collector"))
             .args(["run", "--log-level", "debug", "--config"])
             .arg(&config)
             .stdin(Stdio::null())

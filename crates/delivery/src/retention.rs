@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use crate::cookie;
-use crate::identity::{Epoch, Ledger, Series};
+use crate::identity::{Epoch, Identity, Ledger, Series};
 use crate::session_record::SessionRecord;
 
 mod chunk;
@@ -350,6 +350,18 @@ impl Retention {
             records: self.counts.covered - before.covered,
             octets: before.retained_octets - self.counts.retained_octets,
         }
+    }
+
+    /// Returns every record that is here, in order: position, identity, template, octets.
+    pub fn records(&self) -> impl Iterator<Item = (u64, Identity, u16, &[u8])> {
+        self.chunks.iter().flat_map(|chunk| (0..chunk.len()).map(move |index| (chunk, index))).filter_map(
+            |(chunk, index)| {
+                let entry = chunk.entry(index);
+                let identity = self.series[entry.series()].series.identity(entry.number);
+                let record = (chunk.first() + index as u64, identity, entry.template, chunk.record(index));
+                (!entry.gone).then_some(record)
+            },
+        )
     }
 
     /// Returns the octets that the session has sent and nobody is known to have: what the window bounds.

@@ -27,7 +27,7 @@ pub use lookup::Lookup;
 pub use pool_element::{
     Causes, DeregisterError, PoolElement, PoolElementConfig, PoolElementEvent, PoolElementState,
 };
-pub use pool_user::{PoolUser, PoolUserConfig, PoolUserState, Selected};
+pub use pool_user::{Member, PoolUser, PoolUserConfig, PoolUserState, Selected};
 pub use profile::{ProfileConfig, Timers};
 pub use resolver::Resolver;
 pub use rserpool_proto::pe::ConfigError;

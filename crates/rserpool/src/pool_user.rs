@@ -15,7 +15,7 @@ use crate::driver::{Driver, machine, warn_of_long_handle};
 use crate::pool_element::Causes;
 use crate::{AnnounceConfig, ConfiguredRegistrar, RegistrarAddress, ScopeRule};
 
-pub use rserpool_proto::pu::Selected;
+pub use rserpool_proto::pu::{Member, Selected};
 
 machine!(pu::PoolUser, Event);
 
@@ -69,6 +69,8 @@ pub struct PoolUserState {
     pub elements: usize,
     /// Counts the answers of registrars and the ends of quarantines: a reason to ask for an element again.
     pub news: u64,
+    /// The same elements, in order of their identifiers.
+    pub members: Arc<[Member]>,
 }
 
 #[derive(Debug)]
@@ -289,10 +291,13 @@ impl Task {
             Event::Reported { pe } => debug!(%pe, "reported as unreachable"),
             Event::Quarantined { pe, duration } => {
                 info!(%pe, seconds = duration.as_secs(), "pool element not to be used, in quarantine");
+                let members = self.members();
+                self.states.send_modify(|state| state.members = members);
             }
             Event::QuarantineEnded { pe } => {
                 info!(%pe, "pool element no longer in quarantine");
-                self.states.send_modify(|state| state.news += 1);
+                let members = self.members();
+                self.states.send_modify(|state| (state.members, state.news) = (members, state.news + 1));
             }
             Event::ErrorReceived { causes } => {
                 debug!(causes = %Causes(&causes), "registrar reports an error");
@@ -305,8 +310,14 @@ impl Task {
         if changed {
             info!(elements, "pool resolved");
         }
+        let members = self.members();
         self.states.send_modify(|state| {
             (state.pool_unknown, state.elements, state.news) = (false, elements, state.news + 1);
+            state.members = members;
         });
+    }
+
+    fn members(&mut self) -> Arc<[Member]> {
+        self.driver.command(|machine, now| machine.members(now).collect())
     }
 }

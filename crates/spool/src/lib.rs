@@ -244,6 +244,12 @@ impl<M: Medium> Spool<M> {
         Some(Dropped { end, flow_records: segment.flow_records, octets: segment.octets })
     }
 
+    /// Returns the position behind the last message of the oldest segment, the one that [`Spool::drop_oldest`] would give
+    /// up; none if there is nothing on disk.
+    pub fn oldest_end(&self) -> Option<Position> {
+        self.segments.front().map(|segment| Position(segment.end()))
+    }
+
     fn remove_empty(&mut self) {
         if self.segments.back().is_some_and(|segment| segment.messages == 0)
             && let Some(segment) = self.segments.pop_back()

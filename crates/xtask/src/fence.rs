@@ -9,7 +9,7 @@ const SANS_IO: [&str; 3] = ["ipfix", "rserpool-proto", "delivery"];
 const NOT_SANS_IO: [&str; 4] = ["tokio", "mio", "socket2", "libc"];
 
 /// Crates that depend on no other crate of the workspace.
-const ALONE: [&str; 5] = ["ipfix", "rserpool-proto", "delivery", "transport", "service"];
+const ALONE: [&str; 6] = ["ipfix", "rserpool-proto", "delivery", "spool", "transport", "service"];
 
 pub(crate) fn check(root: &Path) -> Outcome {
     let mut breaches = Vec::new();

@@ -35,13 +35,22 @@ impl Export {
     }
 }
 
+/// Octets of the smallest spool: some segments, and what waits for the disk.
+const SMALLEST_SPOOL: u64 = 64 << 20;
+
 /// `[retention]`: records no collector has on disk.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct RetentionConfig {
-    /// Octets kept in memory. When they are used up, a capture file is not read on; but where records may be lost and
-    /// the replay keeps a pace, the oldest make room.
+    /// Octets kept in memory. When they are used up, class `reliable` goes to the spool; without one, or when that is full,
+    /// a capture file is not read on, but where the replay keeps a pace, the oldest records make room.
     pub memory: Size,
+    /// When class `reliable` goes to the spool, which lies in the state directory.
+    pub durability: Durability,
+    /// Octets of the spool. 0: there is none.
+    pub spool_limit: Size,
+    /// How long a record waits to be written to the spool with others at most.
+    pub sync_interval: Period,
     /// How long collectors get to acknowledge what is left: after SIGTERM in all, after the end of the capture without
     /// progress.
     pub drain_timeout: Period,
@@ -49,14 +58,41 @@ pub struct RetentionConfig {
 
 impl Default for RetentionConfig {
     fn default() -> Self {
-        Self { memory: Size::mebi(64), drain_timeout: Period::seconds(30) }
+        Self {
+            memory: Size::mebi(64),
+            durability: Durability::Memory,
+            spool_limit: Size::mebi(1024),
+            sync_interval: Period::milliseconds(100),
+            drain_timeout: Period::seconds(30),
+        }
     }
 }
 
+/// When class `reliable` is on the exporter's disk.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// When memory is full, and at the end.
+    #[default]
+    Memory,
+    /// Before it is sent.
+    Spool,
+}
+
 impl RetentionConfig {
-    pub(super) fn validate(&self) -> Result<(), Invalid> {
+    /// `kept`: there is a state directory.
+    pub(super) fn validate(&self, kept: bool) -> Result<(), Invalid> {
         if self.memory.0 < 1 << 20 {
             return Err(Invalid::new("retention.memory", "must be at least 1MiB"));
+        }
+        if !matches!(self.spool_limit.0, 0 | SMALLEST_SPOOL..) {
+            return Err(Invalid::new("retention.spool-limit", "must be 0B (no spool) or at least 64MiB"));
+        }
+        if self.durability == Durability::Spool && !(kept && self.spool_limit.0 > 0) {
+            return Err(Invalid::new(
+                "retention.durability",
+                "\"spool\" needs `state.directory` to keep it in, and a `spool-limit` above 0",
+            ));
         }
         Ok(())
     }

@@ -36,6 +36,13 @@ pub struct Pool {
     /// Whether a restarted exporter goes back to the collector it was on; needs a state directory.
     #[serde(default = "sticky")]
     pub sticky: bool,
+    /// Whether a second collector stands by, connected and with the templates (RFC 7011 section 10.2.5). Default: over
+    /// SCTP it does, over TCP and TLS not.
+    #[serde(default)]
+    pub standby: Option<bool>,
+    /// Whether the exporter moves to a collector that serves better, or joins.
+    #[serde(default = "rebalance")]
+    pub rebalance: bool,
     /// Time from one connection to a collector to the next one to the same, over TCP and TLS (RFC 7011 section
     /// 10.4.4).
     #[serde(default = "reconnect_pause")]
@@ -93,6 +100,10 @@ const fn private_addresses() -> bool {
 }
 
 const fn sticky() -> bool {
+    true
+}
+
+const fn rebalance() -> bool {
     true
 }
 

@@ -227,3 +227,13 @@ fn a_restarted_exporter_goes_back_to_its_collector_unless_told_otherwise() {
     assert!(sticky("") && !sticky("sticky = false"));
     assert!(include_str!("../../../deploy/config/exporter.toml").contains("\nsticky = true\n"));
 }
+
+#[test]
+fn a_spool_needs_a_place_and_a_size() {
+    assert_refused("[retention]\ndurability = \"spool\"\n", &["retention.durability", "state.directory"]);
+    let kept = "[state]\ndirectory = \"s\"\n[retention]\n";
+    assert_refused(&format!("{kept}durability = \"spool\"\nspool-limit = \"0B\"\n"), &["spool-limit"]);
+    assert_refused(&format!("{kept}spool-limit = \"1MiB\"\n"), &["retention.spool-limit", "64MiB"]);
+    let config = config(&format!("{kept}durability = \"spool\"\nspool-limit = \"64MiB\"\n")).unwrap();
+    assert_eq!(config.retention.durability, Durability::Spool);
+}

@@ -1,4 +1,4 @@
-//! The association with the collector in use, from the pool's answer to its end.
+//! The associations with collectors, from the pool's answer to their end.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tracing::debug;
 use transport::{Association, ConnectError, Connector, Event, MsgOut, PeerAddress, TrySendError};
 
 use crate::config::{Service, Transport};
-use crate::failover::{Carrier, Sign, Transmit};
+use crate::failover::{Carrier, Role, Sign, Transmit};
 use crate::metrics::COLLECTOR_INFO;
 
 /// Lets the last messages pass before the association is aborted.
@@ -20,18 +20,31 @@ const CLOSE: Duration = Duration::from_secs(5);
 /// A collector that refuses this exporter's certificate has said so by then.
 const REFUSAL: Duration = Duration::from_secs(5);
 
-/// Where the exporter is with its collector.
-pub(super) enum Link {
+/// The collectors that are connected, and the one that is being.
+#[derive(Default)]
+pub(super) struct Links {
+    pub(super) active: Option<Box<Collector>>,
+    pub(super) standby: Option<Box<Collector>>,
+    /// It is connected, and its role is being decided.
+    pub(super) candidate: Option<Box<Collector>>,
+    pub(super) seek: Seek,
+}
+
+/// Where the search for a collector is.
+#[derive(Default)]
+pub(super) enum Seek {
+    #[default]
+    No,
     /// Waiting for the pool user to name one. The question outlives the loop's turns: each time it is asked, the
     /// pool's policy moves on.
-    Waiting(Pin<Box<dyn Future<Output = Selected> + Send>>),
+    Asking(Pin<Box<dyn Future<Output = Option<Selected>> + Send>>),
     Connecting(Connecting),
-    Up(Box<Collector>),
 }
 
 /// What happened on a link.
 pub(super) enum LinkEvent {
-    Element(Selected),
+    /// What the pool user has named, if anything.
+    Element(Option<Selected>),
     Connected(Collector),
     NotConnected {
         pe: PeId,
@@ -39,14 +52,48 @@ pub(super) enum LinkEvent {
     },
     /// The transport has room again.
     Unblocked,
-    Association(Event),
+    Association(Role, Event),
 }
 
-impl Link {
-    /// Asks for the element to use next.
-    pub(super) fn wait(pool: &Arc<PoolUser>) -> Self {
+impl Links {
+    /// Waits for what happens next. Cancel safe.
+    pub(super) async fn next(&mut self) -> LinkEvent {
+        tokio::select! {
+            event = Collector::next(&mut self.active, Role::Active) => event,
+            event = Collector::next(&mut self.standby, Role::Standby) => event,
+            event = self.seek.next() => event,
+        }
+    }
+
+    /// Returns what has happened to the active collector already, if anything.
+    pub(super) async fn ready(&mut self) -> Option<LinkEvent> {
+        tokio::select! {
+            biased;
+            event = Collector::next(&mut self.active, Role::Active) => Some(event),
+            () = std::future::ready(()) => None,
+        }
+    }
+
+    /// Returns the place of the collector of this role.
+    pub(super) const fn of(&mut self, role: Role) -> &mut Option<Box<Collector>> {
+        match role {
+            Role::Active => &mut self.active,
+            Role::Standby => &mut self.standby,
+        }
+    }
+}
+
+impl Seek {
+    /// Asks for the element to use next, other than these.
+    pub(super) fn ask(pool: &Arc<PoolUser>, except: Vec<PeId>) -> Self {
         let pool = Arc::clone(pool);
-        Self::Waiting(Box::pin(async move { pool.wait_element().await }))
+        Self::Asking(Box::pin(async move { pool.next_element_except(&except).await }))
+    }
+
+    /// Asks for this element.
+    pub(super) fn ask_for(pool: &Arc<PoolUser>, pe: PeId) -> Self {
+        let pool = Arc::clone(pool);
+        Self::Asking(Box::pin(async move { pool.element(pe).await }))
     }
 
     /// Connects to `element`, at whichever of its `addresses` answers.
@@ -56,22 +103,14 @@ impl Link {
         Self::Connecting(Connecting { element: Some(element), task })
     }
 
-    /// Waits for what happens next. Cancel safe.
-    pub(super) async fn next(&mut self) -> LinkEvent {
-        match self {
-            Self::Waiting(element) => LinkEvent::Element(element.await),
+    async fn next(&mut self) -> LinkEvent {
+        let event = match self {
+            Self::No => std::future::pending().await,
+            Self::Asking(element) => LinkEvent::Element(element.await),
             Self::Connecting(connecting) => connecting.done().await,
-            Self::Up(collector) => collector.next().await,
-        }
-    }
-
-    /// Returns what has happened already, if anything.
-    pub(super) async fn ready(&mut self) -> Option<LinkEvent> {
-        tokio::select! {
-            biased;
-            event = self.next() => Some(event),
-            () = std::future::ready(()) => None,
-        }
+        };
+        *self = Self::No;
+        event
     }
 }
 
@@ -125,11 +164,21 @@ pub(super) struct Collector {
     since: Instant,
     /// Whether it has sent a message.
     pub(super) heard: bool,
+    /// Why it is lost, as the transport tells.
+    pub(super) detail: Option<String>,
 }
 
 impl Collector {
     fn new(element: Selected, association: Association) -> Self {
-        Self { element, association, blocked: None, closed: false, since: Instant::now(), heard: false }
+        Self {
+            element,
+            association,
+            blocked: None,
+            closed: false,
+            since: Instant::now(),
+            heard: false,
+            detail: None,
+        }
     }
 
     /// Tells whether the collector sends cookies (full service): over SCTP, whether it registered for control messages
@@ -159,9 +208,11 @@ impl Collector {
         }
     }
 
-    async fn next(&mut self) -> LinkEvent {
-        let sender = self.association.sender();
-        let blocked = self.blocked.clone();
+    /// Waits for what happens next to the collector of this role; for ever if there is none. Cancel safe.
+    async fn next(of: &mut Option<Box<Self>>, role: Role) -> LinkEvent {
+        let Some(collector) = of else { return std::future::pending().await };
+        let sender = collector.association.sender();
+        let blocked = collector.blocked.clone();
         let room = async {
             match blocked {
                 Some(message) => sender.send(message).await,
@@ -169,11 +220,11 @@ impl Collector {
             }
         };
         tokio::select! {
-            event = self.association.recv() => LinkEvent::Association(event),
+            event = collector.association.recv() => LinkEvent::Association(role, event),
             // The message is queued, or the association is over.
             sent = room => {
-                self.blocked = None;
-                self.closed = sent.is_err();
+                collector.blocked = None;
+                collector.closed = sent.is_err();
                 LinkEvent::Unblocked
             }
         }
@@ -219,15 +270,16 @@ impl Collector {
     pub(super) fn close(mut self: Box<Self>, sign: Sign) {
         match sign {
             Sign::Lost | Sign::Frozen | Sign::Unusable => self.association.abort(),
-            Sign::Shutdown | Sign::Slow | Sign::Draining => {
+            Sign::Shutdown | Sign::Slow | Sign::Draining | Sign::Rebalance => {
                 tokio::spawn(async move { self.association.shutdown(CLOSE).await });
             }
         }
     }
 
     /// Ends the association after everything was delivered, within some seconds.
-    pub(super) async fn finish(mut self: Box<Self>) {
-        if let Err(error) = self.association.shutdown(CLOSE).await {
+    pub(super) async fn finish(of: Option<Box<Self>>) {
+        let Some(mut collector) = of else { return };
+        if let Err(error) = collector.association.shutdown(CLOSE).await {
             debug!(%error, "association not closed gracefully");
         }
     }

@@ -16,13 +16,18 @@ use transport::{Connector, Endpoint, EndpointConfig, tcp};
 use crate::capture::{CaptureError, Looped};
 use crate::config::{Config, Pool, Source, Transport};
 use crate::export::Classes;
-use crate::failover::FailoverConfig;
+use crate::failover::{FailoverConfig, SpoolConfig};
 
 /// Between two attempts to learn the local address: the first pause, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
-pub(super) fn failover_config(config: &Config, classes: Classes, keys: KeyRing) -> FailoverConfig {
+pub(super) fn failover_config(
+    config: &Config,
+    classes: Classes,
+    keys: KeyRing,
+    spool: Option<SpoolConfig>,
+) -> FailoverConfig {
     FailoverConfig {
         domain: config.metering.observation_domain,
         classes,
@@ -30,6 +35,7 @@ pub(super) fn failover_config(config: &Config, classes: Classes, keys: KeyRing) 
         max_lossy_message: config.export.max_lossy_message.map(service::config::Size::as_usize),
         linger: config.export.linger.0,
         memory: config.retention.memory.as_usize(),
+        spool,
         keys,
     }
 }

@@ -28,14 +28,14 @@ impl<'a, C: IntoIterator<Item = (&'a str, Books)>> Summary<C> {
 
     fn line(self) -> String {
         let Self { packets, books, classes, incarnation, domain, failovers } = self;
-        let Books { metered, covered, delivered, waiting, exported, resent, .. } = books;
+        let Books { metered, recovered, covered, delivered, waiting, exported, resent, .. } = books;
         let (abandoned, dropped) = (books.abandoned(), books.dropped());
         // Names of classes need no escapes.
         let classes: Vec<String> = classes.into_iter().map(|(name, books)| class(name, &books)).collect();
         let classes = classes.join(",");
         format!(
             "{{\"ledger\":\"{}\",\"epoch\":{},\"domain\":{domain},\"packets\":{packets},\"flows\":{metered},\
-             \"covered\":{covered},\"delivered\":{delivered},\"abandoned\":{abandoned},\"dropped\":{dropped},\
+             \"recovered\":{recovered},\"covered\":{covered},\"delivered\":{delivered},\"abandoned\":{abandoned},\"dropped\":{dropped},\
              \"waiting\":{waiting},\"exported\":{exported},\"resent\":{resent},\"failovers\":{failovers},\
              \"classes\":[{classes}]}}",
             incarnation.ledger, incarnation.epoch
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(
             line,
             "{\"ledger\":\"abababababababababababababababab\",\"epoch\":3,\"domain\":1,\"packets\":9,\"flows\":5,\
-             \"covered\":5,\"delivered\":0,\"abandoned\":0,\"dropped\":0,\"waiting\":0,\"exported\":7,\"resent\":2,\
+             \"recovered\":0,\"covered\":5,\"delivered\":0,\"abandoned\":0,\"dropped\":0,\"waiting\":0,\"exported\":7,\"resent\":2,\
              \"failovers\":1,\"classes\":[{\"class\":\"reliable\",\"flows\":5,\"exported\":7,\"covered\":5,\
              \"delivered\":0,\"abandoned\":0,\"dropped\":0,\"waiting\":0}]}"
         );

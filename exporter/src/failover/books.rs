@@ -50,27 +50,35 @@ pub enum DropReason {
     BufferFull,
     /// Packed for a collector that was lost before they could be sent.
     Association,
+    /// The spool was full, and they made room for newer ones.
+    SpoolFull,
+    /// They were on disk and cannot be read any more.
+    Unreadable,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [Self; 2] = [Self::BufferFull, Self::Association];
+    pub const ALL: [Self; 4] = [Self::BufferFull, Self::Association, Self::SpoolFull, Self::Unreadable];
 
     /// Returns the reason as a metric label.
     pub const fn label(self) -> &'static str {
         match self {
             Self::BufferFull => "buffer_full",
             Self::Association => "association",
+            Self::SpoolFull => "spool_full",
+            Self::Unreadable => "unreadable",
         }
     }
 }
 
-/// The books of one class, or of all, since the start: `metered = covered + delivered + abandoned + dropped + waiting`,
-/// and in the classes that may lose records `exported = delivered + abandoned` once nothing is on its way.
+/// The books of one class, or of all, since the start:
+/// `metered + recovered = covered + delivered + abandoned + dropped + waiting`, and in the classes that may lose records `exported = delivered + abandoned` once nothing is on its way.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Books {
     /// Flow records taken.
     pub metered: u64,
+    /// Class `reliable`: flow records that an earlier start had left on disk.
+    pub recovered: u64,
     /// Class `reliable`: flow records a collector has on disk.
     pub covered: u64,
     /// The other classes: flow records in messages that the collector's transport has acknowledged.
@@ -79,9 +87,9 @@ pub struct Books {
     pub abandoned: [u64; Abandonment::ALL.len()],
     /// Flow records that the transport never had, in the order of [`DropReason::ALL`].
     pub dropped: [u64; DropReason::ALL.len()],
-    /// Flow records here, and those of the other classes on their way.
+    /// Flow records here, on disk included, and those of the other classes on their way.
     pub waiting: u64,
-    /// Their octets.
+    /// Their octets in memory.
     pub waiting_octets: u64,
     /// Flow records in messages, repeats included.
     pub exported: u64,
@@ -111,8 +119,9 @@ impl Books {
 
 impl AddAssign for Books {
     fn add_assign(&mut self, other: Self) {
-        let Self { metered, covered, delivered, abandoned, dropped, .. } = other;
+        let Self { metered, recovered, covered, delivered, abandoned, dropped, .. } = other;
         self.metered += metered;
+        self.recovered += recovered;
         self.covered += covered;
         self.delivered += delivered;
         self.abandoned.iter_mut().zip(abandoned).for_each(|(sum, part)| *sum += part);

@@ -112,6 +112,11 @@ impl Lane {
         }
     }
 
+    /// Flow records dropped in earlier sessions, for a lane that was made before the last of them ended.
+    pub(super) const fn set_not_sent(&mut self, records: u64) {
+        self.not_sent = records;
+    }
+
     /// A record was appended to the message being filled.
     pub(super) fn appended(&mut self, now: Instant, flows: u32) {
         self.unfinished = true;

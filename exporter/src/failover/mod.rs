@@ -8,36 +8,47 @@
 //! and not covered are bounded by the window. The classes that may lose records are sent once, the highest first, each on its
 //! own stream.
 //!
-//! Timers: those of [`AckWatch`], and the time a record waits for its message to fill.
+//! A collector may stand by: its session begins with everything but records, and [`Failover::promote`] makes it the one in
+//! use. Which collector that is, and when, is [`Choice`]'s to say.
+//!
+//! Timers: those of [`AckWatch`](delivery::AckWatch), and the time a record waits for its message to fill.
 
 mod books;
 mod buffer;
+mod choice;
 mod lane;
 mod lossy;
 mod session;
 mod sign;
+mod standby;
 mod statistics;
 #[cfg(test)]
 mod tests;
+mod tiers;
 
 use std::time::{Duration, Instant};
 
-use delivery::ack_watch::{self, Expectation};
+use delivery::ack_watch;
 use delivery::cookie::MAX_LENGTH;
 use delivery::retention::{Counts, PushError};
-use delivery::{AckWatch, Cookie, ExporterState, KeyRing, Retention};
+use delivery::{Cookie, ExporterState, KeyRing, Retention};
 use rserpool::wire::Message as Asap;
 use rserpool::wire::asap::cookie::CookieEcho;
+use spool::Position;
 use transport::{Outcome, Ppid, Reliability, Token};
 
 use crate::export::{ClassIndex, Classes, FlowTemplate};
+use crate::spooling::{Command, Event};
 
 pub use books::{Abandonment, Books, DropReason};
+pub use choice::{Choice, ChoiceConfig, Output, Role};
 pub use lane::Carrier;
 pub use sign::{CookieRefused, Sign};
+pub use tiers::{Durability, SpoolConfig, SpoolCounts};
 
 use buffer::Buffer;
 use session::{Moment, Session};
+use tiers::Tiers;
 
 /// Octets that fit one packet of nearly every path.
 const ONE_PACKET: usize = 1_100;
@@ -55,8 +66,10 @@ pub struct FailoverConfig {
     pub max_lossy_message: Option<usize>,
     /// How long a record waits for its message to fill.
     pub linger: Duration,
-    /// Octets of records kept.
+    /// Octets of records kept in memory.
     pub memory: usize,
+    /// Where class `reliable` goes beside or behind it.
+    pub spool: Option<SpoolConfig>,
     /// The pool's keys.
     pub keys: KeyRing,
 }
@@ -78,13 +91,17 @@ pub struct Transmit {
     pub octets: Vec<u8>,
 }
 
-/// Everything between metered records and one collector at a time.
+/// Everything between metered records and one collector at a time, another one standing by.
 #[derive(Debug)]
 pub struct Failover {
     config: FailoverConfig,
     incarnation: ExporterState,
     buffer: Buffer,
     session: Option<Session>,
+    /// The session with the collector that stands by.
+    standby: Option<Session>,
+    /// Only what was begun is sent to the collector in use.
+    paused: bool,
     /// The latest cookie of any collector, unread.
     last_cookie: Option<Vec<u8>>,
     /// Waits to be the first message of the session.
@@ -106,12 +123,15 @@ impl Failover {
     pub fn new(config: FailoverConfig, incarnation: ExporterState, seed: u64) -> Self {
         let ExporterState { ledger, epoch } = incarnation;
         let classes = config.classes.iter().len();
+        let tiers = config.spool.map(|spool| Tiers::new(spool, incarnation, config.domain));
         Self {
-            buffer: Buffer::new(Retention::new(ledger, epoch, config.memory), classes),
+            buffer: Buffer::new(Retention::new(ledger, epoch, config.memory), tiers, classes),
             settled: vec![Books::default(); classes],
             config,
             incarnation,
             session: None,
+            standby: None,
+            paused: false,
             last_cookie: None,
             echo: None,
             lost_at: None,
@@ -137,17 +157,15 @@ impl Failover {
         &self.config.classes
     }
 
-    /// Tells whether a batch of records can be taken without dropping any, or, with `give_way`, without dropping any but
-    /// of classes that may lose some.
-    pub fn has_room(&self, give_way: bool) -> bool {
-        self.buffer.has_room(give_way)
+    /// Tells whether a batch of records can be taken without dropping any.
+    pub fn has_room(&self) -> bool {
+        self.buffer.has_room()
     }
 
     /// Takes an encoded flow record of a class. Without room, the lowest class that may lose records drops its oldest
-    /// ones, if it is not above this one.
+    /// ones, if it is not above this one; class `reliable` goes to the spool, and without one loses its own oldest.
     ///
-    /// Fails, with class `reliable`, when there is no room or no message can carry the record; it is counted as
-    /// dropped then.
+    /// Fails, with class `reliable`, when no message can carry the record; it is counted as dropped then.
     pub fn push(
         &mut self,
         class: ClassIndex,
@@ -166,6 +184,38 @@ impl Failover {
         pushed
     }
 
+    /// Returns what the spool is to do next; `None` until something happens or [`Failover::spool_timeout`] is over.
+    /// `export_time` is the wall clock, in seconds since the Unix epoch.
+    pub fn poll_spool(&mut self, now: Instant, export_time: u32) -> Option<Command> {
+        self.buffer.poll_spool(now, export_time)
+    }
+
+    /// Returns when to call [`Failover::poll_spool`].
+    pub fn spool_timeout(&self) -> Option<Instant> {
+        self.buffer.spool_timeout()
+    }
+
+    /// Takes what the spool tells.
+    pub fn handle_spool(&mut self, event: Event) {
+        self.buffer.handle_spool(event);
+    }
+
+    /// Puts all records of class `reliable` that no collector has on disk; what [`Failover::poll_spool`] returns then comes
+    /// last. Returns before which position no message is needed; `None` without a spool.
+    pub fn spill(&mut self) -> Option<Position> {
+        self.buffer.spill()
+    }
+
+    /// Returns the spool's books; all zero without one.
+    pub fn spool_counts(&self) -> SpoolCounts {
+        self.buffer.spool_counts()
+    }
+
+    /// Returns why the spool does not take records, while it does not.
+    pub fn spool_failing(&self) -> Option<&str> {
+        self.buffer.spool_failing()
+    }
+
     /// No more records come: what is there is sent without waiting for a message to fill.
     pub fn finish(&mut self) {
         self.finishing = true;
@@ -178,16 +228,10 @@ impl Failover {
         self.finishing && self.buffer.is_empty() && !unsent
     }
 
-    /// A collector is connected: a new session begins. `acknowledges`: it sends cookies (full service).
+    /// A collector is connected and used at once: a new session begins. `acknowledges`: it sends cookies (full service).
     pub fn handle_connected(&mut self, carrier: Carrier, acknowledges: bool) {
-        self.end_session();
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let expectation = if acknowledges { Expectation::Cookies } else { Expectation::Unknown };
-        let watch = AckWatch::new(ack_watch::Config::default(), expectation, self.seed);
-        let id = self.buffer.retention.open_session();
-        let max_lossy_message = self.config.max_lossy_message.or(self.max_payload).unwrap_or(ONE_PACKET);
-        self.session = Some(Session::new(&self.config, max_lossy_message, &self.settled, id, watch, carrier));
-        self.echo = self.last_cookie.as_deref().filter(|_| acknowledges).and_then(cookie_echo);
+        self.handle_standby_connected(carrier, acknowledges);
+        self.promote();
     }
 
     /// The collector is about to be left, with its association in order: returns the last messages for it, which count
@@ -208,7 +252,7 @@ impl Failover {
     }
 
     fn end_session(&mut self) {
-        self.echo = None;
+        (self.echo, self.paused) = (None, false);
         let Some(session) = self.session.take() else { return };
         self.buffer.retention.close_session(session.id);
         for ((class, _), books) in self.config.classes.iter().zip(&mut self.settled) {
@@ -259,9 +303,12 @@ impl Failover {
             return Some(echo);
         }
         let moment = Moment { now, export_time, finishing: self.finishing };
-        let packed = session.next(moment, &mut self.buffer)?;
+        let packed = match self.paused {
+            true => session.next_begun(moment)?,
+            false => session.next(moment, &mut self.buffer)?,
+        };
         self.settled[usize::from(packed.class.0)].exported += u64::from(packed.records);
-        if packed.records > 0 {
+        if packed.records > 0 && !self.paused {
             self.gap = self.lost_at.take().map(|at| now.saturating_duration_since(at)).or(self.gap);
         }
         Some(packed.message)
@@ -270,7 +317,7 @@ impl Failover {
     /// Returns when to call [`Failover::handle_timeout`], and, if the transport has room (`can_send`), when to ask for
     /// messages again.
     pub fn poll_timeout(&self, can_send: bool) -> Option<Instant> {
-        self.session.as_ref()?.deadline(can_send)
+        self.session.as_ref()?.deadline(can_send && !self.paused)
     }
 
     /// Fires what is due; returns why the collector is to be left, if it is.
@@ -306,10 +353,16 @@ impl Failover {
     pub fn class_books(&self, class: ClassIndex) -> Books {
         let mut books = self.settled[usize::from(class.0)];
         if !self.config.classes.get(class).kind.is_lossy() {
-            let Counts { covered, retained, retained_octets, replayed, .. } = self.buffer.retention.counts();
+            let Counts { covered, dropped, retained, retained_octets, replayed, .. } =
+                self.buffer.retention.counts();
+            let spool = self.buffer.spool_counts();
+            books.drop(DropReason::BufferFull, dropped);
+            books.drop(DropReason::SpoolFull, spool.full);
+            books.drop(DropReason::Unreadable, spool.unreadable);
             return Books {
+                recovered: spool.recovered,
                 covered,
-                waiting: retained,
+                waiting: retained + spool.waiting,
                 waiting_octets: retained_octets,
                 resent: replayed,
                 ..books

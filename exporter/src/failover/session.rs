@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use delivery::retention::{HoldBack, Mark, Outgoing, SessionId};
-use delivery::{AckWatch, ClassRecord, Retention, class_record, session_record};
+use delivery::{AckWatch, ClassRecord, Retention, SessionRecord, class_record, session_record};
 use ipfix::{Content, ExportingConfig, ExportingSession, TemplateRecord};
 use transport::{Outcome, Ppid, Token};
 
@@ -66,6 +66,10 @@ pub(super) struct Session {
     open: Option<usize>,
     /// Flow templates of class `reliable` follow its first session record.
     flow_templates_defined: bool,
+    /// How many templates of other versions are defined.
+    foreign_templates: usize,
+    /// All lanes were announced, before any record.
+    announced: bool,
     /// Finished messages in the order to be sent.
     ready: VecDeque<Ready>,
     release_at: Option<Instant>,
@@ -114,6 +118,8 @@ impl Session {
             control: VecDeque::new(),
             open: None,
             flow_templates_defined: false,
+            foreign_templates: 0,
+            announced: false,
             ready: VecDeque::new(),
             release_at: None,
             record: Vec::new(),
@@ -153,6 +159,14 @@ impl Session {
         }
     }
 
+    /// Defines the templates of records that come from the spool of another version.
+    fn define_foreign_templates(&mut self, lane: usize, buffer: &Buffer) {
+        while let Some(template) = buffer.foreign_templates().get(self.foreign_templates) {
+            self.define(lane, template.clone());
+            self.foreign_templates += 1;
+        }
+    }
+
     /// Returns the next message: of the highest class that has one.
     pub(super) fn next(&mut self, moment: Moment, buffer: &mut Buffer) -> Option<Packed> {
         if self.is_told(moment, buffer) {
@@ -168,10 +182,56 @@ impl Session {
             if self.lanes[lane].kind.is_lossy() {
                 self.fill_lossy(lane, moment, buffer);
             } else {
+                self.define_foreign_templates(lane, buffer);
                 self.fill_reliable(lane, moment, &mut buffer.retention);
             }
         }
         self.ready.pop_front().map(|ready| self.hand_over(ready, moment.now))
+    }
+
+    /// Tells whether everything that goes before records was sent without waiting for any.
+    pub(super) const fn is_announced(&self) -> bool {
+        self.announced
+    }
+
+    /// Packs everything that goes before records: templates, `request` on the lane of class `reliable`, class records.
+    pub(super) fn announce_all(&mut self, moment: Moment, request: Option<SessionRecord>) {
+        self.announced = true;
+        for lane in 0..self.lanes.len() {
+            if self.lanes[lane].kind.is_lossy() {
+                if self.carrier == Carrier::Streams {
+                    self.announce(lane, moment);
+                }
+            } else {
+                if let Some(request) = request {
+                    let mut octets = Vec::new();
+                    request.encode(&mut octets);
+                    let id = session_record_id(self.lanes[lane].stream);
+                    self.append(lane, moment, id, &octets, 0, None);
+                }
+                self.flow_templates_defined = true;
+                self.define_flow_templates(lane);
+            }
+            self.flush(lane, moment, None);
+        }
+    }
+
+    /// Returns the next message of what is packed, or being packed.
+    pub(super) fn next_begun(&mut self, moment: Moment) -> Option<Packed> {
+        if let Some(message) = self.control.pop_front() {
+            return Some(Packed { message, class: ClassIndex::default(), records: 0 });
+        }
+        for lane in 0..self.lanes.len() {
+            if self.ready.is_empty() && self.lanes[lane].unfinished {
+                self.flush(lane, moment, None);
+            }
+        }
+        self.ready.pop_front().map(|ready| self.hand_over(ready, moment.now))
+    }
+
+    /// The session comes into use; `settled` are the books of the classes as the one before left them.
+    pub(super) fn take_over(&mut self, settled: &[Books]) {
+        self.lanes.iter_mut().zip(settled).for_each(|(lane, books)| lane.set_not_sent(books.dropped()));
     }
 
     /// Tells whether statistics are due: by time, or because they are the last.
@@ -372,7 +432,7 @@ impl Session {
     }
 
     /// Tells whether something is packed, or being packed, or its fate is not known.
-    fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         !self.ready.is_empty() || self.lanes.iter().any(Lane::is_busy)
     }
 

@@ -17,6 +17,8 @@ pub enum Sign {
     Draining,
     /// The association cannot carry what is to be sent, for instance for want of streams.
     Unusable,
+    /// Another collector serves better.
+    Rebalance,
 }
 
 impl Sign {
@@ -29,6 +31,7 @@ impl Sign {
             Self::Slow => "slow",
             Self::Draining => "draining",
             Self::Unusable => "unusable",
+            Self::Rebalance => "rebalance",
         }
     }
 
@@ -36,7 +39,7 @@ impl Sign {
     pub const fn is_gone(self) -> bool {
         match self {
             Self::Lost | Self::Frozen | Self::Unusable => true,
-            Self::Shutdown | Self::Slow | Self::Draining => false,
+            Self::Shutdown | Self::Slow | Self::Draining | Self::Rebalance => false,
         }
     }
 }
@@ -50,6 +53,7 @@ impl fmt::Display for Sign {
             Self::Slow => "no progress, collector too slow",
             Self::Draining => "collector is draining",
             Self::Unusable => "association cannot be used",
+            Self::Rebalance => "another collector serves better",
         })
     }
 }

@@ -1,3 +1,5 @@
+mod spool;
+
 use std::time::{Duration, Instant};
 
 use delivery::cookie::{Entry, State};
@@ -23,16 +25,20 @@ fn failover(kind: Kind) -> Failover {
 }
 
 fn with_classes(classes: Classes) -> Failover {
-    let config = FailoverConfig {
+    Failover::new(config(classes), ExporterState { ledger: SERIES.ledger, epoch: SERIES.epoch }, 1)
+}
+
+fn config(classes: Classes) -> FailoverConfig {
+    FailoverConfig {
         domain: SERIES.domain,
         classes,
         max_message: 1_000,
         max_lossy_message: Some(1_000),
         linger: Duration::from_millis(50),
         memory: 1 << 20,
+        spool: None,
         keys: KeyRing::parse(KEY).unwrap(),
-    };
-    Failover::new(config, ExporterState { ledger: SERIES.ledger, epoch: SERIES.epoch }, 1)
+    }
 }
 
 fn meter(failover: &mut Failover, flows: u16) {
@@ -236,7 +242,7 @@ fn the_window_bounds_what_is_sent_and_not_on_disk() {
     connect(&mut failover, true);
     let mut sent = 0;
     for _ in 0..3 {
-        while failover.has_room(false) {
+        while failover.has_room() {
             meter(&mut failover, 1);
         }
         let (messages, _) = (std::iter::from_fn(|| failover.poll_transmit(now, EXPORT_TIME)).count(), ());
@@ -456,13 +462,19 @@ fn the_last_cookie_is_echoed_first_and_only_to_collectors_that_send_cookies() {
 }
 
 #[test]
-fn a_record_that_finds_no_room_is_counted() {
-    let mut failover = failover(Kind::Reliable);
-    let mut record = Vec::new();
-    let template = FlowEncoder::new().encode(&flow(1), &mut record);
-    while failover.push(ClassIndex::default(), template, &record).is_ok() {}
-    assert_eq!(failover.books().dropped(), 1);
+fn without_room_the_oldest_records_go_and_are_counted() {
+    let (mut failover, now) = (failover(Kind::Reliable), start());
+    let mut metered = 0;
+    while failover.books().dropped() == 0 {
+        meter(&mut failover, 1);
+        metered += 1;
+    }
     assert_balanced(&failover);
+    let dropped = failover.books().dropped[DropReason::BufferFull as usize];
+    assert!(dropped < metered / 10, "{dropped} of {metered}");
+    connect(&mut failover, true);
+    let (_, seen) = collect(&mut failover, now);
+    assert_eq!(seen[1], format!("session {dropped}<0"), "the newer ones are here, by their numbers");
 }
 
 #[test]
@@ -572,9 +584,11 @@ fn where_room_is_short_the_lowest_class_loses_its_oldest_records_first() {
     assert_eq!(failover.class_books(REST).waiting, 0, "and does not push out a higher one");
     assert_eq!(failover.class_books(RELIABLE).dropped(), 0);
     assert_balanced(&failover);
-    while failover.push(RELIABLE, template, &record).is_ok() {}
-    assert_eq!((failover.class_books(DNS).waiting, failover.class_books(RELIABLE).dropped()), (0, 1));
-    assert!(!failover.has_room(true), "now the source waits");
+    while failover.has_room() || failover.class_books(DNS).waiting > 0 {
+        failover.push(RELIABLE, template, &record).unwrap();
+    }
+    assert_eq!(failover.class_books(RELIABLE).dropped(), 0);
+    assert!(!failover.has_room(), "now the source waits");
     assert_balanced(&failover);
 }
 
@@ -594,5 +608,101 @@ fn a_failover_replays_class_reliable_and_counts_what_the_others_had_on_their_way
     assert_eq!(seen[7..], ["class dns limited", "templates", "class rest timed", "12"]);
     let dns = failover.class_books(DNS);
     assert_eq!((dns.abandoned[Abandonment::Association as usize], dns.waiting), (2, 1));
+    assert_balanced(&failover);
+}
+
+#[test]
+fn a_standby_has_templates_and_the_request_for_cookies_before_it_is_promoted_and_records_after() {
+    let (mut failover, now) = (three_classes(), start());
+    meter_class(&mut failover, RELIABLE, 0..3);
+    meter_class(&mut failover, DNS, 10..11);
+    failover.finish();
+    connect(&mut failover, true);
+    collect(&mut failover, now);
+    failover.handle_cookie(now, &cookie(0..1)).unwrap();
+
+    failover.handle_standby_connected(Carrier::Streams, true);
+    let advance: Vec<Transmit> =
+        std::iter::from_fn(|| failover.poll_standby_transmit(now, EXPORT_TIME)).collect();
+    let mut session = CollectingSession::new(CollectingConfig::default());
+    let mut seen = Seen::default();
+    for message in &advance {
+        session.decode(message.stream, &message.octets, &mut seen).unwrap();
+        if let Some(token) = message.token {
+            failover.handle_standby_sent(now, token, Outcome::Delivered);
+        }
+    }
+    let classes = ["templates", "class dns limited", "templates", "class rest timed"];
+    assert_eq!(seen.0[..3], ["templates", "session 3<3", "templates"]);
+    assert_eq!(seen.0[3..], classes[1..], "no flow record, and templates side by side");
+    assert_eq!(failover.poll_standby_transmit(now, EXPORT_TIME), None);
+    assert_eq!(failover.handle_standby_cookie(&cookie(0..3)), Ok(State::Ok));
+    assert_eq!(failover.books().covered, 1, "its cookies are not about records");
+
+    failover.handle_lost(now);
+    failover.promote();
+    meter_class(&mut failover, DNS, 12..13);
+    let echo = failover.poll_transmit(now, EXPORT_TIME).unwrap();
+    assert_eq!(echo.ppid, Ppid::ASAP);
+    let rest = collect_more(&mut failover, now);
+    let mut seen = Seen::default();
+    for message in &rest {
+        let summary = session.decode(message.stream, &message.octets, &mut seen).unwrap();
+        assert_eq!((summary.lost, summary.no_template_sets), (0, 0));
+    }
+    assert_eq!(seen.0, ["session 1<3", "1", "2", "12"], "without templates, and without waiting");
+    assert_balanced(&failover);
+}
+
+#[test]
+fn a_collector_that_is_paused_gets_what_was_begun_and_nothing_more_and_is_settled_by_its_cookie() {
+    let (mut failover, now) = (failover(Kind::Reliable), start());
+    meter(&mut failover, 3);
+    connect(&mut failover, true);
+    collect(&mut failover, now);
+    assert!(!failover.is_settled(), "a message is not full");
+    failover.pause(now);
+    meter(&mut failover, 1);
+    assert_eq!(collect_more(&mut failover, now).len(), 1);
+    assert!(!failover.is_settled());
+    failover.handle_cookie(now, &cookie(0..3)).unwrap();
+    assert!(failover.is_settled());
+
+    failover.handle_standby_connected(Carrier::Streams, true);
+    failover.handle_lost(now);
+    failover.promote();
+    failover.finish();
+    let later = now + Duration::from_millis(10);
+    assert_eq!(collect(&mut failover, later).1[2..], ["session 3<3", "templates", "0"]);
+    assert_eq!((failover.books().resent, failover.take_gap()), (0, Some(Duration::from_millis(10))));
+    assert_balanced(&failover);
+}
+
+#[test]
+fn a_pause_that_is_taken_back_lets_records_go_on() {
+    let (mut failover, now) = (failover(Kind::Reliable), start());
+    failover.finish();
+    connect(&mut failover, true);
+    failover.pause(now);
+    meter(&mut failover, 3);
+    assert_eq!(collect_more(&mut failover, now), []);
+    failover.resume();
+    assert_eq!(collect(&mut failover, now).1.len(), 6);
+    assert_eq!(failover.take_gap(), None);
+}
+
+#[test]
+fn a_standby_that_is_dropped_takes_nothing_with_it() {
+    let (mut failover, now) = (failover(Kind::Reliable), start());
+    meter(&mut failover, 2);
+    failover.finish();
+    connect(&mut failover, true);
+    failover.handle_standby_connected(Carrier::Streams, true);
+    while failover.poll_standby_transmit(now, EXPORT_TIME).is_some() {}
+    failover.drop_standby();
+    assert_eq!(failover.handle_standby_cookie(&cookie(0..1)), Err(CookieRefused::NoSession));
+    collect(&mut failover, now);
+    failover.handle_cookie(now, &cookie(0..2)).unwrap();
+    assert!(failover.is_done());
     assert_balanced(&failover);
 }

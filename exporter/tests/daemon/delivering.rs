@@ -160,8 +160,36 @@ async fn a_draining_collector_is_left_and_not_reported() {
     assert_eq!((end.code, end.number("covered"), end.balanced_flows()), (Some(0), flows, flows));
     assert!(end.log.contains("collector is draining") && !end.log.contains("reported as unreachable"));
     assert_eq!(heir.seen.echoes[0].state, State::Draining);
-    assert_eq!(heir.seen.session_records[0].0, 50, "what it acknowledged stays acknowledged");
+    // The first one asked for cookies while it stood by.
+    assert_eq!(heir.seen.session_records.len(), 2);
+    assert_eq!(heir.seen.session_records[1].0, 50, "what it acknowledged stays acknowledged");
     assert_union(&[&left.seen, &heir.seen], flows);
+}
+
+#[tokio::test]
+async fn a_collector_that_stands_by_has_no_records_until_it_is_needed_and_takes_over_without_a_handshake() {
+    let world = World::new();
+    world.registrar();
+    let mut first = Collector::start(&world, 2, CONTROL).await;
+    let (_, flows) = metered(&fixture(DEMO), 3);
+    let exporter = Exporter::start(&world, &world.config(&fixture(DEMO), FAST, "reliable"));
+    let mut used = first.accept().await;
+    used.receive(|seen| seen.records.len() >= 50).await;
+    let mut second = Collector::start(&world, 3, CONTROL).await;
+    let mut heir = second.accept().await;
+    heir.receive(|seen| seen.session_records.len() == 1).await;
+    assert!(heir.seen.records.is_empty());
+    assert!(
+        (0..10_000).any(|_| exporter.http("/metrics").contains("ipfix_exporter_standby_connected 1\n")),
+        "{}",
+        exporter.http("/metrics")
+    );
+    used.abort();
+    heir.serve().await;
+    let end = exporter.end().await;
+    assert_eq!((end.code, end.number("covered"), end.number("failovers")), (Some(0), flows, 1));
+    assert_eq!(end.log.matches("collector connected").count(), 2, "one connection to each");
+    assert_union(&[&used.seen, &heir.seen], flows);
 }
 
 #[tokio::test]
@@ -226,6 +254,7 @@ async fn a_restarted_exporter_goes_back_to_the_collector_it_was_on() {
     let mut second = Collector::start(&world, 3, CONTROL).await;
     let state = format!("[state]\ndirectory = {:?}\n", world.path("state"));
     let config = world.config(&fixture(DEMO), FAST, "reliable") + &state;
+    let config = config.replace("[pool]", "[pool]\nstandby = false");
     let mut used = Vec::new();
     for _ in 0..3 {
         let exporter = Exporter::start(&world, &config);

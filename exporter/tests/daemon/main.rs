@@ -7,4 +7,5 @@ mod command_line;
 mod delivering;
 mod ending;
 mod searching;
+mod spooling;
 mod world;

@@ -1,6 +1,7 @@
 //! A real exporter process, a registrar, and collectors that do what a test tells them, on loopback addresses drawn at
 //! random.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
@@ -162,6 +163,26 @@ impl Exporter {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
+    }
+
+    /// Waits until a metric is at least so much; returns how much.
+    pub(crate) async fn wait_for_metric(&self, name: &str, least: u64) -> u64 {
+        for _ in 0..3_000 {
+            let metrics = self.http("/metrics");
+            let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            if let Some(value) = value.and_then(|value| value.parse().ok()).filter(|value| *value >= least) {
+                return value;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{name} never {least}:\n{}", self.http("/metrics"));
+    }
+
+    /// SIGKILL; returns when it is gone.
+    pub(crate) fn kill(mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     /// SIGTERM, without waiting.
@@ -334,6 +355,8 @@ pub(crate) struct Seen {
     pub(crate) session_records: Vec<(u64, u64)>,
     /// Number minus sequence number of what follows.
     offset: Option<u64>,
+    /// What the numbers belong to.
+    pub(crate) held: BTreeMap<Series, RangeSet>,
     /// By arrival: number, if there is one, and octets.
     pub(crate) records: Vec<(Option<u64>, Vec<u8>)>,
     /// Streams with their classes.
@@ -381,6 +404,9 @@ impl Visitor for Seen {
         self.packets += value(2);
         self.forced_ends += u64::from(value(136) == FlowEndReason::ForcedEnd as u64);
         let number = self.offset.map(|offset| offset.wrapping_add(record.sequence.into()));
+        if let Some((series, number)) = self.series.zip(number) {
+            self.held.entry(series).or_default().insert(number);
+        }
         self.records.push((number, record.octets.to_vec()));
     }
 
@@ -436,7 +462,10 @@ impl Session {
                 return reason;
             }
             if self.seen.records.len() > before && self.seen.series.is_some() {
-                self.acknowledge(self.seen.numbers().iter()).await;
+                let held = self.seen.held.iter();
+                let entries = held
+                    .flat_map(|(&series, held)| held.iter().map(move |numbers| Entry { series, numbers }));
+                self.signed(State::Ok, entries.collect()).await;
             }
         }
     }
@@ -448,7 +477,10 @@ impl Session {
 
     pub(crate) async fn cookie(&self, state: State, numbers: impl IntoIterator<Item = Range<u64>>) {
         let series = self.seen.series.expect("a session record");
-        let entries = numbers.into_iter().map(|numbers| Entry { series, numbers }).collect();
+        self.signed(state, numbers.into_iter().map(|numbers| Entry { series, numbers }).collect()).await;
+    }
+
+    async fn signed(&self, state: State, entries: Vec<Entry>) {
         let cookie = Cookie { incarnation: 1, state, entries };
         self.send(cookie.encode(&KeyRing::parse(KEY).unwrap())).await;
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Event, PoolUser, Request, Selected, Timer, card};
+use super::{Event, Member, PoolUser, Request, Selected, Timer, card};
 use crate::handlespace::Pool;
 use crate::wire::{PolicyType, PoolElementParameter};
 use crate::{PeId, UserTransport, policy};
@@ -113,10 +113,18 @@ impl PoolUser {
         self.cache.iter().flat_map(|cache| cache.pool.elements())
     }
 
+    /// Returns the elements last told, in order of their identifiers, and which of them could be selected at `now`.
+    /// Asking moves nothing on in the pool's policy.
+    pub fn members(&self, now: Instant) -> impl Iterator<Item = Member> {
+        self.elements().map(move |element| {
+            let usable = self.quarantine.get(&element.pe).is_none_or(|entry| !entry.holds(now));
+            Member { pe: element.pe, policy: element.policy, usable }
+        })
+    }
+
     /// Returns whether an element could be selected at `now`.
     pub(super) fn has_usable(&self, now: Instant) -> bool {
-        self.elements()
-            .any(|element| self.quarantine.get(&element.pe).is_none_or(|quarantined| !quarantined.holds(now)))
+        self.members(now).any(|member| member.usable)
     }
 
     /// Replaces the cache and returns whether the elements or their values are others.

@@ -63,6 +63,17 @@ pub struct Selected {
     pub stale: bool,
 }
 
+/// An element as a registrar told it last.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Member {
+    /// The element.
+    pub pe: PeId,
+    /// Its policy values.
+    pub policy: Policy,
+    /// It is not in quarantine.
+    pub usable: bool,
+}
+
 /// What happened.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {

@@ -1,0 +1,158 @@
+//! Messages from the spool back into retention.
+//!
+//! They come with the templates of the process that appended them, which may have been of another version: templates that
+//! are not ours get identifiers of their own, and are sent along with their records.
+
+use std::sync::Arc;
+
+use delivery::retention::PushError;
+use delivery::{ExporterState, Retention, Series, SessionRecord};
+use ipfix::{CollectingConfig, CollectingSession, Header, Record, Template, TemplateRecord, Visitor};
+
+use crate::export::templates::session_record_id;
+use crate::export::{Classes, FlowTemplate};
+use crate::spooling::Returned;
+
+/// The first template identifier behind those of class `reliable`, and the first behind its group.
+const FOREIGN: u16 = FlowTemplate::Ipv6Icmp.id(Classes::RELIABLE_STREAM) + 1;
+const END: u16 = session_record_id(Classes::RELIABLE_STREAM + 1);
+
+#[derive(Debug)]
+pub(super) struct Returning {
+    owner: ExporterState,
+    domain: u32,
+    /// The templates that `session` knows.
+    known: Arc<[u8]>,
+    session: CollectingSession,
+    /// By which identifier records of a template are sent, by the template's serial number.
+    identifiers: Vec<(u64, Option<u16>)>,
+    /// Templates of other versions, by their new identifiers.
+    foreign: Vec<TemplateRecord>,
+}
+
+impl Returning {
+    /// `owner` and `domain`: whose records come back.
+    pub(super) fn new(owner: ExporterState, domain: u32) -> Self {
+        let session = CollectingSession::new(CollectingConfig::default());
+        let known = Arc::default();
+        Self { owner, domain, known, session, identifiers: Vec::new(), foreign: Vec::new() }
+    }
+
+    /// Returns the series of this start's records of a domain.
+    pub(super) const fn series(&self, domain: u32) -> Series {
+        let ExporterState { ledger, epoch } = self.owner;
+        Series { ledger, epoch, domain }
+    }
+
+    /// Returns the templates of other versions, in the order in which they came up.
+    pub(super) fn foreign(&self) -> &[TemplateRecord] {
+        &self.foreign
+    }
+
+    /// Puts the records of a message into retention, which has room for them; returns how many could be read.
+    pub(super) fn restore(&mut self, message: &Returned, retention: &mut Retention) -> u64 {
+        let Self { owner, domain, known, session, identifiers, foreign } = self;
+        let is_known = *known == message.templates;
+        if !is_known {
+            *session = CollectingSession::new(CollectingConfig::default());
+            *known = Arc::clone(&message.templates);
+            identifiers.clear();
+        }
+        let mut records =
+            Records { owner: *owner, series: None, retention, identifiers, foreign, restored: 0 };
+        // What cannot be read is missing from the records restored, and counted by the caller.
+        if !is_known {
+            session.decode(0, &framed(*domain, &message.templates), &mut records).ok();
+        }
+        session.decode(0, &framed(*domain, &message.sets), &mut records).ok();
+        records.restored
+    }
+}
+
+/// Returns the sets as a message.
+fn framed(domain: u32, sets: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(Header::LENGTH + sets.len()).unwrap_or(u16::MAX);
+    let header = Header { length, export_time: 0, sequence: 0, domain };
+    let mut octets = header.to_octets().to_vec();
+    octets.extend_from_slice(sets);
+    octets
+}
+
+/// The records of one message.
+struct Records<'a> {
+    owner: ExporterState,
+    /// Of the next flow record: its series and number.
+    series: Option<(Series, u64)>,
+    retention: &'a mut Retention,
+    identifiers: &'a mut Vec<(u64, Option<u16>)>,
+    foreign: &'a mut Vec<TemplateRecord>,
+    restored: u64,
+}
+
+impl Visitor for Records<'_> {
+    fn record(&mut self, record: &Record<'_>) {
+        if record.template.is_options() {
+            let fields = record.fields().map(|field| (field.pen(), field.id(), field.octets()));
+            if let Ok(session) = SessionRecord::from_fields(record.domain, fields) {
+                self.series = Some((session.series, session.first_number));
+            }
+            return;
+        }
+        let Some((series, number)) = self.series else { return };
+        self.series = Some((series, number + 1));
+        if series.ledger == self.owner.ledger
+            && let Some(template) = self.identifier(record.template)
+            && self.put_back(series, number, template, record.octets).is_ok()
+        {
+            self.restored += 1;
+        }
+    }
+}
+
+impl Records<'_> {
+    fn put_back(
+        &mut self,
+        series: Series,
+        number: u64,
+        template: u16,
+        octets: &[u8],
+    ) -> Result<(), PushError> {
+        if series.epoch == self.owner.epoch {
+            self.retention.return_spooled(series.domain, number, template, octets)
+        } else {
+            self.retention.restore(series.epoch, series.domain, number, template, octets)
+        }
+    }
+
+    fn identifier(&mut self, template: &Template) -> Option<u16> {
+        let serial = template.serial();
+        if let Some((_, id)) = self.identifiers.iter().find(|(known, _)| *known == serial) {
+            return *id;
+        }
+        let id = self.give_identifier(template);
+        self.identifiers.push((serial, id));
+        id
+    }
+
+    /// Returns by which identifier records of this template are sent; none when there are too many.
+    fn give_identifier(&mut self, template: &Template) -> Option<u16> {
+        let ours = FlowTemplate::ALL.iter().find(|ours| is(template, &ours.record(Classes::RELIABLE_STREAM)));
+        if let Some(ours) = ours {
+            return Some(ours.id(Classes::RELIABLE_STREAM));
+        }
+        if let Some(known) = self.foreign.iter().find(|known| is(template, known)) {
+            return Some(known.id);
+        }
+        let id = FOREIGN + u16::try_from(self.foreign.len()).ok()?;
+        (id < END).then(|| {
+            self.foreign.push(TemplateRecord { id, ..template.to_record() });
+            id
+        })
+    }
+}
+
+/// Tells whether a template has the fields of this one.
+fn is(template: &Template, record: &TemplateRecord) -> bool {
+    let fields = template.fields().iter().map(ipfix::PlanField::specifier);
+    template.scope_fields() == record.scope_fields && fields.eq(record.fields.iter().copied())
+}
