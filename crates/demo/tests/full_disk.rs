@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use demo::pool::Pool;
 use demo::process::{Daemon, pause, wait_until};
-use demo::scrape::{Metrics, ready};
+use demo::scrape::{Samples, ready};
 use world::PATIENCE;
 
 /// Starts a pool whose exporter takes about `seconds`, of daemons to which a file beyond its limit is an error and no signal.
@@ -39,7 +39,7 @@ fn fill(pool: &Pool, index: u8) {
 fn wait_for_failing(pool: &Pool, index: u8) {
     let http = pool.stage.collector_http(index);
     let out = wait_until(PATIENCE, || {
-        let metrics = Metrics::scrape(http)?;
+        let metrics = Samples::scrape(http)?;
         Ok(metrics.sum("ipfix_collector_output_failing") == 1.0
             && metrics.sum("ipfix_collector_pool_registered") == 0.0)
     });

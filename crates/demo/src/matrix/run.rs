@@ -227,6 +227,7 @@ fn letters(stage: &Stage) -> anyhow::Result<Option<String>> {
 struct Summary {
     packets: u64,
     flows: u64,
+    recovered: u64,
     covered: u64,
     delivered: u64,
     abandoned: u64,
@@ -247,6 +248,7 @@ impl Summary {
         Ok(Self {
             packets: number("packets")?,
             flows: number("flows")?,
+            recovered: number("recovered")?,
             covered: number("covered")?,
             delivered: number("delivered")?,
             abandoned: number("abandoned")?,
@@ -258,11 +260,12 @@ impl Summary {
 
     /// Says what is wrong with books of class reliable alone, at the end of a run.
     fn unbalanced(&self) -> Option<String> {
-        let Self { flows, covered, delivered, abandoned, dropped, waiting, .. } = *self;
-        let balanced = flows == covered + delivered + abandoned + dropped + waiting;
-        (!balanced || flows != covered).then(|| {
+        let Self { flows, recovered, covered, delivered, abandoned, dropped, waiting, .. } = *self;
+        let whole = flows + recovered;
+        let balanced = whole == covered + delivered + abandoned + dropped + waiting;
+        (!balanced || whole != covered).then(|| {
             format!(
-                "{flows} metered, {covered} covered, {delivered} delivered, {abandoned} abandoned, {dropped} dropped, \
+                "{flows} metered, {recovered} recovered, {covered} covered, {delivered} delivered, {abandoned} abandoned, {dropped} dropped, \
                  {waiting} waiting"
             )
         })

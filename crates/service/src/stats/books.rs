@@ -103,6 +103,11 @@ fn exporter(samples: &Samples) -> Vec<Account> {
             samples.with(&format!("ipfix_exporter_{metric}"), &[("class", &class)]).unwrap_or(0.0)
         };
         let mut account = Account::new(format!("class {class}"), "metered", value("records_metered_total"));
+        let reliable = [("class", class.as_str()), ("kind", "reliable")];
+        let recovered = samples.sum("ipfix_exporter_records_recovered_total");
+        if recovered > 0.0 && samples.with("ipfix_exporter_class_info", &reliable).is_some() {
+            account.whole = ("metered, and recovered from disk", account.whole.1 + recovered);
+        }
         if over_udp {
             account.part("sent", value("records_exported_total"));
         } else {
@@ -256,6 +261,13 @@ ipfix_collector_class_records_missing{class="limited"} 2
         let pool = of_pool(&daemons(EXPORTER, COLLECTOR));
         assert_eq!(pool.len(), 1);
         assert_eq!((pool[0].whole, pool[0].difference()), (("sent by exporters", 48.0), 0.0));
+    }
+
+    #[test]
+    fn what_an_earlier_start_left_on_disk_belongs_to_class_reliable() {
+        let more = EXPORTER.replace("{class=\"books\"} 90", "{class=\"books\"} 95");
+        let recovered = format!("{more}ipfix_exporter_records_recovered_total 5\n");
+        assert_eq!(differences(&recovered), [("class books".to_owned(), 0.0), ("class dns".to_owned(), 0.0)]);
     }
 
     #[test]
