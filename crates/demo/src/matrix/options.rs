@@ -21,6 +21,8 @@ Options:
   --restarts N      in place of all that, N restarts of collectors, as long as they take
   --rate R          flow records per second, of all exporters [default: 5000]
   --durability D    memory or spool [default: memory]; with spool, exporters are killed too
+  --beside relp     then the same outages beside it: rsyslog carries as many records of as many octets by RELP, and what
+                    one collector carries a second with sync and without; skipped where rsyslog-relp is not installed
   --report FILE     write the report, in Markdown, to this file
   --schedule        print the schedules and run nothing
   --keep            keep the directory with configuration, logs and flows; it is kept where there are faults
@@ -47,6 +49,8 @@ pub struct Options {
     pub rate: u64,
     /// Whether exporters keep records on disk before they send them, and are killed.
     pub spool: bool,
+    /// Whether rsyslog's RELP has the same outages.
+    pub relp: bool,
     /// Where the report goes.
     pub report: Option<PathBuf>,
     /// Whether schedules are printed and nothing is run.
@@ -64,6 +68,7 @@ impl Default for Options {
             restarts: None,
             rate: 5_000,
             spool: false,
+            relp: false,
             report: None,
             schedule: false,
             keep: false,
@@ -109,6 +114,10 @@ impl Options {
                         other => return Err(format!("--durability is memory or spool, not `{other}`")),
                     }
                 }
+                "--beside" => match value()?.as_str() {
+                    "relp" => options.relp = true,
+                    other => return Err(format!("--beside takes relp, not `{other}`")),
+                },
                 "--report" => options.report = Some(value()?.into()),
                 "--schedule" => options.schedule = true,
                 "--keep" => options.keep = true,
@@ -176,16 +185,19 @@ mod tests {
             length: Duration::from_secs(60),
             rate: 100,
             spool: true,
+            relp: true,
             report: Some("a.md".into()),
             ..Options::default()
         };
-        let line = "--seed 7 --seeds 2 --seconds 60 --rate 100 --durability spool --report a.md";
+        let line =
+            "--seed 7 --seeds 2 --seconds 60 --rate 100 --durability spool --beside relp --report a.md";
         assert_eq!(parse(line), Ok(Asked::Run(expected)));
         assert_eq!(parse("--help"), Ok(Asked::Help));
         for (line, wrong) in [
             ("--seed", "--seed needs a value"),
             ("--seeds 0", "--seeds takes a number from 1, not `0`"),
             ("--durability both", "--durability is memory or spool, not `both`"),
+            ("--beside tcp", "--beside takes relp, not `tcp`"),
             ("--sed 1", "unknown argument `--sed`"),
         ] {
             assert_eq!(parse(line), Err(wrong.to_owned()));

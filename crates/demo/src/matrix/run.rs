@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::cast::{Cast, last_series};
 use super::check::{self, Life, Verdict};
 use super::options::Options;
-use super::report::Outcome;
+use super::relp::{self, Acknowledges, Load};
+use super::report::{Beside, Outcome};
 use super::schedule::{self, Outage, Role, Target};
 use super::watch::{self, Diary};
 use super::{DRAIN, schedule::Settings};
@@ -35,9 +36,28 @@ pub fn run(options: &Options, seed: u64) -> anyhow::Result<Outcome> {
     stage.furnish(&plan)?;
     let kept = format!("configuration, logs and flows are in {}", stage.directory.display());
     println!("seed {seed}: {kept}");
-    let outcome = play(&options.settings(seed), &plan, &stage, options.rate).context(kept)?;
+    let mut outcome = play(&options.settings(seed), &plan, &stage, options.rate).context(kept.clone())?;
+    if options.relp && relp::is_installed() {
+        outcome.beside = beside(&outcome, &stage).context(kept)?;
+    }
     stage.keep = options.keep || !outcome.faults.is_empty();
     Ok(outcome)
+}
+
+/// Plays the same outages on rsyslog, with as many records of as many octets.
+fn beside(outcome: &Outcome, stage: &Stage) -> anyhow::Result<Vec<Beside>> {
+    let sizes = (0..stage.collectors).filter_map(|index| Some(stage.flows(index).metadata().ok()?.len()));
+    let octets = sizes.sum::<u64>() / outcome.verdict.lines.max(1);
+    let load = Load {
+        records: outcome.verdict.due / u64::from(stage.exporters),
+        octets: usize::try_from(octets)?,
+        length: outcome.length,
+    };
+    let play = |acknowledges| {
+        let found = relp::run(stage, &outcome.outages, load, acknowledges)?;
+        Ok(Beside { acknowledges, load, found })
+    };
+    [Acknowledges::Queued, Acknowledges::Written].into_iter().map(play).collect()
 }
 
 /// Returns a replay for ever, in which every exporter meters its part of `rate` flows a second.
@@ -113,6 +133,7 @@ fn play(settings: &Settings, plan: &Plan, stage: &Stage, rate: u64) -> anyhow::R
         no_template,
         faults,
         deeds: std::mem::take(&mut cast.deeds),
+        beside: Vec::new(),
     })
 }
 
