@@ -153,7 +153,7 @@ pub fn markdown(setting: &Setting, outcomes: &[Outcome], costs: &[Throughput]) -
             outcome.replayed,
             verdict.repeated_across,
             outcome.suppressed,
-            verdict.lost + verdict.lost_after,
+            verdict.lost.max(verdict.lost_after),
             verdict.repeated_in_file + verdict.repeated_after,
             verdict.wrong,
             outcome.no_template,

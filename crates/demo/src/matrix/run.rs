@@ -216,15 +216,20 @@ fn wrongs(verdict: &Verdict, no_template: f64, diaries: &[Diary], rate: u64) -> 
         wrongs.push(format!("{no_template} sets dropped for a missing template"));
     }
     for (exporter, epoch, gap) in &verdict.gaps {
-        let at = Duration::from_secs(gap.start / rate.max(1));
-        let used = diaries.get(usize::from(*exporter)).and_then(|diary| watch::user(diary, at));
-        let used = used.map_or("no collector".to_owned(), crate::stage::collector_name);
+        let (first, last) = (gap.start, gap.end - 1);
+        let metered = [first, last].map(|number| Duration::from_secs(number / rate.max(1)));
+        let used = metered.map(|at| {
+            let used = diaries.get(usize::from(*exporter)).and_then(|diary| watch::user(diary, at));
+            used.map_or("no collector".to_owned(), crate::stage::collector_name)
+        });
         wrongs.push(format!(
-            "missing: {} epoch {epoch} numbers {} to {}, metered about {} s after the start, when it used {used}",
+            "missing: {} epoch {epoch} numbers {first} to {last}, metered about {} s to {} s after its start, when it used \
+             {} and {}",
             exporter_name(*exporter),
-            gap.start,
-            gap.end - 1,
-            at.as_secs()
+            metered[0].as_secs(),
+            metered[1].as_secs(),
+            used[0],
+            used[1],
         ));
     }
     wrongs.extend(verdict.examples.iter().map(|example| format!("wrong: {example}")));
