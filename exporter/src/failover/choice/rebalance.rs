@@ -43,8 +43,8 @@ pub(super) struct Rebalance {
     random: u64,
     earliest: Option<Instant>,
     proposal: Option<Proposal>,
-    /// When elements were usable last.
-    known: BTreeMap<PeId, Instant>,
+    /// Elements that were usable, and since when they are not.
+    known: BTreeMap<PeId, Option<Instant>>,
     /// Elements left for better ones, and until when they are not moved to again.
     left_until: BTreeMap<PeId, Instant>,
     look_at: Option<Instant>,
@@ -88,13 +88,17 @@ impl Rebalance {
             return;
         }
         let is_first = self.known.is_empty();
+        self.known.retain(|_, gone| gone.is_none_or(|since| now.saturating_duration_since(since) < AWAY));
+        let usable = |pe: PeId| members.iter().any(|member| member.pe == pe && member.usable);
+        for (_, gone) in self.known.iter_mut().filter(|(pe, _)| !usable(**pe)) {
+            gone.get_or_insert(now);
+        }
         for member in members.iter().filter(|member| member.usable) {
-            let joins = self.known.insert(member.pe, now).is_none() && !is_first;
+            let joins = self.known.insert(member.pe, None).is_none() && !is_first;
             if joins && member.policy.load().is_none() && self.proposal.is_none() && member.pe != active {
                 self.invite(now, member.pe, members.len() as u64);
             }
         }
-        self.known.retain(|_, seen| now.saturating_duration_since(*seen) < AWAY);
     }
 
     /// One of `members` moves to the element that joins.

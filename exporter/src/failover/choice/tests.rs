@@ -365,6 +365,22 @@ fn a_collector_that_joins_gets_its_share_of_exporters() {
 }
 
 #[test]
+fn a_collector_that_was_away_for_a_moment_does_not_join() {
+    for seed in 0..50 {
+        let mut case = Case::new(ChoiceConfig { standby: false, rebalance: true }, seed);
+        case.pool(&[A, B]);
+        case.connected(A);
+        case.pool(&[A, B]);
+        case.pass(seconds(1_000));
+        case.pool(&[A]);
+        case.pass(seconds(59));
+        case.pool(&[A, B]);
+        case.pass(seconds(300));
+        assert_eq!(case.told(), ["seek except []", "admit", "promote"]);
+    }
+}
+
+#[test]
 fn a_registrar_that_begins_anew_moves_nobody_by_forgetting() {
     let mut case = Case::in_use(&[A, B]);
     case.pool(&[A, B]);
