@@ -12,7 +12,7 @@
 //!
 //! The pool user's quarantine keeps failed elements out; here is no list of its own but of the slow ones.
 //!
-//! Timers: 5 s for what is on its way to a collector that is left; 30 s between two moves for want of progress; 10 min
+//! Timers: 5 s for what is on its way to a collector that is left, 2 s while none of it gets on disk; 30 s between two moves for want of progress; 10 min
 //! for which a collector counts as slow; 1 s (without a collector) or 30 s until the pool is asked for another one again, if
 //! nothing changes there. Those of moves to better collectors: `rebalance.rs`.
 
@@ -29,8 +29,10 @@ use rserpool::{Member, PeId};
 use super::Sign;
 use rebalance::Rebalance;
 
-/// What is on its way to a collector that is left is waited for so long.
+/// What is on its way to a collector that is left is waited for so long at most.
 const SETTLE: Duration = Duration::from_secs(5);
+/// And so long without any of it getting on disk, which may be full.
+const SETTLE_WITHOUT_PROGRESS: Duration = Duration::from_secs(2);
 /// From one move for want of progress to the next one.
 const BETWEEN_SLOW_MOVES: Duration = Duration::from_secs(30);
 /// A collector counts as slow for so long after it was last found so, unless it shows the contrary.
@@ -113,8 +115,15 @@ struct Move {
     sign: Sign,
     /// Whereto, if only one will do.
     target: Option<PeId>,
-    /// Everything sent is awaited until then.
-    settling: Option<Instant>,
+    settling: Option<Settling>,
+}
+
+/// Everything sent is awaited.
+#[derive(Clone, Copy, Debug)]
+struct Settling {
+    until: Instant,
+    /// Progress puts it off so far.
+    limit: Instant,
 }
 
 /// What is known of a collector that is slow.
@@ -180,15 +189,15 @@ impl Choice {
             Seek::Waiting { until, .. } => Some(until),
             Seek::No | Seek::Running => None,
         };
-        let settling = self.moving.and_then(|moving| moving.settling);
+        let settling = self.moving.and_then(|moving| moving.settling).map(|settling| settling.until);
         let rebalance = if self.may_rebalance() { self.rebalance.poll_timeout() } else { None };
         [seek, settling, rebalance].into_iter().flatten().min()
     }
 
     /// Fires what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if let Some(Move { sign, settling: Some(until), .. }) = self.moving
-            && until <= now
+        if let Some(Move { sign, settling: Some(settling), .. }) = self.moving
+            && settling.until <= now
         {
             if sign == Sign::Rebalance {
                 // It need not be, and would send records twice.
@@ -284,6 +293,9 @@ impl Choice {
             Role::Standby => self.standby,
         };
         let Some(Link { pe, .. }) = link else { return };
+        if let Some(Move { settling: Some(settling), .. }) = self.moving.as_mut().filter(|_| covered) {
+            settling.until = settling.limit.min(now + SETTLE_WITHOUT_PROGRESS);
+        }
         match state {
             State::Draining => return self.handle_sign(now, role, Sign::Draining),
             State::Slow if !covered => self.note_slow(now, pe, false),
@@ -319,8 +331,8 @@ impl Choice {
     fn begin_move(&mut self, sign: Sign, target: Option<PeId>) {
         let settling = match self.moving {
             Some(moving) if moving.sign == Sign::Draining => return,
-            Some(Move { settling: Some(until), .. }) => Some(until),
-            _ => None,
+            Some(moving) => moving.settling,
+            None => None,
         };
         self.moving = Some(Move { sign, target, settling });
     }
@@ -352,7 +364,8 @@ impl Choice {
             if moving.sign == Sign::Slow {
                 self.finish_move(now);
             } else {
-                self.moving = Some(Move { settling: Some(now + SETTLE), ..moving });
+                let settling = Settling { until: now + SETTLE_WITHOUT_PROGRESS, limit: now + SETTLE };
+                self.moving = Some(Move { settling: Some(settling), ..moving });
                 self.outputs.push_back(Output::Pause);
             }
         }

@@ -173,13 +173,27 @@ fn a_draining_collector_is_left_for_the_standby_once_it_has_everything() {
 }
 
 #[test]
-fn what_is_on_its_way_to_a_draining_collector_is_waited_for_five_seconds() {
+fn what_is_on_its_way_to_a_draining_collector_is_waited_for_five_seconds_and_two_without_progress() {
     let mut case = Case::in_use(&[A, B]);
     case.cookie(Role::Active, State::Draining, false);
-    case.pass(Duration::from_millis(4_999));
     assert_eq!(case.told(), ["pause"]);
+    for _ in 0..4 {
+        case.pass(Duration::from_millis(1_200));
+        case.cookie(Role::Active, State::Draining, true);
+    }
+    case.pass(Duration::from_millis(199));
+    assert_eq!(case.told(), [""; 0]);
     case.pass(Duration::from_millis(1));
     assert_eq!(case.told()[..2], ["leave Active draining", "promote"]);
+
+    let mut case = Case::in_use(&[A, B]);
+    case.cookie(Role::Active, State::Draining, false);
+    case.pass(Duration::from_millis(1_000));
+    case.cookie(Role::Active, State::Draining, false);
+    case.pass(Duration::from_millis(999));
+    assert_eq!(case.told(), ["pause"]);
+    case.pass(Duration::from_millis(1));
+    assert_eq!(case.told()[..2], ["leave Active draining", "promote"], "its disk may be full");
 }
 
 #[test]
