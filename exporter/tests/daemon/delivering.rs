@@ -116,7 +116,9 @@ async fn what_an_aborting_collector_had_not_acknowledged_goes_to_the_next_one() 
     world.registrar();
     let mut first = Collector::start(&world, 2, CONTROL).await;
     let (packets, flows) = metered(&fixture(DEMO), 3);
-    let exporter = Exporter::start(&world, &world.config(&fixture(DEMO), FAST, "reliable"));
+    // Nobody stands by, so that the session begins when it is needed.
+    let config = world.config(&fixture(DEMO), FAST, "reliable").replace("[pool]", "[pool]\nstandby = false");
+    let exporter = Exporter::start(&world, &config);
     let mut lost = first.accept().await;
     lost.receive(|seen| seen.records.len() >= 50).await;
     let mut second = Collector::start(&world, 3, CONTROL).await;
