@@ -96,6 +96,7 @@ impl TlsMetrics {
 struct ClassMetrics {
     class: ClassIndex,
     metered: Counter,
+    recovered: Counter,
     exported: Counter,
     covered: Counter,
     delivered: Counter,
@@ -114,6 +115,7 @@ impl ClassMetrics {
         Self {
             class,
             metered: counter("ipfix_exporter_records_metered_total"),
+            recovered: counter("ipfix_exporter_records_recovered_total"),
             exported: counter("ipfix_exporter_records_exported_total"),
             covered: counter("ipfix_exporter_records_covered_total"),
             delivered: counter("ipfix_exporter_records_delivered_total"),
@@ -128,6 +130,7 @@ impl ClassMetrics {
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     fn update(&self, books: &Books) {
         self.metered.absolute(books.metered);
+        self.recovered.absolute(books.recovered);
         self.exported.absolute(books.exported);
         self.covered.absolute(books.covered);
         self.delivered.absolute(books.delivered);
@@ -138,8 +141,8 @@ impl ClassMetrics {
     }
 }
 
-/// What the driver counts. The books of each class balance: metered + recovered (class `reliable`) = covered + delivered
-/// (classes that may lose) + abandoned + dropped + buffered.
+/// What the driver counts. The books of each class balance: what was metered and recovered is covered, delivered (classes
+/// that may lose), abandoned, dropped or buffered.
 pub struct Exported {
     classes: Vec<ClassMetrics>,
     resent: Counter,
@@ -156,7 +159,6 @@ pub struct Exported {
 
 /// The spool of class `reliable`.
 struct SpoolMetrics {
-    recovered: Counter,
     spooled: Counter,
     synced: Gauge,
     records: Gauge,
@@ -167,7 +169,6 @@ struct SpoolMetrics {
 impl SpoolMetrics {
     fn new() -> Self {
         Self {
-            recovered: counter!("ipfix_exporter_records_recovered_total"),
             spooled: counter!("ipfix_exporter_spooled_records_total"),
             synced: gauge!("ipfix_exporter_spool_synced_number"),
             records: gauge!("ipfix_exporter_spool_records"),
@@ -178,7 +179,6 @@ impl SpoolMetrics {
 
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     fn update(&self, counts: &SpoolCounts, failing: bool) {
-        self.recovered.absolute(counts.recovered);
         self.spooled.absolute(counts.spooled);
         self.synced.set(counts.synced_numbers as f64);
         self.records.set(counts.waiting as f64);

@@ -60,9 +60,7 @@ impl Daemon {
 
     /// Sends it a signal, for instance `STOP`.
     pub fn signal(&self, name: &str) -> io::Result<()> {
-        // The standard library sends no signal but SIGKILL.
-        let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.pid())]).status()?;
-        if status.success() { Ok(()) } else { Err(io::Error::other(format!("kill -{name}: {status}"))) }
+        signal(self.pid(), name)
     }
 
     /// Asks it to end with SIGTERM and waits; after `patience` it is killed.
@@ -89,6 +87,13 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.kill();
     }
+}
+
+/// Sends a process a signal, for instance `STOP`.
+pub fn signal(pid: u32, name: &str) -> io::Result<()> {
+    // The standard library sends no signal but SIGKILL.
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("kill -{name}: {status}"))) }
 }
 
 /// Polls `condition` until it holds or `patience` is over; returns whether it held.

@@ -29,6 +29,8 @@ pub struct Stage {
     pub exporters: u8,
     /// Lines of the exporters' `[retention]`.
     pub retention: String,
+    /// Whether collectors acknowledge what they have synced, or nothing at all.
+    pub durable: bool,
 }
 
 impl Stage {
@@ -54,7 +56,16 @@ impl Stage {
         let name = format!("flowpool-demo-{}-{a}.{b}.{c}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         let retention = String::new();
-        Self { directory, network, keep, registrars: 1, collectors: 2, exporters: 1, retention }
+        Self {
+            directory,
+            network,
+            keep,
+            registrars: 1,
+            collectors: 2,
+            exporters: 1,
+            retention,
+            durable: true,
+        }
     }
 
     fn host(&self, number: u8) -> IpAddr {
@@ -175,11 +186,12 @@ ipfix = ["{address}:4739"]
 handle = "ipfix"
 registrars = [{registrars}]
 policy.round-robin = {{}}
+service = "{service}"
 key-file = "pool.key"
 
 [output.flows.jsonl]
 path = {path:?}
-durable = true
+durable = {durable}
 
 [state]
 directory = {state:?}
@@ -188,6 +200,8 @@ directory = {state:?}
 listen = "{http}"
 "#,
             address = self.collector(index),
+            service = if self.durable { "full" } else { "minimal" },
+            durable = self.durable,
             registrars = self.registrar_list(),
             path = self.flows(index),
             state = self.directory.join(collector_name(index)),

@@ -5,10 +5,12 @@ mod world;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
-use demo::pool::Pool;
+use demo::pool::{Plan, Pool};
 use demo::process::ROLE;
 use demo::scrape::Samples;
+use demo::stage::Stage;
 
 /// Runs `ROLE stats --verify` on these daemons.
 fn verify(role: &str, daemons: &[SocketAddr]) -> Output {
@@ -72,6 +74,30 @@ fn the_books_of_a_running_pool_balance_with_a_collector_killed_on_the_way() {
     let difference = text.lines().find(|line| line.trim().starts_with("difference")).unwrap();
     assert_eq!(difference.split_whitespace().next_back(), Some("3"), "{text}");
     world::settle(pool);
+}
+
+#[test]
+fn what_a_class_may_lose_is_received_or_in_the_collectors_gap() {
+    // So slow that now and then nothing is on its way.
+    let plan = Plan::make(1_000, Duration::from_secs(60)).unwrap();
+    let stage = Stage::set(false).unwrap();
+    stage.furnish(&plan).unwrap();
+    let config = std::fs::read_to_string(stage.config("exporter")).unwrap();
+    let classes = "[class.reliable]\n[class.rest]\nmax-retransmissions = 1\n\
+                   [[rule]]\nmatch = { protocolIdentifier = 6 }\nclass = \"reliable\"\n";
+    std::fs::write(stage.config("exporter"), config.replace("[class.reliable]\n", classes)).unwrap();
+    let mut pool = Pool::start(world::program(), plan, stage).unwrap();
+    world::wait_for(&mut pool, "flows of class rest", |metrics| {
+        metrics.with("ipfix_exporter_records_exported_total", &[("class", "rest")]) > Some(20.0)
+    });
+    let stage = &pool.stage;
+    let output =
+        verify("collector", &[stage.collector_http(0), stage.collector_http(1), stage.exporter_http()]);
+    let text = printed(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let sent = text.lines().find(|line| line.trim().starts_with("classes that are limited: sent"));
+    let sent = sent.and_then(|line| line.split_whitespace().next_back()?.parse::<u64>().ok());
+    assert!(sent > Some(20), "{text}");
 }
 
 /// Returns the text of the exporter's metrics, at a time when its books balance.

@@ -154,9 +154,10 @@ impl<'a> Cast<'a> {
                 if let Some(kept) = kept {
                     let lived = now.saturating_sub(member.started);
                     let series = last_series(&member.daemon.logged(), target.index);
-                    // One that was killed before it had an identity has metered nothing.
                     let cut = series.map(|series| Cut { exporter: target.index, series, kept, lived });
-                    self.cuts.extend(cut);
+                    // One that was killed before it had an identity has metered nothing.
+                    let known = |cut: &Cut| self.cuts.iter().any(|known| known.series == cut.series);
+                    self.cuts.extend(cut.filter(|cut| !known(cut)));
                 }
             }
             Kind::Frozen => self.note(target, State::Frozen).daemon.signal("STOP")?,
@@ -273,8 +274,9 @@ pub fn http(stage: &Stage, target: Target) -> SocketAddr {
 }
 
 /// Returns how many records, from the first, an exporter has on its own disk or on a collector's.
-fn kept(_metrics: &Samples) -> u64 {
-    0
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a gauge that counts")]
+fn kept(samples: &Samples) -> u64 {
+    samples.sum("ipfix_exporter_spool_synced_number") as u64
 }
 
 /// Returns the identity of an exporter's last start, as its log tells.

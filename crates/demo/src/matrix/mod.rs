@@ -3,7 +3,9 @@
 
 pub mod cast;
 pub mod check;
+pub mod cost;
 pub mod options;
+pub mod relp;
 pub mod report;
 pub mod run;
 pub mod schedule;
@@ -16,6 +18,8 @@ use anyhow::Context as _;
 
 use options::{Asked, Options};
 
+/// Flows that are carried to measure what sync costs.
+const FLOWS: usize = 500_000;
 /// How long collectors get, at the end, to acknowledge what exporters have.
 pub const DRAIN: Duration = Duration::from_secs(90);
 
@@ -51,6 +55,16 @@ fn play(options: &Options) -> anyhow::Result<bool> {
         }
         return Ok(true);
     }
+    let mut costs = Vec::new();
+    if options.relp {
+        if !relp::is_installed() {
+            println!("SKIPPED: RELP beside it: rsyslog-relp is not installed");
+        }
+        let program = std::env::current_exe()?;
+        for durable in [false, true] {
+            costs.push(cost::measure(&program, FLOWS, durable)?);
+        }
+    }
     let mut outcomes = Vec::new();
     for seed in seeds {
         let outcome = run::run(options, seed).with_context(|| {
@@ -61,11 +75,11 @@ fn play(options: &Options) -> anyhow::Result<bool> {
         outcomes.push(outcome);
         // What there is so far is not lost with a later seed.
         if let Some(path) = &options.report {
-            std::fs::write(path, report::markdown(&options.setting(), &outcomes))
+            std::fs::write(path, report::markdown(&options.setting(), &outcomes, &costs))
                 .with_context(|| path.display().to_string())?;
         }
     }
-    println!("\n{}", report::markdown(&options.setting(), &outcomes));
+    println!("\n{}", report::markdown(&options.setting(), &outcomes, &costs));
     let bad = outcomes.iter().filter(|outcome| !outcome.faults.is_empty()).count();
     println!("{} seeds, {bad} with faults", outcomes.len());
     Ok(bad == 0)

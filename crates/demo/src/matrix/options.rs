@@ -18,8 +18,11 @@ Options:
   --seed N          first seed [default: 1]; the same seed draws the same schedule
   --seeds K         how many seeds, one after the other [default: 1]
   --seconds S       length of a schedule [default: 20]
+  --restarts N      in place of all that, N restarts of collectors, as long as they take
   --rate R          flow records per second, of all exporters [default: 5000]
   --durability D    memory or spool [default: memory]; with spool, exporters are killed too
+  --beside relp     then the same outages beside it: rsyslog carries as many records of as many octets by RELP, and what
+                    one collector carries a second with sync and without; skipped where rsyslog-relp is not installed
   --report FILE     write the report, in Markdown, to this file
   --schedule        print the schedules and run nothing
   --keep            keep the directory with configuration, logs and flows; it is kept where there are faults
@@ -40,10 +43,14 @@ pub struct Options {
     pub seeds: u64,
     /// Length of a schedule.
     pub length: Duration,
+    /// So many restarts of collectors in place of a schedule of all.
+    pub restarts: Option<usize>,
     /// Flow records per second, of all exporters.
     pub rate: u64,
     /// Whether exporters keep records on disk before they send them, and are killed.
     pub spool: bool,
+    /// Whether rsyslog's RELP has the same outages.
+    pub relp: bool,
     /// Where the report goes.
     pub report: Option<PathBuf>,
     /// Whether schedules are printed and nothing is run.
@@ -58,8 +65,10 @@ impl Default for Options {
             seed: 1,
             seeds: 1,
             length: Duration::from_secs(20),
+            restarts: None,
             rate: 5_000,
             spool: false,
+            relp: false,
             report: None,
             schedule: false,
             keep: false,
@@ -93,6 +102,10 @@ impl Options {
                 "--seed" => options.seed = number(&argument, &value()?, 0)?,
                 "--seeds" => options.seeds = number(&argument, &value()?, 1)?,
                 "--seconds" => options.length = Duration::from_secs(number(&argument, &value()?, 3)?),
+                "--restarts" => {
+                    let restarts = number(&argument, &value()?, 1)?;
+                    options.restarts = Some(usize::try_from(restarts).unwrap_or(usize::MAX));
+                }
                 "--rate" => options.rate = number(&argument, &value()?, 10)?,
                 "--durability" => {
                     options.spool = match value()?.as_str() {
@@ -101,6 +114,10 @@ impl Options {
                         other => return Err(format!("--durability is memory or spool, not `{other}`")),
                     }
                 }
+                "--beside" => match value()?.as_str() {
+                    "relp" => options.relp = true,
+                    other => return Err(format!("--beside takes relp, not `{other}`")),
+                },
                 "--report" => options.report = Some(value()?.into()),
                 "--schedule" => options.schedule = true,
                 "--keep" => options.keep = true,
@@ -115,24 +132,26 @@ impl Options {
     pub fn settings(&self, seed: u64) -> Settings {
         Settings {
             seed,
-            length: self.length,
+            length: if self.restarts.is_some() { Duration::ZERO } else { self.length },
             registrars: Self::REGISTRARS,
             collectors: Self::COLLECTORS,
             exporters: Self::EXPORTERS,
             exporters_die: self.spool,
+            restarts: self.restarts,
         }
     }
 
     /// Returns what the report says of all seeds.
     pub fn setting(&self) -> Setting {
         let durability = if self.spool { "spool" } else { "memory" };
+        let extent = match self.restarts {
+            Some(restarts) => format!("--restarts {restarts}"),
+            None => format!("--seconds {}", self.length.as_secs()),
+        };
         Setting {
             command: format!(
-                "crash-matrix --seed {} --seeds {} --seconds {} --rate {} --durability {durability}",
-                self.seed,
-                self.seeds,
-                self.length.as_secs(),
-                self.rate
+                "crash-matrix --seed {} --seeds {} {extent} --rate {} --durability {durability}",
+                self.seed, self.seeds, self.rate
             ),
             rate: self.rate,
             cast: format!(
@@ -166,16 +185,19 @@ mod tests {
             length: Duration::from_secs(60),
             rate: 100,
             spool: true,
+            relp: true,
             report: Some("a.md".into()),
             ..Options::default()
         };
-        let line = "--seed 7 --seeds 2 --seconds 60 --rate 100 --durability spool --report a.md";
+        let line =
+            "--seed 7 --seeds 2 --seconds 60 --rate 100 --durability spool --beside relp --report a.md";
         assert_eq!(parse(line), Ok(Asked::Run(expected)));
         assert_eq!(parse("--help"), Ok(Asked::Help));
         for (line, wrong) in [
             ("--seed", "--seed needs a value"),
             ("--seeds 0", "--seeds takes a number from 1, not `0`"),
             ("--durability both", "--durability is memory or spool, not `both`"),
+            ("--beside tcp", "--beside takes relp, not `tcp`"),
             ("--sed 1", "unknown argument `--sed`"),
         ] {
             assert_eq!(parse(line), Err(wrong.to_owned()));

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::cast::{Deed, State};
 use super::check::Verdict;
+use super::cost::Throughput;
+use super::relp::{Acknowledges, Found, Load};
 use super::schedule::{Kind, Outage, Target};
 use super::watch::{Failover, Failovers};
 
@@ -41,6 +43,19 @@ pub struct Outcome {
     pub no_template: f64,
     /// Everything that must not be.
     pub faults: Vec<String>,
+    /// What others made of the same outages.
+    pub beside: Vec<Beside>,
+}
+
+/// What RELP made of the outages.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside {
+    /// How it was set up.
+    pub acknowledges: Acknowledges,
+    /// What it carried.
+    pub load: Load,
+    /// What came of it.
+    pub found: Found,
 }
 
 impl Outcome {
@@ -113,15 +128,15 @@ pub struct Setting {
 }
 
 /// Returns the report in Markdown.
-pub fn markdown(setting: &Setting, outcomes: &[Outcome]) -> String {
+pub fn markdown(setting: &Setting, outcomes: &[Outcome], costs: &[Throughput]) -> String {
     let mut text = format!(
         "# Crash matrix\n\n`{}`: {}, {} flow records/s.\n\n",
         setting.command, setting.cast, setting.rate
     );
     text.push_str(
         "| seed | outages | metered | failovers | by sign | replayed | repeated across files | suppressed | lost | \
-         repeated after dedupe | wrong | drained |\n\
-         |---:|---:|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|\n",
+         repeated after dedupe | wrong | without template | drained |\n\
+         |---:|---:|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for outcome in outcomes {
         let Outcome { verdict, failovers, .. } = outcome;
@@ -129,7 +144,7 @@ pub fn markdown(setting: &Setting, outcomes: &[Outcome]) -> String {
             failovers.signs.iter().map(|(sign, count)| format!("{sign} {count}")).collect();
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} | {} | {:.0} | {} | {} | {} | {:.1} s |",
+            "| {} | {} | {} | {} | {} | {} | {} | {:.0} | {} | {} | {} | {:.0} | {:.1} s |",
             outcome.seed,
             outcome.outages.len(),
             outcome.metered,
@@ -138,19 +153,76 @@ pub fn markdown(setting: &Setting, outcomes: &[Outcome]) -> String {
             outcome.replayed,
             verdict.repeated_across,
             outcome.suppressed,
-            verdict.lost + verdict.lost_after,
+            verdict.lost.max(verdict.lost_after),
             verdict.repeated_in_file + verdict.repeated_after,
             verdict.wrong,
+            outcome.no_template,
             outcome.drained.as_secs_f64(),
         );
     }
     text.push_str(&times(outcomes));
+    text.push_str(&beside(outcomes));
+    text.push_str(&throughput(costs));
     for outcome in outcomes {
         let _ = write!(text, "\n## Seed {}\n\n```text\n{}```\n", outcome.seed, outcome.picture());
         if !outcome.faults.is_empty() {
             let _ = write!(text, "\n**Faults**\n\n```text\n{}\n```\n", outcome.faults.join("\n"));
             let _ = write!(text, "\n```text\n{}```\n", outcome.schedule());
         }
+    }
+    text
+}
+
+/// Returns the table of what others made of the same outages; nothing where nobody was asked.
+fn beside(outcomes: &[Outcome]) -> String {
+    if outcomes.iter().all(|outcome| outcome.beside.is_empty()) {
+        return String::new();
+    }
+    let mut text = String::from(
+        "\n## Beside it: RELP\n\nThe same outages of receivers and senders, as many records of as many octets, at the same pace.\n\n\
+         | seed | what | records | octets each | lost | repeated | drained |\n|---:|---|---:|---:|---:|---:|---:|\n",
+    );
+    for outcome in outcomes {
+        let Some(first) = outcome.beside.first() else { continue };
+        let (seed, octets, verdict) = (outcome.seed, first.load.octets, &outcome.verdict);
+        let _ = writeln!(
+            text,
+            "| {seed} | flowpool, after dedupe | {} | {octets} | {} | {} | {:.1} s |",
+            verdict.due,
+            verdict.lost.max(verdict.lost_after),
+            verdict.repeated_after,
+            outcome.drained.as_secs_f64()
+        );
+        for Beside { acknowledges, found, .. } in &outcome.beside {
+            let Found { sent, lost, repeated, drained } = found;
+            let (name, drained) = (acknowledges.name(), drained.as_secs_f64());
+            let _ = writeln!(
+                text,
+                "| {seed} | {name} | {sent} | {octets} | {lost} | {repeated} | {drained:.1} s |"
+            );
+        }
+    }
+    text
+}
+
+/// Returns the table of what sync costs; nothing where it was not measured.
+fn throughput(costs: &[Throughput]) -> String {
+    if costs.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from(
+        "\n## What sync costs\n\nOne exporter, one collector, a capture as fast as it goes, until everything is written.\n\n\
+         | acknowledged | records | records/s | processor time of the collector | of the exporter | cookies |\n\
+         |---|---:|---:|---:|---:|---:|\n",
+    );
+    for Throughput { durable, records, took, collector, exporter, cookies } in costs {
+        let how = if *durable { "when synced (`durable = true`)" } else { "never (`durable = false`)" };
+        let rate = *records as f64 / took.as_secs_f64();
+        let (collector, exporter) = (collector.as_secs_f64(), exporter.as_secs_f64());
+        let _ = writeln!(
+            text,
+            "| {how} | {records} | {rate:.0} | {collector:.2} s | {exporter:.2} s | {cookies:.0} |"
+        );
     }
     text
 }
@@ -223,6 +295,7 @@ mod tests {
             suppressed: 0.0,
             no_template: 0.0,
             faults: Vec::new(),
+            beside: Vec::new(),
         };
         let picture = outcome.picture();
         let line = picture.lines().nth(1).unwrap();

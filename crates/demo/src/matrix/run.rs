@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::cast::{Cast, last_series};
 use super::check::{self, Life, Verdict};
 use super::options::Options;
-use super::report::Outcome;
+use super::relp::{self, Acknowledges, Load};
+use super::report::{Beside, Outcome};
 use super::schedule::{self, Outage, Role, Target};
 use super::watch::{self, Diary};
 use super::{DRAIN, schedule::Settings};
@@ -35,9 +36,28 @@ pub fn run(options: &Options, seed: u64) -> anyhow::Result<Outcome> {
     stage.furnish(&plan)?;
     let kept = format!("configuration, logs and flows are in {}", stage.directory.display());
     println!("seed {seed}: {kept}");
-    let outcome = play(&options.settings(seed), &plan, &stage, options.rate).context(kept)?;
+    let mut outcome = play(&options.settings(seed), &plan, &stage, options.rate).context(kept.clone())?;
+    if options.relp && relp::is_installed() {
+        outcome.beside = beside(&outcome, &stage).context(kept)?;
+    }
     stage.keep = options.keep || !outcome.faults.is_empty();
     Ok(outcome)
+}
+
+/// Plays the same outages on rsyslog, with as many records of as many octets.
+fn beside(outcome: &Outcome, stage: &Stage) -> anyhow::Result<Vec<Beside>> {
+    let sizes = (0..stage.collectors).filter_map(|index| Some(stage.flows(index).metadata().ok()?.len()));
+    let octets = sizes.sum::<u64>() / outcome.verdict.lines.max(1);
+    let load = Load {
+        records: outcome.verdict.due / u64::from(stage.exporters),
+        octets: usize::try_from(octets)?,
+        length: outcome.length,
+    };
+    let play = |acknowledges| {
+        let found = relp::run(stage, &outcome.outages, load, acknowledges)?;
+        Ok(Beside { acknowledges, load, found })
+    };
+    [Acknowledges::Queued, Acknowledges::Written].into_iter().map(play).collect()
 }
 
 /// Returns a replay for ever, in which every exporter meters its part of `rate` flows a second.
@@ -113,6 +133,7 @@ fn play(settings: &Settings, plan: &Plan, stage: &Stage, rate: u64) -> anyhow::R
         no_template,
         faults,
         deeds: std::mem::take(&mut cast.deeds),
+        beside: Vec::new(),
     })
 }
 
@@ -195,15 +216,20 @@ fn wrongs(verdict: &Verdict, no_template: f64, diaries: &[Diary], rate: u64) -> 
         wrongs.push(format!("{no_template} sets dropped for a missing template"));
     }
     for (exporter, epoch, gap) in &verdict.gaps {
-        let at = Duration::from_secs(gap.start / rate.max(1));
-        let used = diaries.get(usize::from(*exporter)).and_then(|diary| watch::user(diary, at));
-        let used = used.map_or("no collector".to_owned(), crate::stage::collector_name);
+        let (first, last) = (gap.start, gap.end - 1);
+        let metered = [first, last].map(|number| Duration::from_secs(number / rate.max(1)));
+        let used = metered.map(|at| {
+            let used = diaries.get(usize::from(*exporter)).and_then(|diary| watch::user(diary, at));
+            used.map_or("no collector".to_owned(), crate::stage::collector_name)
+        });
         wrongs.push(format!(
-            "missing: {} epoch {epoch} numbers {} to {}, metered about {} s after the start, when it used {used}",
+            "missing: {} epoch {epoch} numbers {first} to {last}, metered about {} s to {} s after its start, when it used \
+             {} and {}",
             exporter_name(*exporter),
-            gap.start,
-            gap.end - 1,
-            at.as_secs()
+            metered[0].as_secs(),
+            metered[1].as_secs(),
+            used[0],
+            used[1],
         ));
     }
     wrongs.extend(verdict.examples.iter().map(|example| format!("wrong: {example}")));
@@ -227,6 +253,7 @@ fn letters(stage: &Stage) -> anyhow::Result<Option<String>> {
 struct Summary {
     packets: u64,
     flows: u64,
+    recovered: u64,
     covered: u64,
     delivered: u64,
     abandoned: u64,
@@ -247,6 +274,7 @@ impl Summary {
         Ok(Self {
             packets: number("packets")?,
             flows: number("flows")?,
+            recovered: number("recovered")?,
             covered: number("covered")?,
             delivered: number("delivered")?,
             abandoned: number("abandoned")?,
@@ -258,11 +286,12 @@ impl Summary {
 
     /// Says what is wrong with books of class reliable alone, at the end of a run.
     fn unbalanced(&self) -> Option<String> {
-        let Self { flows, covered, delivered, abandoned, dropped, waiting, .. } = *self;
-        let balanced = flows == covered + delivered + abandoned + dropped + waiting;
-        (!balanced || flows != covered).then(|| {
+        let Self { flows, recovered, covered, delivered, abandoned, dropped, waiting, .. } = *self;
+        let whole = flows + recovered;
+        let balanced = whole == covered + delivered + abandoned + dropped + waiting;
+        (!balanced || whole != covered).then(|| {
             format!(
-                "{flows} metered, {covered} covered, {delivered} delivered, {abandoned} abandoned, {dropped} dropped, \
+                "{flows} metered, {recovered} recovered, {covered} covered, {delivered} delivered, {abandoned} abandoned, {dropped} dropped, \
                  {waiting} waiting"
             )
         })

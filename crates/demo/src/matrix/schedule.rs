@@ -97,6 +97,8 @@ pub struct Settings {
     pub exporters: u8,
     /// Whether exporters are killed: they must keep their records on disk.
     pub exporters_die: bool,
+    /// In place of all that: so many restarts of collectors, as long as they take.
+    pub restarts: Option<usize>,
 }
 
 /// How the outages of one role are drawn.
@@ -108,6 +110,8 @@ struct Habits {
     gap: (Duration, Duration),
     /// From the end of an outage until the process counts as working.
     recovery: Duration,
+    /// An outage takes no longer.
+    longest: Duration,
     /// Whether somebody of the role must work.
     needed: bool,
 }
@@ -117,6 +121,18 @@ pub fn draw(settings: &Settings) -> Vec<Outage> {
     const MS: fn(u64) -> Duration = Duration::from_millis;
     let all: &[Kind] = &[Kind::Killed, Kind::Killed, Kind::Frozen, Kind::Stopped];
     let dying: &[Kind] = &[Kind::Frozen, Kind::Killed];
+    if let Some(restarts) = settings.restarts {
+        let habits = Habits {
+            role: Role::Collector,
+            count: settings.collectors,
+            kinds: &[Kind::Killed, Kind::Stopped],
+            gap: (MS(200), MS(1_000)),
+            recovery: MS(700),
+            longest: MS(900),
+            needed: true,
+        };
+        return draw_role(settings.seed, Duration::MAX, restarts, &habits);
+    }
     let habits = [
         Habits {
             role: Role::Registrar,
@@ -124,6 +140,7 @@ pub fn draw(settings: &Settings) -> Vec<Outage> {
             kinds: all,
             gap: (MS(2_000), MS(7_000)),
             recovery: MS(2_000),
+            longest: Duration::MAX,
             needed: true,
         },
         Habits {
@@ -132,6 +149,7 @@ pub fn draw(settings: &Settings) -> Vec<Outage> {
             kinds: all,
             gap: (MS(600), MS(3_500)),
             recovery: MS(1_500),
+            longest: Duration::MAX,
             needed: true,
         },
         Habits {
@@ -140,24 +158,26 @@ pub fn draw(settings: &Settings) -> Vec<Outage> {
             kinds: if settings.exporters_die { dying } else { &[Kind::Frozen] },
             gap: (MS(5_000), MS(12_000)),
             recovery: MS(500),
+            longest: Duration::MAX,
             needed: false,
         },
     ];
-    let mut outages: Vec<Outage> =
-        habits.iter().flat_map(|habits| draw_role(settings.seed, settings.length, habits)).collect();
+    let roles = habits.iter().map(|habits| draw_role(settings.seed, settings.length, usize::MAX, habits));
+    let mut outages: Vec<Outage> = roles.flatten().collect();
     outages.sort_by_key(|outage| (outage.begin, outage.target));
     outages
 }
 
-fn draw_role(seed: u64, length: Duration, habits: &Habits) -> Vec<Outage> {
+/// Draws the outages of a role, `most` at most.
+fn draw_role(seed: u64, length: Duration, most: usize, habits: &Habits) -> Vec<Outage> {
     let mut random = Random::new(seed.wrapping_mul(3).wrapping_add(habits.role as u64));
     let mut works_from = vec![Duration::ZERO; habits.count.into()];
     let mut outages = Vec::new();
     let mut begin = FIRST + random.between(Duration::ZERO, habits.gap.1 / 2);
-    while begin < length {
+    while begin < length && outages.len() < most {
         // All is drawn whether it is used or not, so that one outage more or less does not change the others' kinds.
         let (pick, kind) = (random.bits(), habits.kinds[index(&mut random, habits.kinds.len())]);
-        let wanted = duration(&mut random, kind);
+        let wanted = duration(&mut random, kind).min(habits.longest);
         let (dares, shorter) =
             (random.chance(ALONE_PERCENT), random.between(Duration::from_millis(500), LONGEST_ALONE));
         let next = begin + random.between(habits.gap.0, habits.gap.1);
@@ -196,7 +216,15 @@ mod tests {
 
     fn settings(seed: u64) -> Settings {
         let length = Duration::from_secs(60);
-        Settings { seed, length, registrars: 2, collectors: 3, exporters: 2, exporters_die: false }
+        Settings {
+            seed,
+            length,
+            registrars: 2,
+            collectors: 3,
+            exporters: 2,
+            exporters_die: false,
+            restarts: None,
+        }
     }
 
     #[test]
@@ -230,6 +258,15 @@ mod tests {
                 "collector-c killed 18938 20000 false",
             ]
         );
+    }
+
+    #[test]
+    fn so_many_restarts_are_drawn_as_are_wanted_and_of_collectors_alone() {
+        let outages = draw(&Settings { restarts: Some(100), ..settings(5) });
+        assert_eq!(outages.len(), 100);
+        assert!(outages.iter().all(|outage| outage.target.role == Role::Collector));
+        assert!(outages.iter().all(|outage| outage.kind != Kind::Frozen));
+        assert!(outages[99].end < Duration::from_secs(180), "{:?}", outages[99]);
     }
 
     #[test]

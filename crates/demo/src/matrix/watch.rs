@@ -13,8 +13,8 @@ const AFTERMATH: Duration = Duration::from_millis(300);
 /// What an exporter logs of its collectors.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {
-    /// It is connected to this collector.
-    Connected(u8),
+    /// It uses this collector.
+    Uses(u8),
     /// It leaves it, for this sign.
     Lost(String),
     /// It has sent its first record to the next one.
@@ -34,15 +34,16 @@ fn event(line: &str, stage: &Stage) -> Option<Event> {
     if line.contains(": failed over ") {
         return Some(Event::FailedOver);
     }
-    if line.contains(": collector lost, failing over ") {
+    if line.contains(": collector lost, failing over ") || line.contains(": collector left for another one ")
+    {
         let (_, sign) = line.split_once(" sign=")?;
-        let sign = sign.split_once(" detail=").map_or(sign, |(sign, _)| sign);
-        return Some(Event::Lost(sign.trim_matches('"').to_owned()));
+        let end = [" detail=", " unacknowledged="].into_iter().find_map(|next| sign.find(next));
+        return Some(Event::Lost(sign[..end.unwrap_or(sign.len())].to_owned()));
     }
-    let (_, connected) = line.split_once(": collector connected ")?;
+    let (_, used) = line.split_once(": collector in use ")?;
     (0..stage.collectors)
-        .find(|index| connected.contains(&format!("{}:", stage.collector(*index))))
-        .map(Event::Connected)
+        .find(|index| used.contains(&format!("{}:", stage.collector(*index))))
+        .map(Event::Uses)
 }
 
 /// Returns the time a log line starts with, since the Unix epoch.
@@ -126,7 +127,7 @@ pub fn user(diary: &Diary, at: Duration) -> Option<u8> {
     let mut used = None;
     for (_, event) in diary.iter().take_while(|(time, _)| *time < at) {
         match event {
-            Event::Connected(collector) => used = Some(*collector),
+            Event::Uses(collector) => used = Some(*collector),
             Event::Lost(_) => used = None,
             Event::FailedOver => {}
         }
@@ -167,12 +168,12 @@ mod tests {
     #[test]
     fn lines_of_a_log_are_read_with_their_times() {
         let stage = Stage::at([127, 9, 9], true);
-        let log = "1970-01-01T00:00:02.500000Z  INFO exporter::driver: collector connected pe=0a peer=127.9.9.3:4739\n\
+        let log = "1970-01-01T00:00:02.500000Z  INFO exporter::driver: collector in use pe=0a peer=127.9.9.3:4739\n\
                    1970-01-01T00:00:03.000001Z  WARN exporter::driver: collector lost, failing over pe=0a \
                    sign=association lost detail=\"timeout\" unacknowledged=7\n\
                    1970-01-01T00:00:03.250000Z  INFO exporter::driver: failed over seconds=0.25\nnoise\n";
         let expected = vec![
-            (MS(1_500), Event::Connected(1)),
+            (MS(1_500), Event::Uses(1)),
             (Duration::from_micros(2_000_001), Event::Lost("association lost".to_owned())),
             (MS(2_250), Event::FailedOver),
         ];
@@ -182,8 +183,8 @@ mod tests {
     #[test]
     fn a_kill_is_noticed_by_the_exporter_that_uses_the_collector_alone() {
         let lost = || Event::Lost("association lost".to_owned());
-        let user = vec![(MS(100), Event::Connected(1)), (MS(1_240), lost()), (MS(1_300), Event::FailedOver)];
-        let other = vec![(MS(100), Event::Connected(0)), (MS(1_500), lost())];
+        let user = vec![(MS(100), Event::Uses(1)), (MS(1_240), lost()), (MS(1_300), Event::FailedOver)];
+        let other = vec![(MS(100), Event::Uses(0)), (MS(1_500), lost())];
         let deeds = deeds(&[(1_010, State::Gone), (2_000, State::Working)]);
         let found = failovers(&[outage(Kind::Killed, 1_000, 2_000)], &deeds, &[user, other]);
         let failover = Failover { detected: MS(230), gap: Some(MS(290)) };
@@ -196,10 +197,10 @@ mod tests {
         let lost = || Event::Lost("frozen".to_owned());
         let deeds_of = deeds(&[(1_000, State::Frozen), (2_000, State::Working)]);
         let outages = [outage(Kind::Frozen, 1_000, 2_000)];
-        let late = vec![(MS(100), Event::Connected(1)), (MS(9_000), lost())];
+        let late = vec![(MS(100), Event::Uses(1)), (MS(9_000), lost())];
         let found = failovers(&outages, &deeds_of, &[late]);
         assert_eq!((found.ridden_out, found.noticed.len()), (1, 0));
-        let prompt = vec![(MS(100), Event::Connected(1)), (MS(1_900), lost())];
+        let prompt = vec![(MS(100), Event::Uses(1)), (MS(1_900), lost())];
         let exporter = Target { role: Role::Exporter, index: 0 };
         let mut frozen = deeds_of.clone();
         frozen.insert(0, Deed { at: MS(500), target: exporter, state: State::Frozen });

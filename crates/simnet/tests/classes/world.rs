@@ -159,6 +159,7 @@ impl World {
             max_lossy_message: Some(600),
             linger: Duration::from_millis(50),
             memory: if random.below(3) == 0 { 20_000 } else { 1 << 20 },
+            spool: None,
             keys: KeyRing::parse(KEY).unwrap(),
         };
         let incarnation = ExporterState { ledger: SERIES.ledger, epoch: SERIES.epoch };
