@@ -1,5 +1,5 @@
-//! Developer commands: `cargo xtask ci`, `interop`, `crash-matrix`, `bench-handlespace` and `vm`. No dependencies, so that
-//! they start at once.
+//! Developer commands: `cargo xtask ci`, `soak`, `interop`, `crash-matrix`, `bench-handlespace` and `vm`. No dependencies,
+//! so that they start at once.
 
 mod ci;
 mod fence;
@@ -7,6 +7,7 @@ mod handlespace;
 mod interop;
 mod matrix;
 mod readme;
+mod soak;
 mod steps;
 mod vm;
 
@@ -21,6 +22,8 @@ Usage: cargo xtask COMMAND
 Commands:
   ci [TEXT…]
            Run every check of the project, as .ci/run does; or those whose headings contain a TEXT
+  soak [--seeds N] [--from S]
+           Run the simulation of delivery over N seeds (100000), from S (0) on; it names the seed that fails
   interop  Run the tests against other programs and kernel SCTP (what is installed)
   crash-matrix
            Kill, freeze and stop the processes of a pool by a seed, and check that nothing is lost (see crash-matrix --help)
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let command: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match command.as_slice() {
         ["ci", texts @ ..] => ci::run(&root(), texts),
+        ["soak", rest @ ..] => soak::run(&root(), rest),
         ["interop", rest @ ..] => interop::run(&root(), rest),
         ["crash-matrix", rest @ ..] => matrix::run(&root(), rest),
         ["bench-handlespace"] => handlespace::run_benches(&root()),

@@ -12,7 +12,7 @@
 //!
 //! The pool user's quarantine keeps failed elements out; here is no list of its own but of the slow ones.
 //!
-//! Timers: 5 s for what is on its way to a collector that is left; 30 s between two moves for want of progress; 2 min
+//! Timers: 5 s for what is on its way to a collector that is left; 30 s between two moves for want of progress; 10 min
 //! for which a collector counts as slow; 1 s (without a collector) or 30 s until the pool is asked for another one again, if
 //! nothing changes there. Those of moves to better collectors: `rebalance.rs`.
 
@@ -34,7 +34,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// From one move for want of progress to the next one.
 const BETWEEN_SLOW_MOVES: Duration = Duration::from_secs(30);
 /// A collector counts as slow for so long after it was last found so, unless it shows the contrary.
-const SLOW: Duration = Duration::from_secs(120);
+const SLOW: Duration = Duration::from_secs(600);
 /// When to ask the pool for an element again, without any collector.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// The same for one to stand by, or to move to.
@@ -117,6 +117,14 @@ struct Move {
     settling: Option<Instant>,
 }
 
+/// What is known of a collector that is slow.
+#[derive(Clone, Copy, Debug)]
+struct Slow {
+    until: Instant,
+    /// It made no progress with records. Only progress shows the contrary: without records it says that all is well.
+    found: bool,
+}
+
 /// Decides which collector is used.
 #[derive(Debug)]
 pub struct Choice {
@@ -126,7 +134,7 @@ pub struct Choice {
     seek: Seek,
     moving: Option<Move>,
     members: Vec<Member>,
-    slow_until: BTreeMap<PeId, Instant>,
+    slow: BTreeMap<PeId, Slow>,
     next_slow_move: Option<Instant>,
     rebalance: Rebalance,
     outputs: VecDeque<Output>,
@@ -142,7 +150,7 @@ impl Choice {
             seek: Seek::No,
             moving: None,
             members: Vec::new(),
-            slow_until: BTreeMap::new(),
+            slow: BTreeMap::new(),
             next_slow_move: None,
             rebalance: Rebalance::new(seed),
             outputs: VecDeque::new(),
@@ -278,10 +286,10 @@ impl Choice {
         let Some(Link { pe, .. }) = link else { return };
         match state {
             State::Draining => return self.handle_sign(now, role, Sign::Draining),
-            State::Slow if !covered => self.note_slow(now, pe),
-            State::Ok if role == Role::Active && !covered => {}
+            State::Slow if !covered => self.note_slow(now, pe, false),
+            State::Ok if !covered && (role == Role::Active || self.is_found_slow(pe)) => {}
             State::Slow | State::Ok => {
-                self.slow_until.remove(&pe);
+                self.slow.remove(&pe);
                 if role == Role::Active && self.moving.is_some_and(|moving| moving.sign == Sign::Slow) {
                     self.moving = None;
                 }
@@ -300,7 +308,7 @@ impl Choice {
 
     fn begin_slow_move(&mut self, now: Instant) {
         let Some(active) = self.active else { return };
-        self.note_slow(now, active.pe);
+        self.note_slow(now, active.pe, true);
         let too_soon = self.next_slow_move.is_some_and(|next| now < next);
         if !too_soon && self.members.iter().any(|member| member.usable && !self.is_slow(now, member.pe)) {
             self.begin_move(Sign::Slow, None);
@@ -413,8 +421,10 @@ impl Choice {
     /// Leaves the active collector for the one that stands by.
     fn finish_move(&mut self, now: Instant) {
         let Some(Move { sign, .. }) = self.moving.take() else { return };
-        if sign == Sign::Slow {
-            self.next_slow_move = Some(now + BETWEEN_SLOW_MOVES);
+        match (sign, self.active) {
+            (Sign::Slow, _) => self.next_slow_move = Some(now + BETWEEN_SLOW_MOVES),
+            (Sign::Rebalance, Some(active)) => self.rebalance.left(now, active.pe),
+            _ => {}
         }
         self.leave(Role::Active, sign);
         self.promote(now);
@@ -437,17 +447,22 @@ impl Choice {
         }
     }
 
-    fn note_slow(&mut self, now: Instant, pe: PeId) {
-        self.slow_until.retain(|_, until| now < *until);
-        self.slow_until.insert(pe, now + SLOW);
+    fn note_slow(&mut self, now: Instant, pe: PeId, found: bool) {
+        self.slow.retain(|_, slow| now < slow.until);
+        let found = found || self.is_found_slow(pe);
+        self.slow.insert(pe, Slow { until: now + SLOW, found });
+    }
+
+    fn is_found_slow(&self, pe: PeId) -> bool {
+        self.slow.get(&pe).is_some_and(|slow| slow.found)
     }
 
     fn is_slow(&self, now: Instant, pe: PeId) -> bool {
-        self.slow_until.get(&pe).is_some_and(|until| now < *until)
+        self.slow.get(&pe).is_some_and(|slow| now < slow.until)
     }
 
     fn slow(&self, now: Instant) -> Vec<PeId> {
-        self.slow_until.keys().copied().filter(|&pe| self.is_slow(now, pe)).collect()
+        self.slow.keys().copied().filter(|&pe| self.is_slow(now, pe)).collect()
     }
 
     fn usable(&self) -> Vec<PeId> {

@@ -114,7 +114,10 @@ impl World {
             self.note(collector, "goes on".into());
             self.list_soon();
         }
-        std::mem::take(&mut self.nodes[node].inbox).into_iter().for_each(|event| self.handle(event));
+        for event in std::mem::take(&mut self.nodes[node].inbox) {
+            self.handle(event);
+            self.drive();
+        }
     }
 
     pub(crate) fn lost_at_collector(&mut self, association: u64) {

@@ -13,6 +13,7 @@
 
 mod check;
 mod collector;
+mod crowd;
 mod exporter;
 mod faults;
 mod message;
@@ -92,6 +93,29 @@ fn a_draining_collector_is_left_without_a_repeat() {
     assert_eq!((outcome.failovers, outcome.draining, outcome.drained), (1, 1, 1));
     assert_eq!((outcome.replayed, outcome.repeats, outcome.lost_unsynced), (0, 0, 0));
     golden::check(format!("{GOLDEN}/delivery-drain.ladder"), &ladder);
+}
+
+#[test]
+fn a_thousand_exporters_behind_a_storage_stall_of_all_collectors_do_not_oscillate() {
+    assert_calm(crowd::Options { exporters: 1_000, collectors: 3, tells: false, loads: false });
+}
+
+#[test]
+fn nor_do_they_where_collectors_say_that_they_are_slow_and_loads_are_followed() {
+    assert_calm(crowd::Options { exporters: 1_000, collectors: 5, tells: true, loads: true });
+}
+
+fn assert_calm(options: crowd::Options) {
+    let others = options.collectors - 1;
+    let outcome = crowd::run(options);
+    println!("{outcome:?}");
+    assert!(outcome.stalled_moves >= 1_000, "each looks at another collector: {outcome:?}");
+    assert!(outcome.most_moves <= others, "and stays after a look at each: {outcome:?}");
+    assert!(outcome.later_moves <= 100, "nor do they run when storage works again: {outcome:?}");
+    assert!(
+        outcome.fullest <= 2_000 / (others + 1),
+        "no collector has twice its share in the end: {outcome:?}"
+    );
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub(crate) struct Pool {
     home: Option<ConnectionId>,
     /// What the registrar lists.
     listed: Vec<(PeId, Policy)>,
+    /// Whose turn it is among equals.
+    turn: usize,
     /// Answers and ends of quarantines.
     pub(crate) news: u64,
     /// The user knows something new.
@@ -28,7 +30,8 @@ fn handle() -> PoolHandle {
 }
 
 impl Pool {
-    pub(crate) fn new(now: Instant, seed: u64, listed: Vec<(PeId, Policy)>) -> Self {
+    /// It is the `turn` of that element of those `listed`.
+    pub(crate) fn new(now: Instant, seed: u64, turn: usize, listed: Vec<(PeId, Policy)>) -> Self {
         let config = PoolUserConfig {
             pool: handle(),
             registrars: vec![RegistrarAddress::sctp(IpAddr::from([192, 0, 2, 9]), 3863)],
@@ -37,7 +40,7 @@ impl Pool {
             profile: Profile::FAST,
         };
         let user = PoolUser::new(config, seed);
-        let mut pool = Self { user, up: true, home: None, listed, news: 0, dirty: true };
+        let mut pool = Self { user, up: true, home: None, listed, turn, news: 0, dirty: true };
         pool.user.resolve(now);
         pool.exchange(now);
         pool
@@ -112,6 +115,8 @@ impl Pool {
             unknown: vec![],
         };
         let mut listed = self.listed.clone();
+        listed.rotate_left(self.turn % self.listed.len().max(1));
+        self.turn += 1;
         listed.sort_by_key(|(_, policy)| policy.load());
         let response = HandleResolutionResponse {
             updates_accepted: true,

@@ -145,7 +145,7 @@ impl World {
         let start = simnet::start();
         let size = options.collectors;
         let listed = (0..size).map(|collector| (element(collector), options.policy(0))).collect();
-        let pool = Pool::new(start, options.seed, listed);
+        let pool = Pool::new(start, options.seed, 0, listed);
         let choice = ChoiceConfig { standby: options.standby, rebalance: true };
         let mut world = Self {
             random: Random::new(options.seed),
@@ -190,7 +190,7 @@ impl World {
             self.step();
         }
         self.check();
-        let ladder = self.ladder.map_or_else(String::new, |ladder| ladder.text().to_owned());
+        let ladder = self.ladder.take().map_or_else(String::new, |ladder| ladder.text().to_owned());
         (self.outcome, ladder)
     }
 
@@ -361,7 +361,7 @@ impl World {
     }
 
     /// Lets the exporter do what is to be done.
-    fn drive(&mut self) {
+    pub(crate) fn drive(&mut self) {
         if self.nodes[0].frozen.is_some() {
             return;
         }
@@ -480,6 +480,15 @@ impl World {
             let arrival =
                 self.associations[index(association)].to_exporter.ordered(self.now, &mut self.random);
             self.agenda.add(arrival, Event::Cookie { association, octets });
+        }
+    }
+}
+
+impl Drop for World {
+    /// Whoever replays a seed that fails wants to see how it came.
+    fn drop(&mut self) {
+        if let Some(ladder) = self.ladder.take().filter(|_| std::thread::panicking()) {
+            println!("{}", ladder.text());
         }
     }
 }

@@ -5,7 +5,8 @@
 //!
 //! Nobody flaps, and not all move at once: the first move is 60 to 120 s after the last change of collector, and between
 //! the first look and the second, which must say the same, are 10 to 70 s at random. With loads the second look is an
-//! answer of the registrar from then, so that whoever moves first shows in it.
+//! answer of the registrar from then, so that whoever moves first shows in it. A collector that was left for a better one
+//! is not moved to again for an hour: where the exporter takes its load along, the other one looks better at once.
 //!
 //! Timers: those, and a look every 30 to 40 s where there are loads, which registrars do not push.
 
@@ -23,6 +24,8 @@ const SPREAD: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(30);
 /// A load lower by less is none to move for.
 const DIFFERENCE: Load = Load(Load::FULL.0 / 5);
+/// An element that was left for a better one is not moved to again for so long: its load may have come along.
+const NO_RETURN: Duration = Duration::from_secs(3_600);
 /// An element that was away for longer joins when it comes back.
 const AWAY: Duration = Duration::from_secs(60);
 
@@ -40,22 +43,37 @@ pub(super) struct Rebalance {
     random: u64,
     earliest: Option<Instant>,
     proposal: Option<Proposal>,
-    /// When elements were usable last.
-    known: BTreeMap<PeId, Instant>,
+    /// Elements that were usable, and since when they are not.
+    known: BTreeMap<PeId, Option<Instant>>,
+    /// Elements left for better ones, and until when they are not moved to again.
+    left_until: BTreeMap<PeId, Instant>,
     look_at: Option<Instant>,
     news: u64,
 }
 
 impl Rebalance {
     pub(super) const fn new(seed: u64) -> Self {
-        let known = BTreeMap::new();
-        Self { random: seed, earliest: None, proposal: None, known, look_at: None, news: 0 }
+        Self {
+            random: seed,
+            earliest: None,
+            proposal: None,
+            known: BTreeMap::new(),
+            left_until: BTreeMap::new(),
+            look_at: None,
+            news: 0,
+        }
     }
 
     /// Another collector is in use.
     pub(super) fn moved(&mut self, now: Instant) {
         self.earliest = Some(now + STAY + self.up_to(STAY));
         self.proposal = None;
+    }
+
+    /// The element is left for a better one.
+    pub(super) fn left(&mut self, now: Instant, pe: PeId) {
+        self.left_until.retain(|_, until| now < *until);
+        self.left_until.insert(pe, now + NO_RETURN);
     }
 
     /// The element failed: when it is back, it joins.
@@ -70,13 +88,17 @@ impl Rebalance {
             return;
         }
         let is_first = self.known.is_empty();
+        self.known.retain(|_, gone| gone.is_none_or(|since| now.saturating_duration_since(since) < AWAY));
+        let usable = |pe: PeId| members.iter().any(|member| member.pe == pe && member.usable);
+        for (_, gone) in self.known.iter_mut().filter(|(pe, _)| !usable(**pe)) {
+            gone.get_or_insert(now);
+        }
         for member in members.iter().filter(|member| member.usable) {
-            let joins = self.known.insert(member.pe, now).is_none() && !is_first;
+            let joins = self.known.insert(member.pe, None).is_none() && !is_first;
             if joins && member.policy.load().is_none() && self.proposal.is_none() && member.pe != active {
                 self.invite(now, member.pe, members.len() as u64);
             }
         }
-        self.known.retain(|_, seen| now.saturating_duration_since(*seen) < AWAY);
     }
 
     /// One of `members` moves to the element that joins.
@@ -116,6 +138,8 @@ impl Rebalance {
         members: &[Member],
         usable: &[PeId],
     ) -> Option<PeId> {
+        let is_open = |pe: PeId| self.left_until.get(&pe).is_none_or(|until| *until <= now);
+        let usable: Vec<PeId> = usable.iter().copied().filter(|&pe| is_open(pe)).collect();
         let is_answer = news.is_some_and(|news| std::mem::replace(&mut self.news, news) != news);
         match self.proposal {
             Some(Proposal { pe, at, by_load: false }) => {
@@ -127,14 +151,14 @@ impl Rebalance {
             }
             _ if !is_answer => None,
             Some(Proposal { at, .. }) => {
-                let lighter = lighter(active, members, usable);
+                let lighter = lighter(active, members, &usable);
                 if lighter.is_none() || now >= at {
                     self.proposal = None;
                 }
                 lighter.filter(|_| now >= at)
             }
             None => {
-                let pe = lighter(active, members, usable)?;
+                let pe = lighter(active, members, &usable)?;
                 let at = self.second_look(now);
                 self.look_at = Some(at);
                 self.proposal = Some(Proposal { pe, at, by_load: true });

@@ -251,6 +251,20 @@ fn a_collector_without_progress_is_left_once_in_thirty_seconds_and_not_for_one_k
 }
 
 #[test]
+fn who_made_no_progress_and_stands_by_is_slow_whatever_it_says_without_records() {
+    let mut case = Case::in_use(&[A, B]);
+    case.sign(Role::Active, Sign::Slow);
+    case.connected(A);
+    case.told();
+    case.cookie(Role::Standby, State::Ok, false);
+    case.pass(seconds(60));
+    case.sign(Role::Active, Sign::Slow);
+    assert_eq!(case.told(), [""; 0]);
+    case.sign(Role::Active, Sign::Lost);
+    assert_eq!(case.told()[..2], ["leave Active comm_lost", "promote"], "but better than none");
+}
+
+#[test]
 fn a_slow_collector_with_a_slow_standby_is_left_for_a_third_one_unless_it_goes_on_meanwhile() {
     let mut case = Case::in_use(&[A, B, C]);
     case.cookie(Role::Standby, State::Slow, false);
@@ -298,6 +312,26 @@ fn a_lighter_collector_is_moved_to_after_a_second_look_that_says_the_same() {
 }
 
 #[test]
+fn an_exporter_whose_load_comes_along_moves_once_an_hour_at_most() {
+    let mut case = Case::new(ChoiceConfig { standby: false, rebalance: true }, 1);
+    case.pool(&[A, B]);
+    case.connected(A);
+    let mut used = A;
+    let mut moves = 0;
+    for _ in 0..3_600 / 10 {
+        case.loads(&[A, B].map(|pe| (pe, if pe == used { 60 } else { 0 })));
+        case.pass(seconds(10));
+        if case.told().iter().any(|told| told.starts_with("seek 0")) {
+            moves += 1;
+            used = if used == A { B } else { A };
+            case.connected(used);
+            case.choice.handle_settled(case.now);
+        }
+    }
+    assert_eq!(moves, 1);
+}
+
+#[test]
 fn a_difference_of_loads_that_passes_moves_nobody() {
     let mut case = Case::in_use(&[A, B]);
     for _ in 0..50 {
@@ -328,6 +362,22 @@ fn a_collector_that_joins_gets_its_share_of_exporters() {
         assert!(told.is_empty() || told == ["seek 0000000c"]);
     }
     assert!((70..130).contains(&moved), "{moved} of 300 move to the third of three");
+}
+
+#[test]
+fn a_collector_that_was_away_for_a_moment_does_not_join() {
+    for seed in 0..50 {
+        let mut case = Case::new(ChoiceConfig { standby: false, rebalance: true }, seed);
+        case.pool(&[A, B]);
+        case.connected(A);
+        case.pool(&[A, B]);
+        case.pass(seconds(1_000));
+        case.pool(&[A]);
+        case.pass(seconds(59));
+        case.pool(&[A, B]);
+        case.pass(seconds(300));
+        assert_eq!(case.told(), ["seek except []", "admit", "promote"]);
+    }
 }
 
 #[test]
