@@ -248,9 +248,8 @@ impl<'a> Cast<'a> {
         }
         let patience = if role == Role::Exporter { super::DRAIN + PATIENCE } else { PATIENCE };
         let ended = wait_until(patience, || {
-            let waits = |member: &mut Member| Ok::<_, std::io::Error>(member.daemon.ended()?.is_none());
             for member in self.members.iter_mut().filter(|member| member.target.role == role) {
-                if waits(member)? {
+                if member.daemon.ended()?.is_none() {
                     return Ok(false);
                 }
             }

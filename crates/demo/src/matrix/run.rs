@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use exporter::metering::FlowRecord;
 use serde_json::Value;
 
 use super::cast::{Cast, last_series};
@@ -87,31 +88,8 @@ fn play(settings: &Settings, plan: &Plan, stage: &Stage, rate: u64) -> anyhow::R
     cast.end(Role::Registrar)?;
 
     let mut faults = std::mem::take(&mut cast.faults);
-    let mut lives = Vec::new();
-    let (mut metered, mut replayed) = (0, 0);
-    let mut diaries = Vec::new();
-    for index in 0..stage.exporters {
-        let name = exporter_name(index);
-        let log = std::fs::read_to_string(stage.directory.join(format!("{name}.log")))?;
-        let summary = Summary::read(&stage.directory.join(format!("{name}.out")))?;
-        faults.extend(summary.unbalanced().map(|wrong| format!("{name}'s books: {wrong}")));
-        metered += summary.flows;
-        replayed += summary.resent;
-        let series = last_series(&log, index).with_context(|| format!("{name} never had an identity"))?;
-        let (_, flows) = meter(stage, plan, |packets, _| packets >= summary.packets)?;
-        if flows.len() as u64 != summary.flows {
-            faults.push(format!("{name} metered {} flows, not {}", summary.flows, flows.len()));
-        }
-        let count = flows.len() as u64;
-        lives.push(Life { exporter: index, series, flows, due: count, end: count });
-        diaries.push(watch::diary(&log, stage, cast.begin_wall));
-    }
-    for cut in &cast.cuts {
-        let pace = cut.lived.as_secs() * rate / u64::from(stage.exporters) * 2 + SPARE;
-        let (_, flows) = meter(stage, plan, |_, flows| flows as u64 >= pace)?;
-        let (series, due) = (cut.series.clone(), cut.kept);
-        lives.push(Life { exporter: cut.exporter, series, flows, due, end: pace });
-    }
+    let Exported { lives, diaries, metered, replayed, faults: wrong } = exported(&cast, plan, stage, rate)?;
+    faults.extend(wrong);
     let files: Vec<PathBuf> = (0..stage.collectors).map(|index| stage.flows(index)).collect();
     let deduplicated = stage.directory.join("flows.jsonl");
     dedupe(&program, &files, &deduplicated)?;
@@ -135,6 +113,44 @@ fn play(settings: &Settings, plan: &Plan, stage: &Stage, rate: u64) -> anyhow::R
         deeds: std::mem::take(&mut cast.deeds),
         beside: Vec::new(),
     })
+}
+
+/// What the exporters' starts have metered, and what they said of it.
+#[derive(Default)]
+struct Exported {
+    lives: Vec<Life>,
+    diaries: Vec<Diary>,
+    metered: u64,
+    replayed: u64,
+    faults: Vec<String>,
+}
+
+/// Meters once more what every start of the exporters has metered, and reads what the last ones said.
+fn exported(cast: &Cast<'_>, plan: &Plan, stage: &Stage, rate: u64) -> anyhow::Result<Exported> {
+    let mut exported = Exported::default();
+    for index in 0..stage.exporters {
+        let name = exporter_name(index);
+        let log = std::fs::read_to_string(stage.directory.join(format!("{name}.log")))?;
+        let summary = Summary::read(&stage.directory.join(format!("{name}.out")))?;
+        exported.faults.extend(summary.unbalanced().map(|wrong| format!("{name}'s books: {wrong}")));
+        exported.metered += summary.flows;
+        exported.replayed += summary.resent;
+        let series = last_series(&log, index).with_context(|| format!("{name} never had an identity"))?;
+        let flows = meter(stage, plan, |packets, _| packets >= summary.packets)?;
+        let count = flows.len() as u64;
+        if count != summary.flows {
+            exported.faults.push(format!("{name} metered {} flows, not {count}", summary.flows));
+        }
+        exported.lives.push(Life { exporter: index, series, flows, due: count, end: count });
+        exported.diaries.push(watch::diary(&log, stage, cast.begin_wall));
+    }
+    for cut in &cast.cuts {
+        let pace = cut.lived.as_secs() * rate / u64::from(stage.exporters) * 2 + SPARE;
+        let flows = meter(stage, plan, |_, flows| flows as u64 >= pace)?;
+        let (series, due) = (cut.series.clone(), cut.kept);
+        exported.lives.push(Life { exporter: cut.exporter, series, flows, due, end: pace });
+    }
+    Ok(exported)
 }
 
 /// Does what the schedule says, until all of it is done and its time is over.
@@ -166,12 +182,9 @@ fn perform(cast: &mut Cast<'_>, outages: &[Outage], length: Duration) -> anyhow:
 }
 
 /// Meters the capture as every exporter does.
-fn meter(
-    stage: &Stage,
-    plan: &Plan,
-    enough: impl Fn(u64, usize) -> bool,
-) -> anyhow::Result<(u64, Vec<exporter::metering::FlowRecord>)> {
-    books::meter_part(&stage.directory.join("capture.pcap"), plan.looping(), metering(), enough)
+fn meter(stage: &Stage, plan: &Plan, enough: impl Fn(u64, usize) -> bool) -> anyhow::Result<Vec<FlowRecord>> {
+    let capture = stage.directory.join("capture.pcap");
+    Ok(books::meter_part(&capture, plan.looping(), metering(), enough)?.1)
 }
 
 /// Writes the lines of the collectors' files to `to`, each identity once.
