@@ -74,7 +74,7 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
                 standing.look(&found, shared.outputs.fullest());
                 tell_writable(&writable, &found, &standing);
                 follow(&standing, &mut registrations).or_exit(Exit::Configuration)?;
-                tell_state(&state_sink, standing.state(false));
+                tell_state(&state_sink, standing.state(registrations.is_drained()));
                 tls.iter().for_each(TlsMetrics::publish);
             }
             stopped = writers.failure() => break Some(anyhow::Error::new(stopped)),

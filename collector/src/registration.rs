@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rserpool::wire::PoolElementParameter;
@@ -87,7 +87,8 @@ impl Registrations {
         let mut timer = interval(LOAD_INTERVAL);
         // A late measurement would see fewer records in the one after it.
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let joined = Arc::new(Joined { missing: AtomicU64::new(config.pool.len() as u64), condition });
+        let missing = AtomicU64::new(config.pool.len() as u64);
+        let joined = Arc::new(Joined { missing, drained: AtomicBool::new(false), condition });
         joined.tell();
         Self {
             config: config.clone(),
@@ -124,6 +125,16 @@ impl Registrations {
     /// Returns whether the collector is out of its pools, by [`Self::leave`] or because it never joined.
     pub(crate) fn is_out(&self) -> bool {
         self.elements.is_empty() && !self.config.pool.is_empty()
+    }
+
+    /// Returns whether an operator has taken the collector out of every pool it is in; `/readyz` says so.
+    pub(crate) fn is_drained(&self) -> bool {
+        let drained = !self.elements.is_empty()
+            && self.elements.iter().all(|registered| registered.element.is_draining());
+        if self.joined.drained.swap(drained, Ordering::Relaxed) != drained {
+            self.joined.tell();
+        }
+        drained
     }
 
     /// Starts to leave every pool; [`Self::join`] brings the collector back, as other elements.
@@ -233,6 +244,7 @@ fn element(pool: &Pool, handle: PoolHandle, config: &Config) -> PoolElementConfi
 #[derive(Debug)]
 struct Joined {
     missing: AtomicU64,
+    drained: AtomicBool,
     condition: Condition,
 }
 
@@ -248,6 +260,9 @@ impl Joined {
 
     fn tell(&self) {
         match self.missing.load(Ordering::Relaxed) {
+            0 if self.drained.load(Ordering::Relaxed) => {
+                self.condition.unmet("drained: `rserpool-registrar drain --undo` puts it back");
+            }
             0 => self.condition.met(),
             missing => self.condition.unmet(&format!("in {missing} pools not registered")),
         }

@@ -157,6 +157,36 @@ async fn an_output_that_blocks_for_five_seconds_loses_nothing_and_ends_no_associ
 }
 
 #[tokio::test]
+async fn the_end_of_an_association_is_noticed_behind_a_full_queue_and_its_records_are_written_later() {
+    let directory = Directory::new();
+    let pipe = directory.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let stalled = format!("[output.stalled.jsonl]\npath = {pipe:?}\nqueue = \"64KiB\"\n");
+    let config = output(&directory) + &stalled + &pool(&directory);
+    let mut collector = Collector::start(&directory, address(), &config);
+    let mut exporter = Exporter::connect(&collector).await;
+    exporter.flows.session(0);
+    exporter.flows.flows(0..3_000);
+    exporter.send().await;
+    while exporter.state != Some(State::Slow) {
+        assert_eq!(exporter.next().await, None, "the association ended");
+    }
+    let cookies = exporter.cookies;
+    while exporter.cookies < cookies + 2 {
+        assert_eq!(exporter.next().await, None, "cookies go on");
+    }
+    exporter.association.abort();
+    collector.wait_for("exporter gone, its last records wait for an output");
+    assert_eq!(collector.metric("ipfix_collector_associations{state=\"up\"}"), 0.0);
+
+    let reader = tokio::task::spawn_blocking(move || read(&pipe));
+    assert_eq!(tokio::task::spawn_blocking(|| collector.stop()).await.unwrap().code(), Some(0));
+    let file = read(&directory.path("flows.jsonl"));
+    assert!(file == reader.await.unwrap() && file == lines(0..file.lines().count() as u64, true));
+    assert!(file.lines().count() > 500, "more than the pipe and the queue hold");
+}
+
+#[tokio::test]
 async fn a_malformed_message_is_discarded_whole_and_its_numbers_are_covered() {
     let directory = Directory::new();
     let mut collector = Collector::start(&directory, address(), &(output(&directory) + &pool(&directory)));

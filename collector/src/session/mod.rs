@@ -15,7 +15,7 @@ use delivery::cookie::{Cookie, State};
 use rserpool_proto::wire;
 use service::Shutdown;
 use tokio::sync::watch;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{debug, info};
 use transport::{Association, Event, LossReason, Message, MsgOut, PeerAddress, Ppid};
 
@@ -30,7 +30,7 @@ use crate::output::{Batch, Closed, Letter, Outputs};
 
 /// Octets of lines gathered while more messages are at hand.
 pub(crate) const BATCH_OCTETS: usize = 64 << 10;
-/// At the collector's end, how long a session waits for its last sync, and for its shutdown.
+/// At the collector's end, how long a session waits for an output with room, for its last sync, and for its shutdown.
 const END: Duration = Duration::from_secs(5);
 
 /// What every session is given.
@@ -72,6 +72,8 @@ struct Session {
     asked: bool,
     /// It was told whom to move to.
     told_to_move: bool,
+    /// The association is known to have ended.
+    gone: bool,
 }
 
 /// Why a session is over.
@@ -110,6 +112,7 @@ pub(crate) async fn serve(association: Association, shared: Shared) {
         ending,
         asked: false,
         told_to_move: false,
+        gone: false,
     };
     session.metrics.associations.increment(1);
     info!(%peer, "exporter connected");
@@ -120,7 +123,7 @@ pub(crate) async fn serve(association: Association, shared: Shared) {
         Err(Closed) => session.association.abort(),
         Ok(End::Lost(_) | End::Aborted) => {}
     }
-    session.metrics.associations.decrement(1);
+    session.count_gone();
     for (class, ClassBooks { sent, received, lost, abandoned, spurious }) in session.decoder.close() {
         info!(%peer, %class, sent, received, lost, abandoned, spurious, "class of records closed");
     }
@@ -258,20 +261,28 @@ impl Session {
             outputs.push(Arc::new(Batch { text, runs, records, progress, ticket: ticket.batch })).await
         });
         let closing = self.ending.closing.clone();
-        let mut closing = std::pin::pin!(closing.requested());
-        let mut is_gone = false;
+        let mut too_late = std::pin::pin!(async move {
+            closing.requested().await;
+            sleep(END).await;
+        });
         loop {
             tokio::select! {
                 biased;
                 pushed = &mut push => return pushed.map(|()| false),
-                () = self.association.ended(), if !is_gone => {
-                    is_gone = true;
+                () = self.association.ended(), if !self.gone => {
                     info!(peer = %self.association.peer(), "exporter gone, its last records wait for an output");
+                    self.count_gone();
                 }
-                () = turn(&self.acks), if !is_gone => self.acknowledge(),
-                Ok(()) = self.state.changed(), if !is_gone => self.tell_state(),
-                () = &mut closing => return Ok(true),
+                () = turn(&self.acks), if !self.gone => self.acknowledge(),
+                Ok(()) = self.state.changed(), if !self.gone => self.tell_state(),
+                () = &mut too_late => return Ok(true),
             }
+        }
+    }
+
+    fn count_gone(&mut self) {
+        if !std::mem::replace(&mut self.gone, true) {
+            self.metrics.associations.decrement(1);
         }
     }
 

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use delivery::cookie::{Cookie, State};
 use delivery::{Epoch, KeyRing, Ledger, RangeSet, Series, SessionRecord, session_record};
@@ -157,10 +157,12 @@ impl Collector {
     }
 
     /// Waits for a log line with `text`.
+    #[expect(clippy::disallowed_methods, reason = "other lines may come all the time")]
     pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        let begin = Instant::now();
         loop {
-            let line =
-                self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no log line with {text:?}"));
+            let left = PATIENCE.saturating_sub(begin.elapsed());
+            let line = self.log.recv_timeout(left).unwrap_or_else(|_| panic!("no log line with {text:?}"));
             self.seen.push(line.clone());
             if line.contains(text) {
                 return line;

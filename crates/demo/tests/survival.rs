@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use demo::books;
 use demo::pool::Pool;
@@ -76,6 +76,7 @@ fn a_reader_stalled_for_five_seconds_stops_the_flow_and_nothing_else() {
     assert_eq!(received(&before), received(&after), "records are read behind a full queue");
     let buffered = |metrics: &Samples| metrics.sum("ipfix_exporter_buffered_records");
     assert!(buffered(&still_waiting) > buffered(&waiting), "the exporter keeps what it cannot send");
+    report_recovery(&mut pool, world::covered(&still_waiting), buffered(&still_waiting) - buffered(&waiting));
     world::settle_undisturbed(pool);
 }
 
@@ -139,6 +140,17 @@ fn garbage_at_every_port_disturbs_nobody() {
     world::wait_for_part(&mut pool, 0.5);
     world::wait_for_registrations(&pool, 2.0);
     world::settle_undisturbed(pool);
+}
+
+/// Reports how fast what has piled up is taken, beside what is metered, `live` records in 1.5 s.
+#[expect(clippy::disallowed_methods, reason = "measures real processes by the clock")]
+fn report_recovery(pool: &mut Pool, covered: f64, live: f64) {
+    let begin = Instant::now();
+    let taken = world::wait_for(pool, "recovery", |metrics| {
+        metrics.sum("ipfix_exporter_buffered_records") < live && world::covered(metrics) > covered
+    });
+    let rate = (world::covered(&taken) - covered) / begin.elapsed().as_secs_f64();
+    println!("recovery at {rate:.0} records/s, live {:.0} records/s", live / 1.5);
 }
 
 /// Another program that reads a collector's flows from a named pipe.

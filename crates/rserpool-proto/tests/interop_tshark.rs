@@ -268,6 +268,7 @@ fn asap() -> Vec<Message> {
         )),
         Message::EndpointKeepAlive(EndpointKeepAlive {
             home: true,
+            draining: false,
             registrar: ME,
             pool: pool.clone(),
             pe: None,

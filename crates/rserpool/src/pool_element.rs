@@ -167,6 +167,7 @@ pub struct PoolElement {
     announces_refused: Arc<AtomicU64>,
     homes_refused: Arc<AtomicU64>,
     peers: watch::Receiver<Arc<[PoolElementParameter]>>,
+    draining: watch::Receiver<bool>,
 }
 
 impl PoolElement {
@@ -211,6 +212,7 @@ impl PoolElement {
         let (states, state) = watch::channel(PoolElementState::Searching);
         let (event_sink, events) = mpsc::channel(EVENTS);
         let (peer_sink, peers) = watch::channel(Arc::from([]));
+        let (draining_sink, draining) = watch::channel(false);
         let connector = connector.into();
         let mut task = Task {
             endpoint: connector.endpoint.clone().filter(|_| !secured),
@@ -224,6 +226,7 @@ impl PoolElement {
             states,
             events: event_sink,
             peers: peer_sink,
+            draining: draining_sink,
             registrar: None,
             out_of_scope: false,
             told: None,
@@ -232,7 +235,7 @@ impl PoolElement {
         let announces_refused = task.driver.announces_refused();
         let homes_refused = Arc::clone(&task.homes_refused);
         tokio::spawn(async move { task.run(command_queue).await }.instrument(span));
-        Ok(PoolElement { commands, state, events, announces_refused, homes_refused, peers })
+        Ok(PoolElement { commands, state, events, announces_refused, homes_refused, peers, draining })
     }
 
     /// Returns a view of the registration's state.
@@ -249,6 +252,12 @@ impl PoolElement {
     /// and another order are no change.
     pub fn peers(&self) -> watch::Receiver<Arc<[PoolElementParameter]>> {
         self.peers.clone()
+    }
+
+    /// Returns whether an operator has taken the element out of selection at its home registrar: it stays registered, and
+    /// its users are to move (docs/wire.md section 19).
+    pub fn is_draining(&self) -> bool {
+        *self.draining.borrow()
     }
 
     /// Returns how many announces of registrars were not believed.
@@ -299,6 +308,7 @@ struct Task {
     states: watch::Sender<PoolElementState>,
     events: mpsc::Sender<PoolElementEvent>,
     peers: watch::Sender<Arc<[PoolElementParameter]>>,
+    draining: watch::Sender<bool>,
     registrar: Option<RegistrarAddress>,
     /// The operator knows that there is no address for some registrar.
     out_of_scope: bool,
@@ -391,6 +401,13 @@ impl Task {
                 let peers = self.driver.machine.peers();
                 debug!(peers = peers.len(), "the pool's other elements have changed");
                 self.peers.send_replace(peers.into());
+            }
+            Event::DrainingChanged { draining } => {
+                info!(
+                    draining,
+                    "an operator takes this element out of selection at its registrar, or puts it back"
+                );
+                self.draining.send_replace(draining);
             }
             Event::OutOfScope { address, .. } => {
                 let registrar = RegistrarAddress::from(address);

@@ -58,7 +58,14 @@ async fn connect(registrar: &Registrar, registration: &Registration) -> Associat
 
 fn keep_alive(home: bool) -> Message {
     let (registrar, pool, pe) = (TAKER, pool(), Some(PE));
-    Message::EndpointKeepAlive(EndpointKeepAlive { home, registrar, pool, pe, unknown: Vec::new() })
+    Message::EndpointKeepAlive(EndpointKeepAlive {
+        home,
+        draining: false,
+        registrar,
+        pool,
+        pe,
+        unknown: Vec::new(),
+    })
 }
 
 #[tokio::test]

@@ -9,6 +9,11 @@
 //! After a crash [`Spool::open`] finds every message that was synced. A damaged octet costs the message that it lies in;
 //! the others of its segment are found by looking for the next one with a right checksum.
 //!
+//! Why not a crate there is: what counts as kept must be synced when the caller says so; a flipped octet must cost one message, not a
+//! file; the oldest must make room, counted to the record; and operators should read the files with the tools they have.
+//! `yaque` writes its state when the queue is dropped and comes with a file watcher; `segment-buffer` holds
+//! serde values compressed by zstd, a C library, a checksum of which covers a whole batch at best.
+//!
 //! Blocking, and meant for a thread of its own. After an error nothing is lost that memory holds: the next sync writes
 //! it to a new segment, since what a failed one has left on disk is not known.
 

@@ -101,3 +101,40 @@ async fn the_spool_of_another_exporter_is_not_touched() {
     assert!(end.log.contains("state/spool is not this exporter's; move it away"), "{}", end.log);
     assert_eq!(fs::read(segment()).unwrap(), before);
 }
+
+/// The flows of an hour at 5,000 a second, as fast as they can be metered. For release builds:
+/// `cargo test --release -p exporter --test daemon -- --ignored --nocapture an_hour`.
+#[tokio::test]
+#[ignore = "some minutes, and 1 GiB of disk"]
+async fn an_hour_without_a_collector_fills_the_spool_and_not_the_memory_and_every_loss_is_counted() {
+    let (_, once) = metered(&fixture(DEMO), 1);
+    let loops = (3_600 * 5_000) / once + 1;
+    let world = World::new();
+    world.registrar();
+    let source = format!("speed = 1000000.0\nloop = {loops}");
+    let config = config(&world, &source, "drain-timeout = \"10m\"").replace("debug", "info");
+    let mut exporter = Exporter::start(&world, &config);
+    exporter.wait_for("exporting").await;
+    let (mut largest, mut spool) = (0, 0);
+    while exporter.logged("source ended") == 0 {
+        largest = largest.max(exporter.metric("process_resident_memory_bytes").unwrap_or(0));
+        spool = spool.max(exporter.metric("ipfix_exporter_spool_bytes").unwrap_or(0));
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    assert!(spool <= 1 << 30, "the spool had {spool} octets");
+    let mut collector = Collector::start(&world, 2, CONTROL).await;
+    let mut session = collector.accept().await;
+    session.seen.only_numbers = true;
+    #[expect(clippy::disallowed_methods, reason = "how long it takes is only told")]
+    let begin = std::time::Instant::now();
+    session.serve().await;
+    let seconds = begin.elapsed().as_secs_f64();
+    let end = exporter.end().await;
+    let (flows, dropped) = (end.balanced_flows(), end.number("dropped"));
+    let received: u64 = session.seen.held.values().map(RangeSet::count).sum();
+    println!("{flows} flows, {dropped} dropped at the limit, {received} delivered in {seconds:.0} s");
+    println!("memory at most {} MiB, spool at most {} MiB", largest >> 20, spool >> 20);
+    assert!(largest < 128 << 20, "{largest} octets of memory");
+    assert_eq!((end.code, received, end.number("covered")), (Some(0), flows - dropped, flows - dropped));
+    assert_eq!((session.seen.arrived, dropped > 0), (received, true), "none came twice");
+}

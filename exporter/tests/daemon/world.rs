@@ -168,14 +168,18 @@ impl Exporter {
     /// Waits until a metric is at least so much; returns how much.
     pub(crate) async fn wait_for_metric(&self, name: &str, least: u64) -> u64 {
         for _ in 0..3_000 {
-            let metrics = self.http("/metrics");
-            let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            if let Some(value) = value.and_then(|value| value.parse().ok()).filter(|value| *value >= least) {
+            if let Some(value) = self.metric(name).filter(|value| *value >= least) {
                 return value;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("{name} never {least}:\n{}", self.http("/metrics"));
+    }
+
+    /// Returns a metric; a name with labels is written as it is there.
+    pub(crate) fn metric(&self, name: &str) -> Option<u64> {
+        let metrics = self.http("/metrics");
+        metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
     }
 
     /// SIGKILL; returns when it is gone.
@@ -357,8 +361,11 @@ pub(crate) struct Seen {
     offset: Option<u64>,
     /// What the numbers belong to.
     pub(crate) held: BTreeMap<Series, RangeSet>,
-    /// By arrival: number, if there is one, and octets.
+    /// By arrival: number, if there is one, and octets; nothing where only numbers are kept.
     pub(crate) records: Vec<(Option<u64>, Vec<u8>)>,
+    pub(crate) only_numbers: bool,
+    /// Flow records that have arrived.
+    pub(crate) arrived: u64,
     /// Streams with their classes.
     pub(crate) classes: Vec<(u16, String)>,
     /// Statistics records.
@@ -403,11 +410,14 @@ impl Visitor for Seen {
         };
         self.packets += value(2);
         self.forced_ends += u64::from(value(136) == FlowEndReason::ForcedEnd as u64);
+        self.arrived += 1;
         let number = self.offset.map(|offset| offset.wrapping_add(record.sequence.into()));
         if let Some((series, number)) = self.series.zip(number) {
             self.held.entry(series).or_default().insert(number);
         }
-        self.records.push((number, record.octets.to_vec()));
+        if !self.only_numbers {
+            self.records.push((number, record.octets.to_vec()));
+        }
     }
 
     fn no_template(&mut self, _: u32, set: u16, _: &[u8]) {
@@ -457,11 +467,11 @@ impl Session {
     /// Takes in what comes and acknowledges it until the association ends.
     pub(crate) async fn serve(&mut self) -> LossReason {
         loop {
-            let before = self.seen.records.len();
+            let before = self.seen.arrived;
             if let Some(reason) = self.next().await {
                 return reason;
             }
-            if self.seen.records.len() > before && self.seen.series.is_some() {
+            if self.seen.arrived > before && self.seen.series.is_some() {
                 let held = self.seen.held.iter();
                 let entries = held
                     .flat_map(|(&series, held)| held.iter().map(move |numbers| Entry { series, numbers }));

@@ -17,8 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  rserpool-registrar drain ipfix 000000a1 --socket /run/flowpool/registrar.sock\n\n\
-    The element stays registered and keeps its sessions; no pool user is sent to it any more. Only its home\n\
-    registrar drains it. `elements` shows it as \"draining\"."
+    The element stays registered; no pool user is sent to it any more. A collector of this make asks its exporters to\n\
+    move; another element keeps its sessions. Only its home registrar drains it. `elements` shows it as \"draining\"."
 )]
 pub struct Arguments {
     /// Handle of the pool

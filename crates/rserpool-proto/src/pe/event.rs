@@ -77,6 +77,11 @@ pub enum Event {
     Expired,
     /// Other elements than before are in the pool beside this one, or elsewhere.
     PeersChanged,
+    /// An operator has taken the element out of selection at its home, or has put it back (docs/wire.md section 19).
+    DrainingChanged {
+        /// Whether it drains.
+        draining: bool,
+    },
     /// A registrar made itself our home.
     HomeAdopted {
         /// The registrar.

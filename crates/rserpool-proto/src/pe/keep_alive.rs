@@ -29,7 +29,10 @@ impl PoolElement {
         }
         let accepted = self.accepted.get(&connection).copied();
         match &mut self.home {
-            Some(home) if home.connection == connection => home.registrar = message.registrar,
+            Some(home) if home.connection == connection => {
+                home.registrar = message.registrar;
+                self.set_draining(message.draining);
+            }
             _ if message.home => {
                 let Some(address) = accepted else { return };
                 if let Err(why) = self.may_become_home(now, address) {
@@ -37,6 +40,7 @@ impl PoolElement {
                     return self.close_accepted(connection);
                 }
                 self.acknowledge(connection);
+                self.set_draining(message.draining);
                 return self.adopt(now, Home { connection, address, registrar: message.registrar });
             }
             // A registrar that only wants to know whether we live.
@@ -48,6 +52,13 @@ impl PoolElement {
     fn acknowledge(&mut self, connection: ConnectionId) {
         let ack = EndpointKeepAliveAck { pool: self.pool.clone(), pe: self.pe, unknown: vec![] };
         self.send(connection, &Message::EndpointKeepAliveAck(ack));
+    }
+
+    /// What the home last said of it (docs/wire.md section 19).
+    fn set_draining(&mut self, draining: bool) {
+        if std::mem::replace(&mut self.draining, draining) != draining {
+            self.event(Event::DrainingChanged { draining });
+        }
     }
 
     /// Unsecured, the address is all there is to know a registrar by; secured, none is let in.

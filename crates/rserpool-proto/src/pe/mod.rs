@@ -98,6 +98,8 @@ pub struct PoolElement {
     /// The pool's other elements, if they are wanted.
     peers: Vec<PoolElementParameter>,
     watches_peers: bool,
+    /// The home says that nobody selects us.
+    draining: bool,
     policy: Policy,
     profile: Profile,
     random: Random,
@@ -144,6 +146,7 @@ impl PoolElement {
             scope: ScopeRule::default(),
             peers: Vec::new(),
             watches_peers: false,
+            draining: false,
             policy: config.policy,
             profile: config.profile,
             hunt: Hunt::new(config.registrars, &config.profile),

@@ -117,6 +117,7 @@ fn keep_alive(home: bool) -> Message {
     let registrar = RegistrarId(0x0b);
     Message::EndpointKeepAlive(EndpointKeepAlive {
         home,
+        draining: false,
         registrar,
         pool: pool(),
         pe: Some(PE),
@@ -262,12 +263,38 @@ fn a_keep_alive_for_another_pool_or_element_is_discarded_silently() {
     let mut bench = Bench::registered();
     let other = |pool: &str, pe| {
         let (registrar, pool) = (RegistrarId(0x0b), PoolHandle::new(pool).unwrap());
-        Message::EndpointKeepAlive(EndpointKeepAlive { home: false, registrar, pool, pe, unknown: vec![] })
+        Message::EndpointKeepAlive(EndpointKeepAlive {
+            home: false,
+            draining: false,
+            registrar,
+            pool,
+            pe,
+            unknown: vec![],
+        })
     };
     assert_eq!(bench.tell(HOME, &other("other", Some(PE))), []);
     assert_eq!(bench.tell(HOME, &other("ipfix", Some(PeId(0xa2)))), []);
     // The RFC's keep-alive has no identifier.
     assert_eq!(bench.tell(HOME, &other("ipfix", None)), [ack(HOME)]);
+}
+
+#[test]
+fn only_the_home_says_whether_the_element_drains() {
+    let mut bench = Bench::registered();
+    let other = ConnectionId::accepted(1);
+    bench.element.handle_accepted(bench.now, other, OTHER);
+    let saying = |home, draining| match keep_alive(home) {
+        Message::EndpointKeepAlive(message) => {
+            Message::EndpointKeepAlive(EndpointKeepAlive { draining, ..message })
+        }
+        other => other,
+    };
+    let changed = |draining| Did::Event(Event::DrainingChanged { draining });
+    assert_eq!(bench.tell(other, &saying(false, true)), [ack(other)], "not from one that is not home");
+    assert!(bench.tell(HOME, &saying(false, true)).contains(&changed(true)));
+    assert_eq!(bench.tell(HOME, &saying(false, true)), [ack(HOME)], "once");
+    assert!(bench.tell(HOME, &saying(false, false)).contains(&changed(false)));
+    assert!(bench.tell(other, &saying(true, true)).contains(&changed(true)), "a new home says so, too");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! A draining element stays in the handlespace with a mark among its parameters (docs/wire.md section 19), which goes
 //! wherever the element goes: into updates and tables, so that no registrar selects it, and to a new home. It is
-//! registered and watched as before, until it deregisters, is gone, or is put back. Only the home registrar drains or
+//! registered and watched as before, told by flag D of its keep-alives, until it deregisters, is gone, or is put back. Only the home registrar drains or
 //! puts back. Registering again changes nothing about it: the mark is the operator's, not the element's.
 //!
 //! To a registrar that does not say that it knows the mark, the element has left (HANDLE_UPDATE, delete): it is in no

@@ -22,6 +22,7 @@ impl Registrar {
         self.timers.set(Timer::Ack(key.clone()), now + self.config.profile.keep_alive_timeout);
         let message = EndpointKeepAlive {
             home: false,
+            draining: self.is_draining(key),
             registrar: self.id,
             pool: key.0.clone(),
             pe: Some(key.1),

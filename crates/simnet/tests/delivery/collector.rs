@@ -7,41 +7,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::time::Instant;
 
+use delivery::cookie::State;
 use delivery::journal::{Fresh, SyncPoint};
-use delivery::{
-    Epoch, Holdings, Identity, Journal, KeyRing, Ledger, Numberings, Series, SessionAcks, SessionRecord,
-    Sidecar,
-};
+use delivery::{Holdings, Identity, Journal, KeyRing, Numberings, Series, SessionAcks, Sidecar};
 use simnet::Random;
 
-/// An IPFIX message of one stream, as far as the model needs it.
-#[derive(Clone, Debug)]
-pub(crate) struct Message {
-    pub(crate) domain: u32,
-    pub(crate) sequence: u32,
-    pub(crate) records: Vec<Item>,
-    /// The collector finds it malformed.
-    pub(crate) spoiled: bool,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Item {
-    SessionRecord(Vec<u8>),
-    Flow(Vec<u8>),
-}
-
-pub(crate) const STREAM: u16 = 1;
-
-/// Flow records of the model say who they are, so that the collector's arithmetic can be checked.
-pub(crate) fn flow(epoch: u32, domain: u32, number: u64) -> Vec<u8> {
-    [&epoch.to_be_bytes()[..], &domain.to_be_bytes(), &number.to_be_bytes()].concat()
-}
-
-fn identity_of(ledger: Ledger, octets: &[u8]) -> Identity {
-    let word = |at: usize| u32::from_be_bytes(octets[at..at + 4].try_into().unwrap());
-    let number = u64::from_be_bytes(octets[8..].try_into().unwrap());
-    Identity { ledger, epoch: Epoch(word(0)), domain: word(4), number }
-}
+use crate::exporter::SERIES;
+use crate::message::{Item, Reader, STREAM};
 
 /// What survives a kill: the data file (a record is its unit of length), the sidecar and the dead letters.
 #[derive(Debug, Default)]
@@ -64,7 +36,6 @@ impl Disk {
     }
 }
 
-#[derive(Debug)]
 struct Process {
     incarnation: u64,
     sessions: BTreeMap<u64, Session>,
@@ -72,10 +43,11 @@ struct Process {
     journal: Journal<u64>,
     /// The writer syncs.
     sync_point: Option<SyncPoint<u64>>,
+    state: State,
 }
 
-#[derive(Debug, Default)]
 struct Session {
+    reader: Reader,
     numberings: Numberings,
     acks: SessionAcks,
     /// Last batch synced, last letter written.
@@ -102,7 +74,7 @@ pub(crate) struct Letter {
     records: Vec<Identity>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Collector {
     pub(crate) disk: Disk,
     process: Option<Process>,
@@ -128,7 +100,8 @@ impl Collector {
         assert_eq!(found, holdings, "the sidecar tells what is in the file");
         let (sessions, queue) = (BTreeMap::new(), VecDeque::new());
         let journal = Journal::new(holdings);
-        self.process = Some(Process { incarnation, sessions, queue, journal, sync_point: None });
+        let (sync_point, state) = (None, State::Ok);
+        self.process = Some(Process { incarnation, sessions, queue, journal, sync_point, state });
     }
 
     /// Ends the process; some of what was written and not synced is on disk, by chance. Returns how much is not.
@@ -144,22 +117,24 @@ impl Collector {
         self.process.as_ref().map(|process| process.incarnation)
     }
 
-    /// Takes a message; returns the letter to the dead-letter file if it is malformed.
+    /// Takes an IPFIX message; returns the letter to the dead-letter file if it is malformed, as `spoiled` says: then these
+    /// records are in it.
     pub(crate) fn handle_message(
         &mut self,
         now: Instant,
         association: u64,
-        ledger: Ledger,
-        message: &Message,
+        (stream, octets): (u16, &[u8]),
+        spoiled: Option<Vec<Identity>>,
     ) -> Option<Letter> {
         let process = self.process.as_mut().unwrap();
-        let session = process.sessions.entry(association).or_default();
-        if message.spoiled {
-            session.numberings.refuse_stream(STREAM);
+        let state = process.state;
+        let session = process.sessions.entry(association).or_insert_with(|| Session::new(state));
+        if let Some(records) = spoiled {
+            session.numberings.refuse_stream(stream);
             let number = session.acks.wait_for([], false, true).letter;
-            return Some(Letter { session: association, number, records: message.flows(ledger).collect() });
+            return Some(Letter { session: association, number, records });
         }
-        let (runs, refused) = session.number(now, ledger, message);
+        let (runs, refused) = session.number(now, stream, octets);
         if !runs.is_empty() {
             let numbers = runs.iter().cloned().chain(refused);
             let ticket = session.acks.wait_for(numbers, true, false).batch;
@@ -167,6 +142,18 @@ impl Collector {
             process.write(&mut self.disk);
         }
         None
+    }
+
+    /// Tells all exporters how the collector is. One that drains does so until it ends.
+    pub(crate) fn set_state(&mut self, state: State) {
+        if let Some(process) = self.process.as_mut().filter(|process| process.state != State::Draining) {
+            process.state = state;
+            process.sessions.values_mut().for_each(|session| session.acks.set_state(state));
+        }
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.state == State::Draining)
     }
 
     pub(crate) fn letter_written(&mut self, letter: &Letter) {
@@ -262,48 +249,40 @@ impl Process {
 }
 
 impl Session {
+    fn new(state: State) -> Self {
+        let mut acks = SessionAcks::new();
+        acks.set_state(state);
+        Self { reader: Reader::new(), numberings: Numberings::new(), acks, synced: 0, letter: 0 }
+    }
+
     /// Returns the numbers of the message's records, and those refused before it.
-    fn number(&mut self, now: Instant, ledger: Ledger, message: &Message) -> (Runs, Runs) {
+    fn number(&mut self, now: Instant, stream: u16, octets: &[u8]) -> (Runs, Runs) {
         let (mut runs, mut refused) = (Runs::new(), Runs::new());
-        self.numberings.select(STREAM, message.domain);
-        let mut sequence = message.sequence;
-        for item in &message.records {
+        self.numberings.select(stream, SERIES.domain);
+        for item in self.reader.read(stream, octets) {
             match item {
-                Item::SessionRecord(octets) => {
-                    let record = SessionRecord::decode(message.domain, octets).unwrap();
+                Item::Session { sequence, record } => {
+                    assert_eq!((stream, record.series), (STREAM, SERIES));
                     self.numberings.session_record(sequence, &record).unwrap();
                     self.acks.ask(now);
                 }
-                Item::Flow(octets) => {
+                Item::Flow { sequence, name } => {
                     let numbered = self.numberings.record(sequence).expect("a flow record has an identity");
                     let (series, number) = (numbered.series, numbered.number);
-                    assert_eq!(series.identity(number), identity_of(ledger, octets));
+                    assert_eq!((series, number), (SERIES, name), "numbered as the exporter did");
                     refused.extend(numbered.refused.map(|range| (series, range)));
                     match runs.last_mut().filter(|(of, numbers)| *of == series && numbers.end == number) {
                         Some((_, numbers)) => numbers.end += 1,
                         None => runs.push((series, number..number + 1)),
                     }
                 }
+                Item::Lossy | Item::Other => {}
             }
-            sequence = sequence.wrapping_add(1);
         }
         (runs, refused)
     }
 
     fn collect(&mut self) {
         self.acks.collect(Some(self.synced), self.letter);
-    }
-}
-
-impl Message {
-    fn flows(&self, ledger: Ledger) -> impl Iterator<Item = Identity> {
-        self.records.iter().filter_map(move |item| match item {
-            Item::SessionRecord(_) => None,
-            Item::Flow(octets) => Some(identity_of(ledger, octets)),
-        })
-    }
-
-    pub(crate) fn is_data_only(&self) -> bool {
-        self.records.iter().all(|item| matches!(item, Item::Flow(_)))
     }
 }

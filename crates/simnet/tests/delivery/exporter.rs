@@ -1,168 +1,349 @@
-//! The exporter of the model: retention, the watch over the session in use, and an oracle of what may be repeated.
+//! The exporter of the simulation: the real machines, what the driver does between them, and an oracle of what may be
+//! repeated.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use delivery::ack_watch::{AckWatch, Config, Expectation, Failure};
-use delivery::cookie::Entry;
-use delivery::retention::{HoldBack, Mark, Outgoing, SessionId};
-use delivery::{Cookie, Epoch, Identity, KeyRing, Ledger, Retention};
-
-use crate::collector::{Item, Message};
-
-/// Records in one message at most.
-const MESSAGE: usize = 20;
-/// Windows to the measure of the model's records, 16 octets each.
-const WATCH: Config = Config {
-    frozen_after: std::time::Duration::from_secs(3),
-    shrink_after: std::time::Duration::from_secs(1),
-    slow_after: std::time::Duration::from_secs(30),
-    initial_window: 2_048,
-    min_window: 256,
-    max_window: 8_192,
+use delivery::cookie::Cookie;
+use delivery::{Epoch, ExporterState, KeyRing, Ledger, RangeSet, Series};
+use exporter::export::{Class, ClassIndex, Classes, FlowEncoder, Kind};
+use exporter::failover::{
+    Carrier, Choice, ChoiceConfig, Failover, FailoverConfig, Output, Role, Sign, Transmit,
 };
+use rserpool_proto::PeId;
+use transport::{Outcome, Ppid, Token};
 
-pub(crate) struct Active {
-    pub(crate) association: u64,
-    pub(crate) collector: usize,
-    session: SessionId,
-    watch: AckWatch,
-    sequences: BTreeMap<u32, u32>,
-    /// Where sequence numbers begin: in half of the sessions they soon wrap.
-    first_sequence: u32,
-    sent: BTreeSet<Identity>,
+use crate::message::{Item, Reader, STREAM, flow};
+use crate::pool::Pool;
+
+pub(crate) const SERIES: Series = Series { ledger: Ledger([0xaa; 16]), epoch: Epoch(5), domain: 1 };
+const RELIABLE: ClassIndex = ClassIndex(0);
+const LOSSY: ClassIndex = ClassIndex(1);
+
+/// An association of this exporter.
+pub(crate) type Link = u64;
+
+/// What the exporter does outside.
+#[derive(Debug)]
+pub(crate) enum Do {
+    Connect {
+        link: Link,
+        pe: PeId,
+    },
+    Send {
+        link: Link,
+        message: Transmit,
+        /// What an IPFIX message says.
+        items: Vec<Item>,
+    },
+    /// Ends an association; what is on its way still arrives, if it is closed in order.
+    Close {
+        link: Link,
+        in_order: bool,
+    },
+    /// For the ladder.
+    Note(String),
+}
+
+struct Collector {
+    link: Link,
+    pe: PeId,
+    reader: Reader,
 }
 
 pub(crate) struct Exporter {
-    pub(crate) retention: Retention,
-    pub(crate) active: Option<Active>,
-    /// The association that is being opened.
-    pub(crate) connecting: Option<u64>,
+    pub(crate) failover: Failover,
+    pub(crate) choice: Choice,
+    pub(crate) pool: Pool,
+    keys: KeyRing,
+    /// Collectors send cookies.
+    acknowledges: bool,
+    memory: usize,
+    active: Option<Collector>,
+    standby: Option<Collector>,
+    candidate: Option<Collector>,
+    connecting: Option<Collector>,
+    links: Link,
+    encoder: FlowEncoder,
+    /// Flow records of class `reliable` that were taken.
+    pub(crate) metered: u64,
+    pub(crate) moves: Vec<Sign>,
+    /// Sent in the session in use.
+    sent: RangeSet,
     /// Sent and not covered.
-    open: BTreeSet<Identity>,
+    open: RangeSet,
     /// Were open when a session ended: only these may be repeated.
-    pub(crate) exposed: BTreeSet<Identity>,
+    pub(crate) exposed: RangeSet,
+    done: Vec<Do>,
 }
 
 impl Exporter {
-    pub(crate) fn new(ledger: Ledger, epoch: Epoch, limit: usize) -> Self {
-        Self {
-            retention: Retention::new(ledger, epoch, limit),
-            active: None,
-            connecting: None,
-            open: BTreeSet::new(),
-            exposed: BTreeSet::new(),
-        }
-    }
-
-    pub(crate) fn handle_connected(
-        &mut self,
-        association: u64,
-        collector: usize,
-        expectation: Expectation,
+    pub(crate) fn new(
+        config: ChoiceConfig,
+        acknowledges: bool,
+        memory: usize,
         seed: u64,
-    ) {
-        let session = self.retention.open_session();
-        let watch = AckWatch::new(WATCH, expectation, seed);
-        let (sequences, sent) = (BTreeMap::new(), BTreeSet::new());
-        let first_sequence = if seed.is_multiple_of(2) { 0 } else { u32::MAX - 150 };
-        self.active =
-            Some(Active { association, collector, session, watch, sequences, first_sequence, sent });
+        pool: Pool,
+    ) -> Self {
+        let keys = || KeyRing::parse(crate::KEY).unwrap();
+        let class = |name: &str, kind| Class { name: name.to_owned(), kind };
+        let timed = Kind::Timed { lifetime: Duration::from_millis(500) };
+        let failover = FailoverConfig {
+            domain: SERIES.domain,
+            classes: Classes::new(vec![class("reliable", Kind::Reliable), class("rest", timed)]).unwrap(),
+            max_message: 1_400,
+            max_lossy_message: Some(1_000),
+            linger: Duration::from_millis(50),
+            memory,
+            spool: None,
+            keys: keys(),
+        };
+        let incarnation = ExporterState { ledger: SERIES.ledger, epoch: SERIES.epoch };
+        Self {
+            failover: Failover::new(failover, incarnation, seed),
+            choice: Choice::new(config, seed),
+            pool,
+            keys: keys(),
+            acknowledges,
+            memory,
+            active: None,
+            standby: None,
+            candidate: None,
+            connecting: None,
+            links: 0,
+            encoder: FlowEncoder::new(),
+            metered: 0,
+            moves: Vec::new(),
+            sent: RangeSet::new(),
+            open: RangeSet::new(),
+            exposed: RangeSet::new(),
+            done: Vec::new(),
+        }
     }
 
-    /// The messages that the window allows.
-    pub(crate) fn messages(&mut self, now: Instant) -> Vec<Message> {
-        let mut messages: Vec<Message> = Vec::new();
-        let Some(Active { session, watch, sequences, first_sequence, sent, .. }) = &mut self.active else {
-            return messages;
-        };
-        while watch.may_send(self.retention.in_flight(*session)) {
-            let Some(outgoing) = self.retention.next(*session) else { break };
-            let (domain, item) = match outgoing {
-                Outgoing::SessionRecord(record) => {
-                    let mut octets = Vec::new();
-                    record.encode(&mut octets);
-                    (record.series.domain, Item::SessionRecord(octets))
-                }
-                Outgoing::Record { identity, octets, replayed, .. } => {
-                    assert_eq!(
-                        replayed,
-                        self.exposed.contains(&identity),
-                        "replayed is what was open at a failover"
-                    );
-                    assert!(sent.insert(identity), "a session sends a record once");
-                    self.open.insert(identity);
-                    watch.handle_sent(now);
-                    (identity.domain, Item::Flow(octets.to_vec()))
-                }
-            };
-            let sequence = sequences.entry(domain).or_insert(*first_sequence);
-            match messages.last_mut().filter(|last| last.domain == domain && last.records.len() < MESSAGE) {
-                Some(last) => last.records.push(item),
-                None => messages.push(Message {
-                    domain,
-                    sequence: *sequence,
-                    records: vec![item],
-                    spoiled: false,
-                }),
-            }
-            *sequence = sequence.wrapping_add(1);
+    /// Takes a flow record.
+    pub(crate) fn meter(&mut self, lossy: bool) {
+        let mut record = Vec::new();
+        let template = flow(&self.encoder, self.metered, &mut record);
+        let class = if lossy { LOSSY } else { RELIABLE };
+        self.failover.push(class, template, &record).unwrap();
+        self.metered += u64::from(!lossy);
+    }
+
+    pub(crate) fn role(&self, link: Link) -> Option<Role> {
+        let is = |collector: &Option<Collector>| collector.as_ref().is_some_and(|it| it.link == link);
+        if is(&self.active) {
+            Some(Role::Active)
+        } else if is(&self.standby) {
+            Some(Role::Standby)
+        } else {
+            None
         }
-        messages
+    }
+
+    pub(crate) fn connected(&mut self, now: Instant, link: Link, up: bool) {
+        let Some(collector) = self.connecting.take_if(|collector| collector.link == link) else { return };
+        let pe = collector.pe;
+        if up {
+            self.candidate = Some(collector);
+            self.choice.handle_connected(now, pe, self.acknowledges);
+        } else {
+            self.pool.user.report_unreachable(now, pe);
+            self.choice.handle_not_connected(now);
+        }
+    }
+
+    pub(crate) fn lost(&mut self, now: Instant, link: Link, sign: Sign) {
+        match self.role(link) {
+            Some(role) => self.choice.handle_sign(now, role, sign),
+            None => self.connected(now, link, false),
+        }
+    }
+
+    pub(crate) fn sent(&mut self, now: Instant, link: Link, token: Token, outcome: Outcome) {
+        match self.role(link) {
+            Some(Role::Active) => self.failover.handle_sent(now, token, outcome),
+            Some(Role::Standby) => self.failover.handle_standby_sent(now, token, outcome),
+            None => {}
+        }
     }
 
     /// Takes a cookie; returns what it told.
-    pub(crate) fn handle_cookie(&mut self, now: Instant, octets: &[u8], keys: &KeyRing) -> Vec<Entry> {
-        let Cookie { entries, .. } = Cookie::decode(octets, keys).unwrap();
-        let Some(Active { session, watch, sent, .. }) = &mut self.active else { return entries };
-        let covered = self.retention.cover(*session, &entries);
-        for Entry { series, numbers } in &entries {
-            let told = series.identity(numbers.start)..series.identity(numbers.end);
-            let open: Vec<_> =
-                self.open.range(told).filter(|identity| sent.contains(identity)).copied().collect();
-            open.iter().for_each(|identity| assert!(self.open.remove(identity)));
+    pub(crate) fn cookie(&mut self, now: Instant, link: Link, octets: &[u8]) -> String {
+        let Some(role) = self.role(link) else { return String::new() };
+        let cookie = Cookie::decode(octets, &self.keys).unwrap();
+        let before = self.failover.books().covered;
+        let state = match role {
+            Role::Active => self.failover.handle_cookie(now, octets).unwrap(),
+            Role::Standby => self.failover.handle_standby_cookie(octets).unwrap(),
+        };
+        let numbers = || cookie.entries.iter().map(|entry| entry.numbers.clone());
+        if role == Role::Active {
+            for told in numbers() {
+                self.sent.within(told).for_each(|covered| self.open.remove_range(covered));
+            }
+        } else {
+            assert!(cookie.entries.is_empty(), "nothing was sent there");
         }
-        watch.handle_cookie(now, covered.records > 0, self.retention.in_flight(*session));
-        entries
-    }
-
-    /// How far the session in use has sent.
-    pub(crate) fn mark(&self) -> Option<Mark> {
-        self.retention.mark(self.active.as_ref()?.session)
-    }
-
-    /// Takes the transport's acknowledgement of what was sent up to `mark`.
-    pub(crate) fn handle_transport_acknowledged(&mut self, now: Instant, mark: Mark) {
-        let Some(Active { session, .. }) = &self.active else { return };
-        self.retention.handle_transport_acknowledged(*session, mark, now);
-    }
-
-    /// Lets go what a collector without cookies has by all likelihood.
-    pub(crate) fn cover_by_hold_back(&mut self, now: Instant) {
-        let Some(Active { session, watch, .. }) = &self.active else { return };
-        if !watch.sends_cookies() {
-            let hold_back = HoldBack::within(self.retention.limit());
-            self.retention.cover_by_hold_back(*session, now, hold_back);
-        }
-    }
-
-    /// Ends the session; what it left open may be repeated.
-    pub(crate) fn close(&mut self) -> Option<Active> {
-        let active = self.active.take()?;
-        self.retention.close_session(active.session);
-        self.exposed.extend(&self.open);
-        Some(active)
+        let covered = self.failover.books().covered > before;
+        self.choice.handle_cookie(now, role, state, covered);
+        let ranges: Vec<_> = numbers().map(|numbers| format!("{numbers:?}")).collect();
+        let state = if state == delivery::cookie::State::Ok { String::new() } else { format!(" {state:?}") };
+        format!("cookie [{}]{state}", ranges.join(" "))
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.active.as_ref().and_then(|active| active.watch.poll_timeout())
+        let times =
+            [self.failover.poll_timeout(true), self.choice.poll_timeout(), self.pool.user.poll_timeout()];
+        times.into_iter().flatten().min()
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Failure> {
-        let watch = &mut self.active.as_mut()?.watch;
-        if watch.poll_timeout().is_some_and(|due| due <= now) {
-            watch.handle_timeout(now);
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if let Some(sign) = self.failover.handle_timeout(now) {
+            self.choice.handle_sign(now, Role::Active, sign);
         }
-        watch.poll_output()
+        self.choice.handle_timeout(now);
+        self.pool.handle_timeout(now);
+    }
+
+    /// Does what is to be done; `export_time` is the wall clock.
+    pub(crate) fn drive(&mut self, now: Instant, export_time: u32) -> Vec<Do> {
+        loop {
+            self.pool.exchange(now);
+            if let Some(members) = self.pool.changed(now) {
+                self.choice.handle_pool(now, self.pool.news, &members);
+            }
+            let mut is_quiet = true;
+            while let Some(output) = self.choice.poll_output() {
+                self.obey(now, export_time, output);
+                is_quiet = false;
+            }
+            while let Some(message) = self.failover.poll_standby_transmit(now, export_time) {
+                self.send(Role::Standby, message);
+            }
+            while let Some(message) = self.failover.poll_transmit(now, export_time) {
+                self.send(Role::Active, message);
+            }
+            if self.choice.is_settling() && self.failover.is_settled() {
+                let dropped = self.failover.books().dropped() > 0;
+                assert!(
+                    self.open.is_empty() || dropped,
+                    "who has everything leaves nothing to be sent again"
+                );
+                self.choice.handle_settled(now);
+                is_quiet = false;
+            }
+            if is_quiet {
+                self.check();
+                return std::mem::take(&mut self.done);
+            }
+        }
+    }
+
+    fn obey(&mut self, now: Instant, export_time: u32, output: Output) {
+        match output {
+            Output::Seek { except } => match self.pool.user.next_element_except(now, &except) {
+                Some(selected) => {
+                    assert!(!except.contains(&selected.pe));
+                    self.connect(selected.pe);
+                }
+                None => self.choice.handle_nobody(now),
+            },
+            Output::SeekElement(pe) => match self.pool.user.use_element(now, pe) {
+                Some(selected) => self.connect(selected.pe),
+                None => self.choice.handle_nobody(now),
+            },
+            Output::Admit => {
+                assert!(self.standby.is_none(), "one stands by");
+                self.failover.handle_standby_connected(Carrier::Streams, self.acknowledges);
+                self.standby = self.candidate.take();
+            }
+            Output::Promote => {
+                assert!(self.active.is_none() && self.standby.is_some(), "one after the other");
+                self.failover.promote();
+                self.active = self.standby.take();
+                let pe = self.active.as_ref().unwrap().pe;
+                self.done.push(Do::Note(format!("collector {} in use", pe.0)));
+            }
+            Output::Pause => self.failover.pause(now),
+            Output::Resume => self.failover.resume(),
+            Output::Leave { role, sign } => self.leave(now, export_time, role, sign),
+            Output::Resolve => self.pool.user.resolve(now),
+        }
+    }
+
+    fn connect(&mut self, pe: PeId) {
+        assert!(self.connecting.is_none(), "one connection is being set up at a time");
+        let in_use = [&self.active, &self.standby];
+        assert!(in_use.into_iter().flatten().all(|collector| collector.pe != pe), "two connections to one");
+        let link = self.links;
+        self.links += 1;
+        self.connecting = Some(Collector { link, pe, reader: Reader::new() });
+        self.done.push(Do::Connect { link, pe });
+    }
+
+    fn leave(&mut self, now: Instant, export_time: u32, role: Role, sign: Sign) {
+        if role == Role::Active {
+            if !sign.is_gone() {
+                self.failover
+                    .farewell(export_time)
+                    .into_iter()
+                    .for_each(|message| self.send(Role::Active, message));
+            }
+            self.failover.handle_lost(now);
+            self.exposed.union(&self.open);
+            self.sent = RangeSet::new();
+            self.moves.push(sign);
+        } else {
+            self.failover.drop_standby();
+        }
+        let collector = if role == Role::Active { self.active.take() } else { self.standby.take() };
+        let Collector { link, pe, .. } = collector.expect("a collector to leave");
+        if sign.is_gone() {
+            self.pool.user.report_unreachable(now, pe);
+        } else if sign != Sign::Rebalance {
+            self.pool.user.set_aside(now, pe);
+        }
+        let waiting = self.failover.books().waiting;
+        let text = format!("collector {} left ({role:?}, {}), {waiting} records waiting", pe.0, sign.label());
+        self.done.push(Do::Note(text));
+        self.done.push(Do::Close { link, in_order: !sign.is_gone() });
+    }
+
+    fn send(&mut self, role: Role, message: Transmit) {
+        let of = if role == Role::Active { &mut self.active } else { &mut self.standby };
+        let Collector { link, reader, .. } = of.as_mut().expect("a collector to send to");
+        let link = *link;
+        let mut items = Vec::new();
+        if message.ppid == Ppid::IPFIX {
+            items = reader.read(message.stream, &message.octets);
+        }
+        for item in &items {
+            match item {
+                Item::Flow { name, .. } => {
+                    assert_eq!(
+                        (role, message.stream),
+                        (Role::Active, STREAM),
+                        "no records for who stands by"
+                    );
+                    assert!(self.sent.insert(*name), "a session sends a record once");
+                    let is_new = !self.exposed.contains(*name);
+                    assert_eq!(self.open.insert(*name), is_new, "sent again is what was open at a failover");
+                }
+                Item::Lossy => assert_eq!(role, Role::Active, "no records for who stands by"),
+                Item::Session { .. } | Item::Other => {}
+            }
+        }
+        self.done.push(Do::Send { link, message, items });
+    }
+
+    /// What holds at every step.
+    fn check(&self) {
+        for (class, _) in self.failover.classes().iter() {
+            let books = self.failover.class_books(class);
+            let settled = books.covered + books.delivered + books.abandoned() + books.dropped();
+            assert_eq!(books.metered, settled + books.waiting, "{books:?}");
+        }
+        let octets = self.failover.books().waiting_octets;
+        assert!(octets <= self.memory as u64, "{octets} octets held");
     }
 }

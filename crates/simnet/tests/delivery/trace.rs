@@ -2,47 +2,50 @@
 
 use std::ops::Range;
 
-use super::World;
-use crate::collector::{Item, Message};
+use crate::message::Item;
+use crate::world::World;
 
 impl World {
-    pub(super) fn trace(&mut self, from: &str, to: &str, what: &str) {
+    pub(crate) fn trace(&mut self, from: &str, to: &str, what: &str) {
         if let Some(ladder) = &mut self.ladder {
             ladder.message(self.now, from, to, what);
         }
     }
 
-    pub(super) fn note(&mut self, collector: usize, what: String) {
+    pub(crate) fn note(&mut self, collector: usize, what: String) {
         if let Some(ladder) = &mut self.ladder {
             ladder.event(self.now, name(collector), what);
         }
     }
 }
 
-pub(super) fn name(collector: usize) -> String {
+pub(crate) fn name(collector: usize) -> String {
     format!("collector {collector}")
 }
 
-pub(super) fn describe(message: &Message) -> String {
+pub(crate) fn describe(stream: u16, items: &[Item]) -> String {
     let mut parts = Vec::new();
     let mut flows: Option<Range<u64>> = None;
-    for item in &message.records {
+    let mut lossy = 0;
+    for item in items {
         match item {
-            Item::SessionRecord(octets) => {
-                let number = |at: usize| u64::from_be_bytes(octets[at..at + 8].try_into().unwrap());
-                parts.extend(flows.take().map(|range| format!("records {range:?}")));
+            Item::Session { record, .. } => {
                 parts.push(format!(
                     "session record firstNumber={} possibleDuplicateUntil={}",
-                    number(24),
-                    number(32)
+                    record.first_number, record.possible_duplicate_until
                 ));
             }
-            Item::Flow(octets) => {
-                let number = u64::from_be_bytes(octets[8..].try_into().unwrap());
-                flows = Some(flows.map_or(number, |range| range.start)..number + 1);
-            }
+            Item::Flow { name, .. } => flows = Some(flows.map_or(*name, |range| range.start)..name + 1),
+            Item::Lossy => lossy += 1,
+            Item::Other => parts.push("class or statistics record".into()),
         }
     }
     parts.extend(flows.map(|range| format!("records {range:?}")));
-    parts.join(", ")
+    if lossy > 0 {
+        parts.push(format!("{lossy} records"));
+    }
+    if parts.is_empty() {
+        parts.push("templates".into());
+    }
+    format!("stream {stream}: {}", parts.join(", "))
 }

@@ -1,140 +1,180 @@
-//! The model's world: one exporter, a pool of collectors, associations over links, and what goes wrong.
-
-mod check;
-mod faults;
-mod scenario;
-mod trace;
+//! One exporter, a pool of collectors, associations over links, and what goes wrong.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use delivery::ack_watch::{Expectation, Failure};
-use delivery::retention::Mark;
-use delivery::{Epoch, KeyRing, Ledger, Series};
+use delivery::KeyRing;
+use delivery::cookie::State;
+use exporter::failover::{ChoiceConfig, Sign, Transmit};
+use rserpool_proto::PeId;
+use rserpool_proto::wire::{Load, Policy};
 use simnet::{Agenda, Ladder, Link, Random};
+use transport::{Ppid, Token};
 
-pub(crate) use self::scenario::{Fault, Options, Outcome};
-use self::trace::{describe, name};
-use crate::collector::{Collector, Letter, Message, Sync, flow};
-use crate::exporter::Exporter;
+use crate::collector::{Collector, Letter, Sync};
+use crate::exporter::{Do, Exporter, SERIES};
+use crate::message::Item;
 use crate::milliseconds;
+use crate::pool::Pool;
+use crate::scenario::{Fault, Options, Outcome};
+use crate::trace::{describe, name};
 
-const LEDGER: Ledger = Ledger([0xaa; 16]);
-const EPOCH: Epoch = Epoch(5);
-const TEMPLATE: u16 = 256;
-/// How long the exporter avoids a collector that failed.
-const QUARANTINE: Duration = Duration::from_secs(2);
 /// Silence after which a transport gives up.
-const TRANSPORT_TIMEOUT: Duration = Duration::from_secs(1);
-/// When everything must have been covered, after metering and the last fault have ended.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const TRANSPORT_TIMEOUT: Duration = Duration::from_secs(2);
+/// When everything must have been covered, after metering and the last fault have ended: all collectors may be in
+/// quarantine for their failures.
+const PATIENCE: Duration = Duration::from_secs(1_500);
+/// A registrar misses a collector that is silent so long.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_millis(3_500);
+/// Seconds since the Unix epoch, at the start.
+const EXPORT_TIME: i64 = 1_800_000_000;
 
 #[derive(Clone, Debug)]
-enum Event {
+pub(crate) enum Event {
     Fault(Fault),
-    Restart { collector: usize },
-    Thaw { node: usize },
+    Restart {
+        collector: usize,
+    },
+    Thaw {
+        node: usize,
+    },
     Tick,
-    Connected { association: u64 },
-    ConnectFailed { association: u64 },
-    LostAtExporter { association: u64 },
-    LostAtCollector { association: u64 },
-    PathCheck { association: u64 },
-    Message { association: u64, message: Message, mark: Option<Mark> },
-    TransportAcknowledged { association: u64, mark: Mark },
-    Cookie { association: u64, octets: Vec<u8> },
-    LetterWritten { collector: usize, incarnation: u64, letter: Letter },
-    SyncStart { collector: usize, incarnation: u64 },
-    DataSynced { collector: usize, incarnation: u64, sync: Sync },
-    SidecarSynced { collector: usize, incarnation: u64, sync: Sync },
+    /// The registrar looks who is there.
+    List,
+    RegistrarUp,
+    Connected {
+        association: u64,
+    },
+    ConnectFailed {
+        association: u64,
+    },
+    LostAtExporter {
+        association: u64,
+        sign: Sign,
+    },
+    LostAtCollector {
+        association: u64,
+    },
+    PathCheck {
+        association: u64,
+    },
+    Message {
+        association: u64,
+        message: Transmit,
+        items: Vec<Item>,
+        spoiled: bool,
+    },
+    Sent {
+        association: u64,
+        token: Token,
+        outcome: transport::Outcome,
+    },
+    Cookie {
+        association: u64,
+        octets: Vec<u8>,
+    },
+    DrainCheck {
+        collector: usize,
+        incarnation: u64,
+        until: Instant,
+        restart_after: Duration,
+    },
+    LetterWritten {
+        collector: usize,
+        incarnation: u64,
+        letter: Letter,
+    },
+    SyncStart {
+        collector: usize,
+        incarnation: u64,
+    },
+    DataSynced {
+        collector: usize,
+        incarnation: u64,
+        sync: Sync,
+    },
+    SidecarSynced {
+        collector: usize,
+        incarnation: u64,
+        sync: Sync,
+    },
 }
 
-struct Association {
-    collector: usize,
+pub(crate) struct Association {
+    pub(crate) collector: usize,
     incarnation: Option<u64>,
-    to_collector: Link,
-    to_exporter: Link,
-    collector_up: bool,
+    pub(crate) to_collector: Link,
+    pub(crate) to_exporter: Link,
+    pub(crate) collector_up: bool,
 }
 
 /// A process can be stopped; what arrives meanwhile waits.
 #[derive(Default)]
-struct Node {
-    frozen: bool,
-    inbox: VecDeque<Event>,
+pub(crate) struct Node {
+    pub(crate) frozen: Option<Instant>,
+    pub(crate) inbox: VecDeque<Event>,
 }
 
 pub(crate) struct World {
-    options: Options,
-    random: Random,
+    pub(crate) options: Options,
+    pub(crate) random: Random,
     keys: KeyRing,
-    start: Instant,
-    now: Instant,
-    agenda: Agenda<Event>,
-    exporter: Exporter,
-    collectors: Vec<Collector>,
+    pub(crate) start: Instant,
+    pub(crate) now: Instant,
+    pub(crate) agenda: Agenda<Event>,
+    pub(crate) exporter: Exporter,
+    pub(crate) collectors: Vec<Collector>,
     /// The exporter is node 0, collector `i` is node `i + 1`.
-    nodes: Vec<Node>,
-    associations: Vec<Association>,
-    links: Vec<Link>,
-    cut_until: Vec<Instant>,
-    stalled_until: Vec<Instant>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) associations: Vec<Association>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) cut_until: Vec<Instant>,
+    pub(crate) stalled_until: Vec<Instant>,
     letters_until: Vec<Instant>,
-    quarantined_until: Vec<Instant>,
+    /// Per cent.
+    loads: Vec<u64>,
     /// When the last fault ends.
     quiet_at: Instant,
-    metered: u64,
-    outcome: Outcome,
-    ladder: Option<Ladder>,
+    pub(crate) wall_offset: i64,
+    pub(crate) outcome: Outcome,
+    pub(crate) ladder: Option<Ladder>,
 }
 
 impl World {
     pub(crate) fn new(options: Options) -> Self {
         let start = simnet::start();
-        let pool = options.collectors;
+        let size = options.collectors;
+        let listed = (0..size).map(|collector| (element(collector), options.policy(0))).collect();
+        let pool = Pool::new(start, options.seed, listed);
+        let choice = ChoiceConfig { standby: options.standby, rebalance: true };
         let mut world = Self {
             random: Random::new(options.seed),
-            keys: KeyRing::parse("1 00112233445566778899aabbccddeeff").unwrap(),
+            keys: KeyRing::parse(crate::KEY).unwrap(),
             start,
             now: start,
             agenda: Agenda::new(),
-            exporter: Exporter::new(LEDGER, EPOCH, options.limit),
-            collectors: (0..pool).map(|_| Collector::default()).collect(),
-            nodes: (0..=pool).map(|_| Node::default()).collect(),
+            exporter: Exporter::new(choice, !options.foreign, options.limit, options.seed, pool),
+            collectors: (0..size).map(|_| Collector::default()).collect(),
+            nodes: (0..=size).map(|_| Node::default()).collect(),
             associations: Vec::new(),
-            links: vec![options.link.clone(); pool],
-            cut_until: vec![start; pool],
-            stalled_until: vec![start; pool],
-            letters_until: vec![start; pool],
-            quarantined_until: vec![start; pool],
+            links: vec![options.link.clone(); size],
+            cut_until: vec![start; size],
+            stalled_until: vec![start; size],
+            letters_until: vec![start; size],
+            loads: vec![0; size],
             quiet_at: start,
-            metered: 0,
+            wall_offset: 0,
             outcome: Outcome::default(),
             ladder: options.ladder.then(|| Ladder::new(start)),
             options,
         };
-        for number in 0..world.options.restored {
-            let record = flow(EPOCH.0 - 1, 0, number);
-            world.exporter.retention.restore(Epoch(EPOCH.0 - 1), 0, number, TEMPLATE, &record).unwrap();
-            // A spooled record may have been sent before.
-            let series = Series { ledger: LEDGER, epoch: Epoch(EPOCH.0 - 1), domain: 0 };
-            world.exporter.exposed.insert(series.identity(number));
-            world.metered += 1;
-        }
-        (0..pool).for_each(|collector| world.start_collector(collector));
+        (0..size).for_each(|collector| world.start_collector(collector));
         world.agenda.add(start, Event::Tick);
         world
     }
 
     pub(crate) fn plan(&mut self, at: Duration, fault: Fault) {
-        let time = match fault {
-            Fault::Kill { restart_after, .. } => restart_after,
-            Fault::Freeze { time, .. }
-            | Fault::FreezeExporter { time }
-            | Fault::Cut { time, .. }
-            | Fault::StallDisk { time, .. } => time,
-        };
-        self.quiet_at = self.quiet_at.max(self.start + at + time);
+        self.quiet_at = self.quiet_at.max(self.start + at + fault.time());
         self.agenda.add(self.start + at, Event::Fault(fault));
     }
 
@@ -144,8 +184,9 @@ impl World {
 
     pub(crate) fn run_with_ladder(mut self) -> (Outcome, String) {
         let ends = self.quiet_at.max(self.start + self.options.metering) + milliseconds(1_000);
-        while self.now < ends || self.exporter.retention.counts().retained > 0 {
-            assert!(self.now < ends + PATIENCE, "still uncovered: {:?}", self.exporter.retention.counts());
+        while self.now < ends || !self.exporter.failover.is_done() {
+            let books = self.exporter.failover.books();
+            assert!(self.now < ends + PATIENCE, "not done: {books:?} {:?}", self.exporter.choice);
             self.step();
         }
         self.check();
@@ -155,17 +196,18 @@ impl World {
 
     fn step(&mut self) {
         let timers = self.timers().min();
-        let planned = self.agenda.next_at().expect("the exporter's tick never ends");
-        if let Some(due) = timers.filter(|&due| due < planned) {
+        let planned = self.agenda.next_at();
+        if let Some(due) = timers.filter(|&due| planned.is_none_or(|planned| due < planned)) {
             self.now = self.now.max(due);
             return self.handle_timeouts();
         }
-        let (at, event) = self.agenda.take().expect("there is a next one");
+        let (at, event) = self.agenda.take().expect("something happens until everything is covered");
         self.now = at;
         match event.node(&self.associations).map(|node| &mut self.nodes[node]) {
-            Some(node) if node.frozen => node.inbox.push_back(event),
+            Some(node) if node.frozen.is_some() => node.inbox.push_back(event),
             _ => self.handle(event),
         }
+        self.drive();
     }
 
     fn timers(&self) -> impl Iterator<Item = Instant> + '_ {
@@ -174,76 +216,81 @@ impl World {
         exporter
             .chain(collectors)
             .zip(&self.nodes)
-            .filter(|(_, node)| !node.frozen)
+            .filter(|(_, node)| node.frozen.is_none())
             .filter_map(|(due, _)| due)
     }
 
     fn handle_timeouts(&mut self) {
-        if !self.nodes[0].frozen
-            && let Some(failure) = self.exporter.handle_timeout(self.now)
-        {
-            match failure {
-                Failure::Frozen => self.outcome.frozen += 1,
-                Failure::Slow => self.outcome.slow += 1,
-            }
-            self.fail_over(format!("{failure:?}"));
+        if self.nodes[0].frozen.is_none() && self.exporter.poll_timeout().is_some_and(|due| due <= self.now) {
+            self.exporter.handle_timeout(self.now);
         }
         for collector in 0..self.collectors.len() {
-            if !self.nodes[collector + 1].frozen {
+            if self.nodes[collector + 1].frozen.is_none() {
                 self.send_cookies(collector);
             }
         }
-        self.send_messages();
+        self.drive();
     }
 
-    fn handle(&mut self, event: Event) {
+    pub(crate) fn handle(&mut self, event: Event) {
+        let now = self.now;
         match event {
             Event::Fault(fault) => self.break_something(fault),
             Event::Restart { collector } => self.start_collector(collector),
             Event::Thaw { node } => self.thaw(node),
             Event::Tick => self.tick(),
+            Event::List => self.list(),
+            Event::RegistrarUp => self.exporter.pool.set_registrar(now, true),
             Event::Connected { association } => self.connected(association),
-            Event::ConnectFailed { association } if self.exporter.connecting == Some(association) => {
-                self.exporter.connecting = None;
-                let collector = self.associations[index(association)].collector;
-                self.quarantined_until[collector] = self.now + QUARANTINE;
-                self.connect();
-            }
-            Event::LostAtExporter { association } if self.is_active(association) => {
-                self.fail_over("lost".into());
-            }
-            Event::ConnectFailed { .. } | Event::LostAtExporter { .. } => {}
+            Event::ConnectFailed { association } => self.exporter.connected(now, association, false),
+            Event::LostAtExporter { association, sign } => self.exporter.lost(now, association, sign),
             Event::LostAtCollector { association } => self.lost_at_collector(association),
             Event::PathCheck { association } => self.check_path(association),
-            Event::Message { association, message, mark } => self.message(association, &message, mark),
-            Event::TransportAcknowledged { association, mark } => {
-                if self.is_active(association) {
-                    self.exporter.handle_transport_acknowledged(self.now, mark);
+            Event::Message { association, message, items, spoiled } => {
+                self.message(association, &message, &items, spoiled);
+            }
+            Event::Sent { association, token, outcome } => {
+                self.exporter.sent(now, association, token, outcome);
+            }
+            Event::Cookie { association, octets } => {
+                if self.exporter.role(association).is_some() {
+                    let told = self.exporter.cookie(now, association, &octets);
+                    let collector = self.associations[index(association)].collector;
+                    self.trace(&name(collector), "exporter", &told);
                 }
             }
-            Event::Cookie { association, octets } => self.cookie(association, &octets),
+            Event::DrainCheck { collector, incarnation, until, restart_after } => {
+                if self.is(collector, incarnation) {
+                    self.check_drain(collector, incarnation, until, restart_after);
+                }
+            }
             Event::LetterWritten { collector, incarnation, letter } => {
-                if self.collectors[collector].incarnation() == Some(incarnation) {
+                if self.is(collector, incarnation) {
                     self.collectors[collector].letter_written(&letter);
                 }
             }
             Event::SyncStart { collector, incarnation } => self.start_sync(collector, incarnation),
             Event::DataSynced { collector, incarnation, sync } => {
-                if self.collectors[collector].incarnation() == Some(incarnation) {
+                if self.is(collector, incarnation) {
                     self.collectors[collector].data_synced(sync);
                     let took = self.random.between(milliseconds(1), milliseconds(20));
-                    self.agenda.add(self.now + took, Event::SidecarSynced { collector, incarnation, sync });
+                    self.agenda.add(now + took, Event::SidecarSynced { collector, incarnation, sync });
                 }
             }
             Event::SidecarSynced { collector, incarnation, sync } => {
-                if self.collectors[collector].incarnation() == Some(incarnation) {
+                if self.is(collector, incarnation) {
                     self.collectors[collector].sidecar_synced(sync);
+                    self.collectors[collector].set_state(State::Ok);
                     self.note(collector, format!("durable: {} more", sync.records));
-                    let next = self.now + self.options.sync_interval;
+                    let next = now + self.options.sync_interval;
                     self.agenda.add(next, Event::SyncStart { collector, incarnation });
                 }
             }
         }
+    }
+
+    fn is(&self, collector: usize, incarnation: u64) -> bool {
+        self.collectors[collector].incarnation() == Some(incarnation)
     }
 
     fn start_collector(&mut self, collector: usize) {
@@ -254,16 +301,20 @@ impl World {
             format!("starts with {} records", self.collectors[collector].disk.records().len()),
         );
         self.agenda.add(self.now + self.options.sync_interval, Event::SyncStart { collector, incarnation });
+        self.list_soon();
     }
 
     fn start_sync(&mut self, collector: usize, incarnation: u64) {
-        if self.collectors[collector].incarnation() != Some(incarnation) {
+        if !self.is(collector, incarnation) {
             return;
         }
         match self.collectors[collector].begin_sync() {
             Some(sync) => {
                 let took = self.random.between(milliseconds(1), milliseconds(60));
                 let done = self.stalled_until[collector].max(self.now) + took;
+                if done > self.now + milliseconds(1_000) {
+                    self.collectors[collector].set_state(State::Slow);
+                }
                 self.agenda.add(done, Event::DataSynced { collector, incarnation, sync });
             }
             None => {
@@ -274,53 +325,87 @@ impl World {
     }
 
     fn tick(&mut self) {
-        if self.now < self.start + self.options.metering {
-            (0..self.options.burst).for_each(|_| self.meter());
+        if self.now >= self.start + self.options.metering {
+            return self.exporter.failover.finish();
         }
-        if self.exporter.active.is_none() && self.exporter.connecting.is_none() {
-            self.connect();
+        for _ in 0..self.options.burst {
+            if self.options.drops || self.exporter.failover.has_room() {
+                let lossy = self.random.chance(self.options.lossy);
+                self.exporter.meter(lossy);
+            }
         }
-        self.exporter.cover_by_hold_back(self.now);
-        self.send_messages();
+        if self.options.loads && self.random.chance(1) {
+            let collector = usize::try_from(self.random.below(self.loads.len() as u64)).unwrap();
+            self.loads[collector] = self.random.below(100);
+            self.list();
+        }
         self.agenda.add(self.now + self.options.tick, Event::Tick);
     }
 
-    fn meter(&mut self) {
-        let domain = u32::try_from(self.random.below(self.options.domains.into())).unwrap();
-        let retention = &mut self.exporter.retention;
-        let number = retention.issued().find(|(series, _)| (series.epoch, series.domain) == (EPOCH, domain));
-        let record = flow(EPOCH.0, domain, number.map_or(0, |(_, next)| next));
-        while retention.push(domain, TEMPLATE, &record).is_err() {
-            if !self.options.drops {
-                return;
-            }
-            retention.drop_oldest();
-        }
-        self.metered += 1;
+    /// The registrar learns what has changed.
+    pub(crate) fn list_soon(&mut self) {
+        let soon = self.random.between(milliseconds(20), milliseconds(300));
+        self.agenda.add(self.now + soon, Event::List);
     }
 
-    fn connect(&mut self) {
-        let pool = 0..self.collectors.len();
-        let Some(collector) = pool.into_iter().find(|&at| self.quarantined_until[at] <= self.now) else {
-            return;
+    fn list(&mut self) {
+        let is_there = |&collector: &usize| {
+            let of = &self.collectors[collector];
+            let frozen = self.nodes[collector + 1].frozen;
+            let silent = frozen.is_some_and(|since| since + KEEP_ALIVE <= self.now);
+            of.incarnation().is_some() && !of.is_draining() && !silent
         };
-        let association = self.associations.len() as u64;
+        let there = (0..self.collectors.len()).filter(is_there);
+        let listed = there.map(|at| (element(at), self.options.policy(self.loads[at]))).collect();
+        self.exporter.pool.list(self.now, listed);
+    }
+
+    /// Lets the exporter do what is to be done.
+    fn drive(&mut self) {
+        if self.nodes[0].frozen.is_some() {
+            return;
+        }
+        let seconds = i64::try_from((self.now - self.start).as_secs()).unwrap();
+        let export_time = u32::try_from(EXPORT_TIME + seconds + self.wall_offset).unwrap();
+        for done in self.exporter.drive(self.now, export_time) {
+            match done {
+                Do::Connect { link, pe } => self.connect(link, pe),
+                Do::Send { link, message, items } => self.send(link, message, items),
+                Do::Close { link, in_order } => {
+                    let association = link;
+                    let at = if in_order {
+                        self.associations[index(link)].to_collector.ordered(self.now, &mut self.random)
+                    } else {
+                        self.now + self.options.link.delay
+                    };
+                    self.agenda.add(at, Event::LostAtCollector { association });
+                }
+                Do::Note(text) => {
+                    if let Some(ladder) = &mut self.ladder {
+                        ladder.event(self.now, "exporter", text);
+                    }
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, association: u64, pe: PeId) {
+        let collector = pe.0 as usize;
         let link = self.links[collector].clone();
         let incarnation = self.collectors[collector].incarnation();
         let is_cut = link.is_cut(self.now);
-        let (to_collector, to_exporter) = (link.clone(), link.clone());
+        assert_eq!(association, self.associations.len() as u64);
         self.associations.push(Association {
             collector,
             incarnation,
-            to_collector,
-            to_exporter,
+            to_collector: link.clone(),
+            to_exporter: link.clone(),
             collector_up: true,
         });
-        self.exporter.connecting = Some(association);
-        let frozen = self.nodes[collector + 1].frozen;
+        let frozen = self.nodes[collector + 1].frozen.is_some();
         let (after, event) = if is_cut || frozen {
             (TRANSPORT_TIMEOUT, Event::ConnectFailed { association })
-        } else if incarnation.is_none() {
+        } else if incarnation.is_none() || self.collectors[collector].is_draining() {
             (2 * link.delay, Event::ConnectFailed { association })
         } else {
             (4 * link.delay, Event::Connected { association })
@@ -329,79 +414,61 @@ impl World {
     }
 
     fn connected(&mut self, association: u64) {
-        if self.exporter.connecting != Some(association) {
-            return;
+        let Association { collector, incarnation, .. } = self.associations[index(association)];
+        self.trace("exporter", &name(collector), "connected");
+        self.exporter.connected(self.now, association, true);
+        if self.collectors[collector].incarnation() != incarnation {
+            let sign = Sign::Lost;
+            self.agenda.add(self.now, Event::LostAtExporter { association, sign });
         }
-        self.exporter.connecting = None;
-        let collector = self.associations[index(association)].collector;
-        let expectation = if self.options.foreign { Expectation::Unknown } else { Expectation::Cookies };
-        self.exporter.handle_connected(association, collector, expectation, self.random.bits());
-        self.trace("exporter", &format!("collector {collector}"), "session begins");
-        if self.collectors[collector].incarnation() != self.associations[index(association)].incarnation {
-            return self.fail_over("lost".into());
-        }
-        self.send_messages();
     }
 
-    fn is_active(&self, association: u64) -> bool {
-        self.exporter.active.as_ref().is_some_and(|active| active.association == association)
+    fn send(&mut self, association: u64, message: Transmit, items: Vec<Item>) {
+        let Association { collector, to_collector, .. } = &mut self.associations[index(association)];
+        let arrival = to_collector.ordered(self.now, &mut self.random);
+        let collector = *collector;
+        let flows = items.iter().filter(|item| matches!(item, Item::Flow { .. })).count();
+        let spoiled = flows > 0 && flows == items.len() && self.random.below(1_000) < self.options.spoiled;
+        if message.ppid == Ppid::IPFIX {
+            self.trace("exporter", &name(collector), &describe(message.stream, &items));
+        }
+        if message.reliability != transport::Reliability::Full && self.random.chance(10) {
+            let token = message.token.expect("its fate is of interest");
+            let outcome = transport::Outcome::Abandoned;
+            return self.agenda.add(arrival + milliseconds(500), Event::Sent { association, token, outcome });
+        }
+        self.agenda.add(arrival, Event::Message { association, message, items, spoiled });
     }
 
-    fn fail_over(&mut self, reason: String) {
-        let Some(active) = self.exporter.close() else { return };
-        self.outcome.failovers += 1;
-        let retained = self.exporter.retention.counts().retained;
-        let what = format!("{} {reason}, {retained} records retained", name(active.collector));
-        if let Some(ladder) = &mut self.ladder {
-            ladder.event(self.now, "exporter", what);
-        }
-        self.quarantined_until[active.collector] = self.now + QUARANTINE;
-        let delay = self.options.link.delay;
-        self.agenda.add(self.now + delay, Event::LostAtCollector { association: active.association });
-        self.connect();
-    }
-
-    fn send_messages(&mut self) {
-        if self.nodes[0].frozen {
-            return;
-        }
-        let Some((association, collector)) =
-            self.exporter.active.as_ref().map(|it| (it.association, it.collector))
-        else {
+    fn message(&mut self, association: u64, message: &Transmit, items: &[Item], spoiled: bool) {
+        let Association { collector, incarnation, collector_up, .. } = self.associations[index(association)];
+        let Some(incarnation) = incarnation.filter(|&it| collector_up && self.is(collector, it)) else {
             return;
         };
-        let messages = self.exporter.messages(self.now);
-        let mark = self.exporter.mark();
-        let last = messages.len();
-        for (at, mut message) in messages.into_iter().enumerate() {
-            message.spoiled = self.options.spoiled > 0
-                && message.is_data_only()
-                && self.random.below(1_000) < self.options.spoiled;
-            // The mark is about everything handed out, so it goes with the last message.
-            let mark = mark.filter(|_| self.options.foreign && at + 1 == last);
-            self.trace("exporter", &name(collector), &describe(&message));
-            let arrival =
-                self.associations[index(association)].to_collector.ordered(self.now, &mut self.random);
-            self.agenda.add(arrival, Event::Message { association, message, mark });
-        }
-    }
-
-    fn message(&mut self, association: u64, message: &Message, mark: Option<Mark>) {
-        let Association { collector, incarnation, collector_up, .. } = self.associations[index(association)];
-        if collector_up && incarnation.is_some() && self.collectors[collector].incarnation() == incarnation {
-            let letter = self.collectors[collector].handle_message(self.now, association, LEDGER, message);
-            if let (Some(letter), Some(incarnation)) = (letter, incarnation) {
+        if message.ppid == Ppid::IPFIX {
+            let identities = || {
+                let flows = items.iter().filter_map(|item| match item {
+                    Item::Flow { name, .. } => Some(SERIES.identity(*name)),
+                    _ => None,
+                });
+                flows.collect()
+            };
+            let (now, octets) = (self.now, (message.stream, &message.octets[..]));
+            let letter =
+                self.collectors[collector].handle_message(now, association, octets, spoiled.then(identities));
+            if let Some(letter) = letter {
                 self.outcome.spoiled += 1;
                 // One thread writes them, in order.
-                let written = self.letters_until[collector].max(self.now) + milliseconds(30);
+                let written = self.letters_until[collector].max(now) + milliseconds(30);
                 self.letters_until[collector] = written;
                 self.agenda.add(written, Event::LetterWritten { collector, incarnation, letter });
             }
-            if let Some(mark) = mark {
-                let link = &mut self.associations[index(association)].to_exporter;
-                let arrival = link.ordered(self.now, &mut self.random);
-                self.agenda.add(arrival, Event::TransportAcknowledged { association, mark });
-            }
+        }
+        if let Some(token) = message.token {
+            let arrival =
+                self.associations[index(association)].to_exporter.ordered(self.now, &mut self.random);
+            let outcome = transport::Outcome::Delivered;
+            self.agenda.add(arrival, Event::Sent { association, token, outcome });
         }
     }
 
@@ -415,17 +482,6 @@ impl World {
             self.agenda.add(arrival, Event::Cookie { association, octets });
         }
     }
-
-    fn cookie(&mut self, association: u64, octets: &[u8]) {
-        if !self.is_active(association) {
-            return;
-        }
-        let collector = self.associations[index(association)].collector;
-        let entries = self.exporter.handle_cookie(self.now, octets, &self.keys);
-        let ranges: Vec<_> = entries.iter().map(|entry| format!("{:?}", entry.numbers)).collect();
-        self.trace(&name(collector), "exporter", &format!("cookie [{}]", ranges.join(" ")));
-        self.send_messages();
-    }
 }
 
 impl Event {
@@ -433,15 +489,21 @@ impl Event {
     fn node(&self, associations: &[Association]) -> Option<usize> {
         let of = |association: u64| Some(associations[index(association)].collector + 1);
         match *self {
-            Self::Fault(_) | Self::Restart { .. } | Self::Thaw { .. } | Self::PathCheck { .. } => None,
+            Self::Fault(_)
+            | Self::Restart { .. }
+            | Self::Thaw { .. }
+            | Self::PathCheck { .. }
+            | Self::RegistrarUp
+            | Self::List => None,
             Self::Tick
             | Self::Connected { .. }
             | Self::ConnectFailed { .. }
             | Self::LostAtExporter { .. }
-            | Self::TransportAcknowledged { .. }
+            | Self::Sent { .. }
             | Self::Cookie { .. } => Some(0),
             Self::LostAtCollector { association } | Self::Message { association, .. } => of(association),
-            Self::LetterWritten { collector, .. }
+            Self::DrainCheck { collector, .. }
+            | Self::LetterWritten { collector, .. }
             | Self::SyncStart { collector, .. }
             | Self::DataSynced { collector, .. }
             | Self::SidecarSynced { collector, .. } => Some(collector + 1),
@@ -449,6 +511,19 @@ impl Event {
     }
 }
 
-fn index(association: u64) -> usize {
+fn element(collector: usize) -> PeId {
+    PeId(u32::try_from(collector).unwrap())
+}
+
+impl Options {
+    fn policy(&self, per_cent: u64) -> Policy {
+        match self.loads {
+            true => Policy::LeastUsed { load: Load::of(per_cent, 100) },
+            false => Policy::RoundRobin,
+        }
+    }
+}
+
+pub(crate) fn index(association: u64) -> usize {
     usize::try_from(association).unwrap()
 }

@@ -121,9 +121,16 @@ impl Registrar {
     }
 
     fn ask_to_adopt(&mut self, connection: ConnectionId, key: &Key) {
+        let draining = self.is_draining(key);
         let (pool, pe) = key.clone();
-        let message =
-            EndpointKeepAlive { home: true, registrar: self.id, pool, pe: Some(pe), unknown: vec![] };
+        let message = EndpointKeepAlive {
+            home: true,
+            draining,
+            registrar: self.id,
+            pool,
+            pe: Some(pe),
+            unknown: vec![],
+        };
         self.send(connection, &Message::EndpointKeepAlive(message));
     }
 

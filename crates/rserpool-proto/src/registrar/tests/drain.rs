@@ -50,6 +50,29 @@ fn a_draining_element_is_put_back() {
 }
 
 #[test]
+fn an_element_is_told_by_every_keep_alive_whether_it_drains() {
+    let told = |sent: &[(ConnectionId, Message)]| -> Vec<bool> {
+        let keep_alives = sent.iter().filter_map(|(_, message)| match message {
+            Message::EndpointKeepAlive(keep_alive) => Some(keep_alive.draining),
+            _ => None,
+        });
+        keep_alives.collect()
+    };
+    let mut bench = Bench::default();
+    bench.register(FIRST, other(0xa1));
+    let next = |bench: &mut Bench| {
+        let draining = told(&bench.pass(Duration::from_millis(1_600)));
+        bench.ack(FIRST);
+        draining[0]
+    };
+    assert!(!next(&mut bench));
+    bench.registrar.drain(bench.now, &pool(), PE).unwrap();
+    assert!(next(&mut bench) && next(&mut bench));
+    bench.registrar.undrain(bench.now, &pool(), PE).unwrap();
+    assert!(!next(&mut bench));
+}
+
+#[test]
 fn a_draining_element_leaves_like_any_other() {
     let mut bench = Bench::default();
     bench.register(FIRST, other(0xa1));

@@ -25,7 +25,14 @@ fn the_acknowledgement_of_a_keep_alive_with_h_makes_the_connection_ours() {
     let (mut bench, done) = taken_over(64, &[element(0xa1, THIRD)]);
     let [(connection, ControlProtocol::Asap, address)] = connects(&done)[..] else { panic!("{done:?}") };
     assert_eq!(address, RegistrarAddress::sctp(IpAddr::from([10, 0, 1, 0xa1]), 3864));
-    let asked = EndpointKeepAlive { home: true, registrar: ME, pool: pool(), pe: Some(PE), unknown: vec![] };
+    let asked = EndpointKeepAlive {
+        home: true,
+        draining: false,
+        registrar: ME,
+        pool: pool(),
+        pe: Some(PE),
+        unknown: vec![],
+    };
     let did = connected(&mut bench, connection);
     assert_eq!(did, [Did::Asap(connection, wire::Message::EndpointKeepAlive(asked))]);
     let peer = bench.join(LOW);
