@@ -88,7 +88,7 @@ fn play(settings: &Settings, plan: &Plan, stage: &Stage, rate: u64) -> anyhow::R
     cast.end(Role::Registrar)?;
 
     let mut faults = std::mem::take(&mut cast.faults);
-    let Exported { lives, diaries, metered, replayed, faults: wrong } = exported(&cast, plan, stage, rate)?;
+    let Exported { lives, diaries, replayed, faults: wrong } = exported(&cast, plan, stage, rate)?;
     faults.extend(wrong);
     let files: Vec<PathBuf> = (0..stage.collectors).map(|index| stage.flows(index)).collect();
     let deduplicated = stage.directory.join("flows.jsonl");
@@ -105,7 +105,6 @@ fn play(settings: &Settings, plan: &Plan, stage: &Stage, rate: u64) -> anyhow::R
         length,
         drained,
         verdict,
-        metered,
         replayed,
         suppressed: cast.total("ipfix_collector_duplicates_suppressed_total", ""),
         no_template,
@@ -120,7 +119,6 @@ fn play(settings: &Settings, plan: &Plan, stage: &Stage, rate: u64) -> anyhow::R
 struct Exported {
     lives: Vec<Life>,
     diaries: Vec<Diary>,
-    metered: u64,
     replayed: u64,
     faults: Vec<String>,
 }
@@ -133,7 +131,6 @@ fn exported(cast: &Cast<'_>, plan: &Plan, stage: &Stage, rate: u64) -> anyhow::R
         let log = std::fs::read_to_string(stage.directory.join(format!("{name}.log")))?;
         let summary = Summary::read(&stage.directory.join(format!("{name}.out")))?;
         exported.faults.extend(summary.unbalanced().map(|wrong| format!("{name}'s books: {wrong}")));
-        exported.metered += summary.flows;
         exported.replayed += summary.resent;
         let series = last_series(&log, index).with_context(|| format!("{name} never had an identity"))?;
         let flows = meter(stage, plan, |packets, _| packets >= summary.packets)?;
