@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use exporter::metering::FlowRecord;
 use serde_json::Value;
 
-use super::cast::{Cast, last_series};
+use super::cast::{self, Cast, last_series};
 use super::check::{self, Life, Verdict};
 use super::options::Options;
 use super::relp::{self, Acknowledges, Load};
@@ -83,11 +83,13 @@ fn play(settings: &Settings, plan: &Plan, stage: &Stage, rate: u64) -> anyhow::R
     perform(&mut cast, &outages, settings.length)?;
     cast.await_all()?;
     let length = cast.now();
+    let unbalanced = verify(&program, stage)?;
     let drained = cast.end(Role::Exporter)?;
     cast.end(Role::Collector)?;
     cast.end(Role::Registrar)?;
 
     let mut faults = std::mem::take(&mut cast.faults);
+    faults.extend(unbalanced);
     let Exported { lives, diaries, replayed, faults: wrong } = exported(&cast, plan, stage, rate)?;
     faults.extend(wrong);
     let files: Vec<PathBuf> = (0..stage.collectors).map(|index| stage.flows(index)).collect();
@@ -182,6 +184,25 @@ fn perform(cast: &mut Cast<'_>, outages: &[Outage], length: Duration) -> anyhow:
 fn meter(stage: &Stage, plan: &Plan, enough: impl Fn(u64, usize) -> bool) -> anyhow::Result<Vec<FlowRecord>> {
     let capture = stage.directory.join("capture.pcap");
     Ok(books::meter_part(&capture, plan.looping(), metering(), enough)?.1)
+}
+
+/// Runs `stats --verify` on every daemon; returns what it prints where books do not balance.
+fn verify(program: &Path, stage: &Stage) -> anyhow::Result<Option<String>> {
+    let urls = targets(stage).into_iter().map(|target| format!("http://{}", cast::http(stage, target)));
+    let mut command = Command::new(program);
+    let child = command
+        .args([ROLE, "exporter", "stats", "--verify"])
+        .args(urls)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = child.spawn()?;
+    // A daemon of the demo ends when this pipe closes.
+    let stdin = child.stdin.take();
+    let output = child.wait_with_output()?;
+    drop(stdin);
+    let [text, error] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    Ok((!output.status.success()).then(|| format!("stats --verify: {}\n{text}{error}", output.status)))
 }
 
 /// Writes the lines of the collectors' files to `to`, each identity once.
