@@ -265,8 +265,10 @@ fn what_memory_has_no_room_for_waits_on_disk_and_comes_back_in_order() {
     let (books, spool) = (exporter.failover.books(), exporter.failover.spool_counts());
     assert_eq!((books.waiting, books.dropped()), (30_000, 0));
     assert!(books.waiting_octets < 1 << 20 && spool.waiting > 15_000, "{books:?} {spool:?}");
+    assert!(folder.files().len() > 1, "{:?}", folder.files());
     exporter.deliver();
     assert_eq!(ranges(&exporter.received), [(2, 0..30_000)]);
+    assert!(folder.files().len() <= 1, "what a collector has leaves the disk: {:?}", folder.files());
     assert_eq!(exporter.failover.books().covered, 30_000);
     // With memory to spare the disk is left alone.
     let spooled = exporter.failover.spool_counts().spooled;
