@@ -1,4 +1,4 @@
-//! Octets of version 1 as they were first released, and what of a later version is understood (docs/wire.md section 20).
+//! Octets of version 1 as they were first released, and what of a later version is understood (docs/wire.md section 21).
 //!
 //! The golden files never change: a version that is out is out. `UPDATE_GOLDEN=1` writes those that are missing.
 

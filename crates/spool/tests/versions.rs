@@ -1,4 +1,4 @@
-//! The octets of a segment as they were first released (docs/wire.md section 20).
+//! The octets of a segment as they were first released (docs/wire.md sections 20 and 21).
 //!
 //! The golden file never changes: a version that is out is out. `UPDATE_GOLDEN=1` writes it where it is missing.
 
