@@ -1,16 +1,18 @@
 //! `ipfix-collector dedupe FILE…`: prints the lines of several collectors' files, each identity once.
 //!
-//! Streaming; memory grows with the ranges of numbers seen, not with the lines. Lines without identity pass as they are, and
-//! the torn last line of a file that was never cut is left out.
+//! Streaming; memory grows with the ranges of numbers seen, not with the lines, of which one is held at a time. Lines without
+//! identity pass as they are, and the torn last line of a file that was never cut is left out.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read as _, Write};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use delivery::{Epoch, Holdings, Identity, Ledger};
 
 const BUFFER: usize = 256 << 10;
+/// Octets of a line; a record of the longest message is far below.
+const MAX_LINE: u64 = 16 << 20;
 
 /// What was done.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -26,9 +28,14 @@ pub(crate) fn run(paths: &[PathBuf]) -> anyhow::Result<()> {
     let mut out = io::BufWriter::with_capacity(BUFFER, io::stdout().lock());
     let (mut seen, mut counts) = (Holdings::new(), Counts::default());
     for path in paths {
-        let file = File::open(path).with_context(|| format!("{}", path.display()))?;
-        dedupe(BufReader::with_capacity(BUFFER, file), &mut out, &mut seen, &mut counts)
-            .with_context(|| format!("{}", path.display()))?;
+        let done = if path.as_os_str() == "-" {
+            dedupe(io::stdin().lock(), &mut out, &mut seen, &mut counts)
+        } else {
+            File::open(path).and_then(|file| {
+                dedupe(BufReader::with_capacity(BUFFER, file), &mut out, &mut seen, &mut counts)
+            })
+        };
+        done.with_context(|| format!("{}", path.display()))?;
     }
     out.flush()?;
     let Counts { printed, repeated, plain, torn } = counts;
@@ -45,10 +52,13 @@ fn dedupe(
     let mut line = Vec::new();
     loop {
         line.clear();
-        if input.read_until(b'\n', &mut line)? == 0 {
+        if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
             return Ok(());
         }
         if line.last() != Some(&b'\n') {
+            if line.len() as u64 == MAX_LINE {
+                return Err(io::Error::other(format!("a line is longer than {MAX_LINE} octets")));
+            }
             counts.torn += 1;
             return Ok(());
         }
@@ -106,6 +116,56 @@ mod tests {
         let plain = "{\"octetDeltaCount\":7}\n";
         assert_eq!(String::from_utf8(out).unwrap(), [&line(0), &line(1), plain, &line(2), plain].concat());
         assert_eq!(counts, Counts { printed: 5, repeated: 1, plain: 2, torn: 1 });
+    }
+
+    /// Makes the lines of consecutive numbers while it is read.
+    struct Lines {
+        numbers: std::ops::Range<u64>,
+        rest: io::Cursor<Vec<u8>>,
+    }
+
+    impl io::Read for Lines {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            if self.rest.position() == self.rest.get_ref().len() as u64 {
+                self.rest = io::Cursor::new(
+                    self.numbers.next().map(|number| line(number).into_bytes()).unwrap_or_default(),
+                );
+            }
+            self.rest.read(to)
+        }
+    }
+
+    #[test]
+    fn memory_grows_with_the_ranges_of_numbers_and_not_with_the_records() {
+        let (mut seen, mut counts, mut most) = (Holdings::new(), Counts::default(), 0);
+        // Two collectors that an exporter has used in turns, each file with the window before the change once more.
+        for turn in 0..20 {
+            let first = turn * 5_000_u64;
+            let numbers = first.saturating_sub(500)..first + 5_000;
+            let lines = BufReader::new(Lines { numbers, rest: io::Cursor::default() });
+            dedupe(lines, &mut io::sink(), &mut seen, &mut counts).unwrap();
+            most = most.max(seen.range_count());
+        }
+        assert_eq!((counts.printed, counts.repeated), (100_000, 19 * 500));
+        assert_eq!(most, 1, "ranges held");
+    }
+
+    #[test]
+    fn files_in_any_order_take_as_many_ranges_as_they_leave_gaps() {
+        let (mut seen, mut counts, mut most) = (Holdings::new(), Counts::default(), 0);
+        for turn in (0..20).rev() {
+            let lines = Lines { numbers: turn * 100..turn * 100 + 50, rest: io::Cursor::default() };
+            dedupe(BufReader::new(lines), &mut io::sink(), &mut seen, &mut counts).unwrap();
+            most = most.max(seen.range_count());
+        }
+        assert_eq!((counts.printed, most), (1_000, 20));
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused_and_not_held() {
+        let endless = BufReader::new(io::repeat(b'x'));
+        let done = dedupe(endless, &mut io::sink(), &mut Holdings::new(), &mut Counts::default());
+        assert!(done.unwrap_err().to_string().contains("longer than 16777216 octets"));
     }
 
     #[test]

@@ -82,13 +82,20 @@ impl Daemon for Collector {
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Print an IPFIX message file as JSON lines
+    #[command(after_help = "Example:\n  ipfix-collector decode capture.ipfix | head")]
     Decode {
         /// The file; `-` is standard input
         file: PathBuf,
     },
     /// Print the lines of several collectors' files, each record once by its identity
+    ///
+    /// Lines without identity are printed as they are. The files are read once, line by line, so that they may be pipes; memory grows with
+    /// the gaps between numbers, not with the records. Counts are printed on standard error.
+    #[command(
+        after_help = "Example:\n  ipfix-collector dedupe /srv/a/flows.jsonl /srv/b/flows.jsonl > flows.jsonl"
+    )]
     Dedupe {
-        /// The files, in the order to be printed
+        /// The files, in the order to be printed; `-` is standard input
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },

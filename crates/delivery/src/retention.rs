@@ -35,6 +35,8 @@ pub struct Retention {
     limit: usize,
     chunk_size: usize,
     chunks: VecDeque<Chunk>,
+    /// The last chunk that went: where records come and go, heaps of several threads would keep the memory of many.
+    spare: Option<Chunk>,
     /// Position of the next record pushed; positions count all records, over all series.
     end: u64,
     held_octets: usize,
@@ -71,6 +73,7 @@ impl Retention {
             limit,
             chunk_size: (limit / 16).clamp(4 << 10, 256 << 10),
             chunks: VecDeque::new(),
+            spare: None,
             end: 0,
             held_octets: 0,
             series: Vec::new(),
@@ -173,7 +176,9 @@ impl Retention {
             return Err(PushError::Full { held: self.held_octets, limit: self.limit });
         }
         if self.chunks.back().is_none_or(|chunk| chunk.octets() + cost > self.chunk_size) {
-            self.chunks.push_back(Chunk::new(self.end, self.chunk_size.max(cost)));
+            let spare = self.spare.take().map(|chunk| chunk.reuse(self.end));
+            let chunk = spare.unwrap_or_else(|| Chunk::new(self.end, self.chunk_size, octets.len()));
+            self.chunks.push_back(chunk);
         }
         let chunk = self.chunks.back_mut().expect("one was pushed when there was none");
         chunk.push(series, number, template, octets);
@@ -330,13 +335,15 @@ impl Retention {
                 gone_octets += octets;
             }
         }
-        self.chunks.retain(|chunk| {
-            let is_live = chunk.is_live();
-            if !is_live {
+        let mut at = 0;
+        while let Some(chunk) = self.chunks.get(at) {
+            if chunk.is_live() {
+                at += 1;
+            } else {
                 self.held_octets -= chunk.octets();
+                self.spare = self.chunks.remove(at);
             }
-            is_live
-        });
+        }
         match how {
             Leave::Covered => self.counts.covered += gone,
             Leave::Dropped => self.counts.dropped += gone,

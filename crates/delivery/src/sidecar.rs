@@ -18,6 +18,10 @@ use crate::holdings::Holdings;
 use crate::identity::{Epoch, Series};
 
 const FIRST_LINE: &str = "flowpool sidecar 1";
+/// What the first line of every version begins with.
+const NAME: &str = "flowpool sidecar ";
+/// The version this crate writes and reads.
+pub const VERSION: u32 = 1;
 
 /// What a durable output has on disk.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -34,9 +38,18 @@ pub struct Sidecar {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SidecarError {
-    /// The first line is not the one of a sidecar of this version.
+    /// The first line is not the one of a sidecar.
     #[error("octet 0: expected `{FIRST_LINE}`")]
     FirstLine,
+    /// A sidecar of another version. What is durable is not known here, so that the data file must not be cut.
+    #[error(
+        "sidecar of version {version}, and this collector reads {VERSION}: start the version that wrote it, or move the \
+             file and its sidecar away"
+    )]
+    Version {
+        /// The version found.
+        version: u32,
+    },
     /// The last line is not the checksum of what stands before it: the file is torn or changed.
     #[error("octet {offset}: wrong checksum")]
     Checksum {
@@ -70,8 +83,9 @@ impl Sidecar {
 
     /// Reads the file's octets.
     pub fn decode(octets: &[u8]) -> Result<Self, SidecarError> {
-        if !octets.starts_with(FIRST_LINE.as_bytes()) {
-            return Err(SidecarError::FirstLine);
+        match version(octets).ok_or(SidecarError::FirstLine)? {
+            VERSION => {}
+            version => return Err(SidecarError::Version { version }),
         }
         let inner = octets.strip_suffix(b"\n").unwrap_or(octets);
         let last = inner.iter().rposition(|&octet| octet == b'\n').map_or(0, |at| at + 1);
@@ -110,6 +124,12 @@ impl Sidecar {
         }
         Some(())
     }
+}
+
+/// The version that the first line tells.
+fn version(octets: &[u8]) -> Option<u32> {
+    let first = octets.split(|&octet| octet == b'\n').next()?;
+    str::from_utf8(first).ok()?.strip_prefix(NAME)?.parse().ok()
 }
 
 fn range(word: &str) -> Option<Range<u64>> {

@@ -37,6 +37,16 @@ fn an_exporter_leaves_a_collector_that_is_told_to_end_and_sends_nothing_twice() 
 }
 
 #[test]
+fn a_collector_that_only_stands_by_is_not_kept_from_ending() {
+    let mut pool = world::pool(6);
+    let used = world::wait_for_part(&mut pool, 0.3);
+    let collector = pool.take_collector(1 - used).unwrap();
+    assert_eq!(collector.stop(LEAVING).unwrap().code(), Some(0), "before its drain-timeout");
+    let (settlement, _stage) = world::settle(pool);
+    assert_eq!((settlement.failovers, settlement.resent), (0, 0));
+}
+
+#[test]
 fn an_exporter_leaves_a_collector_that_its_registrar_drains_and_sends_nothing_twice() {
     let (plan, stage) = world::stage(10);
     let socket = stage.directory.join("control");
@@ -52,7 +62,6 @@ fn an_exporter_leaves_a_collector_that_its_registrar_drains_and_sends_nothing_tw
     assert!(!ready(http), "no work may be sent to it");
     let registered = Samples::scrape(http).unwrap().sum("ipfix_collector_pool_registered");
     assert_eq!(registered, 1.0, "it stays registered");
-    world::wait_for_part(&mut pool, 0.6);
     drain(&socket, &[&pe, "--undo"]);
     assert!(wait_until(PATIENCE, || Ok(ready(http))).unwrap(), "it is put back");
     settle_without_repeats(pool);

@@ -53,7 +53,6 @@ fn an_exporter_moves_from_a_collector_whose_disk_is_full_and_no_record_is_lost()
     fill(&pool, used);
     world::wait_for_another(&mut pool, used);
     wait_for_failing(&pool, used);
-    world::wait_for_part(&mut pool, 0.6);
     limit(pool.collectors[usize::from(used)].as_ref().unwrap(), "unlimited");
     let http = pool.stage.collector_http(used);
     assert!(wait_until(PATIENCE, || Ok(ready(http))).unwrap(), "it comes back into the pool");

@@ -170,6 +170,15 @@ fn signal(child: &Child, name: &str) {
 }
 
 #[test]
+fn a_daemon_whose_log_nobody_reads_any_more_goes_on_and_ends_in_order() {
+    let folder = Folder::new("unread");
+    let (mut child, log, _) = start(&folder, |_| {});
+    drop(log);
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn sigterm_ends_the_daemon_with_0() {
     let folder = Folder::new("sigterm");
     let (mut child, _log, first) = start(&folder, |_| {});

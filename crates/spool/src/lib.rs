@@ -33,8 +33,9 @@ pub use read::{Cursor, Read};
 
 use segment::{Active, Segment};
 
-/// Octets of the written segment from which on it is left when it is not needed.
-const WORTH_A_FILE: u64 = 1 << 20;
+/// Octets of the written segment from which on it is left when it is not needed: what is found again after a crash although
+/// it was released, and how often a file is made where messages are released as fast as they come.
+const WORTH_A_FILE: u64 = 256 << 10;
 
 /// Where a spool lies, and how much of the disk it takes.
 #[derive(Clone, Debug)]

@@ -34,10 +34,20 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    /// Returns an empty chunk whose first record will have position `first`.
-    pub(super) fn new(first: u64, size: usize) -> Self {
-        // Data and entries share the size; records are some 80 octets, so most of it is data.
-        Self { first, data: Vec::with_capacity(size), entries: Vec::new(), live: 0, spans: Vec::new() }
+    /// Returns an empty chunk whose first record will have position `first`, for some `size` octets of records of about
+    /// this length. It has its memory from the start: pieces outgrown are holes in the heap.
+    pub(super) fn new(first: u64, size: usize, length: usize) -> Self {
+        let records = size / (ENTRY_OCTETS + length) + 1;
+        let data = Vec::with_capacity(size.saturating_sub(records * ENTRY_OCTETS).max(length));
+        Self { first, data, entries: Vec::with_capacity(records), live: 0, spans: Vec::new() }
+    }
+
+    /// Makes it an empty chunk whose first record will have position `first`; its memory stays.
+    pub(super) fn reuse(mut self, first: u64) -> Self {
+        self.data.clear();
+        self.entries.clear();
+        self.spans.clear();
+        Self { first, live: 0, ..self }
     }
 
     pub(super) fn push(&mut self, series: usize, number: u64, template: u16, octets: &[u8]) {

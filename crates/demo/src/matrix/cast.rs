@@ -227,10 +227,15 @@ impl<'a> Cast<'a> {
         self.counted.iter().filter(|(sample, _)| wanted(sample)).map(|(_, value)| value).sum()
     }
 
-    /// Waits until every process works.
+    /// Waits until every process works; exporters may still be without a collector.
     pub fn await_all(&mut self) -> anyhow::Result<()> {
-        for member in self.members.iter_mut().filter(|member| member.target.role != Role::Exporter) {
-            await_ready(&mut member.daemon, &member.target.to_string(), http(self.stage, member.target))?;
+        for member in &mut self.members {
+            let (name, http) = (member.target.to_string(), http(self.stage, member.target));
+            if member.target.role != Role::Exporter {
+                await_ready(&mut member.daemon, &name, http)?;
+            } else if !wait_until(PATIENCE, || Ok(Samples::scrape(http).is_ok()))? {
+                bail!("{name} does not answer:\n{}", member.daemon.last_words());
+            }
         }
         Ok(())
     }
@@ -248,9 +253,8 @@ impl<'a> Cast<'a> {
         }
         let patience = if role == Role::Exporter { super::DRAIN + PATIENCE } else { PATIENCE };
         let ended = wait_until(patience, || {
-            let waits = |member: &mut Member| Ok::<_, std::io::Error>(member.daemon.ended()?.is_none());
             for member in self.members.iter_mut().filter(|member| member.target.role == role) {
-                if waits(member)? {
+                if member.daemon.ended()?.is_none() {
                     return Ok(false);
                 }
             }

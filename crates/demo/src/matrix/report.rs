@@ -33,8 +33,6 @@ pub struct Outcome {
     pub failovers: Failovers,
     /// What the files hold.
     pub verdict: Verdict,
-    /// Flow records metered by the exporters' last starts.
-    pub metered: u64,
     /// Flow records sent again, by the exporters' last starts.
     pub replayed: u64,
     /// Repeats that collectors did not write.
@@ -134,7 +132,7 @@ pub fn markdown(setting: &Setting, outcomes: &[Outcome], costs: &[Throughput]) -
         setting.command, setting.cast, setting.rate
     );
     text.push_str(
-        "| seed | outages | metered | failovers | by sign | replayed | repeated across files | suppressed | lost | \
+        "| seed | outages | records due | failovers | by sign | replayed | repeated across files | suppressed | lost | \
          repeated after dedupe | wrong | without template | drained |\n\
          |---:|---:|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
@@ -147,7 +145,7 @@ pub fn markdown(setting: &Setting, outcomes: &[Outcome], costs: &[Throughput]) -
             "| {} | {} | {} | {} | {} | {} | {} | {:.0} | {} | {} | {} | {:.0} | {:.1} s |",
             outcome.seed,
             outcome.outages.len(),
-            outcome.metered,
+            verdict.due,
             failovers.signs.values().sum::<u32>(),
             signs.join(", "),
             outcome.replayed,
@@ -290,7 +288,6 @@ mod tests {
             drained: Duration::ZERO,
             failovers: Failovers::default(),
             verdict: Verdict::default(),
-            metered: 0,
             replayed: 0,
             suppressed: 0.0,
             no_template: 0.0,

@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use exporter::metering::FlowRecord;
 use serde_json::Value;
 
-use super::cast::{Cast, last_series};
+use super::cast::{self, Cast, last_series};
 use super::check::{self, Life, Verdict};
 use super::options::Options;
 use super::relp::{self, Acknowledges, Load};
@@ -82,36 +83,15 @@ fn play(settings: &Settings, plan: &Plan, stage: &Stage, rate: u64) -> anyhow::R
     perform(&mut cast, &outages, settings.length)?;
     cast.await_all()?;
     let length = cast.now();
+    let unbalanced = verify(&program, stage)?;
     let drained = cast.end(Role::Exporter)?;
     cast.end(Role::Collector)?;
     cast.end(Role::Registrar)?;
 
     let mut faults = std::mem::take(&mut cast.faults);
-    let mut lives = Vec::new();
-    let (mut metered, mut replayed) = (0, 0);
-    let mut diaries = Vec::new();
-    for index in 0..stage.exporters {
-        let name = exporter_name(index);
-        let log = std::fs::read_to_string(stage.directory.join(format!("{name}.log")))?;
-        let summary = Summary::read(&stage.directory.join(format!("{name}.out")))?;
-        faults.extend(summary.unbalanced().map(|wrong| format!("{name}'s books: {wrong}")));
-        metered += summary.flows;
-        replayed += summary.resent;
-        let series = last_series(&log, index).with_context(|| format!("{name} never had an identity"))?;
-        let (_, flows) = meter(stage, plan, |packets, _| packets >= summary.packets)?;
-        if flows.len() as u64 != summary.flows {
-            faults.push(format!("{name} metered {} flows, not {}", summary.flows, flows.len()));
-        }
-        let count = flows.len() as u64;
-        lives.push(Life { exporter: index, series, flows, due: count, end: count });
-        diaries.push(watch::diary(&log, stage, cast.begin_wall));
-    }
-    for cut in &cast.cuts {
-        let pace = cut.lived.as_secs() * rate / u64::from(stage.exporters) * 2 + SPARE;
-        let (_, flows) = meter(stage, plan, |_, flows| flows as u64 >= pace)?;
-        let (series, due) = (cut.series.clone(), cut.kept);
-        lives.push(Life { exporter: cut.exporter, series, flows, due, end: pace });
-    }
+    faults.extend(unbalanced);
+    let Exported { lives, diaries, replayed, faults: wrong } = exported(&cast, plan, stage, rate)?;
+    faults.extend(wrong);
     let files: Vec<PathBuf> = (0..stage.collectors).map(|index| stage.flows(index)).collect();
     let deduplicated = stage.directory.join("flows.jsonl");
     dedupe(&program, &files, &deduplicated)?;
@@ -127,7 +107,6 @@ fn play(settings: &Settings, plan: &Plan, stage: &Stage, rate: u64) -> anyhow::R
         length,
         drained,
         verdict,
-        metered,
         replayed,
         suppressed: cast.total("ipfix_collector_duplicates_suppressed_total", ""),
         no_template,
@@ -135,6 +114,42 @@ fn play(settings: &Settings, plan: &Plan, stage: &Stage, rate: u64) -> anyhow::R
         deeds: std::mem::take(&mut cast.deeds),
         beside: Vec::new(),
     })
+}
+
+/// What the exporters' starts have metered, and what they said of it.
+#[derive(Default)]
+struct Exported {
+    lives: Vec<Life>,
+    diaries: Vec<Diary>,
+    replayed: u64,
+    faults: Vec<String>,
+}
+
+/// Meters once more what every start of the exporters has metered, and reads what the last ones said.
+fn exported(cast: &Cast<'_>, plan: &Plan, stage: &Stage, rate: u64) -> anyhow::Result<Exported> {
+    let mut exported = Exported::default();
+    for index in 0..stage.exporters {
+        let name = exporter_name(index);
+        let log = std::fs::read_to_string(stage.directory.join(format!("{name}.log")))?;
+        let summary = Summary::read(&stage.directory.join(format!("{name}.out")))?;
+        exported.faults.extend(summary.unbalanced().map(|wrong| format!("{name}'s books: {wrong}")));
+        exported.replayed += summary.resent;
+        let series = last_series(&log, index).with_context(|| format!("{name} never had an identity"))?;
+        let flows = meter(stage, plan, |packets, _| packets >= summary.packets)?;
+        let count = flows.len() as u64;
+        if count != summary.flows {
+            exported.faults.push(format!("{name} metered {} flows, not {count}", summary.flows));
+        }
+        exported.lives.push(Life { exporter: index, series, flows, due: count, end: count });
+        exported.diaries.push(watch::diary(&log, stage, cast.begin_wall));
+    }
+    for cut in &cast.cuts {
+        let pace = cut.lived.as_secs() * rate / u64::from(stage.exporters) * 2 + SPARE;
+        let flows = meter(stage, plan, |_, flows| flows as u64 >= pace)?;
+        let (series, due) = (cut.series.clone(), cut.kept);
+        exported.lives.push(Life { exporter: cut.exporter, series, flows, due, end: pace });
+    }
+    Ok(exported)
 }
 
 /// Does what the schedule says, until all of it is done and its time is over.
@@ -166,12 +181,28 @@ fn perform(cast: &mut Cast<'_>, outages: &[Outage], length: Duration) -> anyhow:
 }
 
 /// Meters the capture as every exporter does.
-fn meter(
-    stage: &Stage,
-    plan: &Plan,
-    enough: impl Fn(u64, usize) -> bool,
-) -> anyhow::Result<(u64, Vec<exporter::metering::FlowRecord>)> {
-    books::meter_part(&stage.directory.join("capture.pcap"), plan.looping(), metering(), enough)
+fn meter(stage: &Stage, plan: &Plan, enough: impl Fn(u64, usize) -> bool) -> anyhow::Result<Vec<FlowRecord>> {
+    let capture = stage.directory.join("capture.pcap");
+    Ok(books::meter_part(&capture, plan.looping(), metering(), enough)?.1)
+}
+
+/// Runs `stats --verify` on every daemon; returns what it prints where books do not balance.
+fn verify(program: &Path, stage: &Stage) -> anyhow::Result<Option<String>> {
+    let urls = targets(stage).into_iter().map(|target| format!("http://{}", cast::http(stage, target)));
+    let mut command = Command::new(program);
+    let child = command
+        .args([ROLE, "exporter", "stats", "--verify"])
+        .args(urls)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = child.spawn()?;
+    // A daemon of the demo ends when this pipe closes.
+    let stdin = child.stdin.take();
+    let output = child.wait_with_output()?;
+    drop(stdin);
+    let [text, error] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    Ok((!output.status.success()).then(|| format!("stats --verify: {}\n{text}{error}", output.status)))
 }
 
 /// Writes the lines of the collectors' files to `to`, each identity once.

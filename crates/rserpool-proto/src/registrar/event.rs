@@ -157,7 +157,7 @@ pub enum Event {
         /// How long.
         duration: Duration,
     },
-    /// Another registrar told of an element of its own that was not known here.
+    /// Another registrar told of an element that was not known here: of its own, or of ours from before a restart.
     ElementReplicated {
         /// The pool.
         pool: PoolHandle,

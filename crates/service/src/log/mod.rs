@@ -129,7 +129,8 @@ impl Drop for Lines {
     }
 }
 
-/// Standard error, or what is held for it.
+/// Standard error, or what is held for it. Never fails: a full disk or a reader that is gone must not end a daemon, and
+/// whoever is told of it has nowhere to tell it but standard error.
 struct Out;
 
 impl Write for Out {
@@ -139,10 +140,13 @@ impl Write for Out {
 
     fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
         HELD.with_borrow_mut(|held| {
-            let Some(lines) = held else { return stderr().write_all(octets) };
+            let Some(lines) = held else { return drop(stderr().write_all(octets)) };
             lines.extend_from_slice(octets);
-            if lines.len() < MAX_HELD { Ok(()) } else { stderr().write_all(&std::mem::take(lines)) }
-        })
+            if lines.len() >= MAX_HELD {
+                drop(stderr().write_all(&std::mem::take(lines)));
+            }
+        });
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {

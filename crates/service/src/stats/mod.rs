@@ -61,7 +61,14 @@ impl Arguments {
                 }
                 // No task of a runtime waits here.
                 std::thread::park_timeout(BETWEEN);
-                sheets = read(&addresses)?;
+                // Books that balanced once need not do so again together with the others.
+                for sheet in read(&addresses)? {
+                    match sheets.iter_mut().find(|known| known.title == sheet.title) {
+                        Some(known) if known.is_balanced() => {}
+                        Some(known) => *known = sheet,
+                        None => sheets.push(sheet),
+                    }
+                }
             }
         }
         crate::shell::print(&sheets.iter().map(Sheet::text).collect::<String>())?;

@@ -106,6 +106,8 @@ impl Registrar {
         self.monitors.insert(key.clone(), Monitor { taken_over: true, ..Monitor::default() });
         self.set_expiry(now, &key, life);
         self.element_changed(now, &key);
+        let (pool, pe) = key.clone();
+        self.event(Event::ElementReplicated { pool, pe, home: self.id });
         self.adopt(now, &key);
     }
 

@@ -108,6 +108,8 @@ fn an_element_of_ours_that_the_mentor_remembers_is_asked_to_come_back() {
     bench.say(mentor, LOW, list(&[]));
     let done = bench.say(mentor, LOW, table(vec![element(0xa1, ME)], false));
     assert_eq!(bench.home(0xa1), Some(ME));
+    let came = Event::ElementReplicated { pool: pool(), pe: PeId(0xa1), home: ME };
+    assert!(events(&done).contains(&came), "{done:?}");
     let [(connection, ControlProtocol::Asap, address)] = connects(&done)[..] else { panic!("{done:?}") };
     assert_eq!(address, RegistrarAddress::sctp(IpAddr::from([10, 0, 1, 0xa1]), 3864));
     bench.registrar.handle_connected(bench.now, connection, Bench::remote(address.ip));
