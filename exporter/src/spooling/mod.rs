@@ -1,6 +1,7 @@
-//! The exporter's spool at work: what [`Tiers`](crate::failover::Tiers) asks of the disk, done one command after the other.
+//! The exporter's spool at work: what [`Failover`](crate::failover::Failover) asks of the disk, done one command after the
+//! other.
 //!
-//! [`Worker`] is the whole of it, without a thread; [`thread`] runs it beside the exporter, so that no disk keeps it waiting.
+//! [`Worker`] is the whole of it, without a thread; [`Spooling`] runs it beside the exporter, so that no disk keeps it waiting.
 
 mod thread;
 
@@ -186,7 +187,7 @@ impl<M: Medium> Worker<M> {
         match appended {
             Ok(position) if *in_memory => self.cursor = Cursor::at(Position(position.0 + 1)),
             Ok(_) => {}
-            // A message fits a page, and there is room for some: [`Tiers`](crate::failover::Tiers) bounds what waits here.
+            // A message fits a page, and there is room for some: the machine bounds what waits here.
             Err(error) => tracing::error!(%error, "a message for the spool is lost"),
         }
     }
