@@ -28,6 +28,8 @@ pub(super) struct Spool {
     thread: Spooling,
     folder: PathBuf,
     condition: Condition,
+    /// Why it cannot be written, and why it cannot be read.
+    failing: [Option<String>; 2],
 }
 
 /// Opens the spool if there is to be one; `condition` is met as long as it works.
@@ -68,7 +70,8 @@ pub(super) fn open(
         flow_records: found.flow_records,
     };
     let thread = Spooling::start(spool).context("the spool's thread").or_exit(Exit::Io)?;
-    Ok((Some(Spool { thread, folder, condition }), Some(spool_config)))
+    let failing = Default::default();
+    Ok((Some(Spool { thread, folder, condition, failing }), Some(spool_config)))
 }
 
 /// Says what an earlier start has left.
@@ -110,19 +113,26 @@ impl Spool {
     pub(super) async fn event(&mut self) -> Event {
         let event = self.thread.event().await;
         let folder = self.folder.display();
+        let [unwritten, unread] = &mut self.failing;
         match &event {
             Event::Failing { error } => {
                 warn!(%folder, error, "the spool cannot be written, records are kept in memory alone; trying again");
-                self.condition.unmet(error);
+                *unwritten = Some(error.clone());
             }
             Event::Unread { error } => {
                 warn!(%folder, error, "the spool cannot be read; trying again");
-                self.condition.unmet(error);
+                *unread = Some(error.clone());
             }
             Event::Dropped { flow_records } => {
                 warn!(%folder, flow_records, "the spool is full, its oldest flow records are dropped");
             }
-            Event::Synced { .. } | Event::Returned { .. } => self.condition.met(),
+            Event::Synced { .. } => *unwritten = None,
+            Event::Returned { .. } => *unread = None,
+            Event::Freed { .. } => {}
+        }
+        match self.failing.iter().flatten().next() {
+            Some(error) => self.condition.unmet(error),
+            None => self.condition.met(),
         }
         event
     }

@@ -266,6 +266,7 @@ impl Tiers {
                 self.synced(retention, until.0);
                 self.counts.octets = octets;
             }
+            Event::Freed { octets } => self.counts.octets = octets,
             Event::Returned { messages, end } => {
                 self.asked = false;
                 self.drained = end;
@@ -299,6 +300,8 @@ impl Tiers {
             self.queue.pop_front();
         }
         self.drained = self.counts.waiting == 0;
+        // Copies that were let go before they were synced can leave now.
+        self.let_go = u64::MAX;
         self.hold(retention);
     }
 
@@ -351,6 +354,7 @@ impl Tiers {
     /// Puts everything on disk that is in memory alone. To be called at the end; the commands that follow are the last.
     /// Returns the position before which no message is needed.
     pub(super) fn spill(&mut self, retention: &Retention) -> Position {
+        let needed_from = self.needed_from(retention.oldest());
         let copies: Vec<Range<u64>> = self.copies.iter().map(|copy| copy.records.clone()).collect();
         for (position, identity, template, octets) in retention.records() {
             let behind = copies.partition_point(|records| records.end <= position);
@@ -361,9 +365,14 @@ impl Tiers {
             }
         }
         self.finish_page();
-        self.release(retention);
-        let waits = self.counts.waiting > 0;
-        let needed = self.copies.front().map(|copy| copy.message);
-        Position(needed.unwrap_or(if waits { self.released } else { self.next }))
+        Position(needed_from)
+    }
+
+    /// Returns the first message with a record that no collector has; `oldest` is the position of the first such record in
+    /// memory. What is on disk alone comes behind all copies.
+    fn needed_from(&self, oldest: u64) -> u64 {
+        let on_disk_alone = self.copies.back().map_or(self.released, |copy| copy.message + 1);
+        let rest = if self.counts.waiting > 0 { on_disk_alone } else { self.next };
+        self.copies.iter().find(|copy| copy.records.end > oldest).map_or(rest, |copy| copy.message)
     }
 }

@@ -69,6 +69,11 @@ pub enum Event {
         /// Of all segments.
         octets: u64,
     },
+    /// Released messages have left, and so many octets are used.
+    Freed {
+        /// Of all segments.
+        octets: u64,
+    },
     /// The answer to [`Command::Return`], in order; `end`: there is no synced message behind these.
     Returned {
         /// The messages.
@@ -126,7 +131,16 @@ impl<M: Medium> Worker<M> {
         match command {
             Command::Append(message) => self.append(&message),
             Command::Return => self.give_back(),
-            Command::Release(until) => self.spool.release(until),
+            Command::Release(until) => self.release(until),
+        }
+    }
+
+    fn release(&mut self, until: Position) {
+        let before = self.spool.octets();
+        self.spool.release(until);
+        let octets = self.spool.octets();
+        if octets != before {
+            self.events.push_back(Event::Freed { octets });
         }
     }
 

@@ -269,6 +269,7 @@ fn what_memory_has_no_room_for_waits_on_disk_and_comes_back_in_order() {
     exporter.deliver();
     assert_eq!(ranges(&exporter.received), [(2, 0..30_000)]);
     assert!(folder.files().len() <= 1, "what a collector has leaves the disk: {:?}", folder.files());
+    assert!(exporter.failover.spool_counts().octets < 1 << 20);
     assert_eq!(exporter.failover.books().covered, 30_000);
     // With memory to spare the disk is left alone.
     let spooled = exporter.failover.spool_counts().spooled;
@@ -330,6 +331,20 @@ fn what_no_collector_has_at_the_end_is_on_disk_for_the_next_start() {
     assert_eq!(ranges(&exporter.received), [(2, 100..150)]);
     exporter.close();
     assert!(folder.files().is_empty());
+}
+
+#[test]
+fn at_the_end_what_is_in_memory_joins_what_is_on_disk_and_replaces_none_of_it() {
+    let folder = Folder::new();
+    let mut exporter = Exporter::open(&folder, DEFAULT);
+    exporter.meter(30_000);
+    let on_disk = exporter.failover.spool_counts().waiting;
+    assert!((10_000..25_000).contains(&on_disk), "both have some: {on_disk}");
+    exporter.close();
+    let mut exporter = Exporter::open(&folder, Options { epoch: 3, ..DEFAULT });
+    assert_eq!(exporter.failover.books().recovered, 30_000);
+    exporter.deliver();
+    assert_eq!(ranges(&exporter.received), [(2, 0..30_000)]);
 }
 
 #[test]
