@@ -24,7 +24,9 @@ pub fn message(message: &Message) -> String {
         }
         Message::EndpointKeepAlive(m) => {
             let pe = m.pe.map_or(String::new(), |pe| format!(" pe={pe}"));
-            format!("registrar={} pool={}{pe}{}", m.registrar, m.pool, if m.home { " H" } else { "" })
+            let flags = [(m.home, " H"), (m.draining, " D")];
+            let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| *flag).collect();
+            format!("registrar={} pool={}{pe}{flags}", m.registrar, m.pool)
         }
         Message::EndpointKeepAliveAck(m) => format!("pool={} pe={}", m.pool, m.pe),
         Message::EndpointUnreachable(m) => format!("pool={} pe={}", m.pool, m.pe),
