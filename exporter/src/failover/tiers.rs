@@ -100,8 +100,9 @@ pub(super) struct Tiers {
     next: u64,
     /// Messages before it are on disk.
     synced: u64,
-    /// Those that are handed over and are not.
+    /// Those that are handed over and are not, and their octets.
     queue: VecDeque<Queued>,
+    queued_octets: u64,
     copies: VecDeque<Copy>,
     /// What [`Retention`] had let go when copies were looked at last.
     let_go: u64,
@@ -132,6 +133,7 @@ impl Tiers {
             next: messages,
             synced: messages,
             queue: VecDeque::new(),
+            queued_octets: 0,
             copies: VecDeque::new(),
             let_go: 0,
             released: 0,
@@ -159,13 +161,9 @@ impl Tiers {
         self.returning.foreign()
     }
 
-    fn queued_octets(&self) -> u64 {
-        self.queue.iter().map(|queued| queued.octets).sum()
-    }
-
     /// Tells whether the disk takes records.
     pub(super) fn is_open(&self) -> bool {
-        self.failing.is_none() && self.queued_octets() < QUEUE
+        self.failing.is_none() && self.queued_octets < QUEUE
     }
 
     /// Tells whether a batch of records can be taken without loss where memory has no room for it.
@@ -225,7 +223,9 @@ impl Tiers {
         self.waits_since = None;
         let end_number = self.page.end_number();
         let Some(message) = self.page.finish() else { return };
-        self.queue.push_back(Queued { message: self.next, octets: message.sets.len() as u64, end_number });
+        let octets = message.sets.len() as u64;
+        self.queue.push_back(Queued { message: self.next, octets, end_number });
+        self.queued_octets += octets;
         self.commands.push_back(Command::Append(message));
         self.next += 1;
     }
@@ -297,6 +297,7 @@ impl Tiers {
             if all_durable {
                 self.counts.synced_numbers = queued.end_number;
             }
+            self.queued_octets -= queued.octets;
             self.queue.pop_front();
         }
         self.drained = self.counts.waiting == 0;
