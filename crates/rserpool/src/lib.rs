@@ -35,7 +35,7 @@ pub use rserpool_proto::registrar::Network;
 pub use rserpool_proto::scope::ScopeRule;
 pub use rserpool_proto::wire;
 pub use rserpool_proto::wire::{CauseCode, ErrorCause, Load, Policy, TransportUse};
-pub use rserpool_proto::{PeId, PoolHandle, Profile, Protocol, UserTransport};
+pub use rserpool_proto::{PeId, PoolHandle, Profile, Protocol, Random, UserTransport};
 pub use tls::{PeerName, TlsConfig, certificate_names};
 
 /// Spreads the timers of machines that started together, and draws identifiers.

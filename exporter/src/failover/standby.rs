@@ -1,8 +1,8 @@
 //! The session with the collector that stands by (RFC 7011 section 10.2.5), and how it becomes the one in use.
 //!
 //! Templates and options templates are sent in advance. So is a session record, although no record follows it yet: it is
-//! the request for cookies (docs/wire.md section 4), and the cookies of a collector without records tell
-//! its state.
+//! the request for cookies (docs/wire.md sections 3 and 5), and the cookies of a collector without records
+//! tell its state.
 
 use std::time::Instant;
 

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rserpool::{Load, Member, PeId};
+use rserpool::{Load, Member, PeId, Random};
 
 /// From one change of collector to the next move: so long, and up to as long again.
 const STAY: Duration = Duration::from_secs(60);
@@ -40,7 +40,7 @@ struct Proposal {
 
 #[derive(Debug)]
 pub(super) struct Rebalance {
-    random: u64,
+    random: Random,
     earliest: Option<Instant>,
     proposal: Option<Proposal>,
     /// Elements that were usable, and since when they are not.
@@ -52,9 +52,9 @@ pub(super) struct Rebalance {
 }
 
 impl Rebalance {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self {
-            random: seed,
+            random: Random::new(seed),
             earliest: None,
             proposal: None,
             known: BTreeMap::new(),
@@ -103,7 +103,7 @@ impl Rebalance {
 
     /// One of `members` moves to the element that joins.
     fn invite(&mut self, now: Instant, pe: PeId, members: u64) {
-        if self.draw().is_multiple_of(members) {
+        if self.random.next_u64().is_multiple_of(members) {
             let at = self.second_look(now);
             self.proposal = Some(Proposal { pe, at, by_load: false });
         }
@@ -174,17 +174,8 @@ impl Rebalance {
 
     /// Returns a time below `most`.
     fn up_to(&mut self, most: Duration) -> Duration {
-        let share = u32::try_from(self.draw() >> 32).unwrap_or(0);
+        let share = u32::try_from(self.random.next_u64() >> 32).unwrap_or(0);
         most.mul_f64(f64::from(share) / f64::from(u32::MAX))
-    }
-
-    /// Returns 64 random bits (splitmix64).
-    const fn draw(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.random;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
     }
 }
 
