@@ -6,7 +6,7 @@ use delivery::{Epoch, RangeSet};
 use pcap_fixtures::{DEMO, fixture};
 use rserpool::TransportUse;
 
-use crate::world::{Collector, Exporter, World, metered};
+use crate::world::{Collector, End, Exporter, World, metered};
 
 const CONTROL: TransportUse = TransportUse::DATA_PLUS_CONTROL;
 
@@ -14,6 +14,16 @@ const CONTROL: TransportUse = TransportUse::DATA_PLUS_CONTROL;
 fn config(world: &World, source: &str, retention: &str) -> String {
     let config = world.config(&fixture(DEMO), source, "reliable");
     format!("{config}[state]\ndirectory = {:?}\n[retention]\n{retention}\n", world.path("state"))
+}
+
+/// Lets an exporter meter a capture while there is no collector, and ends it by SIGTERM.
+async fn end_without_a_collector(world: &World) -> End {
+    let config = config(world, "speed = 0", "drain-timeout = \"200ms\"");
+    let mut exporter = Exporter::start(world, &config);
+    exporter.wait_for("source ended, waiting for acknowledgements").await;
+    exporter.terminate();
+    exporter.wait_for("flow records wait on disk for the next start").await;
+    exporter.end().await
 }
 
 #[tokio::test]
@@ -48,12 +58,7 @@ async fn what_was_synced_before_a_kill_is_delivered_by_the_next_start() {
 #[tokio::test]
 async fn at_sigterm_without_a_collector_everything_is_kept_for_the_next_start() {
     let world = World::new();
-    let drain = "drain-timeout = \"200ms\"";
-    let mut exporter = Exporter::start(&world, &config(&world, "speed = 0", drain));
-    exporter.wait_for("source ended, waiting for acknowledgements").await;
-    exporter.terminate();
-    exporter.wait_for("flow records wait on disk for the next start").await;
-    let end = exporter.end().await;
+    let end = end_without_a_collector(&world).await;
     let flows = end.balanced_flows();
     assert!(flows > 0);
     assert_eq!((end.code, end.number("waiting")), (Some(0), flows));
@@ -87,16 +92,11 @@ async fn a_replay_at_a_pace_never_waits_for_a_collector_and_loses_nothing_that_t
 #[tokio::test]
 async fn the_spool_of_another_exporter_is_not_touched() {
     let world = World::new();
-    let drain = "drain-timeout = \"200ms\"";
-    let mut exporter = Exporter::start(&world, &config(&world, "speed = 0", drain));
-    exporter.wait_for("source ended, waiting for acknowledgements").await;
-    exporter.terminate();
-    exporter.wait_for("flow records wait on disk for the next start").await;
-    exporter.end().await;
+    end_without_a_collector(&world).await;
     let segment = || fs::read_dir(world.path("state/spool")).unwrap().next().unwrap().unwrap().path();
     let before = fs::read(segment()).unwrap();
     fs::remove_file(world.path("state/ledger")).unwrap();
-    let end = Exporter::start(&world, &config(&world, "speed = 0", drain)).end().await;
+    let end = Exporter::start(&world, &config(&world, "speed = 0", "")).end().await;
     assert_eq!(end.code, Some(74), "{}", end.log);
     assert!(end.log.contains("state/spool is not this exporter's; move it away"), "{}", end.log);
     assert_eq!(fs::read(segment()).unwrap(), before);
