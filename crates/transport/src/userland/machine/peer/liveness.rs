@@ -111,6 +111,11 @@ impl Liveness {
         now >= self.lost(profile)
     }
 
+    /// Whether the peer is not heard, although it was asked.
+    pub(super) fn is_quiet(&self, now: Instant, profile: &Profile) -> bool {
+        now >= self.heard + profile.quiet(self.round_trip)
+    }
+
     /// The nonce of a HEARTBEAT to send now, if one is due.
     pub(super) fn poll_probe(&mut self, now: Instant, profile: &Profile) -> Option<u32> {
         if now < self.probe_due(profile) {
