@@ -2,9 +2,11 @@
 # Makes tunnels.pcap: two hosts on a link, with a tunnel of each kind that Linux has between them, and programs that talk through
 # them. As root, with a kernel that has the modules; such a one is in the project's virtual machine:
 #
-#   cargo xtask vm --timeout 300 -- sh pcap-fixtures/origin/tunnels.sh | base64 -d > pcap-fixtures/tunnels.pcap
+#   cargo xtask vm --timeout 300 -- sh $PWD/pcap-fixtures/origin/tunnels.sh |
+#       sed -n '/^1MOyoQ/,$p' | base64 -d > pcap-fixtures/tunnels.pcap
 #
-# Needs iproute2 ethtool tcpdump netcat-openbsd busybox-static (ping). The capture goes to standard output, in base64.
+# Needs iproute2 ethtool tcpdump netcat-openbsd busybox-static (ping). The capture goes to standard output, in base64,
+# behind what the programs say.
 set -eu
 exec 3>&1 1>&2
 modprobe -a vxlan geneve ip_gre ipip sit mpls_router mpls_iptunnel
