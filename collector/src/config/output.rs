@@ -17,6 +17,8 @@ pub enum Output {
     Jsonl(Jsonl),
     /// Lines of comma-separated values.
     Csv(Csv),
+    /// Files of IPFIX messages.
+    Ipfix(Ipfix),
 }
 
 /// A file of JSON lines.
@@ -116,6 +118,47 @@ impl Default for Csv {
     }
 }
 
+/// Files of IPFIX messages (RFC 5655): all records of all sessions, octet by octet as they came. They always take turns, because
+/// a file is one transport session: each start of the collector begins another.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Ipfix {
+    /// What the files are called after: `flows-20261122T043000.000Z.ipfix` for `flows.ipfix`.
+    pub path: PathBuf,
+    /// As of JSON lines.
+    pub durable: Option<bool>,
+    /// Whether options records are kept.
+    pub options_records: bool,
+    /// As of JSON lines.
+    pub queue: Size,
+    /// As of JSON lines.
+    pub when_full: Option<WhenFull>,
+    /// As of JSON lines.
+    pub rotate: Option<Period>,
+    /// As of JSON lines.
+    pub rotate_octets: Option<Size>,
+    /// As of JSON lines.
+    pub keep: Option<NonZeroUsize>,
+    /// As of JSON lines.
+    pub max_octets: Option<Size>,
+}
+
+impl Default for Ipfix {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("flows.ipfix"),
+            durable: None,
+            options_records: true,
+            queue: Size::mebi(16),
+            when_full: None,
+            rotate: None,
+            rotate_octets: None,
+            keep: None,
+            max_octets: None,
+        }
+    }
+}
+
 /// What an output does while its queue is full, with records whose sender can be held back.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
@@ -170,6 +213,7 @@ impl Output {
         match self {
             Self::Jsonl(jsonl) => common!("jsonl", jsonl),
             Self::Csv(csv) => common!("csv", csv),
+            Self::Ipfix(ipfix) => common!("ipfix", ipfix),
         }
     }
 
@@ -192,7 +236,8 @@ impl Output {
             keep: keep.map(NonZeroUsize::get),
             max_octets: max_octets.map(|octets| octets.0),
         };
-        (limits != Limits::default()).then_some(limits)
+        let always = matches!(self, Self::Ipfix(_));
+        (always || limits != Limits::default()).then_some(limits)
     }
 
     /// Refuses what the output `name` cannot be.
@@ -213,12 +258,12 @@ impl Output {
         let ends = common.rotate.is_some() || common.rotate_octets.is_some();
         for (key, is_there) in [("keep", common.keep.is_some()), ("max-octets", common.max_octets.is_some())]
         {
-            if is_there && !ends {
+            if is_there && !ends && !matches!(self, Self::Ipfix(_)) {
                 return invalid(key, "needs `rotate` or `rotate-octets`");
             }
         }
-        if ends && common.path.as_os_str() == "-" {
-            return invalid("path", "standard output cannot be rotated");
+        if self.limits().is_some() && common.path.as_os_str() == "-" {
+            return invalid("path", "standard output cannot be several files");
         }
         if let Self::Csv(csv) = self {
             if csv.columns.is_empty() {

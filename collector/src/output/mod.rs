@@ -14,6 +14,7 @@ mod file;
 mod form;
 mod health;
 mod lines;
+mod packer;
 mod progress;
 mod queue;
 
@@ -35,6 +36,7 @@ pub(crate) use self::form::{Forms, Number, Renderers};
 pub(crate) use self::health::Finding;
 use self::health::Health;
 use self::lines::Lines;
+use self::packer::Packer;
 pub(crate) use self::progress::Progress;
 pub(crate) use self::queue::Closed;
 use self::queue::{Backlog, Next, Queue};
@@ -159,6 +161,7 @@ fn form_of(output: &config::Output) -> form::Kind {
     match output {
         config::Output::Jsonl(_) => form::Kind::Json,
         config::Output::Csv(csv) => form::Kind::Csv(csv.columns.as_slice().into()),
+        config::Output::Ipfix(_) => form::Kind::Ipfix,
     }
 }
 
@@ -175,6 +178,7 @@ fn open(
     let (options_records, format): (_, Box<dyn Format>) = match output {
         config::Output::Jsonl(jsonl) => (jsonl.options_records, Box::new(Lines::json())),
         config::Output::Csv(csv) => (false, Box::new(Lines::csv(&csv.columns))),
+        config::Output::Ipfix(ipfix) => (ipfix.options_records, Box::new(Packer::default())),
     };
     let plan =
         Plan { path: output.path(), slot: role.slot, options_records, format, limits: output.limits() };
