@@ -220,6 +220,44 @@ async fn an_ipfix_file_holds_every_acknowledged_record_once_through_kills() {
 }
 
 #[tokio::test]
+async fn another_collector_gets_every_record_and_goes_on_after_it_was_away() {
+    let (directory, other) = (Directory::new(), Directory::new());
+    let (mut last, last_address) = (Vec::new(), address());
+    let file = |name: &str| format!("[output.flows.jsonl]\npath = {:?}\n", other.path(name));
+    let upstream = Collector::start(&other, last_address, &file("first.jsonl"));
+    let config = format!(
+        "{}{}[output.upstream.forward]\nto = \"{last_address}:4739\"\nreconnect = \"1s\"\n",
+        output(&directory),
+        pool(&directory)
+    );
+    let mut collector = Collector::start(&directory, address(), &config);
+    let mut exporter = Exporter::connect(&collector).await;
+    exporter.flows.session(0);
+    exporter.flows.flows(0..5_000);
+    exporter.send().await;
+    wait_for_written(&upstream, "flows", 5_000);
+    assert!(upstream.stop().success());
+    last.push(read(&other.path("first.jsonl")));
+
+    // What comes meanwhile waits, and is acknowledged by the durable file all the same.
+    exporter.flows.flows(5_000..7_000);
+    exporter.send().await;
+    exporter.wait_for(0..7_000).await;
+    collector.wait_for("an output fails");
+    let upstream = Collector::start(&other, last_address, &file("second.jsonl"));
+    wait_for_written(&upstream, "flows", 2_000);
+    assert_eq!(
+        upstream.metric("ipfix_collector_records_lost_total"),
+        0.0,
+        "sequence numbers begin again with the session"
+    );
+    assert!(collector.stop().success());
+    assert!(upstream.stop().success());
+    last.push(read(&other.path("second.jsonl")));
+    assert!(last.concat() == lines(0..7_000, false), "every record once, in order");
+}
+
+#[tokio::test]
 async fn received_is_written_and_repeated_and_dropped_for_every_output() {
     let directory = Directory::new();
     let config = format!(
@@ -243,7 +281,7 @@ async fn received_is_written_and_repeated_and_dropped_for_every_output() {
         assert_eq!(books["received"], 2_000);
         assert_eq!((books["written"].as_u64(), books["duplicates"].as_u64()), (Some(1_500), Some(500)));
         assert_eq!(books["in_flight"], 0);
-        assert_eq!(books["dropped"], serde_json::json!({ "full": 0, "failed": 0 }));
+        assert_eq!(books["dropped"], serde_json::json!({ "full": 0, "failed": 0, "connection": 0 }));
     }
     assert_eq!(stats["received"], serde_json::json!({ "data": 2_000, "options": 2 }));
     assert!(collector.http("/api/v1/none").starts_with("HTTP/1.1 404"));

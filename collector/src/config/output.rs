@@ -19,6 +19,8 @@ pub enum Output {
     Csv(Csv),
     /// Files of IPFIX messages.
     Ipfix(Ipfix),
+    /// Another collector.
+    Forward(Forward),
 }
 
 /// A file of JSON lines.
@@ -159,6 +161,38 @@ impl Default for Ipfix {
     }
 }
 
+/// Another IPFIX collector that gets all records over TCP. It is never durable: TCP does not tell what was kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Forward {
+    /// HOST:PORT; a name is looked up at each attempt to connect.
+    pub to: String,
+    /// Time between two attempts to connect (RFC 7011 section 10.4.4).
+    #[serde(default = "a_minute")]
+    pub reconnect: Period,
+    /// Whether options records are sent.
+    #[serde(default = "yes")]
+    pub options_records: bool,
+    /// As of JSON lines.
+    #[serde(default = "mebi16")]
+    pub queue: Size,
+    /// As of JSON lines.
+    #[serde(default)]
+    pub when_full: Option<WhenFull>,
+}
+
+const fn a_minute() -> Period {
+    Period::seconds(60)
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn mebi16() -> Size {
+    Size::mebi(16)
+}
+
 /// What an output does while its queue is full, with records whose sender can be held back.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
@@ -214,6 +248,17 @@ impl Output {
             Self::Jsonl(jsonl) => common!("jsonl", jsonl),
             Self::Csv(csv) => common!("csv", csv),
             Self::Ipfix(ipfix) => common!("ipfix", ipfix),
+            Self::Forward(forward) => Common {
+                kind: "forward",
+                path: Path::new(&forward.to),
+                durable: None,
+                queue: forward.queue,
+                when_full: forward.when_full,
+                rotate: None,
+                rotate_octets: None,
+                keep: None,
+                max_octets: None,
+            },
         }
     }
 
@@ -222,7 +267,7 @@ impl Output {
         self.common().queue
     }
 
-    /// Returns its path.
+    /// Returns its path, or where it connects to.
     pub(crate) fn path(&self) -> &Path {
         self.common().path
     }
@@ -265,6 +310,16 @@ impl Output {
         if self.limits().is_some() && common.path.as_os_str() == "-" {
             return invalid("path", "standard output cannot be several files");
         }
+        if let Self::Forward(Forward { to, reconnect, .. }) = self {
+            let port =
+                to.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then(|| port.parse::<u16>()));
+            if !matches!(port, Some(Ok(1..))) {
+                return invalid("to", "must be HOST:PORT");
+            }
+            if *reconnect < Period::seconds(1) {
+                return invalid("reconnect", "must be at least 1s");
+            }
+        }
         if let Self::Csv(csv) = self {
             if csv.columns.is_empty() {
                 return invalid("columns", "needs a column");
@@ -299,7 +354,8 @@ pub(super) fn durable(outputs: &BTreeMap<String, Output>) -> Vec<String> {
             output.common().durable == Some(true)
         } else {
             let drops = output.common().when_full == Some(WhenFull::Drop);
-            !drops && output.path().as_os_str() != "-" && !is_special(output.path())
+            let is_file = !matches!(output, Output::Forward(_));
+            is_file && !drops && output.path().as_os_str() != "-" && !is_special(output.path())
         }
     });
     if said {

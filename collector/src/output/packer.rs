@@ -155,8 +155,9 @@ impl Format for Packer {
     }
 
     fn has_room(&self, form: &Form) -> bool {
-        self.templates.len() + form.templates.len() <= MAX_TEMPLATES
-            && self.template_octets <= MAX_TEMPLATE_OCTETS
+        self.templates.is_empty()
+            || self.templates.len() + form.templates.len() <= MAX_TEMPLATES
+                && self.template_octets <= MAX_TEMPLATE_OCTETS
     }
 
     fn append(&mut self, out: &mut Vec<u8>, form: &Form, records: Range<usize>) {
