@@ -25,7 +25,7 @@ use crate::spooling::{Command, Event, Returned};
 use page::Page;
 use returning::Returning;
 
-/// Octets handed to the disk and not synced, at most: what memory takes beside retention.
+/// Octets handed to the disk and not synced, at most: what memory takes beside retention. An eighth of a small spool.
 const QUEUE: u64 = 8 << 20;
 
 /// When class `reliable` is on the exporter's disk.
@@ -163,13 +163,17 @@ impl Tiers {
 
     /// Tells whether the disk takes records.
     pub(super) fn is_open(&self) -> bool {
-        self.failing.is_none() && self.queued_octets < QUEUE
+        self.failing.is_none() && self.queued_octets < self.queue_limit()
+    }
+
+    fn queue_limit(&self) -> u64 {
+        QUEUE.min(self.config.capacity / 8)
     }
 
     /// Tells whether a batch of records can be taken without loss where memory has no room for it.
     pub(super) fn has_room(&self) -> bool {
         // The queue stands for what is on its way, a batch, and the beginning of a segment.
-        self.is_open() && self.counts.octets + 2 * QUEUE < self.config.capacity
+        self.is_open() && self.counts.octets + 2 * self.queue_limit() < self.config.capacity
     }
 
     /// Takes a record of this start. `fits`: memory has room for it.

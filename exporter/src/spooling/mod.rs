@@ -171,6 +171,11 @@ impl<M: Medium> Worker<M> {
         self.events.pop_front()
     }
 
+    /// Returns the spool, as far as the commands so far have brought it.
+    pub const fn spool(&self) -> &Spool<M> {
+        &self.spool
+    }
+
     /// Tells whether [`Worker::sync`] is to be called again after a second.
     pub const fn is_failing(&self) -> bool {
         self.unwritten || self.unread
