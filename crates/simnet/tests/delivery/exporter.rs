@@ -81,6 +81,8 @@ pub(crate) struct Exporter {
     recovered: RangeSet,
     /// There more than once.
     doubles: RangeSet,
+    /// Went to the spool, to memory or not.
+    pub(crate) spooled: RangeSet,
     /// Told by cookies.
     pub(crate) covered: RangeSet,
     done: Vec<Do>,
@@ -108,6 +110,7 @@ impl Exporter {
             exposed: RangeSet::new(),
             recovered: RangeSet::new(),
             doubles: RangeSet::new(),
+            spooled: RangeSet::new(),
             covered: RangeSet::new(),
             done: Vec::new(),
         }
@@ -127,7 +130,11 @@ impl Exporter {
         let mut record = Vec::new();
         let template = flow(&self.encoder, name(self.series(), self.metered), &mut record);
         let class = if lossy { LOSSY } else { RELIABLE };
+        let before = self.failover.spool_counts().spooled;
         self.failover.push(class, template, &record).unwrap();
+        if self.failover.spool_counts().spooled > before {
+            self.spooled.insert(name(self.series(), self.metered));
+        }
         self.metered += u64::from(!lossy);
     }
 

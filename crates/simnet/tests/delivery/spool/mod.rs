@@ -3,6 +3,7 @@
 //! The thread takes what waits for it, does it, and syncs, as the real one does; each takes its time. A disk that fails is
 //! tried again each second. What the worker tells is on its way for a while, too.
 
+mod files;
 mod medium;
 mod oracle;
 
@@ -104,6 +105,7 @@ impl SpoolNode {
             templates: exporter::spooling::templates(),
         };
         self.disk.tear(None);
+        files::check(self.folder.path());
         let (spool, found) = Spool::open_on(self.disk.clone(), config).unwrap();
         let (names, doubles) = self.oracle.open(&spool);
         self.worker = Some(Worker::new(spool));
@@ -147,6 +149,12 @@ impl SpoolNode {
 
     pub(crate) fn stall(&mut self, until: Instant) {
         self.stalled_until = self.stalled_until.max(Some(until));
+    }
+
+    /// Tells whether this record, which went to disk, can be sent: where it is to be on disk before.
+    pub(crate) fn lets_out(&self, name: u64) -> bool {
+        let Oracle { synced, evicted, .. } = &self.oracle;
+        self.options.durability == Durability::Memory || synced.contains(name) || evicted.contains(name)
     }
 
     pub(crate) fn failures(&self) -> u64 {

@@ -6,7 +6,7 @@ use transport::Ppid;
 
 use super::{Association, EXPORT_TIME, Event, TRANSPORT_TIMEOUT, World, index};
 use crate::exporter::Do;
-use crate::message::Item;
+use crate::message::{Item, identity};
 use crate::milliseconds;
 use crate::trace::{describe, name};
 
@@ -96,6 +96,7 @@ impl World {
         let Association { collector, to_collector, .. } = &mut self.associations[index(association)];
         let arrival = to_collector.ordered(self.now, &mut self.random);
         let collector = *collector;
+        self.check_on_disk(&items);
         let flows = items.iter().filter(|item| matches!(item, Item::Flow { .. })).count();
         let spoiled = flows > 0 && flows == items.len() && self.random.below(1_000) < self.options.spoiled;
         if message.ppid == Ppid::IPFIX {
@@ -107,5 +108,19 @@ impl World {
             return self.agenda.add(arrival + milliseconds(500), Event::Sent { association, token, outcome });
         }
         self.agenda.add(arrival, Event::Message { association, message, items, spoiled });
+    }
+
+    /// What is to be on disk before it is sent is, unless the disk fails.
+    fn check_on_disk(&self, items: &[Item]) {
+        let Some(spool) = self.spool.as_ref().filter(|_| self.exporter.failover.spool_failing().is_none())
+        else {
+            return;
+        };
+        for item in items {
+            if let Item::Flow { name, .. } = item {
+                let may_be_sent = !self.exporter.spooled.contains(*name) || spool.lets_out(*name);
+                assert!(may_be_sent, "{} is sent before it is on disk", identity(*name));
+            }
+        }
     }
 }
