@@ -66,7 +66,8 @@ struct State {
     torn_after: Cell<Option<u64>>,
 }
 
-pub(super) struct FlakyFile(File, Flaky);
+/// A file, and whether writing it or syncing it has failed.
+pub(super) struct FlakyFile(File, Flaky, Cell<bool>);
 
 impl Flaky {
     pub(super) fn set(&self, broken: Broken) {
@@ -101,7 +102,7 @@ impl Medium for Flaky {
     type File = FlakyFile;
 
     fn create(&self, path: &Path) -> io::Result<FlakyFile> {
-        Ok(FlakyFile(Disk.create(path)?, self.clone()))
+        Ok(FlakyFile(Disk.create(path)?, self.clone(), Cell::new(false)))
     }
 
     fn sync_folder(&self, _folder: &Path) -> io::Result<()> {
@@ -111,6 +112,7 @@ impl Medium for Flaky {
 
 impl Writing for FlakyFile {
     fn write_at(&self, octets: &[u8], offset: u64) -> io::Result<()> {
+        assert!(!self.2.get(), "what a failed sync has left on disk is not known");
         let state = &self.1.0;
         if let Some(left) = state.torn_after.get() {
             let written = octets.len().min(usize::try_from(left).unwrap());
@@ -119,6 +121,7 @@ impl Writing for FlakyFile {
         }
         let fails = state.broken.get() == Broken::Writes;
         let written = if fails { octets.len() / 2 } else { octets.len() };
+        self.2.set(fails);
         self.0.write_all_at(&octets[..written], offset)?;
         self.1.fail_if(fails, io::ErrorKind::StorageFull)
     }
@@ -126,7 +129,9 @@ impl Writing for FlakyFile {
     fn sync(&self) -> io::Result<()> {
         let state = &self.1.0;
         let fails = matches!(state.broken.get(), Broken::Syncs | Broken::SyncsAndCuts);
-        self.1.fail_if(fails && state.torn_after.get().is_none(), io::ErrorKind::Other)
+        let fails = fails && state.torn_after.get().is_none();
+        self.2.set(self.2.get() || fails);
+        self.1.fail_if(fails, io::ErrorKind::Other)
     }
 
     fn cut(&self, length: u64) -> io::Result<()> {
