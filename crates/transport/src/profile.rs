@@ -114,12 +114,6 @@ impl Profile {
         Profile::ALL.into_iter().find(|profile| profile.name == name)
     }
 
-    /// Returns how long a peer is silent that is not heard when it should be: three tenths of what makes it lost, which is more
-    /// than it takes to ask it and to be answered.
-    pub(crate) fn quiet(&self, srtt: Duration) -> Duration {
-        self.silence * 3 / 10 + 2 * srtt
-    }
-
     /// What it holds, as name and value, in the order of the README's table.
     pub fn rows(&self) -> [(&'static str, String); 11] {
         let time = |time: Duration| format!("{} ms", time.as_millis());

@@ -17,7 +17,7 @@
 //!
 //! Timers: 5 s for what is on its way to a collector that is left, 2 s while none of it gets on disk; 30 s between two moves for want of progress; 10 min
 //! for which a collector counts as slow; 1 s (without a collector) or 30 s until the pool is asked for another one again, if
-//! nothing changes there; 100 ms between two looks at whether a collector just promoted is quiet, for 5 s. Those of moves to
+//! nothing changes there; 50 ms between two looks at whether a collector just promoted is quiet, for 5 s. Those of moves to
 //! better collectors: `rebalance.rs`; of the search: `seek.rs`.
 
 mod rebalance;
@@ -44,7 +44,7 @@ const SETTLE_WITHOUT_PROGRESS: Duration = Duration::from_secs(2);
 /// From one move for want of progress to the next one.
 const BETWEEN_SLOW_MOVES: Duration = Duration::from_secs(30);
 /// Whether a collector just promoted is quiet is looked at so often,
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(50);
 /// for so long, and until it has sent a cookie.
 const DOUBT: Duration = Duration::from_secs(5);
 

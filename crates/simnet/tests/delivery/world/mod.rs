@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(1_500);
 /// A registrar misses a collector that is silent so long.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_millis(3_500);
 /// A collector that was not heard for so long is quiet.
-const QUIET: Duration = Duration::from_millis(600);
+const QUIET: Duration = Duration::from_millis(400);
 /// Seconds since the Unix epoch, at the start.
 const EXPORT_TIME: i64 = 1_800_000_000;
 

@@ -61,7 +61,8 @@ impl Connection {
                 congestion_window: Some(status.congestion_window as usize),
                 peer_window: Some(status.peer_window as usize),
                 retransmissions: Some(statistics.retransmissions),
-                quiet: silence >= profile.quiet(status.srtt),
+                // It is asked once it was silent for `heartbeat`, at the next tick.
+                quiet: silence >= profile.heartbeat * 2 + 2 * status.srtt,
             });
             self.state().hints.look(&statistics);
             self.look();
