@@ -2,7 +2,7 @@
 //!
 //! A message's way: `driver` accepts the association → `session` reads the message → `session/decoder` makes lines of
 //! its records (`json`) → `output/queue` → `output/jsonl` writes, syncs and replaces the sidecar → `session/acks` tells the
-//! exporter in a cookie. `udp` reads datagrams instead, and hands on without waiting. `registration` keeps the collector in its pools;
+//! exporter in a cookie. `udp` reads datagrams instead, of NetFlow too (`netflow`), and hands on without waiting. `registration` keeps the collector in its pools;
 //! `cards` are what it tells its exporters of the others there.
 
 mod cards;
@@ -12,6 +12,7 @@ mod dedupe;
 mod driver;
 mod json;
 mod metrics;
+mod netflow;
 mod output;
 mod policy;
 mod registration;

@@ -82,6 +82,11 @@ pub(crate) struct UdpMetrics {
     pub(crate) too_many: Counter,
     /// Datagrams that had come before.
     pub(crate) duplicates: Counter,
+    /// Of NetFlow version 5, 7 and 9.
+    pub(crate) netflow: [Counter; 3],
+    /// Datagrams of NetFlow version 9 that sequence numbers show missing.
+    pub(crate) lost: Counter,
+    pub(crate) late: Counter,
 }
 
 impl UdpMetrics {
@@ -99,6 +104,19 @@ impl UdpMetrics {
             "ipfix_collector_udp_datagrams_discarded_total",
             "Datagrams discarded unread: of a source in the penalty box, of a source beyond max-sessions, or come twice"
         );
+        describe_counter!(
+            "ipfix_collector_netflow_datagrams_received_total",
+            "NetFlow datagrams received, by version"
+        );
+        describe_counter!(
+            "ipfix_collector_netflow_datagrams_lost_total",
+            "Datagrams of NetFlow version 9 that sequence numbers show missing: how many records they had is not known"
+        );
+        describe_counter!(
+            "ipfix_collector_netflow_datagrams_late_total",
+            "Datagrams of NetFlow version 9 that were counted as missing and came after all"
+        );
+        let netflow = |version: &'static str| counter!("ipfix_collector_netflow_datagrams_received_total", "version" => version);
         let discarded = |reason: &'static str| counter!("ipfix_collector_udp_datagrams_discarded_total", "reason" => reason);
         Self {
             sessions: gauge!("ipfix_collector_udp_sessions"),
@@ -107,6 +125,9 @@ impl UdpMetrics {
             penalty: discarded("penalty"),
             too_many: discarded("sessions"),
             duplicates: discarded("duplicate"),
+            netflow: [netflow("5"), netflow("7"), netflow("9")],
+            lost: counter!("ipfix_collector_netflow_datagrams_lost_total"),
+            late: counter!("ipfix_collector_netflow_datagrams_late_total"),
         }
     }
 }
@@ -308,18 +329,18 @@ impl OutputMetrics {
 }
 
 fn describe_sessions() {
-    describe_counter!("ipfix_collector_messages_received_total", "IPFIX messages received");
-    describe_counter!("ipfix_collector_received_bytes_total", "Octets of IPFIX messages received");
+    describe_counter!(
+        "ipfix_collector_messages_received_total",
+        "IPFIX messages received, and over UDP datagrams of NetFlow"
+    );
+    describe_counter!("ipfix_collector_received_bytes_total", "Octets of messages received");
     describe_counter!("ipfix_collector_records_received_total", "Records received in well-formed messages");
     describe_counter!(
         "ipfix_collector_records_dropped_total",
         "Records that were received and are in no output; sets without a template and malformed messages count once each, \
          because their records cannot be counted"
     );
-    describe_counter!(
-        "ipfix_collector_messages_malformed_total",
-        "IPFIX messages discarded whole as malformed"
-    );
+    describe_counter!("ipfix_collector_messages_malformed_total", "Messages discarded whole as malformed");
     describe_counter!("ipfix_collector_records_lost_total", "Records that sequence numbers show missing");
     describe_counter!(
         "ipfix_collector_records_late_total",

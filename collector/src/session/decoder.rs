@@ -6,6 +6,7 @@
 mod visit;
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
@@ -137,7 +138,10 @@ impl Decoder {
             max_template_octets: UDP_TEMPLATE_OCTETS,
             max_sequences: 64,
         };
-        Self::with(config, Lines::with_keys(UDP_KEY_OCTETS), false, metrics)
+        let mut decoder = Self::with(config, Lines::with_keys(UDP_KEY_OCTETS), false, metrics);
+        // In the first second as well, templates are as old as their reception.
+        decoder.collecting.set_received(decoder.received);
+        decoder
     }
 
     fn with(config: CollectingConfig, lines: Lines, has_identities: bool, metrics: SessionMetrics) -> Self {
@@ -214,6 +218,11 @@ impl Decoder {
     /// Returns the octets of memory that the templates take.
     pub(crate) fn template_octets(&self) -> usize {
         self.collecting.template_octets()
+    }
+
+    /// Concludes nothing more from the sequence numbers of a domain: they count no records.
+    pub(crate) fn ignore_sequence(&mut self, domain: u32) {
+        self.collecting.ignore_sequence(0, domain);
     }
 
     /// Forgets that messages were malformed.
@@ -304,9 +313,9 @@ pub(crate) fn discard(
     stream: u16,
     octets: &[u8],
     now: u64,
-    error: DecodeError,
+    error: impl Display,
 ) {
-    debug!(stream, offset = error.offset(), %error, "malformed message discarded");
+    debug!(stream, %error, "malformed message discarded");
     metrics.malformed.increment(1);
     metrics.malformed_messages.increment(1);
     letter(&mut decoded.letters, now, "malformed", stream, octets, |out| {

@@ -1,6 +1,7 @@
-//! Who sends datagrams: a transport session for each address and port (RFC 7011 sections 8.4 and 10.3).
+//! Who sends datagrams: a transport session for each address and port (RFC 7011 sections 8.4 and 10.3), and for each
+//! version of NetFlow from there: templates of one never read data of another.
 //!
-//! There is no connection: a session begins with the first message that has an IPFIX header and ends by silence. A
+//! There is no connection: a session begins with the first message that has a good header and ends by silence. A
 //! template lives as long as it is repeated. Three malformed messages in a row put their source into the penalty box:
 //! what it sends is discarded unread for a minute. Addresses can be forged, so this protects the collector and not its
 //! exporters: use it on networks that check them. What was decoded is gathered from all sources of a socket.
@@ -19,6 +20,7 @@ use tracing::debug;
 use super::recent::{self, Recent};
 use crate::config;
 use crate::metrics::{SessionMetrics, UdpMetrics};
+use crate::netflow::{self, Version};
 use crate::session::Decoder;
 use crate::session::decoder::{Decoded, MAX_MALFORMED, Reception, discard};
 
@@ -57,7 +59,9 @@ pub(super) struct Sources {
     config: config::Udp,
     /// When the first datagram could have come: the clock of template lifetimes.
     begin: Instant,
-    sources: HashMap<SocketAddr, Source>,
+    sources: HashMap<Key, Source>,
+    /// Of all sources.
+    reader: netflow::Reader,
     /// Of these, how many have no session.
     suspects: usize,
     totals: Arc<Totals>,
@@ -67,6 +71,9 @@ pub(super) struct Sources {
     metrics: SessionMetrics,
     udp: UdpMetrics,
 }
+
+/// Who sends, and which version.
+type Key = (SocketAddr, Version);
 
 #[derive(Debug)]
 struct Source {
@@ -83,6 +90,18 @@ struct Source {
 struct Session {
     decoder: Decoder,
     recent: Recent,
+    /// What NetFlow has told; empty for IPFIX.
+    netflow: netflow::Source,
+    /// Datagrams of NetFlow malformed in a row.
+    malformed: u32,
+}
+
+/// How a datagram was.
+enum Taken {
+    Well,
+    Malformed,
+    /// One more in a row than is borne.
+    Hopeless,
 }
 
 /// How a source stands.
@@ -106,6 +125,7 @@ impl Sources {
             config,
             begin,
             sources: HashMap::new(),
+            reader: netflow::Reader::new(),
             suspects: 0,
             totals,
             next_sweep: begin + SWEEP,
@@ -120,6 +140,10 @@ impl Sources {
     pub(super) fn datagram(&mut self, now: Instant, wall_clock: u64, from: SocketAddr, octets: &[u8]) {
         self.metrics.udp.messages.increment(1);
         self.metrics.udp.octets.increment(octets.len() as u64);
+        let version = Version::of(octets);
+        let netflow = [Version::V5, Version::V7, Version::V9].into_iter().zip(&self.udp.netflow);
+        netflow.filter(|(counted, _)| *counted == version).for_each(|(_, counter)| counter.increment(1));
+        let from = (from, version);
         match self.standing(now, from) {
             Standing::Penalized => return self.udp.penalty.increment(1),
             Standing::Unknown if !self.admit(now, wall_clock, from, octets) => return,
@@ -131,7 +155,7 @@ impl Sources {
         let Some(session) = self.sources.get_mut(&from).and_then(|source| source.session.as_mut()) else {
             return;
         };
-        let Session { decoder, recent } = &mut **session;
+        let Session { decoder, recent, netflow, malformed } = &mut **session;
         let hash = recent::hash(&self.key, octets);
         if recent.has(hash, received) {
             return self.udp.duplicates.increment(1);
@@ -140,14 +164,42 @@ impl Sources {
         let others = &self.totals.template_octets;
         let template_room = self.totals.max_template_octets.saturating_sub(others.load(Ordering::Relaxed));
         let reception = Reception { now: wall_clock, received, lifetime, template_room };
-        let outcome = decoder.datagram(&mut self.decoded, octets, reception);
+        let decoded = &mut self.decoded;
+        let taken = if version == Version::Ipfix {
+            match decoder.datagram(decoded, octets, reception) {
+                Ok(true) => Taken::Well,
+                Ok(false) => Taken::Malformed,
+                Err(_) => Taken::Hopeless,
+            }
+        } else {
+            match self.reader.read(netflow, octets, (received, lifetime)) {
+                Ok(read) => {
+                    self.udp.lost.increment(read.lost.into());
+                    self.udp.late.increment(read.late.into());
+                    self.metrics.limit.increment(read.templates_refused.into());
+                    for message in self.reader.messages() {
+                        // Made here, so it is well-formed.
+                        let _ = decoder.datagram(decoded, message, reception);
+                        read.uncounted.into_iter().for_each(|domain| decoder.ignore_sequence(domain));
+                    }
+                    *malformed = 0;
+                    Taken::Well
+                }
+                Err(error) => {
+                    discard(&self.metrics, decoded, 0, octets, wall_clock, error);
+                    *malformed += 1;
+                    if *malformed < MAX_MALFORMED { Taken::Malformed } else { Taken::Hopeless }
+                }
+            }
+        };
         move_by(others, before, decoder.template_octets());
-        match outcome {
-            Ok(true) => recent.add(hash, received),
-            Ok(false) => {}
-            Err(reason) => {
+        match taken {
+            Taken::Well => recent.add(hash, received),
+            Taken::Malformed => {}
+            Taken::Hopeless => {
                 decoder.pardon();
-                debug!(%from, %reason, "source put into the penalty box");
+                *malformed = 0;
+                debug!(from = %from.0, "source put into the penalty box");
                 self.penalize(now, from);
             }
         }
@@ -200,7 +252,7 @@ impl Sources {
     }
 
     /// Notes that a source lives; takes it out of the penalty box when its time is over.
-    fn standing(&mut self, now: Instant, from: SocketAddr) -> Standing {
+    fn standing(&mut self, now: Instant, from: Key) -> Standing {
         let Some(source) = self.sources.get_mut(&from) else { return Standing::Unknown };
         source.last = now;
         if let Some(ends) = source.penalty_ends {
@@ -213,7 +265,7 @@ impl Sources {
         if source.session.is_some() { Standing::Known } else { Standing::Unknown }
     }
 
-    fn penalize(&mut self, now: Instant, from: SocketAddr) {
+    fn penalize(&mut self, now: Instant, from: Key) {
         if let Some(source) = self.sources.get_mut(&from) {
             source.malformed = 0;
             source.penalty_ends = Some(now + PENALTY);
@@ -222,8 +274,13 @@ impl Sources {
     }
 
     /// Begins a session with a message that has a good header, if there may be another. Returns whether it did.
-    fn admit(&mut self, now: Instant, wall_clock: u64, from: SocketAddr, octets: &[u8]) -> bool {
-        if let Err(error) = Header::decode(octets) {
+    fn admit(&mut self, now: Instant, wall_clock: u64, from: Key, octets: &[u8]) -> bool {
+        let good = if from.1 == Version::Ipfix {
+            Header::decode(octets).map(drop).map_err(|error| error.to_string())
+        } else {
+            self.reader.check(octets).map_err(|error| error.to_string())
+        };
+        if let Err(error) = good {
             discard(&self.metrics, &mut self.decoded, 0, octets, wall_clock, error);
             self.suspect(now, from);
             return false;
@@ -232,12 +289,14 @@ impl Sources {
         let more = |count: usize| (count < max).then_some(count + 1);
         if self.totals.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
             self.udp.too_many.increment(1);
-            debug!(%from, "datagram of a new source discarded: too many sessions");
+            debug!(from = %from.0, "datagram of a new source discarded: too many sessions");
             return false;
         }
-        debug!(%from, "exporter found");
+        debug!(from = %from.0, version = ?from.1, "exporter found");
         self.udp.sessions.increment(1.0);
-        let session = Session { decoder: Decoder::udp(self.metrics.clone()), recent: Recent::new() };
+        let decoder = Decoder::udp(self.metrics.clone());
+        let netflow = netflow::Source::default();
+        let session = Session { decoder, recent: Recent::new(), netflow, malformed: 0 };
         let source = Source { last: now, session: Some(Box::new(session)), malformed: 0, penalty_ends: None };
         if self.sources.insert(from, source).is_some() {
             self.suspects -= 1;
@@ -246,7 +305,7 @@ impl Sources {
     }
 
     /// Notes a malformed header of a source without a session.
-    fn suspect(&mut self, now: Instant, from: SocketAddr) {
+    fn suspect(&mut self, now: Instant, from: Key) {
         let source = match self.sources.entry(from) {
             Entry::Occupied(entry) => entry.into_mut(),
             // More are discarded as well, only not remembered.
@@ -258,7 +317,7 @@ impl Sources {
         };
         source.malformed += 1;
         if source.malformed >= MAX_MALFORMED {
-            debug!(%from, "source put into the penalty box");
+            debug!(from = %from.0, "source put into the penalty box");
             self.penalize(now, from);
         }
     }

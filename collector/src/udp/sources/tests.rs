@@ -165,6 +165,16 @@ fn a_template_lives_as_long_as_it_is_repeated() {
 }
 
 #[test]
+fn a_template_of_the_first_second_expires_like_any_other() {
+    let (mut world, mut exporter) = exporting();
+    for minutes in [25, 6] {
+        world.pass(minutes * 60);
+        world.send(1, &exporter.flows(1..2));
+    }
+    assert_eq!((world.values(), world.metric("templates")), (vec![1], 0));
+}
+
+#[test]
 fn the_age_of_a_template_is_that_of_its_reception_whatever_the_exporters_clock_says() {
     let (mut world, mut exporter) = exporting();
     exporter.time = u32::MAX;
@@ -363,3 +373,5 @@ fn session_records_have_no_effect() {
     assert!(!String::from_utf8(decoded.text).unwrap().contains("ledger"));
     assert_eq!(decoded.records, 2);
 }
+
+mod netflow;
