@@ -64,12 +64,15 @@ impl Version {
 /// Why a datagram was refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum NetflowError {
-    #[error("{0}")]
-    Parser(String),
+    #[error("{octets} octets are no header of NetFlow version 9 and a FlowSet")]
+    Header { octets: usize },
+    #[error("octet {offset}: FlowSet length {length} but {octets} octets are left")]
+    SetLength { offset: usize, length: u16, octets: usize },
+    // What the parser says has all octets in it.
+    #[error("netflow_parser refuses the datagram")]
+    Parser,
     #[error("octet {offset}: {octets} octets behind the last record")]
     Trailing { offset: usize, octets: usize },
-    #[error("not NetFlow version 5, 7 or 9")]
-    Version,
 }
 
 /// What a source has told so far.
@@ -97,6 +100,8 @@ pub(crate) struct Read {
 #[derive(Debug)]
 pub(crate) struct Reader {
     parser: NetflowParser,
+    /// A datagram as the parser takes it, where that is not as it came.
+    prepared: Vec<u8>,
     messages: Messages,
 }
 
@@ -112,7 +117,7 @@ impl Reader {
             .with_max_error_sample_size(1)
             .build()
             .unwrap_or_default();
-        Self { parser, messages: Messages::default() }
+        Self { parser, prepared: Vec::new(), messages: Messages::default() }
     }
 
     /// Returns whether `datagram` could be read.
@@ -137,7 +142,7 @@ impl Reader {
                 self.parser.clear_v9_templates();
                 v9::translate(out, source, datagram, &v9, times)
             }
-            _ => return Err(NetflowError::Version),
+            _ => return Err(NetflowError::Parser),
         };
         out.finish();
         Ok(read)
@@ -149,15 +154,17 @@ impl Reader {
     }
 
     fn parse(&mut self, datagram: &[u8]) -> Result<NetflowPacket, NetflowError> {
-        let mut packets = self.parser.iter_packets(datagram);
-        let packet = match packets.next() {
-            Some(packet) => packet.map_err(|error| NetflowError::Parser(error.to_string()))?,
-            None => return Err(NetflowError::Version),
+        let octets = match Version::of(datagram) {
+            Version::V9 => v9::prepare(datagram, &mut self.prepared)?,
+            Version::V5 | Version::V7 | Version::Ipfix => datagram,
         };
+        let mut packets = self.parser.iter_packets(octets);
+        let Some(Ok(packet)) = packets.next() else { return Err(NetflowError::Parser) };
         // The crate would go on with the next packet; one datagram is one.
-        match packets.remaining().len() {
-            0 => Ok(packet),
-            octets => Err(NetflowError::Trailing { offset: datagram.len() - octets, octets }),
+        match packets.remaining() {
+            [] => Ok(packet),
+            rest if rest.iter().all(|octet| *octet == 0) => Ok(packet),
+            rest => Err(NetflowError::Trailing { offset: octets.len() - rest.len(), octets: rest.len() }),
         }
     }
 }

@@ -241,6 +241,39 @@ fn templates_of_a_source_are_bounded_and_old_ones_make_room() {
 }
 
 #[test]
+fn zeros_behind_the_last_set_are_padding() {
+    let fields = [(1, 4)];
+    let mut datagram = v9(&[template(256, &fields), set(256, &[0, 0, 0, 9])]);
+    datagram.extend([0; 60]);
+    assert_eq!(World::new().lines(&datagram), "{\"octetDeltaCount\":9}\n");
+    let mut datagram = v5(1, 0, 0);
+    datagram.extend([0; 3]);
+    assert_eq!(World::new().lines(&datagram).lines().count(), 1);
+}
+
+#[test]
+fn fields_of_variable_length_are_read_as_in_ipfix_and_cost_no_other_template() {
+    let sets = [
+        template(256, &[(1, 4)]),
+        template(257, &[(22, 4), (82, 65_535), (1, 2)]),
+        set(257, b"\x00\x00\x00\x01\x03abc\x00\x07"),
+        set(256, &[0, 0, 0, 9]),
+    ];
+    let lines = "{\"flowStartSysUpTime\":1,\"interfaceName\":\"abc\",\"octetDeltaCount\":7}\n{\"octetDeltaCount\":9}\n";
+    assert_eq!(World::new().lines(&v9(&sets)), lines);
+}
+
+#[test]
+fn what_is_refused_is_said_with_its_place_and_without_its_octets() {
+    let mut longer = set(300, &[1, 2, 3]);
+    longer[3] = 200;
+    let error = World::new().read(&v9(&[longer])).unwrap_err();
+    assert_eq!(error.to_string(), "octet 22: FlowSet length 200 but 7 octets are left");
+    let error = World::new().read(&v5(31, 0, 0)).unwrap_err();
+    assert_eq!(error.to_string(), "netflow_parser refuses the datagram");
+}
+
+#[test]
 fn malformed_datagrams_are_refused_whole() {
     let mut world = World::new();
     let good = template(256, &[(1, 4)]);
@@ -248,12 +281,12 @@ fn malformed_datagrams_are_refused_whole() {
     longer[3] = 200;
     let mut shorter = set(300, &[1, 2, 3]);
     shorter[3] = 3;
-    for sets in [vec![], vec![good.clone(), longer], vec![good.clone(), shorter], vec![good, vec![0, 1]]] {
+    for sets in [vec![], vec![good.clone(), longer], vec![good.clone(), shorter], vec![good, vec![0, 1, 1]]] {
         assert!(world.read(&v9(&sets)).is_err(), "{sets:?}");
     }
     assert_eq!(world.lines(&v9(&[set(256, &[0, 0, 0, 1])])), "without template: 1\n", "nothing was learned");
     for datagram in
-        [v5(0, 0, 0), v5(2, 0, 0)[..119].to_vec(), [v5(2, 0, 0), vec![0]].concat(), v7()[..40].to_vec()]
+        [v5(0, 0, 0), v5(2, 0, 0)[..119].to_vec(), [v5(2, 0, 0), vec![1]].concat(), v7()[..40].to_vec()]
     {
         assert!(world.read(&datagram).is_err());
     }

@@ -12,20 +12,105 @@
 //! | 5 Template | templateId |
 //!
 //! Exporters also use element numbers as scopes; those above 5 are read so.
+//!
+//! Deliberate leniency: zeros behind the last FlowSet are padding. Fields of variable length, which RFC 3954 does not have, are
+//! read as in IPFIX (RFC 7011 section 7); times by uptime stay what they are in such records.
 
-use ipfix::{FIRST_TEMPLATE_ID, FieldSpecifier, OPTIONS_TEMPLATE_SET, TEMPLATE_SET, TemplateRecord};
+use ipfix::{
+    FIRST_TEMPLATE_ID, FieldSpecifier, OPTIONS_TEMPLATE_SET, TEMPLATE_SET, TemplateRecord, VARIABLE,
+};
 use netflow_parser::variable_versions::v9::{FlowSetBody, OptionsTemplate, Template, V9};
 
 use super::clock::Clock;
 use super::messages::{MAX_SET, Messages};
 use super::templates::{MAX_TIMES, Plan};
-use super::{MAX_DOMAINS, Read, Source, VENDOR_PEN};
+use super::{MAX_DOMAINS, NetflowError, Read, Source, VENDOR_PEN};
 
 const HEADER: usize = 20;
 const SET_HEADER: usize = 4;
 
 /// LAST_SWITCHED and FIRST_SWITCHED, and what they become.
 const TIMES: [(u16, u16); 2] = [(21, 153), (22, 152)];
+
+/// Checks that FlowSets fill a datagram, and returns it as the parser takes it: without the padding at its end, and with
+/// one octet in place of a variable length, which it would refuse together with all the rest of the datagram.
+pub(super) fn prepare<'a>(datagram: &'a [u8], prepared: &'a mut Vec<u8>) -> Result<&'a [u8], NetflowError> {
+    let mut at = HEADER;
+    let mut variable = Vec::new();
+    while let Some(&[id0, id1, length0, length1]) = datagram.get(at..).and_then(<[u8]>::first_chunk) {
+        let (id, length) = (u16::from_be_bytes([id0, id1]), u16::from_be_bytes([length0, length1]));
+        let rest = &datagram[at..];
+        if rest.iter().all(|octet| *octet == 0) {
+            break;
+        }
+        if usize::from(length) < SET_HEADER || usize::from(length) > rest.len() {
+            return Err(NetflowError::SetLength { offset: at + 2, length, octets: rest.len() });
+        }
+        let end = at + usize::from(length);
+        if id == 0 || id == 1 {
+            for record in Raw::new(&datagram[at + SET_HEADER..end], id == 1) {
+                let start = at + SET_HEADER + record.offset;
+                let fields = record.fields.chunks_exact(4).enumerate();
+                let is_variable = |field: &[u8]| field[2..] == VARIABLE.to_be_bytes();
+                variable
+                    .extend(fields.filter(|(_, field)| is_variable(field)).map(|(n, _)| start + 4 * n + 2));
+            }
+        }
+        at = end;
+    }
+    let rest = datagram.get(at..).unwrap_or_default();
+    if at == HEADER {
+        return Err(NetflowError::Header { octets: datagram.len() });
+    }
+    if rest.iter().any(|octet| *octet != 0) {
+        return Err(NetflowError::Trailing { offset: at, octets: rest.len() });
+    }
+    if variable.is_empty() {
+        return Ok(&datagram[..at]);
+    }
+    prepared.clear();
+    prepared.extend_from_slice(&datagram[..at]);
+    variable.iter().for_each(|&at| prepared[at..at + 2].copy_from_slice(&[0, 1]));
+    Ok(prepared)
+}
+
+/// The records of a template set, as they are on the wire.
+struct Raw<'a> {
+    octets: &'a [u8],
+    at: usize,
+    options: bool,
+}
+
+struct RawRecord<'a> {
+    id: u16,
+    /// Where its fields begin in the set's content.
+    offset: usize,
+    /// Kind and length of each.
+    fields: &'a [u8],
+}
+
+impl<'a> Raw<'a> {
+    const fn new(octets: &'a [u8], options: bool) -> Self {
+        Self { octets, at: 0, options }
+    }
+}
+
+impl<'a> Iterator for Raw<'a> {
+    type Item = RawRecord<'a>;
+
+    fn next(&mut self) -> Option<RawRecord<'a>> {
+        let word = |at: usize| {
+            let octets = self.octets.get(self.at + at..)?.first_chunk()?;
+            Some(usize::from(u16::from_be_bytes(*octets)))
+        };
+        let (header, length) = if self.options { (6, word(2)? + word(4)?) } else { (4, word(2)? * 4) };
+        let id = u16::try_from(word(0)?).ok()?;
+        let offset = self.at + header;
+        let fields = self.octets.get(offset..offset + length)?;
+        self.at = offset + length;
+        Some(RawRecord { id, offset, fields })
+    }
+}
 
 /// A datagram on its way.
 struct Translation<'a> {
@@ -67,7 +152,8 @@ pub(super) fn translate(
                 translation.out.set(TEMPLATE_SET);
                 let kept = set.templates.iter().map(|template| 4 + 4 * template.fields.len()).sum();
                 translation.refuse_unless(kept, set.padding.len(), octets.len());
-                set.templates.iter().for_each(|template| translation.template(template));
+                let mut raw = Raw::new(octets, false);
+                set.templates.iter().for_each(|template| translation.template(template, &mut raw));
             }
             FlowSetBody::OptionsTemplate(set) => {
                 translation.out.set(OPTIONS_TEMPLATE_SET);
@@ -75,7 +161,8 @@ pub(super) fn translate(
                     |template: &OptionsTemplate| template.scope_fields.len() + template.option_fields.len();
                 let kept = set.templates.iter().map(|template| 6 + 4 * fields(template)).sum();
                 translation.refuse_unless(kept, set.padding.len(), octets.len());
-                set.templates.iter().for_each(|template| translation.options_template(template));
+                let mut raw = Raw::new(octets, true);
+                set.templates.iter().for_each(|template| translation.options_template(template, &mut raw));
             }
             FlowSetBody::Data(_) | FlowSetBody::OptionsData(_) | FlowSetBody::NoTemplate(_) => {
                 translation.data(set.header.flowset_id, octets);
@@ -94,20 +181,28 @@ impl Translation<'_> {
         self.read.templates_refused += u32::from(kept + padding < octets);
     }
 
-    fn template(&mut self, template: &Template) {
-        let fields = template.fields.iter().map(|field| (field.field_type_number, field.field_length));
-        self.define(template.template_id, &[], &fields.collect::<Vec<_>>());
+    fn template(&mut self, template: &Template, raw: &mut Raw<'_>) {
+        self.define(template.template_id, 0, raw);
     }
 
-    fn options_template(&mut self, template: &OptionsTemplate) {
-        let scopes = template.scope_fields.iter();
-        let scopes = scopes.map(|field| (field.field_type_number, field.field_length));
-        let fields = template.option_fields.iter().map(|field| (field.field_type_number, field.field_length));
-        self.define(template.template_id, &scopes.collect::<Vec<_>>(), &fields.collect::<Vec<_>>());
+    fn options_template(&mut self, template: &OptionsTemplate, raw: &mut Raw<'_>) {
+        self.define(template.template_id, template.scope_fields.len(), raw);
     }
 
-    fn define(&mut self, id: u16, scopes: &[(u16, u16)], fields: &[(u16, u16)]) {
-        let has_absolute = fields.iter().any(|(kind, _)| TIMES.iter().any(|(_, absolute)| kind == absolute));
+    /// Defines the template that the parser found valid, by what stands in the set.
+    fn define(&mut self, id: u16, scopes: usize, raw: &mut Raw<'_>) {
+        let Some(record) = raw.find(|record| record.id == id) else { return };
+        let word = |field: &[u8], at: usize| u16::from_be_bytes([field[at], field[at + 1]]);
+        let fields = record.fields.chunks_exact(4).map(|field| (word(field, 0), word(field, 2)));
+        let fields: Vec<_> = fields.collect();
+        let (scopes, fields) = fields.split_at(scopes.min(fields.len()));
+        self.define_fields(id, scopes, fields);
+    }
+
+    fn define_fields(&mut self, id: u16, scopes: &[(u16, u16)], fields: &[(u16, u16)]) {
+        let is_absolute = |kind: u16| TIMES.iter().any(|(_, absolute)| kind == *absolute);
+        let keeps_times =
+            scopes.iter().chain(fields).any(|&(kind, length)| is_absolute(kind) || length == VARIABLE);
         let mut specifiers: Vec<_> = scopes.iter().map(|&(kind, length)| scope(kind, length)).collect();
         let mut offset: usize = scopes.iter().map(|&(_, length)| usize::from(length)).sum();
         let mut times = Vec::new();
@@ -115,7 +210,7 @@ impl Translation<'_> {
             let absolute =
                 TIMES.iter().find(|(relative, _)| *relative == kind).map(|(_, absolute)| *absolute);
             let specifier = match absolute {
-                Some(absolute) if length == 4 && !has_absolute && times.len() < MAX_TIMES => {
+                Some(absolute) if length == 4 && !keeps_times && times.len() < MAX_TIMES => {
                     times.push(offset);
                     FieldSpecifier::iana(absolute, 8)
                 }
@@ -124,7 +219,8 @@ impl Translation<'_> {
             specifiers.push(specifier);
             offset += usize::from(length);
         }
-        let longest = offset + 4 * times.len();
+        let is_variable = scopes.iter().chain(fields).any(|(_, length)| *length == VARIABLE);
+        let longest = if is_variable { 0 } else { offset + 4 * times.len() };
         let scope_fields = u16::try_from(scopes.len()).unwrap_or(u16::MAX);
         let record = TemplateRecord { id, scope_fields, fields: specifiers };
         let fits = id >= FIRST_TEMPLATE_ID && longest <= MAX_SET && record.wire_length() <= MAX_SET;
