@@ -154,8 +154,9 @@ fn name(field: &PlanField) -> String {
         .map_or_else(|| format!("e{}id{}", specifier.pen, specifier.id), |element| element.name.to_owned())
 }
 
+/// Appends a value; its field has so many octets.
 #[inline]
-fn value(out: &mut Vec<u8>, value: Value<'_>, octets: usize) {
+pub(crate) fn value(out: &mut Vec<u8>, value: Value<'_>, octets: usize) {
     match value {
         Value::Unsigned(value) => text::unsigned(out, value),
         Value::Signed(value) => text::signed(out, value),

@@ -21,6 +21,7 @@ use super::recent::{self, Recent};
 use crate::config;
 use crate::metrics::{SessionMetrics, UdpMetrics};
 use crate::netflow::{self, Version};
+use crate::output::Forms;
 use crate::session::Decoder;
 use crate::session::decoder::{Decoded, MAX_MALFORMED, Reception, discard};
 
@@ -57,6 +58,7 @@ impl Totals {
 #[derive(Debug)]
 pub(super) struct Sources {
     config: config::Udp,
+    forms: Forms,
     /// When the first datagram could have come: the clock of template lifetimes.
     begin: Instant,
     sources: HashMap<Key, Source>,
@@ -116,6 +118,7 @@ impl Sources {
     /// Returns a table without sources.
     pub(super) fn new(
         config: config::Udp,
+        forms: Forms,
         begin: Instant,
         totals: Arc<Totals>,
         metrics: SessionMetrics,
@@ -123,6 +126,7 @@ impl Sources {
     ) -> Self {
         Self {
             config,
+            forms,
             begin,
             sources: HashMap::new(),
             reader: netflow::Reader::new(),
@@ -205,7 +209,7 @@ impl Sources {
         }
     }
 
-    /// Octets of lines that wait to be taken.
+    /// Octets that wait to be taken.
     pub(super) fn waiting(&self) -> usize {
         self.decoded.waiting()
     }
@@ -294,7 +298,7 @@ impl Sources {
         }
         debug!(from = %from.0, version = ?from.1, "exporter found");
         self.udp.sessions.increment(1.0);
-        let decoder = Decoder::udp(self.metrics.clone());
+        let decoder = Decoder::udp(&self.forms, self.metrics.clone());
         let netflow = netflow::Source::default();
         let session = Session { decoder, recent: Recent::new(), netflow, malformed: 0 };
         let source = Source { last: now, session: Some(Box::new(session)), malformed: 0, penalty_ends: None };
