@@ -87,6 +87,8 @@ pub(crate) struct UdpMetrics {
     /// Datagrams of NetFlow version 9 that sequence numbers show missing.
     pub(crate) lost: Counter,
     pub(crate) late: Counter,
+    /// Octets of data sets that wait for their template.
+    pub(crate) held: Gauge,
 }
 
 impl UdpMetrics {
@@ -116,6 +118,7 @@ impl UdpMetrics {
             "ipfix_collector_netflow_datagrams_late_total",
             "Datagrams of NetFlow version 9 that were counted as missing and came after all"
         );
+        describe_gauge!("ipfix_collector_udp_held_bytes", "Octets of data sets that wait for their template");
         let netflow = |version: &'static str| counter!("ipfix_collector_netflow_datagrams_received_total", "version" => version);
         let discarded = |reason: &'static str| counter!("ipfix_collector_udp_datagrams_discarded_total", "reason" => reason);
         Self {
@@ -128,6 +131,7 @@ impl UdpMetrics {
             netflow: [netflow("5"), netflow("7"), netflow("9")],
             lost: counter!("ipfix_collector_netflow_datagrams_lost_total"),
             late: counter!("ipfix_collector_netflow_datagrams_late_total"),
+            held: gauge!("ipfix_collector_udp_held_bytes"),
         }
     }
 }

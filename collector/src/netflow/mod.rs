@@ -20,6 +20,7 @@ mod templates;
 mod v9;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use netflow_parser::{NetflowPacket, NetflowParser};
 
@@ -103,6 +104,7 @@ pub(crate) struct Reader {
     /// A datagram as the parser takes it, where that is not as it came.
     prepared: Vec<u8>,
     messages: Messages,
+    unknown: Vec<Range<usize>>,
 }
 
 impl Reader {
@@ -117,7 +119,7 @@ impl Reader {
             .with_max_error_sample_size(1)
             .build()
             .unwrap_or_default();
-        Self { parser, prepared: Vec::new(), messages: Messages::default() }
+        Self { parser, prepared: Vec::new(), messages: Messages::default(), unknown: Vec::new() }
     }
 
     /// Returns whether `datagram` could be read.
@@ -125,14 +127,17 @@ impl Reader {
         self.parse(datagram).map(drop)
     }
 
-    /// Reads a datagram of `source`; `times` are when it was received and how long templates live, in seconds of any clock. Its content is in [`Self::messages`] then. Fails, and changes nothing, if the datagram is malformed.
+    /// Reads a datagram of `source`; `times` are when it was received and how long templates live, in seconds of any clock. Its content is in [`Self::messages`]
+    /// and [`Self::unknown`] then. `again`: it is a set that was held back. Fails, and changes nothing, if the datagram is malformed.
     pub(crate) fn read(
         &mut self,
         source: &mut Source,
         datagram: &[u8],
         times: (u32, u32),
+        again: bool,
     ) -> Result<Read, NetflowError> {
         self.messages.clear();
+        self.unknown.clear();
         let packet = self.parse(datagram)?;
         let out = &mut self.messages;
         let read = match packet {
@@ -140,7 +145,7 @@ impl Reader {
             NetflowPacket::V7(v7) => legacy::v7(out, source, &v7, times),
             NetflowPacket::V9(v9) => {
                 self.parser.clear_v9_templates();
-                v9::translate(out, source, datagram, &v9, times)
+                v9::translate(out, source, datagram, &v9, times, again, &mut self.unknown)
             }
             _ => return Err(NetflowError::Parser),
         };
@@ -151,6 +156,15 @@ impl Reader {
     /// The IPFIX messages of the datagram that was read last.
     pub(crate) fn messages(&self) -> impl Iterator<Item = &[u8]> {
         self.messages.iter()
+    }
+
+    /// The sets of the datagram that was read last whose template is not known: set ID, and a datagram with this set alone.
+    pub(crate) fn unknown<'a>(&'a self, datagram: &'a [u8]) -> impl Iterator<Item = (u16, Vec<u8>)> + 'a {
+        self.unknown.iter().filter_map(|set| {
+            let set = datagram.get(set.clone())?;
+            let id = u16::from_be_bytes(*set.first_chunk()?);
+            Some((id, [datagram.get(..v9::HEADER)?, set].concat()))
+        })
     }
 
     fn parse(&mut self, datagram: &[u8]) -> Result<NetflowPacket, NetflowError> {

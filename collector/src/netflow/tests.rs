@@ -41,7 +41,7 @@ impl World {
     }
 
     fn read(&mut self, datagram: &[u8]) -> Result<Read, NetflowError> {
-        self.reader.read(&mut self.source, datagram, (self.received, 1_800))
+        self.reader.read(&mut self.source, datagram, (self.received, 1_800), false)
     }
 
     /// The lines of a datagram, with what could not be read at the end.
@@ -51,6 +51,7 @@ impl World {
         for message in self.reader.messages() {
             self.session.decode(0, message, &mut printer).unwrap();
         }
+        printer.no_template += self.reader.unknown(datagram).count();
         let mut text = String::from_utf8(printer.text).unwrap();
         if printer.no_template > 0 {
             writeln!(text, "without template: {}", printer.no_template).unwrap();

@@ -16,6 +16,8 @@
 //! Deliberate leniency: zeros behind the last FlowSet are padding. Fields of variable length, which RFC 3954 does not have, are
 //! read as in IPFIX (RFC 7011 section 7); times by uptime stay what they are in such records.
 
+use std::ops::Range;
+
 use ipfix::{
     FIRST_TEMPLATE_ID, FieldSpecifier, OPTIONS_TEMPLATE_SET, TEMPLATE_SET, TemplateRecord, VARIABLE,
 };
@@ -26,7 +28,7 @@ use super::messages::{MAX_SET, Messages};
 use super::templates::{MAX_TIMES, Plan};
 use super::{MAX_DOMAINS, NetflowError, Read, Source, VENDOR_PEN};
 
-const HEADER: usize = 20;
+pub(super) const HEADER: usize = 20;
 const SET_HEADER: usize = 4;
 
 /// LAST_SWITCHED and FIRST_SWITCHED, and what they become.
@@ -123,18 +125,21 @@ struct Translation<'a> {
     read: Read,
 }
 
-/// Translates `packet`, which was parsed from `datagram`.
+/// Translates `packet`, which was parsed from `datagram`. `again`: it was held back, its sequence number is of the past. Where
+/// sets are whose template is not known goes to `unknown`.
 pub(super) fn translate(
     out: &mut Messages,
     source: &mut Source,
     datagram: &[u8],
     packet: &V9,
     times: (u32, u32),
+    again: bool,
+    unknown: &mut Vec<Range<usize>>,
 ) -> Read {
     let header = &packet.header;
     let domain = header.source_id;
     let mut read = Read { uncounted: Some(domain), ..Read::default() };
-    if source.datagrams.len() < MAX_DOMAINS || source.datagrams.contains_key(&domain) {
+    if !again && (source.datagrams.len() < MAX_DOMAINS || source.datagrams.contains_key(&domain)) {
         let datagrams = source.datagrams.entry(domain).or_default();
         let shown = datagrams.follow(header.sequence_number, header.count.into());
         (read.lost, read.late) = (shown.lost, shown.late);
@@ -165,7 +170,9 @@ pub(super) fn translate(
                 set.templates.iter().for_each(|template| translation.options_template(template, &mut raw));
             }
             FlowSetBody::Data(_) | FlowSetBody::OptionsData(_) | FlowSetBody::NoTemplate(_) => {
-                translation.data(set.header.flowset_id, octets);
+                if !translation.data(set.header.flowset_id, octets) {
+                    unknown.push(at..end);
+                }
             }
             // Reserved.
             FlowSetBody::Empty => {}
@@ -232,12 +239,13 @@ impl Translation<'_> {
         }
     }
 
-    /// Copies a data set, with absolute times.
-    fn data(&mut self, id: u16, octets: &[u8]) {
+    /// Copies a data set, with absolute times. Returns whether its template is known.
+    fn data(&mut self, id: u16, octets: &[u8]) -> bool {
+        let Some(plan) = self.source.templates.get((self.domain, id), self.times) else { return false };
         self.out.set(id);
-        let Some(plan) = self.source.templates.plan((self.domain, id)) else {
+        let Some(plan) = plan else {
             self.out.room(octets.len()).extend_from_slice(octets);
-            return;
+            return true;
         };
         for record in octets.chunks_exact(plan.length) {
             let out = self.out.room(plan.length + 4 * plan.times().len());
@@ -250,6 +258,7 @@ impl Translation<'_> {
             }
             out.extend_from_slice(&record[copied..]);
         }
+        true
     }
 }
 

@@ -4,7 +4,9 @@
 //! for anything but datagrams. Nothing is ever acknowledged.
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
+mod held;
 mod recent;
+mod session;
 mod sources;
 
 use std::io;
@@ -129,7 +131,7 @@ impl Listening {
             if self.read(now)? {
                 continue;
             }
-            self.sources.handle_timeout(now);
+            self.sources.handle_timeout(now, wall_clock());
             self.receiver.wait(self.sources.poll_timeout().saturating_duration_since(now))?;
         }
         for _ in 0..LAST_BATCHES {
@@ -137,6 +139,7 @@ impl Listening {
                 break;
             }
         }
+        self.sources.give_up(wall_clock());
         self.flush()?;
         Ok(())
     }
@@ -156,7 +159,7 @@ impl Listening {
         if count == 0 || self.sources.waiting() >= BATCH_OCTETS {
             self.flush()?;
         }
-        self.sources.handle_timeout(now);
+        self.sources.handle_timeout(now, wall_clock());
         Ok(count > 0)
     }
 

@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 use ipfix::Header;
 use tracing::debug;
 
-use super::recent::{self, Recent};
+use super::recent;
+use super::session::{Around, Session, Taken};
 use crate::config;
 use crate::metrics::{SessionMetrics, UdpMetrics};
 use crate::netflow::{self, Version};
 use crate::output::Forms;
-use crate::session::Decoder;
 use crate::session::decoder::{Decoded, MAX_MALFORMED, Reception, discard};
 
 /// How long a source stays in the penalty box.
@@ -40,6 +40,8 @@ const MAX_TEMPLATE_OCTETS: usize = 64 << 20;
 pub(super) struct Totals {
     sessions: AtomicUsize,
     template_octets: AtomicUsize,
+    /// Of data sets that wait for their template.
+    held: AtomicUsize,
     max_template_octets: usize,
 }
 
@@ -50,8 +52,22 @@ impl Totals {
 
     const fn with_templates(max_template_octets: usize) -> Self {
         let (sessions, template_octets) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { sessions, template_octets, max_template_octets }
+        Self { sessions, template_octets, held: AtomicUsize::new(0), max_template_octets }
     }
+}
+
+/// What a session needs of its socket: borrows all of `Sources` but the table.
+macro_rules! around {
+    ($sources:ident) => {
+        Around {
+            reader: &mut $sources.reader,
+            decoded: &mut $sources.decoded,
+            metrics: &$sources.metrics,
+            udp: &$sources.udp,
+            held: &$sources.totals.held,
+            hold: ($sources.config.hold.as_usize(), $sources.config.hold_total.as_usize()),
+        }
+    };
 }
 
 /// The sources of one socket.
@@ -86,24 +102,6 @@ struct Source {
     /// Malformed messages in a row while there is no session, which counts for itself.
     malformed: u32,
     penalty_ends: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Session {
-    decoder: Decoder,
-    recent: Recent,
-    /// What NetFlow has told; empty for IPFIX.
-    netflow: netflow::Source,
-    /// Datagrams of NetFlow malformed in a row.
-    malformed: u32,
-}
-
-/// How a datagram was.
-enum Taken {
-    Well,
-    Malformed,
-    /// One more in a row than is borne.
-    Hopeless,
 }
 
 /// How a source stands.
@@ -153,56 +151,27 @@ impl Sources {
             Standing::Unknown if !self.admit(now, wall_clock, from, octets) => return,
             Standing::Unknown | Standing::Known => {}
         }
-        let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         let received = seconds(now.saturating_duration_since(self.begin));
         let lifetime = seconds(self.config.template_lifetime.0);
         let Some(session) = self.sources.get_mut(&from).and_then(|source| source.session.as_mut()) else {
             return;
         };
-        let Session { decoder, recent, netflow, malformed } = &mut **session;
         let hash = recent::hash(&self.key, octets);
-        if recent.has(hash, received) {
+        if session.recent.has(hash, received) {
             return self.udp.duplicates.increment(1);
         }
-        let before = decoder.template_octets();
+        let before = session.decoder.template_octets();
         let others = &self.totals.template_octets;
         let template_room = self.totals.max_template_octets.saturating_sub(others.load(Ordering::Relaxed));
-        let reception = Reception { now: wall_clock, received, lifetime, template_room };
-        let decoded = &mut self.decoded;
-        let taken = if version == Version::Ipfix {
-            match decoder.datagram(decoded, octets, reception) {
-                Ok(true) => Taken::Well,
-                Ok(false) => Taken::Malformed,
-                Err(_) => Taken::Hopeless,
-            }
-        } else {
-            match self.reader.read(netflow, octets, (received, lifetime)) {
-                Ok(read) => {
-                    self.udp.lost.increment(read.lost.into());
-                    self.udp.late.increment(read.late.into());
-                    self.metrics.limit.increment(read.templates_refused.into());
-                    for message in self.reader.messages() {
-                        // Made here, so it is well-formed.
-                        let _ = decoder.datagram(decoded, message, reception);
-                        read.uncounted.into_iter().for_each(|domain| decoder.ignore_sequence(domain));
-                    }
-                    *malformed = 0;
-                    Taken::Well
-                }
-                Err(error) => {
-                    discard(&self.metrics, decoded, 0, octets, wall_clock, error);
-                    *malformed += 1;
-                    if *malformed < MAX_MALFORMED { Taken::Malformed } else { Taken::Hopeless }
-                }
-            }
-        };
-        move_by(others, before, decoder.template_octets());
+        let reception = Reception { now: wall_clock, received, lifetime, template_room, again: false };
+        let mut around = around!(self);
+        let taken = session.take(&mut around, octets, reception);
+        move_by(others, before, session.decoder.template_octets());
         match taken {
-            Taken::Well => recent.add(hash, received),
+            Taken::Well => session.recent.add(hash, received),
             Taken::Malformed => {}
             Taken::Hopeless => {
-                decoder.pardon();
-                *malformed = 0;
+                session.pardon();
                 debug!(from = %from.0, "source put into the penalty box");
                 self.penalize(now, from);
             }
@@ -224,8 +193,16 @@ impl Sources {
         self.next_sweep
     }
 
-    /// Forgets silent sources and ends penalties.
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    /// Gives up all that was held back: the end.
+    pub(super) fn give_up(&mut self, wall_clock: u64) {
+        let mut around = around!(self);
+        for session in self.sources.values_mut().filter_map(|source| source.session.as_mut()) {
+            session.expire(&mut around, u32::MAX, wall_clock);
+        }
+    }
+
+    /// Forgets silent sources, gives up what was held back too long, and ends penalties.
+    pub(super) fn handle_timeout(&mut self, now: Instant, wall_clock: u64) {
         if now < self.next_sweep {
             return;
         }
@@ -233,6 +210,9 @@ impl Sources {
         let idle = self.config.idle.0;
         let (mut ended, mut suspects, mut released) = (0, 0, 0);
         let totals = &self.totals;
+        let received = seconds(now.saturating_duration_since(self.begin));
+        let held_since = received.saturating_sub(seconds(self.config.hold_time.0));
+        let mut around = around!(self);
         self.sources.retain(|_, source| {
             if source.penalty_ends.is_some_and(|ends| ends <= now) {
                 source.penalty_ends = None;
@@ -240,9 +220,11 @@ impl Sources {
             }
             let limit = if source.session.is_some() { idle } else { PENALTY };
             let keep = source.penalty_ends.is_some() || now.saturating_duration_since(source.last) < limit;
-            match &source.session {
-                _ if keep => {}
+            match &mut source.session {
+                Some(session) if keep => session.expire(&mut around, held_since, wall_clock),
+                None if keep => {}
                 Some(session) => {
+                    session.expire(&mut around, u32::MAX, wall_clock);
                     move_by(&totals.template_octets, session.decoder.template_octets(), 0);
                     ended += 1;
                 }
@@ -298,9 +280,7 @@ impl Sources {
         }
         debug!(from = %from.0, version = ?from.1, "exporter found");
         self.udp.sessions.increment(1.0);
-        let decoder = Decoder::udp(&self.forms, self.metrics.clone());
-        let netflow = netflow::Source::default();
-        let session = Session { decoder, recent: Recent::new(), netflow, malformed: 0 };
+        let session = Session::new(from.1, &self.forms, self.metrics.clone());
         let source = Source { last: now, session: Some(Box::new(session)), malformed: 0, penalty_ends: None };
         if self.sources.insert(from, source).is_some() {
             self.suspects -= 1;
@@ -330,6 +310,11 @@ impl Sources {
         self.totals.sessions.fetch_sub(count as usize, Ordering::Relaxed);
         self.udp.sessions.decrement(f64::from(count));
     }
+}
+
+/// Returns whole seconds.
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// Takes over a part of a total that was `before` and is `after`.

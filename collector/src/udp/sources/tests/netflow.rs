@@ -3,7 +3,7 @@
 use super::*;
 
 /// A datagram of version 9 from source ID 1: a template of octetDeltaCount in four octets, or records of it.
-fn v9(sequence: u32, set_id: u16, content: &[u8]) -> Vec<u8> {
+pub(super) fn v9(sequence: u32, set_id: u16, content: &[u8]) -> Vec<u8> {
     let mut datagram = vec![0, 9, 0, 1];
     datagram.extend([1_000, TIME, sequence, 1].map(u32::to_be_bytes).as_flattened());
     datagram.extend(set_id.to_be_bytes());
@@ -12,11 +12,11 @@ fn v9(sequence: u32, set_id: u16, content: &[u8]) -> Vec<u8> {
     datagram
 }
 
-fn v9_template(sequence: u32) -> Vec<u8> {
+pub(super) fn v9_template(sequence: u32) -> Vec<u8> {
     v9(sequence, 0, &[1, 0, 0, 1, 0, 1, 0, 4])
 }
 
-fn v9_flow(sequence: u32) -> Vec<u8> {
+pub(super) fn v9_flow(sequence: u32) -> Vec<u8> {
     v9(sequence, FLOW, &sequence.to_be_bytes())
 }
 
@@ -37,13 +37,13 @@ fn v5(sequence: u32, count: u16) -> Vec<u8> {
 fn version_9_and_ipfix_of_one_address_do_not_mix_templates() {
     let (mut world, mut exporter) = exporting();
     world.send(1, &v9_flow(0));
-    assert_eq!((world.values(), world.metric("records_dropped_total{reason=\"no_template\"}")), (vec![], 1));
+    assert!(world.values().is_empty() && world.metric("udp_held_bytes") > 0, "it waits for a template");
     // Two octets long there, four here.
     let mut two = Exporter::new(1, 2);
     world.send(1, &v9_template(1));
     world.send(1, &two.templates());
     world.send_all(1, &[v9_flow(2), exporter.flows(0x0001_0002..0x0001_0003), v9_flow(3)]);
-    assert_eq!(world.values(), [2, 1, 2, 3]);
+    assert_eq!(world.values(), [0, 2, 1, 2, 3]);
     assert_eq!((world.metric("udp_sessions"), world.metric("templates")), (2, 2));
     assert_eq!(world.metric("netflow_datagrams_received_total{version=\"9\"}"), 4);
 }
@@ -117,5 +117,6 @@ fn templates_of_version_9_expire_like_those_of_ipfix() {
     world.send(1, &v9_flow(2));
     world.pass(6 * 60);
     world.send(1, &v9_flow(3));
-    assert_eq!((world.values(), world.metric("templates")), (vec![1, 2], 0));
+    assert_eq!(world.values(), [1, 2]);
+    assert!(world.metric("udp_held_bytes") > 0, "it waits for a template");
 }

@@ -1,0 +1,180 @@
+//! One source of one version: its decoder, and the data sets of it that wait for their template.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::held::{Held, Set};
+use super::recent::Recent;
+use crate::metrics::{SessionMetrics, UdpMetrics};
+use crate::netflow::{self, Version};
+use crate::output::Forms;
+use crate::session::Decoder;
+use crate::session::decoder::{Decoded, MAX_MALFORMED, Reception, Unknown, discard};
+
+/// What belongs to all sources of a socket.
+pub(super) struct Around<'a> {
+    pub(super) reader: &'a mut netflow::Reader,
+    pub(super) decoded: &'a mut Decoded,
+    pub(super) metrics: &'a SessionMetrics,
+    pub(super) udp: &'a UdpMetrics,
+    /// Octets that all sources hold back.
+    pub(super) held: &'a AtomicUsize,
+    /// Octets one source may hold back, and all of them.
+    pub(super) hold: (usize, usize),
+}
+
+/// How a datagram was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Taken {
+    Well,
+    Malformed,
+    /// One more in a row than is borne.
+    Hopeless,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) decoder: Decoder,
+    pub(super) recent: Recent,
+    version: Version,
+    /// What NetFlow has told; empty for IPFIX.
+    netflow: netflow::Source,
+    /// Datagrams of NetFlow malformed in a row.
+    malformed: u32,
+    held: Held,
+}
+
+impl Session {
+    pub(super) fn new(version: Version, forms: &Forms, metrics: SessionMetrics) -> Self {
+        Self {
+            decoder: Decoder::udp(forms, metrics),
+            recent: Recent::new(),
+            version,
+            netflow: netflow::Source::default(),
+            malformed: 0,
+            held: Held::default(),
+        }
+    }
+
+    /// Forgives what was malformed.
+    pub(super) fn pardon(&mut self) {
+        self.decoder.pardon();
+        self.malformed = 0;
+    }
+
+    /// Decodes a datagram, and then what had waited for the templates in it.
+    pub(super) fn take(&mut self, around: &mut Around<'_>, octets: &[u8], reception: Reception) -> Taken {
+        let taken = self.decode(around, octets, reception);
+        if self.held.octets() == 0 {
+            self.decoder.told();
+            return taken;
+        }
+        for key in self.decoder.told().defined {
+            let sets = self.held.take(key);
+            self.release(around, &sets);
+            for set in &sets {
+                self.decode(around, &set.datagram, Reception { again: true, ..reception });
+            }
+        }
+        taken
+    }
+
+    /// Gives up what was received before this time, and counts it.
+    pub(super) fn expire(&mut self, around: &mut Around<'_>, before: u32, now: u64) {
+        let sets = self.held.expire(before);
+        self.release(around, &sets);
+        // A header, and the header of the set.
+        let header = if self.version == Version::V9 { 24 } else { 20 };
+        for Set { key: (domain, set_id), datagram, .. } in &sets {
+            let octets = datagram.get(header..).unwrap_or_default().to_vec();
+            let unknown = Unknown { domain: *domain, set_id: *set_id, octets };
+            self.decoder.without_template(around.decoded, now, &unknown);
+        }
+    }
+
+    fn release(&self, around: &Around<'_>, sets: &[Set]) {
+        let octets: usize = sets.iter().map(Set::cost).sum();
+        if octets > 0 {
+            around.held.fetch_sub(octets, Ordering::Relaxed);
+            around.udp.held.decrement(gauge(octets));
+        }
+    }
+
+    fn decode(&mut self, around: &mut Around<'_>, octets: &[u8], reception: Reception) -> Taken {
+        if self.version != Version::Ipfix {
+            return self.decode_netflow(around, octets, reception);
+        }
+        let taken = match self.decoder.datagram(around.decoded, octets, reception) {
+            Ok(true) => Taken::Well,
+            Ok(false) => Taken::Malformed,
+            Err(_) => Taken::Hopeless,
+        };
+        let mut told = self.decoder.told();
+        for unknown in told.unknown.drain(..) {
+            let mut datagram = octets[..16].to_vec();
+            datagram.extend(unknown.set_id.to_be_bytes());
+            let set = 4 + unknown.octets.len();
+            datagram.extend(u16::try_from(set).unwrap_or(u16::MAX).to_be_bytes());
+            datagram.extend_from_slice(&unknown.octets);
+            let length = u16::try_from(datagram.len()).unwrap_or(u16::MAX);
+            datagram[2..4].copy_from_slice(&length.to_be_bytes());
+            self.hold(around, &datagram, reception, unknown);
+        }
+        self.decoder.tell(told);
+        taken
+    }
+
+    fn decode_netflow(&mut self, around: &mut Around<'_>, octets: &[u8], reception: Reception) -> Taken {
+        let times = (reception.received, reception.lifetime);
+        let read = match around.reader.read(&mut self.netflow, octets, times, reception.again) {
+            Ok(read) => read,
+            Err(error) => {
+                discard(around.metrics, around.decoded, 0, octets, reception.now, error);
+                self.malformed += 1;
+                return if self.malformed < MAX_MALFORMED { Taken::Malformed } else { Taken::Hopeless };
+            }
+        };
+        self.malformed = 0;
+        around.udp.lost.increment(read.lost.into());
+        around.udp.late.increment(read.late.into());
+        around.metrics.limit.increment(read.templates_refused.into());
+        for message in around.reader.messages() {
+            // Made here, so it is well-formed, but for records of variable length.
+            let _ = self.decoder.datagram(around.decoded, message, reception);
+            read.uncounted.into_iter().for_each(|domain| self.decoder.ignore_sequence(domain));
+        }
+        let mut told = self.decoder.told();
+        for unknown in told.unknown.drain(..) {
+            // Its template was refused: it will not come.
+            self.decoder.without_template(around.decoded, reception.now, &unknown);
+        }
+        self.decoder.tell(told);
+        let domain = read.uncounted.unwrap_or(0);
+        let unknown: Vec<_> = around.reader.unknown(octets).collect();
+        for (set_id, datagram) in unknown {
+            let octets = datagram.get(24..).unwrap_or_default().to_vec();
+            self.hold(around, &datagram, reception, Unknown { domain, set_id, octets });
+        }
+        Taken::Well
+    }
+
+    /// Holds back a set, or counts it where there is no room for it.
+    fn hold(&mut self, around: &mut Around<'_>, datagram: &[u8], reception: Reception, unknown: Unknown) {
+        let key = (unknown.domain, unknown.set_id);
+        let (own, all) = around.hold;
+        let before = self.held.octets();
+        let room = all.saturating_sub(around.held.load(Ordering::Relaxed));
+        let limit = own.min(before.saturating_add(room));
+        if !reception.again && self.held.hold(key, datagram, reception.received, limit) {
+            let octets = self.held.octets() - before;
+            around.held.fetch_add(octets, Ordering::Relaxed);
+            around.udp.held.increment(gauge(octets));
+        } else {
+            self.decoder.without_template(around.decoded, reception.now, &unknown);
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge")]
+const fn gauge(octets: usize) -> f64 {
+    octets as f64
+}
