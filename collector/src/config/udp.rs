@@ -24,6 +24,8 @@ pub struct Udp {
     pub hold_total: Size,
     /// How long they wait.
     pub hold_time: Period,
+    /// Whether templates are kept in the state directory, for when the collector starts again.
+    pub keep_templates: bool,
 }
 
 impl Default for Udp {
@@ -37,6 +39,7 @@ impl Default for Udp {
             hold: Size::mebi(1),
             hold_total: Size::mebi(64),
             hold_time: Period::seconds(10 * 60),
+            keep_templates: true,
         }
     }
 }

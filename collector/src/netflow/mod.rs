@@ -22,6 +22,7 @@ mod v9;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use ipfix::TemplateRecord;
 use netflow_parser::{NetflowPacket, NetflowParser};
 
 use self::messages::Messages;
@@ -60,6 +61,21 @@ impl Version {
             _ => Self::Ipfix,
         }
     }
+
+    /// The Version Number of its datagrams.
+    pub(crate) const fn number(self) -> u16 {
+        match self {
+            Self::V5 => 5,
+            Self::V7 => 7,
+            Self::V9 => 9,
+            Self::Ipfix => 10,
+        }
+    }
+
+    /// Returns the version with this number.
+    pub(crate) fn from_number(number: u16) -> Option<Self> {
+        [Self::V5, Self::V7, Self::V9, Self::Ipfix].into_iter().find(|version| version.number() == number)
+    }
 }
 
 /// Why a datagram was refused.
@@ -82,6 +98,13 @@ pub(crate) struct Source {
     templates: Templates,
     /// By source ID.
     datagrams: BTreeMap<u32, Datagrams>,
+}
+
+impl Source {
+    /// Returns a datagram of version 9 that brings the template once more, which the session knows as `record`.
+    pub(crate) fn v9_template(&self, domain: u32, record: &TemplateRecord) -> Option<Vec<u8>> {
+        v9::template(self, domain, record)
+    }
 }
 
 /// What was found out beside the messages.

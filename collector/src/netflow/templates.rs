@@ -69,6 +69,11 @@ impl Templates {
         !self.0.get(&key).is_some_and(fresh) && self.define(key, None, times)
     }
 
+    /// Returns the plan of a template, however old.
+    pub(super) fn plan(&self, key: (u32, u16)) -> Option<Plan> {
+        self.0.get(&key)?.plan
+    }
+
     /// Returns a template's plan, which it has if its records have times. None: there is no such template, or it is too old.
     pub(super) fn get(&self, key: (u32, u16), (received, lifetime): (u32, u32)) -> Option<Option<Plan>> {
         let known = self.0.get(&key)?;

@@ -262,6 +262,36 @@ impl Translation<'_> {
     }
 }
 
+/// Returns a datagram with one template, as an exporter might have sent it. None: it was not of this version.
+pub(super) fn template(source: &Source, domain: u32, record: &TemplateRecord) -> Option<Vec<u8>> {
+    let plan = source.templates.plan((domain, record.id));
+    let (mut fields, mut offset) = (Vec::new(), 0);
+    for field in &record.fields {
+        let absolute = plan.is_some_and(|plan| plan.times().contains(&offset));
+        let (kind, length) = match TIMES.iter().find(|(_, to)| *to == field.id) {
+            Some((from, _)) if absolute => (*from, 4),
+            _ if field.pen == 0 => (field.id, field.length),
+            _ if field.pen == VENDOR_PEN => (field.id | 0x8000, field.length),
+            _ => return None,
+        };
+        fields.extend([kind, length]);
+        offset += usize::from(length);
+    }
+    let octets = |fields: u16| fields.checked_mul(4);
+    let count = u16::try_from(record.fields.len()).ok()?;
+    let head = match record.scope_fields {
+        0 => vec![record.id, count],
+        scopes => vec![record.id, octets(scopes)?, octets(count.checked_sub(scopes)?)?],
+    };
+    let length = u16::try_from(SET_HEADER + 2 * (head.len() + fields.len())).ok()?;
+    let mut datagram = [9_u16, 1].map(u16::to_be_bytes).concat();
+    datagram.extend([0, 0, 0, domain].map(u32::to_be_bytes).as_flattened());
+    for word in [u16::from(record.is_options()), length].into_iter().chain(head).chain(fields) {
+        datagram.extend(word.to_be_bytes());
+    }
+    Some(datagram)
+}
+
 /// Returns the element of a field type.
 fn element(kind: u16, length: u16) -> FieldSpecifier {
     if kind < 0x8000 {

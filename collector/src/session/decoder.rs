@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 
 use delivery::class_record::Reliability;
 use delivery::{Numberings, Series};
-use ipfix::{CollectingConfig, CollectingSession, DecodeError, Summary, Transport};
+use ipfix::{CollectingConfig, CollectingSession, DecodeError, Summary, Template, Transport};
 use tracing::debug;
 
 use self::visit::{Visit, letter};
@@ -244,6 +244,11 @@ impl Decoder {
     /// Returns the octets of memory that the templates take.
     pub(crate) fn template_octets(&self) -> usize {
         self.collecting.template_octets()
+    }
+
+    /// Returns the templates, with their domains.
+    pub(crate) fn templates(&self) -> impl Iterator<Item = (u32, &Template)> {
+        self.collecting.templates()
     }
 
     /// Takes what the last datagrams told.

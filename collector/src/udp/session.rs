@@ -1,9 +1,13 @@
 //! One source of one version: its decoder, and the data sets of it that wait for their template.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ipfix::{Header, OPTIONS_TEMPLATE_SET, TEMPLATE_SET, Template, TemplateRecord};
 
 use super::held::{Held, Set};
 use super::recent::Recent;
+use super::store::Kept;
 use crate::metrics::{SessionMetrics, UdpMetrics};
 use crate::netflow::{self, Version};
 use crate::output::Forms;
@@ -41,6 +45,8 @@ pub(super) struct Session {
     /// Datagrams of NetFlow malformed in a row.
     malformed: u32,
     held: Held,
+    /// When each template came last, by the clock of receptions.
+    seen: BTreeMap<(u32, u16), u32>,
 }
 
 impl Session {
@@ -52,6 +58,7 @@ impl Session {
             netflow: netflow::Source::default(),
             malformed: 0,
             held: Held::default(),
+            seen: BTreeMap::new(),
         }
     }
 
@@ -64,11 +71,11 @@ impl Session {
     /// Decodes a datagram, and then what had waited for the templates in it.
     pub(super) fn take(&mut self, around: &mut Around<'_>, octets: &[u8], reception: Reception) -> Taken {
         let taken = self.decode(around, octets, reception);
-        if self.held.octets() == 0 {
-            self.decoder.told();
-            return taken;
-        }
         for key in self.decoder.told().defined {
+            self.seen.insert(key, reception.received);
+            if self.held.octets() == 0 {
+                continue;
+            }
             let sets = self.held.take(key);
             self.release(around, &sets);
             for set in &sets {
@@ -76,6 +83,39 @@ impl Session {
             }
         }
         taken
+    }
+
+    /// Takes in what was kept of this source over a restart.
+    pub(super) fn restore(&mut self, around: &mut Around<'_>, mut kept: Vec<Kept>, reception: Reception) {
+        kept.sort_by_key(|kept| kept.seen);
+        for Kept { seen, datagram } in kept {
+            let age = u32::try_from((reception.now / 1000).saturating_sub(seen)).unwrap_or(u32::MAX);
+            if age <= reception.lifetime {
+                let received = reception.received.saturating_sub(age);
+                self.decode(around, &datagram, Reception { again: true, received, ..reception });
+                let defined = self.decoder.told().defined;
+                self.seen.extend(defined.into_iter().map(|key| (key, received)));
+            }
+        }
+    }
+
+    /// Returns the templates that are to be kept over a restart; `received` and `now`, in seconds since the Unix epoch,
+    /// are one moment.
+    pub(super) fn keep(&mut self, received: u32, lifetime: u32, now: u64) -> Vec<Kept> {
+        let oldest = received.saturating_sub(lifetime);
+        self.seen.retain(|_, seen| *seen >= oldest);
+        let kept = |(domain, template): (u32, &Template)| {
+            let seen = self.seen.get(&(domain, template.id()))?;
+            let record = template.to_record();
+            let datagram = match self.version {
+                Version::V9 => self.netflow.v9_template(domain, &record)?,
+                Version::Ipfix => ipfix_template(domain, &record)?,
+                // The templates are our own.
+                Version::V5 | Version::V7 => return None,
+            };
+            Some(Kept { seen: now.saturating_sub(received.saturating_sub(*seen).into()), datagram })
+        };
+        self.decoder.templates().filter_map(kept).collect()
     }
 
     /// Gives up what was received before this time, and counts it.
@@ -172,6 +212,17 @@ impl Session {
             self.decoder.without_template(around.decoded, reception.now, &unknown);
         }
     }
+}
+
+/// Returns a message with one template.
+fn ipfix_template(domain: u32, record: &TemplateRecord) -> Option<Vec<u8>> {
+    let set = u16::try_from(4 + record.wire_length()).ok()?;
+    let length = set.checked_add(16)?;
+    let mut message = Header { length, export_time: 0, sequence: 0, domain }.to_octets().to_vec();
+    let set_id = if record.is_options() { OPTIONS_TEMPLATE_SET } else { TEMPLATE_SET };
+    message.extend([set_id, set].map(u16::to_be_bytes).as_flattened());
+    record.encode(&mut message);
+    Some(message)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge")]

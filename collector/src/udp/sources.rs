@@ -19,6 +19,7 @@ use tracing::debug;
 
 use super::recent;
 use super::session::{Around, Session, Taken};
+use super::store::{Deposit, Depositor, Loaded};
 use crate::config;
 use crate::metrics::{SessionMetrics, UdpMetrics};
 use crate::netflow::{self, Version};
@@ -29,6 +30,8 @@ use crate::session::decoder::{Decoded, MAX_MALFORMED, Reception, discard};
 const PENALTY: Duration = Duration::from_secs(60);
 /// How often silent sources are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often templates are written to disk.
+const DEPOSIT: Duration = Duration::from_secs(60);
 /// Sources without a session that are remembered for malformed messages, of one socket.
 const MAX_SUSPECTS: usize = 1024;
 
@@ -40,19 +43,23 @@ const MAX_TEMPLATE_OCTETS: usize = 64 << 20;
 pub(super) struct Totals {
     sessions: AtomicUsize,
     template_octets: AtomicUsize,
+    /// Templates from before the start.
+    pub(super) loaded: Loaded,
     /// Of data sets that wait for their template.
     held: AtomicUsize,
     max_template_octets: usize,
 }
 
 impl Totals {
-    pub(super) const fn new() -> Self {
-        Self::with_templates(MAX_TEMPLATE_OCTETS)
+    /// Of no sources yet; `loaded` is for those that come back.
+    pub(super) const fn new(loaded: Loaded) -> Self {
+        Self::with_templates(MAX_TEMPLATE_OCTETS, loaded)
     }
 
-    const fn with_templates(max_template_octets: usize) -> Self {
+    const fn with_templates(max_template_octets: usize, loaded: Loaded) -> Self {
         let (sessions, template_octets) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { sessions, template_octets, held: AtomicUsize::new(0), max_template_octets }
+        let held = AtomicUsize::new(0);
+        Self { sessions, template_octets, held, loaded, max_template_octets }
     }
 }
 
@@ -84,6 +91,8 @@ pub(super) struct Sources {
     suspects: usize,
     totals: Arc<Totals>,
     next_sweep: Instant,
+    store: Option<Depositor>,
+    next_deposit: Instant,
     key: RandomState,
     decoded: Decoded,
     metrics: SessionMetrics,
@@ -91,7 +100,7 @@ pub(super) struct Sources {
 }
 
 /// Who sends, and which version.
-type Key = (SocketAddr, Version);
+pub(super) type Key = (SocketAddr, Version);
 
 #[derive(Debug)]
 struct Source {
@@ -131,6 +140,8 @@ impl Sources {
             suspects: 0,
             totals,
             next_sweep: begin + SWEEP,
+            store: None,
+            next_deposit: begin + DEPOSIT,
             key: RandomState::new(),
             decoded: Decoded::default(),
             metrics,
@@ -146,12 +157,14 @@ impl Sources {
         let netflow = [Version::V5, Version::V7, Version::V9].into_iter().zip(&self.udp.netflow);
         netflow.filter(|(counted, _)| *counted == version).for_each(|(_, counter)| counter.increment(1));
         let from = (from, version);
+        let mut kept = Vec::new();
         match self.standing(now, from) {
             Standing::Penalized => return self.udp.penalty.increment(1),
             Standing::Unknown if !self.admit(now, wall_clock, from, octets) => return,
-            Standing::Unknown | Standing::Known => {}
+            Standing::Unknown => kept = self.totals.loaded.take(from),
+            Standing::Known => {}
         }
-        let received = seconds(now.saturating_duration_since(self.begin));
+        let received = self.received(now);
         let lifetime = seconds(self.config.template_lifetime.0);
         let Some(session) = self.sources.get_mut(&from).and_then(|source| source.session.as_mut()) else {
             return;
@@ -165,6 +178,7 @@ impl Sources {
         let template_room = self.totals.max_template_octets.saturating_sub(others.load(Ordering::Relaxed));
         let reception = Reception { now: wall_clock, received, lifetime, template_room, again: false };
         let mut around = around!(self);
+        session.restore(&mut around, kept, reception);
         let taken = session.take(&mut around, octets, reception);
         move_by(others, before, session.decoder.template_octets());
         match taken {
@@ -193,8 +207,34 @@ impl Sources {
         self.next_sweep
     }
 
-    /// Gives up all that was held back: the end.
-    pub(super) fn give_up(&mut self, wall_clock: u64) {
+    /// From now on templates are written to disk.
+    pub(super) fn keep_templates(&mut self, store: Depositor) {
+        self.store = Some(store);
+    }
+
+    /// Seconds of the clock of receptions: templates from before the start have times, too.
+    fn received(&self, now: Instant) -> u32 {
+        let since_begin = now.saturating_duration_since(self.begin);
+        seconds(since_begin.saturating_add(self.config.template_lifetime.0))
+    }
+
+    /// Has the templates written to disk.
+    fn deposit(&mut self, now: Instant, wall_clock: u64) {
+        let (received, lifetime) = (self.received(now), seconds(self.config.template_lifetime.0));
+        let Some(store) = &self.store else { return };
+        let now = wall_clock / 1000;
+        let sources = self.sources.iter_mut().filter_map(|(key, source)| {
+            let kept = source.session.as_mut()?.keep(received, lifetime, now);
+            (!kept.is_empty()).then_some((*key, kept))
+        });
+        let (socket, since) = (store.socket, now.saturating_sub(lifetime.into()));
+        // Without a writer there is nobody to tell.
+        let _ = store.to.send(Deposit { socket, sources: sources.collect(), since });
+    }
+
+    /// The end: gives up all that was held back, and has the templates written to disk.
+    pub(super) fn close(&mut self, now: Instant, wall_clock: u64) {
+        self.deposit(now, wall_clock);
         let mut around = around!(self);
         for session in self.sources.values_mut().filter_map(|source| source.session.as_mut()) {
             session.expire(&mut around, u32::MAX, wall_clock);
@@ -207,10 +247,14 @@ impl Sources {
             return;
         }
         self.next_sweep = now + SWEEP;
+        if now >= self.next_deposit {
+            self.next_deposit = now + DEPOSIT;
+            self.deposit(now, wall_clock);
+        }
         let idle = self.config.idle.0;
         let (mut ended, mut suspects, mut released) = (0, 0, 0);
         let totals = &self.totals;
-        let received = seconds(now.saturating_duration_since(self.begin));
+        let received = self.received(now);
         let held_since = received.saturating_sub(seconds(self.config.hold_time.0));
         let mut around = around!(self);
         self.sources.retain(|_, source| {

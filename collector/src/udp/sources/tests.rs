@@ -19,7 +19,7 @@ impl World {
     }
 
     fn with(config: config::Udp) -> Self {
-        Self::limited(config, Totals::new())
+        Self::limited(config, Totals::new(Loaded::default()))
     }
 
     #[expect(clippy::disallowed_methods, reason = "the tests' own beginning of time")]
@@ -333,7 +333,7 @@ fn there_are_no_more_sessions_than_allowed_and_silent_ones_make_room() {
 #[test]
 fn templates_of_all_sources_are_bounded_together() {
     let most = 1 << 20;
-    let mut world = World::limited(config::Udp::default(), Totals::with_templates(most));
+    let mut world = World::limited(config::Udp::default(), Totals::with_templates(most, Loaded::default()));
     let mut exporter = Exporter::new(1, 4);
     // Each source has some long templates.
     let fields: Vec<_> = (0..300).map(|_| FieldSpecifier::iana(1, 4)).collect();

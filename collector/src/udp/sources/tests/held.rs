@@ -90,7 +90,7 @@ fn what_waits_is_bounded_for_each_source_and_for_all() {
     let cost = 24 + 64;
     assert_eq!(world.metric(NO_TEMPLATE) + held(&world) / cost, sent);
     // At the end nothing is forgotten.
-    world.sources.give_up(0);
+    world.sources.close(world.now, 0);
     assert_eq!((world.metric(NO_TEMPLATE), held(&world)), (sent, 0));
 }
 
