@@ -175,16 +175,19 @@ pub(crate) enum DropReason {
     Full,
     /// It has stopped.
     Failed,
+    /// The connection was lost while they were sent, or there was none at the end.
+    Connection,
 }
 
 impl DropReason {
-    pub(crate) const ALL: [Self; 2] = [Self::Full, Self::Failed];
+    pub(crate) const ALL: [Self; 3] = [Self::Full, Self::Failed, Self::Connection];
 
     /// Returns the label `reason`.
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Full => "full",
             Self::Failed => "failed",
+            Self::Connection => "connection",
         }
     }
 }
@@ -506,7 +509,8 @@ fn describe_outputs() {
     );
     describe_counter!(
         "ipfix_collector_output_records_dropped_total",
-        "Flow records the output does not have, by reason: no room in its queue (full), or it has stopped (failed)"
+        "Flow records the output does not have, by reason: no room in its queue (full), it has stopped (failed), or its \
+         connection was lost (connection)"
     );
     describe_counter!(
         "ipfix_collector_output_files_removed_total",

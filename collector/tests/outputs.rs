@@ -2,13 +2,15 @@
 
 mod world;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::Command;
 
 use delivery::cookie::State;
-use world::{Collector, Directory, Exporter, SERIES, address, lines, output, pool, read};
+use ipfix::{CollectingConfig, CollectingSession, Record, Value, Visitor};
+use world::{Collector, Directory, Exporter, SERIES, address, line, lines, output, pool, read};
 
 /// Returns a pipe that the collector can open and nobody reads.
 fn pipe(directory: &Directory) -> (PathBuf, fs::File) {
@@ -16,6 +18,14 @@ fn pipe(directory: &Directory) -> (PathBuf, fs::File) {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let reader = fs::File::options().read(true).write(true).open(&pipe).unwrap();
     (pipe, reader)
+}
+
+/// Returns the files whose names end so, in order.
+fn finished(directory: &Directory, extension: &str) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(&directory.0).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|is| is == extension));
+    files.sort();
+    files
 }
 
 /// Asks again and again until the output has so many records.
@@ -142,16 +152,109 @@ async fn files_that_take_turns_hold_every_record_once_through_kills() {
     exporter.send().await;
     exporter.wait_for(0..sent).await;
     assert!(collector.stop().success());
-    let mut files: Vec<_> = fs::read_dir(&directory.0).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
-    files.sort();
+    let files = finished(&directory, "jsonl");
     assert!(files.len() > 10, "{files:?}");
     let all: String = files.iter().map(|path| read(path)).collect();
     assert!(all == lines(0..sent, true), "every line once, in order, none torn");
-    let left = fs::read_dir(&directory.0)
-        .unwrap()
-        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".part"));
-    assert_eq!(left.count(), 0);
+    assert_eq!(finished(&directory, "part").len(), 0);
+}
+
+/// Returns the values of octetDeltaCount in the files of IPFIX messages, the oldest first, each file read by itself.
+fn values_in(directory: &Directory) -> Vec<u64> {
+    #[derive(Default)]
+    struct Values(Vec<u64>);
+    impl Visitor for Values {
+        fn record(&mut self, record: &Record<'_>) {
+            if let Some(Value::Unsigned(value)) = record.find(0, 1).map(|field| field.value()) {
+                assert_eq!((record.domain, record.export_time), (SERIES.domain, world::TIME));
+                self.0.push(value);
+            }
+        }
+    }
+    let mut values = Values::default();
+    for path in finished(directory, "ipfix") {
+        let (octets, mut session) =
+            (fs::read(path).unwrap(), CollectingSession::new(CollectingConfig::default()));
+        let mut rest = octets.as_slice();
+        while !rest.is_empty() {
+            let (message, after) = rest.split_at(u16::from_be_bytes([rest[2], rest[3]]).into());
+            assert_eq!(session.decode(0, message, &mut values).unwrap().lost, 0);
+            rest = after;
+        }
+    }
+    values.0
+}
+
+#[tokio::test]
+async fn an_ipfix_file_holds_every_acknowledged_record_once_through_kills() {
+    let directory = Directory::new();
+    let path = directory.path("flows.ipfix");
+    let config =
+        format!("[output.archive.ipfix]\npath = {path:?}\nrotate-octets = \"16KiB\"\n") + &pool(&directory);
+    for round in 0..3 {
+        let collector = Collector::start(&directory, address(), &config);
+        let mut exporter = Exporter::connect(&collector).await;
+        exporter.flows.session(0);
+        exporter.flows.flows(0..(round + 1) * 2_000);
+        exporter.send().await;
+        exporter.wait_for(0..round * 2_000 + 1_000).await;
+        collector.kill();
+    }
+    let collector = Collector::start(&directory, address(), &config);
+    let mut exporter = Exporter::connect(&collector).await;
+    exporter.flows.session(0);
+    exporter.flows.flows(0..8_000);
+    exporter.send().await;
+    exporter.wait_for(0..8_000).await;
+    assert!(collector.stop().success());
+    assert!(values_in(&directory).into_iter().eq(0..8_000), "every record once, in order");
+    assert!(finished(&directory, "ipfix").len() > 5);
+    assert_eq!(finished(&directory, "part").len(), 0);
+
+    // The collector's own command reads them.
+    let first = finished(&directory, "ipfix").remove(0);
+    let decode = [OsStr::new("decode"), first.as_os_str()];
+    let printed = Command::new(env!("CARGO_BIN_EXE_ipfix-collector")).args(decode).output().unwrap();
+    assert!(printed.status.success());
+    assert!(String::from_utf8(printed.stdout).unwrap().starts_with(&line(0, false)));
+}
+
+#[tokio::test]
+async fn another_collector_gets_every_record_and_goes_on_after_it_was_away() {
+    let (directory, other) = (Directory::new(), Directory::new());
+    let (mut last, last_address) = (Vec::new(), address());
+    let file = |name: &str| format!("[output.flows.jsonl]\npath = {:?}\n", other.path(name));
+    let upstream = Collector::start(&other, last_address, &file("first.jsonl"));
+    let config = format!(
+        "{}{}[output.upstream.forward]\nto = \"{last_address}:4739\"\nreconnect = \"1s\"\n",
+        output(&directory),
+        pool(&directory)
+    );
+    let mut collector = Collector::start(&directory, address(), &config);
+    let mut exporter = Exporter::connect(&collector).await;
+    exporter.flows.session(0);
+    exporter.flows.flows(0..5_000);
+    exporter.send().await;
+    wait_for_written(&upstream, "flows", 5_000);
+    assert!(upstream.stop().success());
+    last.push(read(&other.path("first.jsonl")));
+
+    // What comes meanwhile waits, and is acknowledged by the durable file all the same.
+    exporter.flows.flows(5_000..7_000);
+    exporter.send().await;
+    exporter.wait_for(0..7_000).await;
+    collector.wait_for("an output fails");
+    let upstream = Collector::start(&other, last_address, &file("second.jsonl"));
+    wait_for_written(&upstream, "flows", 2_000);
+    assert_eq!(
+        upstream.metric("ipfix_collector_records_lost_total"),
+        0.0,
+        "sequence numbers begin again with the session"
+    );
+    assert!(collector.stop().success());
+    assert!(upstream.stop().success());
+    last.push(read(&other.path("second.jsonl")));
+    assert!(last.concat() == lines(0..7_000, false), "every record once, in order");
 }
 
 #[tokio::test]
@@ -178,7 +281,7 @@ async fn received_is_written_and_repeated_and_dropped_for_every_output() {
         assert_eq!(books["received"], 2_000);
         assert_eq!((books["written"].as_u64(), books["duplicates"].as_u64()), (Some(1_500), Some(500)));
         assert_eq!(books["in_flight"], 0);
-        assert_eq!(books["dropped"], serde_json::json!({ "full": 0, "failed": 0 }));
+        assert_eq!(books["dropped"], serde_json::json!({ "full": 0, "failed": 0, "connection": 0 }));
     }
     assert_eq!(stats["received"], serde_json::json!({ "data": 2_000, "options": 2 }));
     assert!(collector.http("/api/v1/none").starts_with("HTTP/1.1 404"));

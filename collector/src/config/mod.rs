@@ -13,7 +13,7 @@ use serde::Deserialize;
 use service::config::{Http, Invalid, Period, Size, check_endpoint};
 
 use self::output::Jsonl;
-pub(crate) use self::output::{Output, Role};
+pub(crate) use self::output::{Forward, Output, Role};
 pub(crate) use self::pool::{Pool, Service, Transport};
 pub(crate) use self::udp::Udp;
 
@@ -231,8 +231,26 @@ mod tests {
         assert_eq!(holds_back("[output.a.jsonl]\n[output.b.csv]"), [true, false]);
         let told = "[output.a.jsonl]\n[output.b.csv]\nwhen-full = \"wait\"";
         assert_eq!(holds_back(told), [true, true]);
+        assert_eq!(holds_back("[output.a.forward]\nto = \"h:1\"\n[output.b.ipfix]"), [false, true]);
         let error = parse("[output.a.jsonl]\ndurable = true\nwhen-full = \"drop\"").unwrap_err();
         assert!(error.contains("collector.toml:3:1") && error.contains("cannot drop"), "{error}");
+    }
+
+    #[test]
+    fn outputs_that_cannot_be_are_refused_with_their_place() {
+        let error = |text: &str| parse(text).unwrap_err();
+        let twice = error("[output.a.jsonl]\n[output.b.jsonl]");
+        assert!(twice.contains("output a writes there"), "{twice}");
+        let keep = error("[output.a.jsonl]\nkeep = 3");
+        assert!(keep.contains("collector.toml:2:1") && keep.contains("needs `rotate`"), "{keep}");
+        assert!(error("[output.a.ipfix]\npath = \"-\"").contains("cannot be several files"));
+        assert!(error("[output.a.jsonl]\nrotate = \"10ms\"").contains("at least 1s"));
+        assert!(error("[output.a.csv]\ncolumns = []").contains("needs a column"));
+        assert!(error("[output.a.csv]\ncolumns = [\"x\"]").contains("`x` is no information element"));
+        let repeated = error("[output.a.csv]\ncolumns = [\"number\", \"number\"]");
+        assert!(repeated.contains("`number` is there twice"), "{repeated}");
+        assert!(error("[output.a.forward]\nto = \"somewhere\"").contains("must be HOST:PORT"));
+        assert!(error("[output.a.forward]\nto = \"h:1\"\nreconnect = \"0s\"").contains("at least 1s"));
     }
 
     #[test]

@@ -17,6 +17,10 @@ pub enum Output {
     Jsonl(Jsonl),
     /// Lines of comma-separated values.
     Csv(Csv),
+    /// Files of IPFIX messages.
+    Ipfix(Ipfix),
+    /// Another collector.
+    Forward(Forward),
 }
 
 /// A file of JSON lines.
@@ -116,6 +120,79 @@ impl Default for Csv {
     }
 }
 
+/// Files of IPFIX messages (RFC 5655): all records of all sessions, octet by octet as they came. They always take turns, because
+/// a file is one transport session: each start of the collector begins another.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Ipfix {
+    /// What the files are called after: `flows-20261122T043000.000Z.ipfix` for `flows.ipfix`.
+    pub path: PathBuf,
+    /// As of JSON lines.
+    pub durable: Option<bool>,
+    /// Whether options records are kept.
+    pub options_records: bool,
+    /// As of JSON lines.
+    pub queue: Size,
+    /// As of JSON lines.
+    pub when_full: Option<WhenFull>,
+    /// As of JSON lines.
+    pub rotate: Option<Period>,
+    /// As of JSON lines.
+    pub rotate_octets: Option<Size>,
+    /// As of JSON lines.
+    pub keep: Option<NonZeroUsize>,
+    /// As of JSON lines.
+    pub max_octets: Option<Size>,
+}
+
+impl Default for Ipfix {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("flows.ipfix"),
+            durable: None,
+            options_records: true,
+            queue: Size::mebi(16),
+            when_full: None,
+            rotate: None,
+            rotate_octets: None,
+            keep: None,
+            max_octets: None,
+        }
+    }
+}
+
+/// Another IPFIX collector that gets all records over TCP. It is never durable: TCP does not tell what was kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Forward {
+    /// HOST:PORT; a name is looked up at each attempt to connect.
+    pub to: String,
+    /// Time between two attempts to connect (RFC 7011 section 10.4.4).
+    #[serde(default = "a_minute")]
+    pub reconnect: Period,
+    /// Whether options records are sent.
+    #[serde(default = "yes")]
+    pub options_records: bool,
+    /// As of JSON lines.
+    #[serde(default = "mebi16")]
+    pub queue: Size,
+    /// As of JSON lines.
+    #[serde(default)]
+    pub when_full: Option<WhenFull>,
+}
+
+const fn a_minute() -> Period {
+    Period::seconds(60)
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn mebi16() -> Size {
+    Size::mebi(16)
+}
+
 /// What an output does while its queue is full, with records whose sender can be held back.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
@@ -170,6 +247,18 @@ impl Output {
         match self {
             Self::Jsonl(jsonl) => common!("jsonl", jsonl),
             Self::Csv(csv) => common!("csv", csv),
+            Self::Ipfix(ipfix) => common!("ipfix", ipfix),
+            Self::Forward(forward) => Common {
+                kind: "forward",
+                path: Path::new(&forward.to),
+                durable: None,
+                queue: forward.queue,
+                when_full: forward.when_full,
+                rotate: None,
+                rotate_octets: None,
+                keep: None,
+                max_octets: None,
+            },
         }
     }
 
@@ -178,7 +267,7 @@ impl Output {
         self.common().queue
     }
 
-    /// Returns its path.
+    /// Returns its path, or where it connects to.
     pub(crate) fn path(&self) -> &Path {
         self.common().path
     }
@@ -192,7 +281,8 @@ impl Output {
             keep: keep.map(NonZeroUsize::get),
             max_octets: max_octets.map(|octets| octets.0),
         };
-        (limits != Limits::default()).then_some(limits)
+        let always = matches!(self, Self::Ipfix(_));
+        (always || limits != Limits::default()).then_some(limits)
     }
 
     /// Refuses what the output `name` cannot be.
@@ -213,12 +303,22 @@ impl Output {
         let ends = common.rotate.is_some() || common.rotate_octets.is_some();
         for (key, is_there) in [("keep", common.keep.is_some()), ("max-octets", common.max_octets.is_some())]
         {
-            if is_there && !ends {
+            if is_there && !ends && !matches!(self, Self::Ipfix(_)) {
                 return invalid(key, "needs `rotate` or `rotate-octets`");
             }
         }
-        if ends && common.path.as_os_str() == "-" {
-            return invalid("path", "standard output cannot be rotated");
+        if self.limits().is_some() && common.path.as_os_str() == "-" {
+            return invalid("path", "standard output cannot be several files");
+        }
+        if let Self::Forward(Forward { to, reconnect, .. }) = self {
+            let port =
+                to.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then(|| port.parse::<u16>()));
+            if !matches!(port, Some(Ok(1..))) {
+                return invalid("to", "must be HOST:PORT");
+            }
+            if *reconnect < Period::seconds(1) {
+                return invalid("reconnect", "must be at least 1s");
+            }
         }
         if let Self::Csv(csv) = self {
             if csv.columns.is_empty() {
@@ -254,7 +354,8 @@ pub(super) fn durable(outputs: &BTreeMap<String, Output>) -> Vec<String> {
             output.common().durable == Some(true)
         } else {
             let drops = output.common().when_full == Some(WhenFull::Drop);
-            !drops && output.path().as_os_str() != "-" && !is_special(output.path())
+            let is_file = !matches!(output, Output::Forward(_));
+            is_file && !drops && output.path().as_os_str() != "-" && !is_special(output.path())
         }
     });
     if said {

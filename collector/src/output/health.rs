@@ -23,6 +23,7 @@ pub(super) enum Work {
     Sync,
     Sidecar,
     Finish,
+    Connect,
 }
 
 impl fmt::Display for Work {
@@ -33,6 +34,7 @@ impl fmt::Display for Work {
             Self::Sync => "sync",
             Self::Sidecar => "write its sidecar",
             Self::Finish => "finish a file",
+            Self::Connect => "connect",
         })
     }
 }

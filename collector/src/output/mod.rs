@@ -12,8 +12,11 @@ mod batch;
 mod dead_letter;
 mod file;
 mod form;
+mod forward;
 mod health;
+mod intake;
 mod lines;
+mod packer;
 mod progress;
 mod queue;
 
@@ -32,9 +35,11 @@ use self::file::{FileOutput, Format, Plan};
 pub(crate) use self::file::{Limits, OpenError};
 pub(crate) use self::form::Column;
 pub(crate) use self::form::{Forms, Number, Renderers};
+use self::forward::Forward;
 pub(crate) use self::health::Finding;
 use self::health::Health;
 use self::lines::Lines;
+use self::packer::Packer;
 pub(crate) use self::progress::Progress;
 pub(crate) use self::queue::Closed;
 use self::queue::{Backlog, Next, Queue};
@@ -159,6 +164,7 @@ fn form_of(output: &config::Output) -> form::Kind {
     match output {
         config::Output::Jsonl(_) => form::Kind::Json,
         config::Output::Csv(csv) => form::Kind::Csv(csv.columns.as_slice().into()),
+        config::Output::Ipfix(_) | config::Output::Forward(_) => form::Kind::Ipfix,
     }
 }
 
@@ -175,6 +181,14 @@ fn open(
     let (options_records, format): (_, Box<dyn Format>) = match output {
         config::Output::Jsonl(jsonl) => (jsonl.options_records, Box::new(Lines::json())),
         config::Output::Csv(csv) => (false, Box::new(Lines::csv(&csv.columns))),
+        config::Output::Ipfix(ipfix) => (ipfix.options_records, Box::new(Packer::default())),
+        config::Output::Forward(config::Forward { to, reconnect, options_records, .. }) => {
+            let forward = Forward::new(to, reconnect.0, *options_records, health, metrics.clone());
+            return Ok(Box::new(move |backlog| {
+                forward.run(backlog);
+                Ok(())
+            }));
+        }
     };
     let plan =
         Plan { path: output.path(), slot: role.slot, options_records, format, limits: output.limits() };
@@ -183,11 +197,11 @@ fn open(
 }
 
 /// Drops what comes until every association task has ended.
-fn drain(backlog: &Backlog, metrics: &OutputMetrics) {
+fn drain(backlog: &Backlog, metrics: &OutputMetrics, reason: DropReason) {
     loop {
         match backlog.next(DRAIN_LOOK) {
             Next::Share(share) => {
-                metrics.discard(DropReason::Failed, share.books.flows);
+                metrics.discard(reason, share.books.flows);
                 backlog.release(&share);
             }
             Next::TimedOut => {}
@@ -210,7 +224,7 @@ impl Writers {
         self.running.spawn_blocking(move || match run(&backlog) {
             Err(error) if is_expendable => {
                 warn!(%output, %error, "an output has stopped, its records are dropped");
-                drain(&backlog, &metrics);
+                drain(&backlog, &metrics, DropReason::Failed);
                 Ok(())
             }
             Err(error) => Err(Stopped { output, error }),

@@ -14,22 +14,20 @@ mod sidecar;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use delivery::journal::Fresh;
-use delivery::{Holdings, Journal};
-use tracing::warn;
+use delivery::Journal;
 
 pub(crate) use self::format::Format;
 pub(crate) use self::opening::OpenError;
 pub(crate) use self::rotation::Limits;
 use self::rotation::Rotation;
 pub(super) use self::sidecar::sync_directory;
-use super::batch::{Form, RunKind, Share};
+use super::batch::Share;
 use super::health::{Health, Work};
+use super::intake::{Intake, Taken};
 use super::progress::Session;
 use super::queue::{Backlog, Next};
 use crate::metrics::OutputMetrics;
@@ -67,7 +65,6 @@ pub(super) struct FileOutput {
     current: PathBuf,
     target: Target,
     slot: Option<usize>,
-    options_records: bool,
     format: Box<dyn Format>,
     rotation: Option<Rotation>,
     /// What is done for good ends here: synced, where the output is durable.
@@ -78,8 +75,8 @@ pub(super) struct FileOutput {
     written: usize,
     /// Something failed: what the file has behind `offset` may be torn or gone.
     suspect: bool,
-    /// Every record in the file and in `buffer`.
-    journal: Journal<Session>,
+    /// Has every record in the file, in those before it and in `buffer`.
+    intake: Intake,
     /// Since when something waits for the next sync point.
     unsynced: Option<Instant>,
     health: Arc<Health>,
@@ -116,14 +113,13 @@ impl FileOutput {
             current: path.to_owned(),
             target: Target::Standard,
             slot,
-            options_records,
             format,
             rotation: rotation.map_err(|error| OpenError::File { path: path.to_owned(), error })?,
             offset: 0,
             buffer: Vec::with_capacity(WRITE_OCTETS),
             written: 0,
             suspect: false,
-            journal: Journal::new(Holdings::new()),
+            intake: Intake::new(&path.to_string_lossy(), options_records, metrics.clone()),
             unsynced: None,
             health,
             metrics,
@@ -150,7 +146,7 @@ impl FileOutput {
                 opened
             }
         };
-        self.journal = Journal::new(opened.holdings);
+        self.intake.journal = Journal::new(opened.holdings);
         self.begin(opened.path, opened.file, opened.length);
         Ok(())
     }
@@ -239,68 +235,17 @@ impl FileOutput {
     }
 
     /// Appends to the buffer what the file does not hold yet.
-    fn take(&mut self, Share { books, form }: &Share) {
+    fn take(&mut self, share: &Share) {
         if self.length() == 0 {
             self.format.begin(&mut self.buffer);
         }
-        for (at, run) in books.runs.iter().enumerate() {
-            let records = form.run(at);
-            match run.kind {
-                RunKind::Identified { series, first } => {
-                    let numbers = first..first.saturating_add(run.records);
-                    let fresh = match self.journal.take(series, numbers.clone()) {
-                        Fresh::All => {
-                            self.format.append(&mut self.buffer, form, records);
-                            run.records
-                        }
-                        Fresh::Only(fresh) => self.take_some(numbers, form, records, &fresh),
-                    };
-                    self.metrics.written.increment(fresh);
-                    if fresh < run.records {
-                        self.metrics.duplicates.increment(run.records - fresh);
-                        self.metrics.duplicates_suppressed.increment(run.records - fresh);
-                    }
-                }
-                RunKind::Options if !self.options_records => {}
-                RunKind::Options => {
-                    self.format.append(&mut self.buffer, form, records);
-                    self.metrics.options.increment(run.records);
-                }
-                RunKind::Plain => {
-                    self.format.append(&mut self.buffer, form, records);
-                    self.metrics.written.increment(run.records);
-                }
-            }
-        }
-        self.format.settle(&mut self.buffer);
+        let Taken { flows, options } = self.intake.take(share, &mut *self.format, &mut self.buffer);
+        self.metrics.written.increment(flows);
+        self.metrics.options.increment(options);
         if self.slot.is_some() {
             self.unsynced.get_or_insert_with(Instant::now);
-            self.journal.note(Session(Arc::clone(&books.progress)), books.ticket);
+            self.intake.note(share);
         }
-        if self.journal.limit() {
-            warn!(path = %self.path.display(), "too many ranges of numbers: repeats of earlier records will not be noticed");
-        }
-    }
-
-    /// Appends the records with these numbers to the buffer; returns how many there are.
-    fn take_some(
-        &mut self,
-        numbers: Range<u64>,
-        form: &Form,
-        records: Range<usize>,
-        fresh: &[Range<u64>],
-    ) -> u64 {
-        let mut fresh = fresh.iter().cloned().flatten().peekable();
-        let (mut taken, mut at) = (0, records.start);
-        for number in numbers {
-            let end = (at + self.format.record_length(&form.octets[at..records.end])).min(records.end);
-            if fresh.next_if_eq(&number).is_some() {
-                self.format.append(&mut self.buffer, form, at..end);
-                taken += 1;
-            }
-            at = end;
-        }
-        taken
     }
 
     /// Writes the buffer, again and again until it succeeds; fails where that would not help.
@@ -385,14 +330,14 @@ impl FileOutput {
     /// are written again before it.
     fn sync(&mut self) -> io::Result<()> {
         let Some(slot) = self.slot else { return Ok(()) };
-        let sync_point = self.journal.sync_point();
+        let sync_point = self.intake.journal.sync_point();
         if !self.buffer.is_empty() {
             self.insist(Work::Sync, Self::try_sync)?;
             self.settle();
         }
         if self.unsynced.take().is_some() {
             self.insist(Work::Sidecar, |output| {
-                sidecar::write(&output.path, &output.current, output.offset, output.journal.holdings())
+                sidecar::write(&output.path, &output.current, output.offset, output.intake.journal.holdings())
             })?;
         }
         for (Session(progress), ticket) in sync_point.tickets() {
@@ -428,7 +373,7 @@ impl FileOutput {
         if self.slot.is_some() {
             let path = path.clone();
             self.insist(Work::Sidecar, |output| {
-                sidecar::write(&output.path, &path, 0, output.journal.holdings())
+                sidecar::write(&output.path, &path, 0, output.intake.journal.holdings())
             })?;
         }
         self.insist(Work::Finish, |output| parts::finish(&output.current))?;

@@ -22,7 +22,7 @@ pub(crate) enum OpenError {
     #[error("{}: {error}", .path.display())]
     Sidecar { path: PathBuf, error: SidecarError },
     /// Only a regular file can be synced and cut.
-    #[error("{}: only a regular file can be durable", .path.display())]
+    #[error("{}: only a regular file can be durable or take turns with others", .path.display())]
     NotRegular { path: PathBuf },
 }
 

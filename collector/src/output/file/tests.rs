@@ -1,8 +1,9 @@
 use std::fs;
+use std::ops::Range;
 
 use delivery::{Epoch, Ledger, Series};
 
-use super::super::batch::{Batch, Rendered};
+use super::super::batch::{Batch, Form, Rendered, RunKind};
 use super::super::lines::Lines;
 use super::super::progress::Progress;
 use super::*;
@@ -163,7 +164,7 @@ fn a_stop_between_any_two_steps_of_a_rotation_loses_and_repeats_nothing() {
             // The sidecar tells of it.
             2 | 3 => {
                 let (next, _) = parts::create(&names).unwrap();
-                sidecar::write(&world.path(), &next, 0, output.journal.holdings()).unwrap();
+                sidecar::write(&world.path(), &next, 0, output.intake.journal.holdings()).unwrap();
                 if step == 3 {
                     parts::finish(&first).unwrap();
                 }

@@ -4,16 +4,20 @@
 //! [`Renderers`] belong to a session, because templates do.
 
 mod csv;
+mod ipfix;
 mod plans;
 
 use std::sync::Arc;
 
+use ::ipfix::Record;
 use delivery::Series;
-use ipfix::Record;
 
 pub(crate) use self::csv::Column;
 use self::csv::Rows;
 pub(super) use self::csv::header;
+pub(crate) use self::ipfix::FlowTemplate;
+use self::ipfix::Records;
+pub(super) use self::ipfix::{HEADER as RAW_HEADER, Raw};
 use super::batch::Rendered;
 use crate::json::{Identity, Lines, identity_prefix};
 
@@ -24,15 +28,13 @@ pub(crate) enum Kind {
     Json,
     /// Lines of comma-separated values.
     Csv(Arc<[Column]>),
+    /// The octets as they came.
+    Ipfix,
 }
 
 /// The forms that the outputs need, each once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Forms(Arc<[Kind]>);
-
-/// What IPFIX records refer to.
-#[derive(Debug)]
-pub(crate) struct FlowTemplate;
 
 impl Forms {
     /// Returns the forms, and of every one given its place among them.
@@ -60,6 +62,7 @@ impl Forms {
         let renderer = |kind: &Kind| match kind {
             Kind::Json => Renderer::Json(Json { lines: Lines::with_keys(plan_octets), prefix: None }),
             Kind::Csv(columns) => Renderer::Csv(Rows::new(Arc::clone(columns), plan_octets)),
+            Kind::Ipfix => Renderer::Ipfix(Records::new(plan_octets)),
         };
         Renderers(self.0.iter().map(renderer).collect())
     }
@@ -73,6 +76,7 @@ pub(crate) struct Renderers(Vec<Renderer>);
 enum Renderer {
     Json(Json),
     Csv(Rows),
+    Ipfix(Records),
 }
 
 /// Which flow record it is, for exporters that tell.
@@ -97,6 +101,7 @@ impl Renderers {
             match renderer {
                 Renderer::Json(json) => json.record(&mut form.octets, record, number),
                 Renderer::Csv(rows) => rows.record(&mut form.octets, record, number),
+                Renderer::Ipfix(records) => records.record(form, record),
             }
         }
     }
