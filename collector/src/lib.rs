@@ -11,6 +11,7 @@ mod decode;
 mod dedupe;
 mod driver;
 mod json;
+mod metadata;
 mod metrics;
 mod netflow;
 mod output;

@@ -34,6 +34,9 @@ pub struct Jsonl {
     pub durable: Option<bool>,
     /// Whether options records (statistics, interface names) are written, marked by `"options":true`.
     pub options_records: bool,
+    /// Whether what options records tell (sampling, names of interfaces, VRFs and applications) and the source of UDP are put
+    /// into the lines of flows.
+    pub metadata: bool,
     /// Octets of lines that may wait for the file.
     pub queue: Size,
     /// What happens to records while the queue is full. Default: a durable output and one that is alone wait, others drop.
@@ -55,6 +58,7 @@ impl Default for Jsonl {
             path: PathBuf::from("flows.jsonl"),
             durable: None,
             options_records: true,
+            metadata: false,
             queue: Size::mebi(16),
             when_full: None,
             rotate: None,

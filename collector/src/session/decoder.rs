@@ -7,6 +7,7 @@ mod visit;
 
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
@@ -244,6 +245,11 @@ impl Decoder {
     /// Returns the octets of memory that the templates take.
     pub(crate) fn template_octets(&self) -> usize {
         self.collecting.template_octets()
+    }
+
+    /// Says where datagrams come from.
+    pub(crate) fn set_source(&mut self, source: SocketAddr) {
+        self.renderers.set_source(source);
     }
 
     /// Returns the templates, with their domains.

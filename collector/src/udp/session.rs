@@ -7,6 +7,7 @@ use ipfix::{Header, OPTIONS_TEMPLATE_SET, TEMPLATE_SET, Template, TemplateRecord
 
 use super::held::{Held, Set};
 use super::recent::Recent;
+use super::sources::Key;
 use super::store::Kept;
 use crate::metrics::{SessionMetrics, UdpMetrics};
 use crate::netflow::{self, Version};
@@ -50,9 +51,11 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(version: Version, forms: &Forms, metrics: SessionMetrics) -> Self {
+    pub(super) fn new((source, version): Key, forms: &Forms, metrics: SessionMetrics) -> Self {
+        let mut decoder = Decoder::udp(forms, metrics);
+        decoder.set_source(source);
         Self {
-            decoder: Decoder::udp(forms, metrics),
+            decoder,
             recent: Recent::new(),
             version,
             netflow: netflow::Source::default(),

@@ -324,7 +324,7 @@ impl Sources {
         }
         debug!(from = %from.0, version = ?from.1, "exporter found");
         self.udp.sessions.increment(1.0);
-        let session = Session::new(from.1, &self.forms, self.metrics.clone());
+        let session = Session::new(from, &self.forms, self.metrics.clone());
         let source = Source { last: now, session: Some(Box::new(session)), malformed: 0, penalty_ends: None };
         if self.sources.insert(from, source).is_some() {
             self.suspects -= 1;
