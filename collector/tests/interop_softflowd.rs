@@ -82,3 +82,31 @@ fn the_flows_of_softflowd_by_netflow_5_are_those_of_the_capture() {
 fn the_flows_of_softflowd_by_netflow_9_are_those_of_the_capture() {
     netflow("9", 1);
 }
+
+#[test]
+#[ignore = "needs softflowd"]
+fn the_biflows_of_softflowd_have_the_packets_and_octets_of_both_directions() {
+    let directory = Directory::new();
+    let collector = Collector::start_udp(&directory, &output(&directory));
+    if !softflowd::export_as(&directory, &fixture(HTTP), &["-v", "10", "-b"], collector.tcp()) {
+        return;
+    }
+    collector.wait_for_metric("ipfix_collector_records_received_total{kind=\"data\"}", 10.0);
+    assert!(collector.stop().success());
+    let mut biflows = 0;
+    let mut sums = (0, 0);
+    for line in read(&directory.path("flows.jsonl")).lines() {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        if record["options"] == true {
+            continue;
+        }
+        let number = |name: &str| record[name].as_u64().unwrap_or_else(|| panic!("{name} in {line}"));
+        biflows += 1;
+        sums.0 += number("packetDeltaCount") + number("reversePacketDeltaCount");
+        sums.1 += number("octetDeltaCount") + number("reverseOctetDeltaCount");
+    }
+    let expected = softflowd::expected(HTTP);
+    assert_eq!(biflows, expected.len() / 2);
+    let expected = expected.values().fold((0, 0), |sums, flow| (sums.0 + flow.0, sums.1 + flow.1));
+    assert_eq!(sums, expected);
+}
