@@ -323,3 +323,5 @@ fn whatever_comes_nothing_panics() {
     }
     assert!(read > 5_000, "{read}");
 }
+
+mod differential;
