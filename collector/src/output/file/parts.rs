@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::sidecar;
 
 /// What a file that is still written ends with.
-const OPEN: &str = ".part";
+pub(super) const OPEN: &str = ".part";
 /// What a compressed file ends with.
 pub(super) const COMPRESSED: &str = ".zst";
 
@@ -81,6 +81,16 @@ impl Names {
     /// Returns the files that are not finished, the oldest first.
     pub(super) fn open_parts(&self) -> io::Result<Vec<PathBuf>> {
         self.list(|rest| rest == OPEN)
+    }
+
+    /// Returns what a compression has left that was not ended.
+    pub(super) fn half_compressed(&self) -> io::Result<Vec<PathBuf>> {
+        self.list(|rest| rest.strip_prefix(COMPRESSED) == Some(OPEN))
+    }
+
+    /// Returns the path of the output.
+    pub(super) fn base(&self) -> PathBuf {
+        self.directory.join(&self.base)
     }
 
     /// Returns the finished files, the oldest first.
