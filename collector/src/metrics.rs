@@ -205,7 +205,7 @@ impl FailureMetrics {
         );
         describe_gauge!(
             "ipfix_collector_output_failing",
-            "Whether the output cannot write, so that nothing is acknowledged, 0 or 1"
+            "Whether the output cannot write, 0 or 1; where it is durable or others wait for it, nothing is acknowledged meanwhile"
         );
         describe_gauge!(
             "ipfix_collector_output_failing_seconds",

@@ -15,8 +15,12 @@ const FRAME: usize = 4 << 20;
 /// Puts a compressed file, `.zst` behind its name, in the place of a finished one, and returns its octets. The one goes when the
 /// other is synced, so that there is always a whole one.
 pub(super) fn zstd(path: &Path) -> io::Result<u64> {
-    let with = |end: &str| PathBuf::from(format!("{}{COMPRESSED}{end}", path.display()));
-    let (compressed, part) = (with(""), with(OPEN));
+    let with = |ends: &[&str]| {
+        let mut name = path.as_os_str().to_owned();
+        ends.iter().for_each(|end| name.push(end));
+        PathBuf::from(name)
+    };
+    let (compressed, part) = (with(&[COMPRESSED]), with(&[COMPRESSED, OPEN]));
     if !compressed.exists() {
         if let Err(error) = write(path, &part) {
             // It may have been the disk; the file itself stays.
