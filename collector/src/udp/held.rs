@@ -4,7 +4,8 @@
 //! They are kept as datagrams of their own, header and one set, in the order they came. Octets are bounded for each source
 //! and for all; what is older than the time limit, or does not fit, is counted as without template.
 
-use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Octets each set costs beside its own.
 const OVERHEAD: usize = 64;
@@ -16,6 +17,8 @@ pub(super) type Key = (u32, u16);
 #[derive(Debug, Default)]
 pub(super) struct Held {
     sets: VecDeque<Set>,
+    /// How many there are of each template: most templates that come have none, and must not cost a look at all sets.
+    count: BTreeMap<Key, usize>,
     octets: usize,
 }
 
@@ -48,13 +51,14 @@ impl Held {
         }
         let set = Set { key, datagram: datagram.into(), received };
         self.octets += set.cost();
+        *self.count.entry(key).or_default() += 1;
         self.sets.push_back(set);
         true
     }
 
     /// Takes out the sets of a template.
     pub(super) fn take(&mut self, key: Key) -> Vec<Set> {
-        self.take_if(|set| set.key == key)
+        if self.count.contains_key(&key) { self.take_if(|set| set.key == key) } else { Vec::new() }
     }
 
     /// Takes out the sets received before this time.
@@ -66,13 +70,18 @@ impl Held {
     }
 
     fn take_if(&mut self, is_meant: impl Fn(&Set) -> bool) -> Vec<Set> {
-        if !self.sets.iter().any(&is_meant) {
-            return Vec::new();
-        }
         let all = std::mem::take(&mut self.sets);
         let (taken, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(is_meant);
         self.sets = kept.into();
         self.octets -= taken.iter().map(Set::cost).sum::<usize>();
+        for set in &taken {
+            if let Entry::Occupied(mut count) = self.count.entry(set.key) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
         taken
     }
 }
@@ -92,6 +101,7 @@ mod tests {
         assert!(held.take((2, 257)).is_empty());
         assert_eq!(numbers(held.expire(4)), [2]);
         assert_eq!((numbers(held.expire(5)), held.octets()), (vec![4], 0));
+        assert!(held.count.is_empty());
     }
 
     #[test]
