@@ -112,3 +112,14 @@ fn a_source_that_ends_gives_up_what_waited() {
     world.sweep();
     assert_eq!((world.metric("udp_sessions"), world.metric(NO_TEMPLATE), held(&world)), (0, 1, 0));
 }
+
+#[test]
+fn nothing_is_concluded_from_the_sequence_numbers_of_what_waited() {
+    let (mut world, mut exporter) = (World::new(), waiting());
+    let first = exporter.flows(0..10);
+    // Records of other templates, whose messages say how many there were.
+    exporter.flows(0..200);
+    let (second, third) = (exporter.flows(10..20), exporter.flows(20..30));
+    world.send_all(1, &[first, second, third, exporter.templates()]);
+    assert_eq!((world.values().len(), world.metric("records_lost_total")), (30, 0));
+}
