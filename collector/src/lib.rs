@@ -1,9 +1,9 @@
 //! The IPFIX collector: a pool element that decodes, stores and acknowledges flow records.
 //!
-//! A message's way: `driver` accepts the association → `session` reads the message → `session/decoder` makes lines of
-//! its records (`json`) → `output/queue` → `output/jsonl` writes, syncs and replaces the sidecar → `session/acks` tells the
-//! exporter in a cookie. `udp` reads datagrams instead, and hands on without waiting. `registration` keeps the collector in its pools;
-//! `cards` are what it tells its exporters of the others there.
+//! A message's way: `driver` accepts the association → `session` reads the message → `session/decoder` renders its records in
+//! the forms that outputs need (`output/form`, `json`) → `output/queue` → `output/file` writes, syncs and replaces the sidecar →
+//! `session/acks` tells the exporter in a cookie. `udp` reads datagrams instead, of NetFlow too (`netflow`), and hands on without waiting.
+//! `registration` keeps the collector in its pools; `cards` are what it tells its exporters of the others there; `stats` shows the books.
 
 mod cards;
 mod config;
@@ -11,7 +11,9 @@ mod decode;
 mod dedupe;
 mod driver;
 mod json;
+mod metadata;
 mod metrics;
+mod netflow;
 mod output;
 mod policy;
 mod registration;

@@ -1,14 +1,15 @@
 //! The collector's metrics. Handles are made once at start and cloned; none is looked up on the data path.
 
+mod output;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use delivery::class_record::Reliability;
-use metrics::{
-    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
-    histogram,
-};
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use transport::tls::{Identity, Reason};
+
+pub(crate) use self::output::{DropReason, FailureMetrics, OutputMetrics};
 
 /// Bucket bounds of histograms, in seconds.
 pub(crate) const BUCKETS: &[(&str, &[f64])] = &[(
@@ -82,6 +83,13 @@ pub(crate) struct UdpMetrics {
     pub(crate) too_many: Counter,
     /// Datagrams that had come before.
     pub(crate) duplicates: Counter,
+    /// Of NetFlow version 5, 7 and 9.
+    pub(crate) netflow: [Counter; 3],
+    /// Datagrams of NetFlow version 9 that sequence numbers show missing.
+    pub(crate) lost: Counter,
+    pub(crate) late: Counter,
+    /// Octets of data sets that wait for their template.
+    pub(crate) held: Gauge,
 }
 
 impl UdpMetrics {
@@ -99,6 +107,20 @@ impl UdpMetrics {
             "ipfix_collector_udp_datagrams_discarded_total",
             "Datagrams discarded unread: of a source in the penalty box, of a source beyond max-sessions, or come twice"
         );
+        describe_counter!(
+            "ipfix_collector_netflow_datagrams_received_total",
+            "NetFlow datagrams received, by version"
+        );
+        describe_counter!(
+            "ipfix_collector_netflow_datagrams_lost_total",
+            "Datagrams of NetFlow version 9 that sequence numbers show missing: how many records they had is not known"
+        );
+        describe_counter!(
+            "ipfix_collector_netflow_datagrams_late_total",
+            "Datagrams of NetFlow version 9 that were counted as missing and came after all"
+        );
+        describe_gauge!("ipfix_collector_udp_held_bytes", "Octets of data sets that wait for their template");
+        let netflow = |version: &'static str| counter!("ipfix_collector_netflow_datagrams_received_total", "version" => version);
         let discarded = |reason: &'static str| counter!("ipfix_collector_udp_datagrams_discarded_total", "reason" => reason);
         Self {
             sessions: gauge!("ipfix_collector_udp_sessions"),
@@ -107,6 +129,10 @@ impl UdpMetrics {
             penalty: discarded("penalty"),
             too_many: discarded("sessions"),
             duplicates: discarded("duplicate"),
+            netflow: [netflow("5"), netflow("7"), netflow("9")],
+            lost: counter!("ipfix_collector_netflow_datagrams_lost_total"),
+            late: counter!("ipfix_collector_netflow_datagrams_late_total"),
+            held: gauge!("ipfix_collector_udp_held_bytes"),
         }
     }
 }
@@ -122,49 +148,6 @@ pub(crate) struct PoolMetrics {
     pub(crate) load: Gauge,
     pub(crate) announces_refused: Counter,
     pub(crate) homes_refused: Counter,
-}
-
-/// What one output counts.
-#[derive(Clone, Debug)]
-pub(crate) struct OutputMetrics {
-    pub(crate) written: Count,
-    pub(crate) options: Counter,
-    pub(crate) duplicates: Count,
-    pub(crate) duplicates_suppressed: Counter,
-    pub(crate) files_removed: Counter,
-    pub(crate) write_duration: Histogram,
-    /// Flow records that sessions gave to it.
-    received: Arc<AtomicU64>,
-    /// Of these, those that wait for it.
-    in_flight: Arc<AtomicU64>,
-    queue_depth: Gauge,
-    dropped: Counter,
-    /// By [`DropReason`].
-    dropped_by: [Count; DropReason::ALL.len()],
-}
-
-/// Why an output does not have a record.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum DropReason {
-    /// There was no room in its queue.
-    Full,
-    /// It has stopped.
-    Failed,
-    /// The connection was lost while they were sent, or there was none at the end.
-    Connection,
-}
-
-impl DropReason {
-    pub(crate) const ALL: [Self; 3] = [Self::Full, Self::Failed, Self::Connection];
-
-    /// Returns the label `reason`.
-    pub(crate) const fn label(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Failed => "failed",
-            Self::Connection => "connection",
-        }
-    }
 }
 
 /// A counter that can be read.
@@ -186,37 +169,6 @@ impl Count {
 
     pub(crate) fn total(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
-    }
-}
-
-/// How one output fails.
-#[derive(Clone, Debug)]
-pub(crate) struct FailureMetrics {
-    pub(crate) failures: Counter,
-    pub(crate) failing: Gauge,
-    pub(crate) seconds: Gauge,
-}
-
-impl FailureMetrics {
-    pub(crate) fn new(output: &str) -> Self {
-        describe_counter!(
-            "ipfix_collector_output_write_failures_total",
-            "Writes and syncs that failed and were tried again"
-        );
-        describe_gauge!(
-            "ipfix_collector_output_failing",
-            "Whether the output cannot write, so that nothing is acknowledged, 0 or 1"
-        );
-        describe_gauge!(
-            "ipfix_collector_output_failing_seconds",
-            "How long the output has not been able to write; 0 while it is"
-        );
-        let output = output.to_owned();
-        Self {
-            failures: counter!("ipfix_collector_output_write_failures_total", "output" => output.clone()),
-            failing: gauge!("ipfix_collector_output_failing", "output" => output.clone()),
-            seconds: gauge!("ipfix_collector_output_failing_seconds", "output" => output),
-        }
     }
 }
 
@@ -337,86 +289,19 @@ impl PoolMetrics {
     }
 }
 
-impl OutputMetrics {
-    pub(crate) fn new(output: &str, capacity: u64, counts_duplicates: bool) -> Self {
-        describe_outputs();
-        let output = output.to_owned();
-        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        gauge!("ipfix_collector_queue_capacity_bytes", "output" => output.clone()).set(capacity as f64);
-        let result = |result: &'static str| counter!("ipfix_collector_output_records_total", "output" => output.clone(), "result" => result);
-        let dropped = |reason: DropReason| counter!("ipfix_collector_output_records_dropped_total", "output" => output.clone(), "reason" => reason.label());
-        Self {
-            written: Count::new(result("written")),
-            options: result("options"),
-            duplicates: Count::new(result("duplicate")),
-            duplicates_suppressed: if counts_duplicates {
-                counter!("ipfix_collector_duplicates_suppressed_total")
-            } else {
-                Counter::noop()
-            },
-            files_removed: counter!("ipfix_collector_output_files_removed_total", "output" => output.clone()),
-            write_duration: histogram!("ipfix_collector_output_write_duration_seconds", "output" => output.clone()),
-            received: Arc::default(),
-            in_flight: Arc::default(),
-            queue_depth: gauge!("ipfix_collector_queue_depth_records", "output" => output.clone()),
-            dropped: result("dropped"),
-            dropped_by: DropReason::ALL.map(|reason| Count::new(dropped(reason))),
-        }
-    }
-
-    /// A session gives so many flow records to the output.
-    pub(crate) fn receive(&self, flows: u64) {
-        self.received.fetch_add(flows, Ordering::Relaxed);
-        self.in_flight.fetch_add(flows, Ordering::Relaxed);
-        self.queue_depth.increment(as_gauge(flows));
-    }
-
-    /// So many flow records do not wait for the output any more.
-    pub(crate) fn release(&self, flows: u64) {
-        self.in_flight.fetch_sub(flows, Ordering::Relaxed);
-        self.queue_depth.decrement(as_gauge(flows));
-    }
-
-    /// Returns how many flow records sessions gave to the output.
-    pub(crate) fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
-    }
-
-    /// Returns how many of these wait for it.
-    pub(crate) fn in_flight(&self) -> u64 {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// Returns how many it does not have for this reason.
-    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
-        self.dropped_by[reason as usize].total()
-    }
-
-    /// The output will not have these flow records.
-    pub(crate) fn discard(&self, reason: DropReason, flows: u64) {
-        self.dropped.increment(flows);
-        self.dropped_by[reason as usize].increment(flows);
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-fn as_gauge(count: u64) -> f64 {
-    count as f64
-}
-
 fn describe_sessions() {
-    describe_counter!("ipfix_collector_messages_received_total", "IPFIX messages received");
-    describe_counter!("ipfix_collector_received_bytes_total", "Octets of IPFIX messages received");
+    describe_counter!(
+        "ipfix_collector_messages_received_total",
+        "IPFIX messages received, and over UDP datagrams of NetFlow"
+    );
+    describe_counter!("ipfix_collector_received_bytes_total", "Octets of messages received");
     describe_counter!("ipfix_collector_records_received_total", "Records received in well-formed messages");
     describe_counter!(
         "ipfix_collector_records_dropped_total",
         "Records that were received and are in no output; sets without a template and malformed messages count once each, \
          because their records cannot be counted"
     );
-    describe_counter!(
-        "ipfix_collector_messages_malformed_total",
-        "IPFIX messages discarded whole as malformed"
-    );
+    describe_counter!("ipfix_collector_messages_malformed_total", "Messages discarded whole as malformed");
     describe_counter!("ipfix_collector_records_lost_total", "Records that sequence numbers show missing");
     describe_counter!(
         "ipfix_collector_records_late_total",
@@ -474,28 +359,4 @@ fn describe_classes() {
         "ipfix_collector_class_records_spurious_total",
         "Flow records received although their exporter had given them up, told at the end of its session"
     );
-}
-
-fn describe_outputs() {
-    describe_counter!(
-        "ipfix_collector_output_records_total",
-        "Records by what the output did with them: flow records written, options records written, repeats, and what it had \
-         no room for"
-    );
-    describe_counter!(
-        "ipfix_collector_output_records_dropped_total",
-        "Flow records the output does not have, by reason: no room in its queue (full), it has stopped (failed), or its \
-         connection was lost (connection)"
-    );
-    describe_counter!(
-        "ipfix_collector_output_files_removed_total",
-        "Finished files removed because there were more than the output may keep"
-    );
-    describe_counter!(
-        "ipfix_collector_duplicates_suppressed_total",
-        "Flow records received again and not written again, by their identity"
-    );
-    describe_histogram!("ipfix_collector_output_write_duration_seconds", "Time taken by one write");
-    describe_gauge!("ipfix_collector_queue_depth_records", "Flow records waiting for the output");
-    describe_gauge!("ipfix_collector_queue_capacity_bytes", "Octets that may wait for the output");
 }

@@ -151,6 +151,59 @@ async fn a_collector_on_a_full_file_system_ends_in_order_and_the_next_one_goes_o
     assert!(read(&kept.join("flows.jsonl")) == lines(0..20_000, true), "every line once, none torn");
 }
 
+/// Moves the finished files from the collector's disk to `kept`, as whoever makes room.
+fn move_finished(inside: &Path, kept: &Path) {
+    for entry in fs::read_dir(inside).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "jsonl") {
+            fs::copy(&path, kept.join(path.file_name().unwrap())).unwrap();
+            fs::remove_file(&path).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_take_turns_on_a_full_file_system_go_on_where_there_is_room_again() {
+    const RECORDS: u64 = 5_000;
+    let directory = Directory::new();
+    let (disk, kept) = (directory.path("disk"), directory.path("kept"));
+    fs::create_dir(&disk).unwrap();
+    fs::create_dir(&kept).unwrap();
+    let mount = format!("mount -t tmpfs -o size=256k tmpfs {} && exec \"$@\"", disk.display());
+    if !Command::new("unshare").args(["-rm", "sh", "-c", &mount, "sh", "true"]).status().unwrap().success() {
+        return println!("skipped: no file system can be mounted here");
+    }
+    let path = disk.join("flows.jsonl");
+    let config = format!("[output.flows.jsonl]\npath = {path:?}\nrotate-octets = \"48KiB\"\n");
+    let mounted = ["unshare", "-rm", "sh", "-c", &mount, "sh"];
+    let config = config + &world::pool(&directory);
+    let collector = Collector::start_by(&mounted, "0s", &directory, address(), &config);
+    let inside = format!("/proc/{}/root{}", collector.pid(), disk.display());
+    let inside = Path::new(&inside);
+    let mut exporter = Exporter::connect(&collector).await;
+    exporter.flows.session(0);
+    exporter.flows.flows(0..RECORDS);
+    exporter.send().await;
+    let mut times_full = 0;
+    while !exporter.covered.covers(0..RECORDS) {
+        if collector.metric("ipfix_collector_output_failing{output=\"flows\"}") == 1.0 {
+            times_full += 1;
+            move_finished(inside, &kept);
+        }
+        assert_eq!(exporter.next().await, None, "the association ended");
+    }
+    assert!(times_full > 1, "{times_full} times full");
+    // The last file is not finished.
+    move_finished(inside, &kept);
+    let left = fs::read_dir(inside).unwrap().map(|entry| entry.unwrap().path());
+    let left: Vec<_> = left.filter(|path| path.extension().is_some_and(|is| is == "part")).collect();
+    assert_eq!(left.len(), 1);
+    let mut files: Vec<_> = fs::read_dir(&kept).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let all: String = files.iter().chain(&left).map(|path| read(path)).collect();
+    assert!(all == lines(0..RECORDS, true), "every line once, none torn");
+}
+
 #[test]
 fn a_path_that_cannot_be_is_an_error_that_names_the_file() {
     let directory = Directory::new();

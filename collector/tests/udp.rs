@@ -154,3 +154,51 @@ fn garbage_is_discarded_and_nothing_is_ever_answered() {
     let answer = exporter.recv(&mut [0; 100]).unwrap_err();
     assert_eq!(answer.kind(), ErrorKind::WouldBlock, "{answer}");
 }
+
+#[test]
+fn after_a_restart_the_templates_of_before_are_known_and_a_damaged_file_is_left_alone() {
+    let directory = Directory::new();
+    let address = address();
+    let listen = format!("ipfix-udp = [\"{address}:4739\"]\n");
+    let start = || {
+        let mut collector = Collector::start_with(&directory, address, &listen, &output(&directory));
+        collector.wait_for("listening for IPFIX");
+        collector
+    };
+    let collector = start();
+    let (ipfix, mut flows) = (exporter(&collector), Flows::new());
+    flows.flows(0..10);
+    send(&ipfix, &mut flows);
+    let netflow = exporter(&collector);
+    let header = [[0, 9, 0, 1].as_slice(), &[0; 16]].concat();
+    // FIRST_SWITCHED and a string.
+    let template = [&header[..], &[0, 0, 0, 16, 1, 0, 0, 2, 0, 22, 0, 4, 0, 82, 0, 3]].concat();
+    let data = [&header[..], &[1, 0, 0, 11, 0, 0, 0, 0, b'e', b't', b'h']].concat();
+    netflow.send(&template).unwrap();
+    netflow.send(&data).unwrap();
+    collector.wait_for_metric(DATA, 11.0);
+    assert!(collector.stop().success());
+    let collector = start();
+    flows.flows(10..20);
+    send(&ipfix, &mut flows);
+    netflow.send(&[&data[..], &[0, 0, 0]].concat()).unwrap();
+    collector.wait_for_metric(DATA, 11.0);
+    assert_eq!(collector.metric("ipfix_collector_udp_held_bytes"), 0.0);
+    assert!(collector.stop().success());
+    let text = read(&directory.path("flows.jsonl"));
+    let record = "{\"flowStartMilliseconds\":\"1970-01-01T00:00:00.000Z\",\"interfaceName\":\"eth\"}\n";
+    let (netflow_lines, ipfix_lines): (Vec<_>, Vec<_>) =
+        text.split_inclusive('\n').partition(|line| *line == record);
+    assert_eq!((netflow_lines.len(), ipfix_lines.concat()), (2, lines(0..20, false)));
+    // With any octet changed nothing of it is believed.
+    let path = directory.path("udp-templates");
+    let mut octets = std::fs::read(&path).unwrap();
+    octets[20] ^= 1;
+    std::fs::write(&path, octets).unwrap();
+    let mut collector = start();
+    assert_eq!(collector.logged("templates of UDP sources not read"), 1);
+    flows.flows(20..21);
+    send(&ipfix, &mut flows);
+    let waits = || collector.metric("ipfix_collector_udp_held_bytes") > 0.0;
+    assert!((0..20_000).any(|_| waits()));
+}

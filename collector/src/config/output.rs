@@ -34,6 +34,9 @@ pub struct Jsonl {
     pub durable: Option<bool>,
     /// Whether options records (statistics, interface names) are written, marked by `"options":true`.
     pub options_records: bool,
+    /// Whether what options records tell (sampling, names of interfaces, VRFs and applications) and the source of UDP are put
+    /// into the lines of flows.
+    pub metadata: bool,
     /// Octets of lines that may wait for the file.
     pub queue: Size,
     /// What happens to records while the queue is full. Default: a durable output and one that is alone wait, others drop.
@@ -47,6 +50,8 @@ pub struct Jsonl {
     pub keep: Option<NonZeroUsize>,
     /// How many octets of finished files stay.
     pub max_octets: Option<Size>,
+    /// How finished files are compressed.
+    pub compress: Option<Compression>,
 }
 
 impl Default for Jsonl {
@@ -55,12 +60,14 @@ impl Default for Jsonl {
             path: PathBuf::from("flows.jsonl"),
             durable: None,
             options_records: true,
+            metadata: false,
             queue: Size::mebi(16),
             when_full: None,
             rotate: None,
             rotate_octets: None,
             keep: None,
             max_octets: None,
+            compress: None,
         }
     }
 }
@@ -87,6 +94,8 @@ pub struct Csv {
     pub keep: Option<NonZeroUsize>,
     /// As of JSON lines.
     pub max_octets: Option<Size>,
+    /// How finished files are compressed.
+    pub compress: Option<Compression>,
 }
 
 /// What most exporters tell of a flow.
@@ -116,6 +125,7 @@ impl Default for Csv {
             rotate_octets: None,
             keep: None,
             max_octets: None,
+            compress: None,
         }
     }
 }
@@ -143,6 +153,8 @@ pub struct Ipfix {
     pub keep: Option<NonZeroUsize>,
     /// As of JSON lines.
     pub max_octets: Option<Size>,
+    /// How finished files are compressed.
+    pub compress: Option<Compression>,
 }
 
 impl Default for Ipfix {
@@ -157,6 +169,7 @@ impl Default for Ipfix {
             rotate_octets: None,
             keep: None,
             max_octets: None,
+            compress: None,
         }
     }
 }
@@ -193,6 +206,14 @@ const fn mebi16() -> Size {
     Size::mebi(16)
 }
 
+/// How finished files are compressed.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compression {
+    /// Zstandard (RFC 8878).
+    Zstd,
+}
+
 /// What an output does while its queue is full, with records whose sender can be held back.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
@@ -223,6 +244,7 @@ struct Common<'a> {
     rotate_octets: Option<Size>,
     keep: Option<NonZeroUsize>,
     max_octets: Option<Size>,
+    compress: Option<Compression>,
 }
 
 /// Reads what all kinds have from a struct of one kind.
@@ -238,6 +260,7 @@ macro_rules! common {
             rotate_octets: $output.rotate_octets,
             keep: $output.keep,
             max_octets: $output.max_octets,
+            compress: $output.compress,
         }
     };
 }
@@ -258,6 +281,7 @@ impl Output {
                 rotate_octets: None,
                 keep: None,
                 max_octets: None,
+                compress: None,
             },
         }
     }
@@ -274,12 +298,13 @@ impl Output {
 
     /// Returns when another file is begun; `None`: never.
     pub(crate) fn limits(&self) -> Option<Limits> {
-        let Common { rotate, rotate_octets, keep, max_octets, .. } = self.common();
+        let Common { rotate, rotate_octets, keep, max_octets, compress, .. } = self.common();
         let limits = Limits {
             every: rotate.map(|every| every.0),
             octets: rotate_octets.map(|octets| octets.0),
             keep: keep.map(NonZeroUsize::get),
             max_octets: max_octets.map(|octets| octets.0),
+            compress,
         };
         let always = matches!(self, Self::Ipfix(_));
         (always || limits != Limits::default()).then_some(limits)
@@ -301,8 +326,12 @@ impl Output {
             return invalid("rotate-octets", "must not be 0");
         }
         let ends = common.rotate.is_some() || common.rotate_octets.is_some();
-        for (key, is_there) in [("keep", common.keep.is_some()), ("max-octets", common.max_octets.is_some())]
-        {
+        let of_finished = [
+            ("keep", common.keep.is_some()),
+            ("max-octets", common.max_octets.is_some()),
+            ("compress", common.compress.is_some()),
+        ];
+        for (key, is_there) in of_finished {
             if is_there && !ends && !matches!(self, Self::Ipfix(_)) {
                 return invalid(key, "needs `rotate` or `rotate-octets`");
             }

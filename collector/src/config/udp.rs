@@ -18,6 +18,14 @@ pub struct Udp {
     pub idle: Period,
     /// Sources at a time, an address and port each. Datagrams of one more are discarded.
     pub max_sessions: usize,
+    /// Octets of data sets of one source that wait for their template; 0: none does.
+    pub hold: Size,
+    /// The same of all sources together.
+    pub hold_total: Size,
+    /// How long they wait.
+    pub hold_time: Period,
+    /// Whether templates are kept in the state directory, for when the collector starts again.
+    pub keep_templates: bool,
 }
 
 impl Default for Udp {
@@ -28,6 +36,10 @@ impl Default for Udp {
             template_lifetime: Period::seconds(30 * 60),
             idle: Period::seconds(30 * 60),
             max_sessions: 4096,
+            hold: Size::mebi(1),
+            hold_total: Size::mebi(64),
+            hold_time: Period::seconds(10 * 60),
+            keep_templates: true,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A session appends each record to every [`Form`]; the outputs share the forms. Runs tell what the records are, so that
 //! an output that holds some of them already finds the others.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -51,7 +52,9 @@ pub(crate) struct Form {
     /// Where every run but the last ends.
     ends: Vec<usize>,
     /// What IPFIX records refer to by its place here.
-    pub(crate) templates: Vec<Arc<FlowTemplate>>,
+    templates: Vec<Arc<FlowTemplate>>,
+    places: HashMap<Arc<FlowTemplate>, usize>,
+    template_octets: usize,
 }
 
 impl Form {
@@ -61,9 +64,27 @@ impl Form {
         at.checked_sub(1).map_or(0, end)..end(at)
     }
 
+    /// Returns what IPFIX records refer to by its place.
+    pub(crate) fn templates(&self) -> &[Arc<FlowTemplate>] {
+        &self.templates
+    }
+
+    /// Returns the place of a template. One that is there already, told by its content, is not there again: a session whose
+    /// templates are too many to be remembered makes them anew for each record.
+    pub(crate) fn place(&mut self, template: &Arc<FlowTemplate>) -> usize {
+        if let Some(&place) = self.places.get(template) {
+            return place;
+        }
+        let place = self.templates.len();
+        self.template_octets += template.memory() + 2 * size_of::<usize>();
+        self.templates.push(Arc::clone(template));
+        self.places.insert(Arc::clone(template), place);
+        place
+    }
+
     /// Octets it takes in memory, about.
     fn octets(&self) -> usize {
-        self.octets.len() + self.ends.len() * size_of::<usize>() + self.templates.len() * size_of::<usize>()
+        self.octets.len() + self.ends.len() * size_of::<usize>() + self.template_octets
     }
 }
 
@@ -103,7 +124,7 @@ impl Rendered {
 
     /// Octets in all forms.
     pub(crate) fn octets(&self) -> usize {
-        self.forms.iter().map(|form| form.octets.len()).sum()
+        self.forms.iter().map(|form| form.octets.len() + form.template_octets).sum()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

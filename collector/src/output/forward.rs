@@ -229,7 +229,7 @@ mod tests {
         let fields = Box::new([FieldSpecifier::iana(1, 8), FieldSpecifier::iana(210, 992)]);
         let template = Arc::new(FlowTemplate { domain: 1, scope_fields: 0, fields });
         let (mut rendered, mut form) = (Rendered::default(), Form::default());
-        form.templates.push(template);
+        form.place(&template);
         rendered.forms.push(form);
         for _ in 0..records {
             rendered.begin(RunKind::Plain);

@@ -162,7 +162,7 @@ impl Outputs {
 /// Returns the form in which an output needs records.
 fn form_of(output: &config::Output) -> form::Kind {
     match output {
-        config::Output::Jsonl(_) => form::Kind::Json,
+        config::Output::Jsonl(jsonl) => form::Kind::Json { metadata: jsonl.metadata },
         config::Output::Csv(csv) => form::Kind::Csv(csv.columns.as_slice().into()),
         config::Output::Ipfix(_) | config::Output::Forward(_) => form::Kind::Ipfix,
     }

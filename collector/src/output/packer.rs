@@ -118,9 +118,9 @@ impl Packer {
     }
 
     fn record(&mut self, out: &mut Vec<u8>, form: &Form, raw: Raw<'_>) {
-        let Some(template) = form.templates.get(raw.template) else { return };
-        if self.ids.len() < form.templates.len() {
-            self.ids.resize(form.templates.len(), None);
+        let Some(template) = form.templates().get(raw.template) else { return };
+        if self.ids.len() < form.templates().len() {
+            self.ids.resize(form.templates().len(), None);
         }
         let id = match self.ids[raw.template] {
             Some(id) => id,
@@ -156,7 +156,7 @@ impl Format for Packer {
 
     fn has_room(&self, form: &Form) -> bool {
         self.templates.is_empty()
-            || self.templates.len() + form.templates.len() <= MAX_TEMPLATES
+            || self.templates.len() + form.templates().len() <= MAX_TEMPLATES
                 && self.template_octets <= MAX_TEMPLATE_OCTETS
     }
 

@@ -6,12 +6,14 @@
 mod visit;
 
 use std::collections::HashMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use delivery::class_record::Reliability;
 use delivery::{Numberings, Series};
-use ipfix::{CollectingConfig, CollectingSession, DecodeError, Summary, Transport};
+use ipfix::{CollectingConfig, CollectingSession, DecodeError, Summary, Template, Transport};
 use tracing::debug;
 
 use self::visit::{Visit, letter};
@@ -41,6 +43,25 @@ pub(crate) struct Reception {
     pub(crate) lifetime: u32,
     /// Octets that further templates may take.
     pub(crate) template_room: usize,
+    /// Whether it is a set that was held back: its sequence number is of the past.
+    pub(crate) again: bool,
+}
+
+/// What a datagram told that concerns others: data sets without template, and templates.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) unknown: Vec<Unknown>,
+    /// By domain and Template ID.
+    pub(crate) defined: Vec<(u32, u16)>,
+}
+
+/// A data set without template.
+#[derive(Debug)]
+pub(crate) struct Unknown {
+    pub(crate) domain: u32,
+    pub(crate) set_id: u16,
+    /// Without the set's header.
+    pub(crate) octets: Vec<u8>,
 }
 
 /// What was decoded and is not yet given to the outputs.
@@ -100,6 +121,8 @@ pub(crate) struct Decoder {
     /// When the last datagram came.
     received: u32,
     templates: usize,
+    /// Over UDP: somebody else decides about data sets without template.
+    told: Option<Told>,
     metrics: SessionMetrics,
 }
 
@@ -124,9 +147,14 @@ impl Decoder {
             transport: Transport::Udp,
             max_templates: 1024,
             max_template_octets: UDP_TEMPLATE_OCTETS,
-            max_sequences: 64,
+            // One for each domain, and one for what was held back.
+            max_sequences: 128,
         };
-        Self::with(config, forms.renderers(UDP_PLAN_OCTETS), false, metrics)
+        let mut decoder = Self::with(config, forms.renderers(UDP_PLAN_OCTETS), false, metrics);
+        // In the first second as well, templates are as old as their reception.
+        decoder.collecting.set_received(decoder.received);
+        decoder.told = Some(Told::default());
+        decoder
     }
 
     fn with(
@@ -146,6 +174,7 @@ impl Decoder {
             has_identities,
             received: 0,
             templates: 0,
+            told: None,
             metrics,
         }
     }
@@ -155,7 +184,7 @@ impl Decoder {
         &mut self,
         decoded: &mut Decoded,
         octets: &[u8],
-        Reception { now, received, lifetime, template_room }: Reception,
+        Reception { now, received, lifetime, template_room, again }: Reception,
     ) -> Result<bool, Hopeless> {
         if received != self.received {
             self.received = received;
@@ -167,8 +196,16 @@ impl Decoder {
         let limit = self.collecting.template_octets().saturating_add(template_room);
         self.collecting.set_max_template_octets(limit.min(UDP_TEMPLATE_OCTETS));
         std::mem::swap(&mut self.decoded, decoded);
-        let outcome = self.message(0, octets, now);
+        let stream = u16::from(again);
+        let outcome = self.message(stream, octets, now);
         std::mem::swap(&mut self.decoded, decoded);
+        if again {
+            let domain =
+                octets.get(12..).and_then(<[u8]>::first_chunk).map_or(0, |id| u32::from_be_bytes(*id));
+            self.collecting.ignore_sequence(stream, domain);
+            self.malformed.remove(&stream);
+            return Ok(true);
+        }
         outcome.map(|()| self.malformed.is_empty())
     }
 
@@ -186,6 +223,7 @@ impl Decoder {
             decoded: &mut self.decoded,
             asked: &mut self.asked,
             metrics: &self.metrics,
+            told: self.told.as_mut(),
         };
         let outcome = self.collecting.decode(stream, octets, &mut visit);
         if let Some(domain) = visit.counted_elsewhere {
@@ -207,6 +245,37 @@ impl Decoder {
     /// Returns the octets of memory that the templates take.
     pub(crate) fn template_octets(&self) -> usize {
         self.collecting.template_octets()
+    }
+
+    /// Says where datagrams come from.
+    pub(crate) fn set_source(&mut self, source: SocketAddr) {
+        self.renderers.set_source(source);
+    }
+
+    /// Returns the templates, with their domains.
+    pub(crate) fn templates(&self) -> impl Iterator<Item = (u32, &Template)> {
+        self.collecting.templates()
+    }
+
+    /// Takes what the last datagrams told.
+    pub(crate) fn told(&mut self) -> Told {
+        self.told.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Gives back what [`Self::told`] returned.
+    pub(crate) fn tell(&mut self, told: Told) {
+        self.told = Some(told);
+    }
+
+    /// Counts a data set without template and keeps it for the dead-letter file.
+    pub(crate) fn without_template(&self, decoded: &mut Decoded, now: u64, unknown: &Unknown) {
+        self.metrics.no_template.increment(1);
+        visit::without_template(&mut decoded.letters, now, 0, unknown);
+    }
+
+    /// Concludes nothing more from the sequence numbers of a domain: they count no records.
+    pub(crate) fn ignore_sequence(&mut self, domain: u32) {
+        self.collecting.ignore_sequence(0, domain);
     }
 
     /// Forgets that messages were malformed.
@@ -251,7 +320,7 @@ impl Decoder {
         metrics.options.increment(summary.options_records.into());
         metrics.lost.increment(summary.lost.into());
         metrics.late.increment(summary.late.into());
-        if summary.no_template_sets > 0 {
+        if summary.no_template_sets > 0 && self.told.is_none() {
             metrics.no_template.increment(summary.no_template_sets.into());
         }
         let templates = summary.templates + summary.options_templates + summary.templates_refused;
@@ -297,9 +366,9 @@ pub(crate) fn discard(
     stream: u16,
     octets: &[u8],
     now: u64,
-    error: DecodeError,
+    error: impl Display,
 ) {
-    debug!(stream, offset = error.offset(), %error, "malformed message discarded");
+    debug!(stream, %error, "malformed message discarded");
     metrics.malformed.increment(1);
     metrics.malformed_messages.increment(1);
     letter(&mut decoded.letters, now, "malformed", stream, octets, |out| {

@@ -4,12 +4,16 @@
 //! for anything but datagrams. Nothing is ever acknowledged.
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
+mod held;
 mod recent;
+mod session;
 mod sources;
+mod store;
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::Instant;
 
 use tokio::task::JoinSet;
@@ -17,6 +21,7 @@ use tracing::info;
 use transport::udp::{Receiver, ReceiverOptions, Waker};
 
 use self::sources::{Sources, Totals};
+use self::store::{Depositor, Loaded};
 use crate::config::Config;
 use crate::metrics::{Count, UdpMetrics};
 use crate::output::{Batch, Closed, Letter, Outputs, Progress};
@@ -24,6 +29,9 @@ use crate::session::{BATCH_OCTETS, Shared, wall_clock};
 
 /// Batches of datagrams read at the end, at most: what had come before it.
 const LAST_BATCHES: usize = 1024;
+
+/// The file of templates in the state directory.
+const TEMPLATES: &str = "udp-templates";
 
 /// The threads that receive.
 #[derive(Debug)]
@@ -51,7 +59,12 @@ impl Receivers {
             receive_buffer: config.udp.receive_buffer.as_usize(),
             sockets: config.udp.sockets,
         };
-        let (totals, metrics) = (Arc::new(Totals::new()), UdpMetrics::new());
+        let kept = (config.udp.keep_templates && !config.listen.ipfix_udp.is_empty())
+            .then(|| config.state.directory.join(TEMPLATES));
+        let loaded = kept.as_deref().map(Loaded::read).unwrap_or_default();
+        let (totals, metrics) = (Arc::new(Totals::new(loaded)), UdpMetrics::new());
+        let (to, deposits) = mpsc::channel();
+        let mut socket = 0;
         for &address in &config.listen.ipfix_udp {
             let sockets = Receiver::bind(address, &options)?;
             if let Some(socket) = sockets.first() {
@@ -62,15 +75,20 @@ impl Receivers {
             }
             for receiver in sockets {
                 receivers.wakers.push(receiver.waker());
+                let mut sources = Sources::new(
+                    config.udp,
+                    shared.outputs.forms().clone(),
+                    Instant::now(),
+                    Arc::clone(&totals),
+                    shared.metrics.clone(),
+                    metrics.clone(),
+                );
+                if kept.is_some() {
+                    sources.keep_templates(Depositor { socket, to: to.clone() });
+                    socket += 1;
+                }
                 let listening = Listening {
-                    sources: Sources::new(
-                        config.udp,
-                        shared.outputs.forms().clone(),
-                        Instant::now(),
-                        Arc::clone(&totals),
-                        shared.metrics.clone(),
-                        metrics.clone(),
-                    ),
+                    sources,
                     receiver,
                     progress: shared.outputs.progress(),
                     outputs: shared.outputs.clone(),
@@ -83,6 +101,13 @@ impl Receivers {
                 let stop = Arc::clone(&receivers.stop);
                 receivers.running.spawn_blocking(move || listening.run(&stop));
             }
+        }
+        if let Some(path) = kept {
+            // It ends with the last of the threads above.
+            receivers.running.spawn_blocking(move || {
+                store::write_all(&path, &totals.loaded, &deposits);
+                Ok(())
+            });
         }
         Ok(receivers)
     }
@@ -129,7 +154,7 @@ impl Listening {
             if self.read(now)? {
                 continue;
             }
-            self.sources.handle_timeout(now);
+            self.sources.handle_timeout(now, wall_clock());
             self.receiver.wait(self.sources.poll_timeout().saturating_duration_since(now))?;
         }
         for _ in 0..LAST_BATCHES {
@@ -137,6 +162,7 @@ impl Listening {
                 break;
             }
         }
+        self.sources.close(Instant::now(), wall_clock());
         self.flush()?;
         Ok(())
     }
@@ -156,7 +182,7 @@ impl Listening {
         if count == 0 || self.sources.waiting() >= BATCH_OCTETS {
             self.flush()?;
         }
-        self.sources.handle_timeout(now);
+        self.sources.handle_timeout(now, wall_clock());
         Ok(count > 0)
     }
 

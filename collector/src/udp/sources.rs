@@ -1,6 +1,7 @@
-//! Who sends datagrams: a transport session for each address and port (RFC 7011 sections 8.4 and 10.3).
+//! Who sends datagrams: a transport session for each address and port (RFC 7011 sections 8.4 and 10.3), and for each
+//! version of NetFlow from there: templates of one never read data of another.
 //!
-//! There is no connection: a session begins with the first message that has an IPFIX header and ends by silence. A
+//! There is no connection: a session begins with the first message that has a good header and ends by silence. A
 //! template lives as long as it is repeated. Three malformed messages in a row put their source into the penalty box:
 //! what it sends is discarded unread for a minute. Addresses can be forged, so this protects the collector and not its
 //! exporters: use it on networks that check them. What was decoded is gathered from all sources of a socket.
@@ -16,17 +17,21 @@ use std::time::{Duration, Instant};
 use ipfix::Header;
 use tracing::debug;
 
-use super::recent::{self, Recent};
+use super::recent;
+use super::session::{Around, Session, Taken};
+use super::store::{Deposit, Depositor, Loaded};
 use crate::config;
 use crate::metrics::{SessionMetrics, UdpMetrics};
+use crate::netflow::{self, Version};
 use crate::output::Forms;
-use crate::session::Decoder;
 use crate::session::decoder::{Decoded, MAX_MALFORMED, Reception, discard};
 
 /// How long a source stays in the penalty box.
 const PENALTY: Duration = Duration::from_secs(60);
 /// How often silent sources are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often templates are written to disk.
+const DEPOSIT: Duration = Duration::from_secs(60);
 /// Sources without a session that are remembered for malformed messages, of one socket.
 const MAX_SUSPECTS: usize = 1024;
 
@@ -38,18 +43,38 @@ const MAX_TEMPLATE_OCTETS: usize = 64 << 20;
 pub(super) struct Totals {
     sessions: AtomicUsize,
     template_octets: AtomicUsize,
+    /// Templates from before the start.
+    pub(super) loaded: Loaded,
+    /// Of data sets that wait for their template.
+    held: AtomicUsize,
     max_template_octets: usize,
 }
 
 impl Totals {
-    pub(super) const fn new() -> Self {
-        Self::with_templates(MAX_TEMPLATE_OCTETS)
+    /// Of no sources yet; `loaded` is for those that come back.
+    pub(super) const fn new(loaded: Loaded) -> Self {
+        Self::with_templates(MAX_TEMPLATE_OCTETS, loaded)
     }
 
-    const fn with_templates(max_template_octets: usize) -> Self {
+    const fn with_templates(max_template_octets: usize, loaded: Loaded) -> Self {
         let (sessions, template_octets) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { sessions, template_octets, max_template_octets }
+        let held = AtomicUsize::new(0);
+        Self { sessions, template_octets, held, loaded, max_template_octets }
     }
+}
+
+/// What a session needs of its socket: borrows all of `Sources` but the table.
+macro_rules! around {
+    ($sources:ident) => {
+        Around {
+            reader: &mut $sources.reader,
+            decoded: &mut $sources.decoded,
+            metrics: &$sources.metrics,
+            udp: &$sources.udp,
+            held: &$sources.totals.held,
+            hold: ($sources.config.hold.as_usize(), $sources.config.hold_total.as_usize()),
+        }
+    };
 }
 
 /// The sources of one socket.
@@ -59,16 +84,23 @@ pub(super) struct Sources {
     forms: Forms,
     /// When the first datagram could have come: the clock of template lifetimes.
     begin: Instant,
-    sources: HashMap<SocketAddr, Source>,
+    sources: HashMap<Key, Source>,
+    /// Of all sources.
+    reader: netflow::Reader,
     /// Of these, how many have no session.
     suspects: usize,
     totals: Arc<Totals>,
     next_sweep: Instant,
+    store: Option<Depositor>,
+    next_deposit: Instant,
     key: RandomState,
     decoded: Decoded,
     metrics: SessionMetrics,
     udp: UdpMetrics,
 }
+
+/// Who sends, and which version.
+pub(super) type Key = (SocketAddr, Version);
 
 #[derive(Debug)]
 struct Source {
@@ -79,12 +111,6 @@ struct Source {
     /// Malformed messages in a row while there is no session, which counts for itself.
     malformed: u32,
     penalty_ends: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Session {
-    decoder: Decoder,
-    recent: Recent,
 }
 
 /// How a source stands.
@@ -110,9 +136,12 @@ impl Sources {
             forms,
             begin,
             sources: HashMap::new(),
+            reader: netflow::Reader::new(),
             suspects: 0,
             totals,
             next_sweep: begin + SWEEP,
+            store: None,
+            next_deposit: begin + DEPOSIT,
             key: RandomState::new(),
             decoded: Decoded::default(),
             metrics,
@@ -124,34 +153,40 @@ impl Sources {
     pub(super) fn datagram(&mut self, now: Instant, wall_clock: u64, from: SocketAddr, octets: &[u8]) {
         self.metrics.udp.messages.increment(1);
         self.metrics.udp.octets.increment(octets.len() as u64);
+        let version = Version::of(octets);
+        let netflow = [Version::V5, Version::V7, Version::V9].into_iter().zip(&self.udp.netflow);
+        netflow.filter(|(counted, _)| *counted == version).for_each(|(_, counter)| counter.increment(1));
+        let from = (from, version);
+        let mut kept = Vec::new();
         match self.standing(now, from) {
             Standing::Penalized => return self.udp.penalty.increment(1),
             Standing::Unknown if !self.admit(now, wall_clock, from, octets) => return,
-            Standing::Unknown | Standing::Known => {}
+            Standing::Unknown => kept = self.totals.loaded.take(from),
+            Standing::Known => {}
         }
-        let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
-        let received = seconds(now.saturating_duration_since(self.begin));
+        let received = self.received(now);
         let lifetime = seconds(self.config.template_lifetime.0);
         let Some(session) = self.sources.get_mut(&from).and_then(|source| source.session.as_mut()) else {
             return;
         };
-        let Session { decoder, recent } = &mut **session;
         let hash = recent::hash(&self.key, octets);
-        if recent.has(hash, received) {
+        if session.recent.has(hash, received) {
             return self.udp.duplicates.increment(1);
         }
-        let before = decoder.template_octets();
+        let before = session.decoder.template_octets();
         let others = &self.totals.template_octets;
         let template_room = self.totals.max_template_octets.saturating_sub(others.load(Ordering::Relaxed));
-        let reception = Reception { now: wall_clock, received, lifetime, template_room };
-        let outcome = decoder.datagram(&mut self.decoded, octets, reception);
-        move_by(others, before, decoder.template_octets());
-        match outcome {
-            Ok(true) => recent.add(hash, received),
-            Ok(false) => {}
-            Err(reason) => {
-                decoder.pardon();
-                debug!(%from, %reason, "source put into the penalty box");
+        let reception = Reception { now: wall_clock, received, lifetime, template_room, again: false };
+        let mut around = around!(self);
+        session.restore(&mut around, kept, reception);
+        let taken = session.take(&mut around, octets, reception);
+        move_by(others, before, session.decoder.template_octets());
+        match taken {
+            Taken::Well => session.recent.add(hash, received),
+            Taken::Malformed => {}
+            Taken::Hopeless => {
+                session.pardon();
+                debug!(from = %from.0, "source put into the penalty box");
                 self.penalize(now, from);
             }
         }
@@ -172,15 +207,56 @@ impl Sources {
         self.next_sweep
     }
 
-    /// Forgets silent sources and ends penalties.
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    /// From now on templates are written to disk.
+    pub(super) fn keep_templates(&mut self, store: Depositor) {
+        self.store = Some(store);
+    }
+
+    /// Seconds of the clock of receptions: templates from before the start have times, too.
+    fn received(&self, now: Instant) -> u32 {
+        let since_begin = now.saturating_duration_since(self.begin);
+        seconds(since_begin.saturating_add(self.config.template_lifetime.0))
+    }
+
+    /// Has the templates written to disk.
+    fn deposit(&mut self, now: Instant, wall_clock: u64) {
+        let (received, lifetime) = (self.received(now), seconds(self.config.template_lifetime.0));
+        let Some(store) = &self.store else { return };
+        let now = wall_clock / 1000;
+        let sources = self.sources.iter_mut().filter_map(|(key, source)| {
+            let kept = source.session.as_mut()?.keep(received, lifetime, now);
+            (!kept.is_empty()).then_some((*key, kept))
+        });
+        let (socket, since) = (store.socket, now.saturating_sub(lifetime.into()));
+        // Without a writer there is nobody to tell.
+        let _ = store.to.send(Deposit { socket, sources: sources.collect(), since });
+    }
+
+    /// The end: gives up all that was held back, and has the templates written to disk.
+    pub(super) fn close(&mut self, now: Instant, wall_clock: u64) {
+        self.deposit(now, wall_clock);
+        let mut around = around!(self);
+        for session in self.sources.values_mut().filter_map(|source| source.session.as_mut()) {
+            session.expire(&mut around, u32::MAX, wall_clock);
+        }
+    }
+
+    /// Forgets silent sources, gives up what was held back too long, and ends penalties.
+    pub(super) fn handle_timeout(&mut self, now: Instant, wall_clock: u64) {
         if now < self.next_sweep {
             return;
         }
         self.next_sweep = now + SWEEP;
+        if now >= self.next_deposit {
+            self.next_deposit = now + DEPOSIT;
+            self.deposit(now, wall_clock);
+        }
         let idle = self.config.idle.0;
         let (mut ended, mut suspects, mut released) = (0, 0, 0);
         let totals = &self.totals;
+        let received = self.received(now);
+        let held_since = received.saturating_sub(seconds(self.config.hold_time.0));
+        let mut around = around!(self);
         self.sources.retain(|_, source| {
             if source.penalty_ends.is_some_and(|ends| ends <= now) {
                 source.penalty_ends = None;
@@ -188,9 +264,11 @@ impl Sources {
             }
             let limit = if source.session.is_some() { idle } else { PENALTY };
             let keep = source.penalty_ends.is_some() || now.saturating_duration_since(source.last) < limit;
-            match &source.session {
-                _ if keep => {}
+            match &mut source.session {
+                Some(session) if keep => session.expire(&mut around, held_since, wall_clock),
+                None if keep => {}
                 Some(session) => {
+                    session.expire(&mut around, u32::MAX, wall_clock);
                     move_by(&totals.template_octets, session.decoder.template_octets(), 0);
                     ended += 1;
                 }
@@ -204,7 +282,7 @@ impl Sources {
     }
 
     /// Notes that a source lives; takes it out of the penalty box when its time is over.
-    fn standing(&mut self, now: Instant, from: SocketAddr) -> Standing {
+    fn standing(&mut self, now: Instant, from: Key) -> Standing {
         let Some(source) = self.sources.get_mut(&from) else { return Standing::Unknown };
         source.last = now;
         if let Some(ends) = source.penalty_ends {
@@ -217,7 +295,7 @@ impl Sources {
         if source.session.is_some() { Standing::Known } else { Standing::Unknown }
     }
 
-    fn penalize(&mut self, now: Instant, from: SocketAddr) {
+    fn penalize(&mut self, now: Instant, from: Key) {
         if let Some(source) = self.sources.get_mut(&from) {
             source.malformed = 0;
             source.penalty_ends = Some(now + PENALTY);
@@ -226,8 +304,13 @@ impl Sources {
     }
 
     /// Begins a session with a message that has a good header, if there may be another. Returns whether it did.
-    fn admit(&mut self, now: Instant, wall_clock: u64, from: SocketAddr, octets: &[u8]) -> bool {
-        if let Err(error) = Header::decode(octets) {
+    fn admit(&mut self, now: Instant, wall_clock: u64, from: Key, octets: &[u8]) -> bool {
+        let good = if from.1 == Version::Ipfix {
+            Header::decode(octets).map(drop).map_err(|error| error.to_string())
+        } else {
+            self.reader.check(octets).map_err(|error| error.to_string())
+        };
+        if let Err(error) = good {
             discard(&self.metrics, &mut self.decoded, 0, octets, wall_clock, error);
             self.suspect(now, from);
             return false;
@@ -236,13 +319,12 @@ impl Sources {
         let more = |count: usize| (count < max).then_some(count + 1);
         if self.totals.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
             self.udp.too_many.increment(1);
-            debug!(%from, "datagram of a new source discarded: too many sessions");
+            debug!(from = %from.0, "datagram of a new source discarded: too many sessions");
             return false;
         }
-        debug!(%from, "exporter found");
+        debug!(from = %from.0, version = ?from.1, "exporter found");
         self.udp.sessions.increment(1.0);
-        let session =
-            Session { decoder: Decoder::udp(&self.forms, self.metrics.clone()), recent: Recent::new() };
+        let session = Session::new(from, &self.forms, self.metrics.clone());
         let source = Source { last: now, session: Some(Box::new(session)), malformed: 0, penalty_ends: None };
         if self.sources.insert(from, source).is_some() {
             self.suspects -= 1;
@@ -251,7 +333,7 @@ impl Sources {
     }
 
     /// Notes a malformed header of a source without a session.
-    fn suspect(&mut self, now: Instant, from: SocketAddr) {
+    fn suspect(&mut self, now: Instant, from: Key) {
         let source = match self.sources.entry(from) {
             Entry::Occupied(entry) => entry.into_mut(),
             // More are discarded as well, only not remembered.
@@ -263,7 +345,7 @@ impl Sources {
         };
         source.malformed += 1;
         if source.malformed >= MAX_MALFORMED {
-            debug!(%from, "source put into the penalty box");
+            debug!(from = %from.0, "source put into the penalty box");
             self.penalize(now, from);
         }
     }
@@ -272,6 +354,11 @@ impl Sources {
         self.totals.sessions.fetch_sub(count as usize, Ordering::Relaxed);
         self.udp.sessions.decrement(f64::from(count));
     }
+}
+
+/// Returns whole seconds.
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// Takes over a part of a total that was `before` and is `after`.

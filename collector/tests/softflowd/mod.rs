@@ -13,10 +13,18 @@ use crate::world::Directory;
 /// Packets and octets by source, destination (each with its port) and protocol.
 pub(crate) type Flows = BTreeMap<(String, String, u64), (u64, u64)>;
 
-/// Exports the flows of a capture over `transport` to `to`. False: it is not installed, and that has been said.
+/// Exports the flows of a capture as IPFIX over `transport` to `to`. False: it is not installed, and that has been said.
+#[allow(dead_code, reason = "each test binary uses a part")]
 pub(crate) fn export(directory: &Directory, capture: &Path, transport: &str, to: SocketAddr) -> bool {
+    export_as(directory, capture, &["-v", "10", "-P", transport], to)
+}
+
+/// As `export`, by these options.
+#[allow(dead_code, reason = "each test binary uses a part")]
+pub(crate) fn export_as(directory: &Directory, capture: &Path, options: &[&str], to: SocketAddr) -> bool {
     let output = Command::new("softflowd")
-        .args(["-v", "10", "-A", "milli", "-d", "-c", "none", "-P", transport, "-n", &to.to_string()])
+        .args(["-A", "milli", "-d", "-c", "none", "-n", &to.to_string()])
+        .args(options)
         .arg("-p")
         .arg(directory.path("softflowd.pid"))
         .arg("-r")

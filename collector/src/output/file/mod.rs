@@ -6,6 +6,7 @@
 //! not synced stays in memory: a failed sync may have lost it, so it is written again from where the last sync ended.
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
+mod compression;
 mod format;
 mod opening;
 mod parts;

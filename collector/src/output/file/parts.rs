@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::sidecar;
 
 /// What a file that is still written ends with.
-const OPEN: &str = ".part";
+pub(super) const OPEN: &str = ".part";
 /// What a compressed file ends with.
 pub(super) const COMPRESSED: &str = ".zst";
 
@@ -83,11 +83,21 @@ impl Names {
         self.list(|rest| rest == OPEN)
     }
 
+    /// Returns what a compression has left that was not ended.
+    pub(super) fn half_compressed(&self) -> io::Result<Vec<PathBuf>> {
+        self.list(|rest| rest.strip_prefix(COMPRESSED) == Some(OPEN))
+    }
+
+    /// Returns the path of the output.
+    pub(super) fn base(&self) -> PathBuf {
+        self.directory.join(&self.base)
+    }
+
     /// Returns the finished files, the oldest first.
     pub(super) fn finished(&self) -> io::Result<Vec<Finished>> {
         let mut found = Vec::new();
         for path in self.list(|rest| rest.is_empty() || rest == COMPRESSED)? {
-            let is_compressed = path.to_string_lossy().ends_with(COMPRESSED);
+            let is_compressed = path.extension().is_some_and(|extension| extension == &COMPRESSED[1..]);
             match path.metadata() {
                 Ok(metadata) => found.push(Finished { path, octets: metadata.len(), is_compressed }),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -122,10 +132,11 @@ pub(super) fn create(names: &Names) -> io::Result<(PathBuf, File)> {
 
 /// Gives a file that is synced its name, and makes that durable. Does nothing where it has it already.
 pub(super) fn finish(path: &Path) -> io::Result<()> {
-    let text = path.to_string_lossy();
-    let Some(finished) = text.strip_suffix(OPEN) else { return Ok(()) };
-    match fs::rename(path, finished) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && Path::new(finished).exists() => {}
+    let name = path.file_name().and_then(|name| name.to_str());
+    let Some(finished) = name.and_then(|name| name.strip_suffix(OPEN)) else { return Ok(()) };
+    let finished = path.with_file_name(finished);
+    match fs::rename(path, &finished) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && finished.exists() => {}
         renamed => renamed?,
     }
     sidecar::sync_directory(path)

@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::{info, warn};
 
+use super::compression;
 use super::parts::Names;
+use crate::config::Compression;
 use crate::metrics::OutputMetrics;
 
 /// When a file is full, and which finished ones stay.
@@ -23,6 +25,8 @@ pub(crate) struct Limits {
     pub(crate) keep: Option<usize>,
     /// Octets of finished files that stay.
     pub(crate) max_octets: Option<u64>,
+    /// How finished files are compressed.
+    pub(crate) compress: Option<Compression>,
 }
 
 /// Files that take turns.
@@ -85,7 +89,7 @@ fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Removes finished files that are too many. Has a thread of its own, because a file system may take its time.
+/// Compresses finished files and removes those that are too many. Has a thread of its own, because a file system may take its time.
 #[derive(Clone, Debug)]
 pub(super) struct Keeper {
     names: Names,
@@ -97,10 +101,25 @@ impl Keeper {
     fn run(&self, wakes: &Receiver<()>) {
         while wakes.recv().is_ok() {
             while wakes.try_recv().is_ok() {}
-            if let Err(error) = self.tidy() {
-                warn!(%error, "finished files cannot be removed");
+            // What is too much goes before anything is written.
+            let kept = self.tidy().and_then(|()| self.compress()).and_then(|()| self.tidy());
+            if let Err(error) = kept {
+                warn!(output = %self.names.base().display(), %error, "finished files cannot be removed or compressed");
             }
         }
+    }
+
+    /// Compresses every finished file that is not.
+    pub(super) fn compress(&self) -> io::Result<()> {
+        let Some(Compression::Zstd) = self.limits.compress else { return Ok(()) };
+        for path in self.names.half_compressed()? {
+            fs::remove_file(path)?;
+        }
+        for file in self.names.finished()?.iter().filter(|file| !file.is_compressed) {
+            let octets = compression::zstd(&file.path)?;
+            info!(path = %file.path.display(), before = file.octets, octets, "finished file compressed");
+        }
+        Ok(())
     }
 
     /// Removes the oldest files until the others are within the limits.

@@ -59,19 +59,19 @@ impl World {
         output.sync().unwrap();
     }
 
-    /// Names and contents of all files but the sidecar, in order.
+    /// All files but the sidecar, in order.
+    fn paths(&self) -> Vec<PathBuf> {
+        let mut paths: Vec<_> =
+            fs::read_dir(&self.directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.extension().unwrap() != "durable");
+        paths.sort();
+        paths
+    }
+
+    /// Their names and contents.
     fn files(&self) -> Vec<(String, String)> {
-        let mut files: Vec<_> = fs::read_dir(&self.directory)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().unwrap() != "durable")
-            .map(|path| {
-                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-                (name, fs::read_to_string(path).unwrap())
-            })
-            .collect();
-        files.sort();
-        files
+        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+        self.paths().iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
     }
 
     /// The contents of all files, and whether each is finished.
@@ -80,7 +80,7 @@ impl World {
     }
 
     fn part(&self, at: usize) -> PathBuf {
-        self.directory.join(&self.files()[at].0)
+        self.paths().swap_remove(at)
     }
 }
 
@@ -96,7 +96,7 @@ fn text(numbers: Range<u64>) -> String {
 
 /// Files that never end by themselves.
 const ROTATING: Option<Limits> =
-    Some(Limits { every: None, octets: Some(1 << 30), keep: None, max_octets: None });
+    Some(Limits { every: None, octets: Some(1 << 30), keep: None, max_octets: None, compress: None });
 
 #[test]
 fn what_a_failed_sync_may_have_lost_is_written_again_before_the_next_one() {
@@ -238,6 +238,41 @@ fn a_file_ends_at_its_size_and_the_oldest_make_room() {
     keeper.limits.max_octets = Some(4);
     keeper.tidy().unwrap();
     assert_eq!(world.files(), names[1..]);
+}
+
+/// Returns what keeps the finished files, without its thread.
+fn keeper_of(world: &World, limits: Limits) -> rotation::Keeper {
+    let metrics = OutputMetrics::new("flows", 1, false);
+    Rotation::start(&world.path(), limits, &metrics).unwrap().keeper()
+}
+
+#[test]
+fn finished_files_are_compressed_and_what_a_kill_left_is_cleared_away() {
+    let mut world = World::new();
+    let limits = Limits { octets: Some(4), ..Limits::default() };
+    let shares: Vec<_> = (0..2).map(|at| world.share(2 * at..2 * at + 2)).collect();
+    world.open(Some(limits)).run(&queue_of(&shares)).unwrap();
+    // Killed while it compressed, and between the last two steps.
+    let [first, second] = [world.part(0), world.part(1)].map(|path| path.display().to_string());
+    fs::write(format!("{first}.zst.part"), "half").unwrap();
+    compression::zstd(Path::new(&second)).unwrap();
+    fs::write(&second, "not compressed again").unwrap();
+    let limits = Limits { compress: Some(crate::config::Compression::Zstd), ..limits };
+    let keeper = keeper_of(&world, limits);
+    keeper.compress().unwrap();
+    let names: Vec<_> = world.paths().iter().map(|path| path.display().to_string()).collect();
+    assert_eq!(names, [first + ".zst", second + ".zst"]);
+    for (name, numbers) in names.iter().zip([0..2, 2..4]) {
+        let compressed = fs::read(name).unwrap();
+        let mut decoder = ruzstd::decoding::StreamingDecoder::new(compressed.as_slice()).unwrap();
+        let mut plain = String::new();
+        io::Read::read_to_string(&mut decoder, &mut plain).unwrap();
+        assert_eq!(plain, text(numbers));
+    }
+    // They count as any other.
+    let keeper = keeper_of(&world, Limits { keep: Some(1), ..limits });
+    keeper.tidy().unwrap();
+    assert_eq!(world.paths().len(), 1);
 }
 
 #[test]

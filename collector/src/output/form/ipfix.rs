@@ -1,6 +1,6 @@
 //! Records as they came, for outputs that make IPFIX messages of them: the octets, and what they need to be read.
 //!
-//! A record is the place of its template in [`Form::templates`](super::super::batch::Form), the Export Time of its message (some
+//! A record is the place of its template in [`Form::templates`], the Export Time of its message (some
 //! elements are relative to it, such as flowStartDeltaMicroseconds) and its length, in big-endian octets, and the octets as they were received.
 
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl FlowTemplate {
     }
 
     /// Octets it takes in memory, about.
-    pub(in crate::output) fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         size_of::<Self>() + self.fields.len() * size_of::<FieldSpecifier>()
     }
 }
@@ -71,9 +71,8 @@ impl Records {
             let octets = template.memory();
             ((Arc::new(template), usize::MAX), octets)
         });
-        if form.templates.get(*place).is_none_or(|known| !Arc::ptr_eq(known, template)) {
-            *place = form.templates.len();
-            form.templates.push(Arc::clone(template));
+        if form.templates().get(*place).is_none_or(|known| !Arc::ptr_eq(known, template)) {
+            *place = form.place(template);
         }
         // A batch ends long before it has 2^32 templates; a record fits in a message.
         let place = u32::try_from(*place).unwrap_or(u32::MAX);

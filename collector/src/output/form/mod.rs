@@ -7,6 +7,7 @@ mod csv;
 mod ipfix;
 mod plans;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ::ipfix::Record;
@@ -20,12 +21,13 @@ use self::ipfix::Records;
 pub(super) use self::ipfix::{HEADER as RAW_HEADER, Raw};
 use super::batch::Rendered;
 use crate::json::{Identity, Lines, identity_prefix};
+use crate::metadata::Metadata;
 
 /// One form.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
-    /// Lines of JSON.
-    Json,
+    /// Lines of JSON; with what options records tell about flows.
+    Json { metadata: bool },
     /// Lines of comma-separated values.
     Csv(Arc<[Column]>),
     /// The octets as they came.
@@ -54,13 +56,16 @@ impl Forms {
     /// Lines of JSON and nothing else.
     #[cfg(test)]
     pub(crate) fn json() -> Self {
-        Self::of([Kind::Json]).0
+        Self::of([Kind::Json { metadata: false }]).0
     }
 
     /// Returns the renderers of a session that keep so many octets of each template's plan at most, in each form.
     pub(crate) fn renderers(&self, plan_octets: usize) -> Renderers {
         let renderer = |kind: &Kind| match kind {
-            Kind::Json => Renderer::Json(Json { lines: Lines::with_keys(plan_octets), prefix: None }),
+            Kind::Json { metadata } => {
+                let metadata = metadata.then(Box::default);
+                Renderer::Json(Json { lines: Lines::with_keys(plan_octets), prefix: None, metadata })
+            }
             Kind::Csv(columns) => Renderer::Csv(Rows::new(Arc::clone(columns), plan_octets)),
             Kind::Ipfix => Renderer::Ipfix(Records::new(plan_octets)),
         };
@@ -94,6 +99,16 @@ impl Renderers {
         }
     }
 
+    /// Says where the records come from, where they have no identity.
+    pub(crate) fn set_source(&mut self, source: SocketAddr) {
+        for renderer in &mut self.0 {
+            match renderer {
+                Renderer::Json(Json { metadata: Some(metadata), .. }) => metadata.set_source(source),
+                Renderer::Json(_) | Renderer::Csv(_) | Renderer::Ipfix(_) => {}
+            }
+        }
+    }
+
     /// Appends the record to every form; [`Rendered::begin`] has told its kind.
     #[inline]
     pub(crate) fn record(&mut self, rendered: &mut Rendered, record: &Record<'_>, number: Option<Number>) {
@@ -112,10 +127,20 @@ struct Json {
     lines: Lines,
     /// How lines with an identity start, for the series of the last one.
     prefix: Option<(Series, Vec<u8>)>,
+    metadata: Option<Box<Metadata>>,
 }
 
 impl Json {
     fn record(&mut self, out: &mut Vec<u8>, record: &Record<'_>, number: Option<Number>) {
+        self.line(out, record, number);
+        match &mut self.metadata {
+            Some(metadata) if record.template.is_options() => metadata.learn(record),
+            Some(metadata) => metadata.add(out, record),
+            None => {}
+        }
+    }
+
+    fn line(&mut self, out: &mut Vec<u8>, record: &Record<'_>, number: Option<Number>) {
         let Some(Number { series, number }) = number else { return self.lines.record(out, record, None) };
         if self.prefix.as_ref().is_none_or(|(last, _)| *last != series) {
             self.prefix = Some((series, identity_prefix(series.ledger.0, series.epoch.0, series.domain)));
@@ -135,7 +160,8 @@ mod tests {
             Kind::Csv(names.iter().map(|name| name.parse().unwrap()).collect::<Vec<Column>>().into())
         };
         let octets = || csv(&["octetDeltaCount"]);
-        let needed = [Kind::Json, octets(), Kind::Json, csv(&["packetDeltaCount"]), octets()];
+        let json = || Kind::Json { metadata: false };
+        let needed = [json(), octets(), json(), csv(&["packetDeltaCount"]), octets()];
         let (forms, places) = Forms::of(needed);
         assert_eq!((forms.0.len(), places), (3, vec![0, 1, 0, 2, 1]));
     }

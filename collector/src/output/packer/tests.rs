@@ -203,7 +203,10 @@ fn templates_do_not_grow_without_bound() {
         let fields = Box::new([FieldSpecifier::iana(1, 8)]);
         Arc::new(FlowTemplate { domain, scope_fields: 0, fields })
     };
-    form.templates.extend((0..5_000).map(template));
+    for domain in 0..5_000 {
+        assert_eq!(form.place(&template(domain)), domain as usize);
+        assert_eq!(form.place(&template(domain)), domain as usize, "it is there once");
+    }
     assert!(packer.has_room(&form));
     let mut out = Vec::new();
     for domain in 0..u32::try_from(MAX_TEMPLATES).unwrap() {
@@ -213,4 +216,15 @@ fn templates_do_not_grow_without_bound() {
     // So many are not carried into the next file.
     packer.begin(&mut Vec::new());
     assert!(packer.has_room(&form));
+}
+
+#[test]
+fn templates_too_many_to_be_remembered_are_in_a_batch_once() {
+    let mut session = Session::new(7, &[(256, 0, &[(0, 1, 8)]), (257, 0, &[(0, 2, 8)])]);
+    // Room for neither.
+    session.renders.forms = Forms::of([Kind::Ipfix]).0.renderers(1);
+    let records: Vec<(u16, &[u8])> =
+        (0..100).map(|at| if at % 2 == 0 { (256, &[1; 8][..]) } else { (257, &[2; 8][..]) }).collect();
+    let share = session.share(&records, 5);
+    assert_eq!((share.form.templates().len(), share.books.flows), (2, 100));
 }

@@ -6,7 +6,7 @@ use ipfix::{Header, Record, Template, Visitor, Withdrawal};
 use tracing::debug;
 
 use super::super::classes::Classes;
-use super::Decoded;
+use super::{Decoded, Told, Unknown};
 use crate::json::text::{self, Fraction};
 use crate::metrics::SessionMetrics;
 use crate::output::{Number, Renderers, RunKind};
@@ -25,6 +25,7 @@ pub(super) struct Visit<'a> {
     pub(super) decoded: &'a mut Decoded,
     pub(super) asked: &'a mut bool,
     pub(super) metrics: &'a SessionMetrics,
+    pub(super) told: Option<&'a mut Told>,
 }
 
 impl Visit<'_> {
@@ -124,16 +125,30 @@ impl Visitor for Visit<'_> {
         }
     }
 
+    fn template(&mut self, domain: u32, template: &Template) {
+        if let Some(told) = &mut self.told {
+            told.defined.push((domain, template.id()));
+        }
+    }
+
     fn no_template(&mut self, domain: u32, set_id: u16, octets: &[u8]) {
         self.numberings.refuse();
-        let out = &mut self.decoded.letters;
-        letter(out, self.now, "no_template", self.stream, octets, |out| {
-            out.extend_from_slice(b",\"domain\":");
-            text::unsigned(out, domain.into());
-            out.extend_from_slice(b",\"set\":");
-            text::unsigned(out, set_id.into());
-        });
+        let unknown = Unknown { domain, set_id, octets: octets.to_vec() };
+        match &mut self.told {
+            Some(told) => told.unknown.push(unknown),
+            None => without_template(&mut self.decoded.letters, self.now, self.stream, &unknown),
+        }
     }
+}
+
+/// Appends the line of a data set without template.
+pub(super) fn without_template(out: &mut Vec<u8>, now: u64, stream: u16, unknown: &Unknown) {
+    letter(out, now, "no_template", stream, &unknown.octets, |out| {
+        out.extend_from_slice(b",\"domain\":");
+        text::unsigned(out, unknown.domain.into());
+        out.extend_from_slice(b",\"set\":");
+        text::unsigned(out, unknown.set_id.into());
+    });
 }
 
 /// What an options template announces.

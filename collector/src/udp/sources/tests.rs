@@ -19,7 +19,7 @@ impl World {
     }
 
     fn with(config: config::Udp) -> Self {
-        Self::limited(config, Totals::new())
+        Self::limited(config, Totals::new(Loaded::default()))
     }
 
     #[expect(clippy::disallowed_methods, reason = "the tests' own beginning of time")]
@@ -62,7 +62,7 @@ impl World {
     }
 
     fn sweep(&mut self) {
-        self.sources.handle_timeout(self.now);
+        self.sources.handle_timeout(self.now, 0);
     }
 }
 
@@ -158,10 +158,22 @@ fn a_template_lives_as_long_as_it_is_repeated() {
         world.send(1, &exporter.flows(5..6));
     }
     assert_eq!((world.values(), world.metric("templates")), (vec![5], 0));
-    assert_eq!(world.metric("records_dropped_total{reason=\"no_template\"}"), 1);
+    world.pass(11 * 60);
+    world.sweep();
     world.send(1, &exporter.templates());
     world.send(1, &exporter.flows(6..7));
-    assert_eq!(world.values(), [6]);
+    assert_eq!(world.values(), [6], "what had waited for the template waited too long");
+    assert_eq!(world.metric("records_dropped_total{reason=\"no_template\"}"), 1);
+}
+
+#[test]
+fn a_template_of_the_first_second_expires_like_any_other() {
+    let (mut world, mut exporter) = exporting();
+    for minutes in [25, 6] {
+        world.pass(minutes * 60);
+        world.send(1, &exporter.flows(1..2));
+    }
+    assert_eq!((world.values(), world.metric("templates")), (vec![1], 0));
 }
 
 #[test]
@@ -216,7 +228,8 @@ fn a_message_that_comes_twice_is_taken_once() {
     assert_eq!((world.discarded("duplicate"), world.metric("records_lost_total")), (4, 0));
     // The same octets from another source are that one's.
     world.send(2, &messages[0]);
-    assert_eq!(world.metric("records_dropped_total{reason=\"no_template\"}"), 1);
+    assert_eq!(world.discarded("duplicate"), 4);
+    assert!(world.metric("udp_held_bytes") > 0, "it waits for its template");
 }
 
 #[test]
@@ -320,7 +333,7 @@ fn there_are_no_more_sessions_than_allowed_and_silent_ones_make_room() {
 #[test]
 fn templates_of_all_sources_are_bounded_together() {
     let most = 1 << 20;
-    let mut world = World::limited(config::Udp::default(), Totals::with_templates(most));
+    let mut world = World::limited(config::Udp::default(), Totals::with_templates(most, Loaded::default()));
     let mut exporter = Exporter::new(1, 4);
     // Each source has some long templates.
     let fields: Vec<_> = (0..300).map(|_| FieldSpecifier::iana(1, 4)).collect();
@@ -363,3 +376,6 @@ fn session_records_have_no_effect() {
     assert!(!String::from_utf8(decoded.rendered.forms.remove(0).octets).unwrap().contains("ledger"));
     assert_eq!(decoded.rendered.flows(), 2);
 }
+
+mod held;
+mod netflow;

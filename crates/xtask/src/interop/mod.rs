@@ -24,9 +24,10 @@ struct Peer {
 }
 
 /// To add a peer, add a line and a test file.
-const PEERS: [Peer; 4] = [
+const PEERS: [Peer; 5] = [
     Peer { name: "tshark", program: "tshark", package: "tshark" },
     Peer { name: "softflowd", program: "softflowd", package: "softflowd" },
+    Peer { name: "pmacct", program: "pmacctd", package: "pmacct" },
     Peer { name: "netcat", program: "nc", package: "netcat-openbsd" },
     Peer { name: "nfdump", program: "nfcapd", package: "nfdump" },
 ];
@@ -37,7 +38,7 @@ rsplib (see cargo xtask vm --help for what that needs, and libsctp-dev). What ca
 
 Usage: cargo xtask interop [--write] [PEER]
 
-PEER is one of tshark, softflowd, netcat, nfdump, kernel and rsplib [default: all of them]
+PEER is one of tshark, softflowd, pmacct, netcat, nfdump, kernel and rsplib [default: all of them]
 
 Options:
   --write  Write the tables of what was measured into docs/interop.md (as UPDATE_GOLDEN=1 does)
