@@ -183,8 +183,10 @@ async fn the_end_of_an_association_is_noticed_behind_a_full_queue_and_its_record
     let reader = tokio::task::spawn_blocking(move || read(&pipe));
     assert_eq!(tokio::task::spawn_blocking(|| collector.stop()).await.unwrap().code(), Some(0));
     let file = read(&directory.path("flows.jsonl"));
-    assert!(file == reader.await.unwrap() && file == lines(0..file.lines().count() as u64, true));
-    assert!(file.lines().count() > 500, "more than the pipe and the queue hold");
+    let (count, piped) = (file.lines().count() as u64, reader.await.unwrap());
+    assert_eq!(count, piped.lines().count() as u64, "both outputs have as many lines");
+    assert!(file == piped && file == lines(0..count, true));
+    assert!(count > 500, "more than the pipe and the queue hold");
 }
 
 #[tokio::test]

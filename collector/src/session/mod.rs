@@ -269,8 +269,8 @@ impl Session {
                 biased;
                 pushed = &mut push => return pushed.map(|()| false),
                 () = self.association.ended(), if !self.gone => {
-                    info!(peer = %self.association.peer(), "exporter gone, its last records wait for an output");
                     self.count_gone();
+                    info!(peer = %self.association.peer(), "exporter gone, its last records wait for an output");
                 }
                 () = turn(&self.acks), if !self.gone => self.acknowledge(),
                 Ok(()) = self.state.changed(), if !self.gone => self.tell_state(),
