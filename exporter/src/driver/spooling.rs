@@ -123,7 +123,9 @@ impl Spool {
                 warn!(%folder, error, "the spool cannot be read; trying again");
                 *unread = Some(error.clone());
             }
-            Event::Dropped { flow_records } => {
+            // What memory has is told of when it is lost.
+            Event::Dropped { flow_records: 0, .. } => {}
+            Event::Dropped { flow_records, .. } => {
                 warn!(%folder, flow_records, "the spool is full, its oldest flow records are dropped");
             }
             Event::Synced { .. } => *unwritten = None,
@@ -141,7 +143,7 @@ impl Spool {
     pub(super) fn close(self, failover: &mut Failover, now: Instant) -> Option<PathBuf> {
         let until = failover.spill()?;
         self.obey(failover, now);
-        match self.thread.close(until) {
+        match self.thread.close(until, |event| failover.handle_spool(event)) {
             Ok(()) => Some(self.folder),
             Err(error) => {
                 error!(%error, "the spool was not written to the end");

@@ -8,6 +8,7 @@
 //! Sans-IO: [`Tiers::poll_command`] says what the spool is to do, [`Tiers::handle_event`] takes what it tells. Where the
 //! disk fails, records go through memory alone, as without a spool, until it works again.
 
+mod ending;
 mod page;
 mod returning;
 
@@ -25,7 +26,7 @@ use crate::spooling::{Command, Event, Returned};
 use page::Page;
 use returning::Returning;
 
-/// Octets handed to the disk and not synced, at most: what memory takes beside retention.
+/// Octets handed to the disk and not synced, at most: what memory takes beside retention. An eighth of a small spool.
 const QUEUE: u64 = 8 << 20;
 
 /// When class `reliable` is on the exporter's disk.
@@ -108,6 +109,10 @@ pub(super) struct Tiers {
     let_go: u64,
     /// No message before this position is needed.
     released: u64,
+    /// No message before this position is on disk: they made room.
+    evicted: u64,
+    /// [`Tiers::spill`] was called: nobody takes records back.
+    ended: bool,
     /// Behind the last record of class `reliable` that should be on disk before it is sent and is not; a position.
     undurable: u64,
     /// An answer to [`Command::Return`] is on its way.
@@ -137,6 +142,8 @@ impl Tiers {
             copies: VecDeque::new(),
             let_go: 0,
             released: 0,
+            evicted: 0,
+            ended: false,
             undurable: 0,
             asked: false,
             returned: VecDeque::new(),
@@ -163,13 +170,17 @@ impl Tiers {
 
     /// Tells whether the disk takes records.
     pub(super) fn is_open(&self) -> bool {
-        self.failing.is_none() && self.queued_octets < QUEUE
+        self.failing.is_none() && self.queued_octets < self.queue_limit()
+    }
+
+    fn queue_limit(&self) -> u64 {
+        QUEUE.min(self.config.capacity / 8)
     }
 
     /// Tells whether a batch of records can be taken without loss where memory has no room for it.
     pub(super) fn has_room(&self) -> bool {
         // The queue stands for what is on its way, a batch, and the beginning of a segment.
-        self.is_open() && self.counts.octets + 2 * QUEUE < self.config.capacity
+        self.is_open() && self.counts.octets + 2 * self.queue_limit() < self.config.capacity
     }
 
     /// Takes a record of this start. `fits`: memory has room for it.
@@ -195,22 +206,29 @@ impl Tiers {
         let series = self.returning.series(domain);
         if in_memory {
             let number = retention.push(domain, template, record)?;
-            self.write(series, number, Some(position), template, record);
+            self.write(series, number, Some(position), true, (template, record));
             self.hold(retention);
         } else {
             let number = retention.number_spooled(domain);
             self.counts.waiting += 1;
-            self.write(series, number, None, template, record);
+            self.write(series, number, None, false, (template, record));
         }
         Ok(())
     }
 
-    /// Puts a record on the page; `position` is where retention has it, too.
-    fn write(&mut self, series: Series, number: u64, position: Option<u64>, template: u16, record: &[u8]) {
-        if !self.page.takes(series, number, position.is_some(), record.len()) {
+    /// Puts a record on the page; `position` is where retention has it, too. `in_memory`: it need not come back.
+    fn write(
+        &mut self,
+        series: Series,
+        number: u64,
+        position: Option<u64>,
+        in_memory: bool,
+        (template, record): (u16, &[u8]),
+    ) {
+        if !self.page.takes(series, number, in_memory, record.len()) {
             self.finish_page();
         }
-        self.page.push(series, number, position.is_some(), template, record);
+        self.page.push(series, number, in_memory, template, record);
         self.counts.spooled += 1;
         let Some(position) = position else { return };
         match self.copies.back_mut().filter(|copy| copy.message == self.next) {
@@ -276,10 +294,7 @@ impl Tiers {
                     self.give_up(self.counts.waiting - here);
                 }
             }
-            Event::Dropped { flow_records } => {
-                self.counts.waiting -= flow_records;
-                self.counts.full += flow_records;
-            }
+            Event::Dropped { until, flow_records } => self.evicted(until.0, flow_records),
             Event::Failing { error } => {
                 self.failing = Some(error);
                 self.hold(retention);
@@ -304,6 +319,27 @@ impl Tiers {
         // Copies that were let go before they were synced can leave now.
         self.let_go = u64::MAX;
         self.hold(retention);
+    }
+
+    /// Messages before `until` made room, with so many records that are nowhere else. What memory has of them is not on disk
+    /// any more; what came back and found no room there is lost at the end.
+    fn evicted(&mut self, until: u64, flow_records: u64) {
+        self.evicted = until;
+        self.released = self.released.max(until);
+        while let Some(copy) = self.copies.front().filter(|copy| copy.message < until) {
+            self.undurable = self.undurable.max(copy.records.end);
+            self.copies.pop_front();
+        }
+        let mut lost = flow_records;
+        while self.ended
+            && let Some(message) = self.returned.front().filter(|message| message.position.0 < until)
+        {
+            lost += u64::from(message.flow_records);
+            self.returned.pop_front();
+        }
+        // Beyond that are records of memory, put on a disk that has not room for all of memory.
+        self.counts.waiting = self.counts.waiting.saturating_sub(lost);
+        self.counts.full += lost;
     }
 
     /// Counts records that cannot come back.
@@ -347,33 +383,11 @@ impl Tiers {
         let Some(message) = self.returned.pop_front() else { return };
         let (start, records) = (retention.end(), u64::from(message.flow_records));
         let restored = self.returning.restore(&message, retention);
-        self.copies.push_back(Copy { message: message.position.0, records: start..retention.end() });
+        match message.position.0 {
+            gone if gone < self.evicted => self.undurable = retention.end(),
+            message => self.copies.push_back(Copy { message, records: start..retention.end() }),
+        }
         self.counts.waiting -= restored;
         self.give_up(records - restored);
-    }
-
-    /// Puts everything on disk that is in memory alone. To be called at the end; the commands that follow are the last.
-    /// Returns the position before which no message is needed.
-    pub(super) fn spill(&mut self, retention: &Retention) -> Position {
-        let needed_from = self.needed_from(retention.oldest());
-        let copies: Vec<Range<u64>> = self.copies.iter().map(|copy| copy.records.clone()).collect();
-        for (position, identity, template, octets) in retention.records() {
-            let behind = copies.partition_point(|records| records.end <= position);
-            if copies.get(behind).is_none_or(|records| position < records.start)
-                && Page::can_hold(octets.len())
-            {
-                self.write(identity.series(), identity.number, Some(position), template, octets);
-            }
-        }
-        self.finish_page();
-        Position(needed_from)
-    }
-
-    /// Returns the first message with a record that no collector has; `oldest` is the position of the first such record in
-    /// memory. What is on disk alone comes behind all copies.
-    fn needed_from(&self, oldest: u64) -> u64 {
-        let on_disk_alone = self.copies.back().map_or(self.released, |copy| copy.message + 1);
-        let rest = if self.counts.waiting > 0 { on_disk_alone } else { self.next };
-        self.copies.iter().find(|copy| copy.records.end > oldest).map_or(rest, |copy| copy.message)
     }
 }

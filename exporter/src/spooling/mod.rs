@@ -81,10 +81,11 @@ pub enum Event {
         /// Whether that is all.
         end: bool,
     },
-    /// The spool was full, and the oldest messages made room: flow records in them that had not been returned, and never
-    /// will be.
+    /// The spool was full, and the oldest messages made room.
     Dropped {
-        /// How many.
+        /// No message before this position is on disk any more.
+        until: Position,
+        /// Flow records in them that had not been returned, and never will be.
         flow_records: u64,
     },
     /// The disk does not take what was appended. It is tried again each second, until [`Event::Synced`].
@@ -171,6 +172,11 @@ impl<M: Medium> Worker<M> {
         self.events.pop_front()
     }
 
+    /// Returns the spool, as far as the commands so far have brought it.
+    pub const fn spool(&self) -> &Spool<M> {
+        &self.spool
+    }
+
     /// Tells whether [`Worker::sync`] is to be called again after a second.
     pub const fn is_failing(&self) -> bool {
         self.unwritten || self.unread
@@ -184,22 +190,21 @@ impl<M: Medium> Worker<M> {
     }
 
     fn append(&mut self, message: &Appended) {
-        let Appended { sets, flow_records, export_time, in_memory } = message;
-        let new = New { export_time: *export_time, sets, flow_records: *flow_records, options_records: 1 };
-        let mut lost = 0;
+        let &Appended { ref sets, flow_records, export_time, in_memory } = message;
+        let new = New { export_time, sets, flow_records, options_records: 1 };
+        let (mut gone, mut flow_records) = (None, 0);
         let appended = loop {
             match self.spool.append(new) {
                 Err(SpoolError::Full { .. }) if self.spool.oldest_end().is_some() => {
-                    lost += self.drop_oldest();
+                    gone = self.spool.oldest_end();
+                    flow_records += self.drop_oldest();
                 }
                 appended => break appended,
             }
         };
-        if lost > 0 {
-            self.events.push_back(Event::Dropped { flow_records: lost });
-        }
+        self.events.extend(gone.map(|until| Event::Dropped { until, flow_records }));
         match appended {
-            Ok(position) if *in_memory => self.cursor = Cursor::at(Position(position.0 + 1)),
+            Ok(position) if in_memory => self.cursor = Cursor::at(Position(position.0 + 1)),
             Ok(_) => {}
             // A message fits a page, and there is room for some: the machine bounds what waits here.
             Err(error) => tracing::error!(%error, "a message for the spool is lost"),

@@ -54,13 +54,15 @@ impl Spooling {
         }
     }
 
-    /// Syncs what was appended and ends the thread; nothing before `until` stays on disk. Blocks for as long as the disk
-    /// takes.
+    /// Syncs what was appended and ends the thread; nothing before `until` stays on disk. `tell` takes the last events. Blocks
+    /// for as long as the disk takes.
     ///
     /// Fails when the disk does.
-    pub fn close(self, until: Position) -> Result<(), SpoolError> {
+    pub fn close(mut self, until: Position, tell: impl FnMut(Event)) -> Result<(), SpoolError> {
         let _ = self.orders.send(Order::Close(until));
-        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let closed = self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        std::iter::from_fn(|| self.events.try_recv().ok()).for_each(tell);
+        closed
     }
 }
 
@@ -78,12 +80,19 @@ fn run(
         for order in first.into_iter().chain(orders.try_iter()) {
             match order {
                 Order::Do(command) => worker.handle(command),
-                Order::Close(until) => return worker.close(until),
+                Order::Close(until) => {
+                    tell(&mut worker, events);
+                    return worker.close(until);
+                }
             }
         }
         worker.sync();
-        while let Some(event) = worker.poll_event() {
-            let _ = events.send(event);
-        }
+        tell(&mut worker, events);
+    }
+}
+
+fn tell(worker: &mut Worker, events: &mpsc::UnboundedSender<Event>) {
+    while let Some(event) = worker.poll_event() {
+        let _ = events.send(event);
     }
 }

@@ -13,7 +13,7 @@ use delivery::{Holdings, Identity, Journal, KeyRing, Numberings, Series, Session
 use simnet::Random;
 
 use crate::exporter::SERIES;
-use crate::message::{Item, Reader, STREAM};
+use crate::message::{Item, Reader, STREAM, identity};
 
 /// What survives a kill: the data file (a record is its unit of length), the sidecar and the dead letters.
 #[derive(Debug, Default)]
@@ -262,14 +262,15 @@ impl Session {
         for item in self.reader.read(stream, octets) {
             match item {
                 Item::Session { sequence, record } => {
-                    assert_eq!((stream, record.series), (STREAM, SERIES));
+                    let Series { ledger, domain, .. } = record.series;
+                    assert_eq!((stream, ledger, domain), (STREAM, SERIES.ledger, SERIES.domain));
                     self.numberings.session_record(sequence, &record).unwrap();
                     self.acks.ask(now);
                 }
                 Item::Flow { sequence, name } => {
                     let numbered = self.numberings.record(sequence).expect("a flow record has an identity");
                     let (series, number) = (numbered.series, numbered.number);
-                    assert_eq!((series, number), (SERIES, name), "numbered as the exporter did");
+                    assert_eq!(series.identity(number), identity(name), "numbered as the exporter did");
                     refused.extend(numbered.refused.map(|range| (series, range)));
                     match runs.last_mut().filter(|(of, numbers)| *of == series && numbers.end == number) {
                         Some((_, numbers)) => numbers.end += 1,

@@ -13,8 +13,8 @@ use rserpool_proto::wire::{Load, Policy};
 use simnet::{Agenda, Random};
 use transport::{Ppid, Token};
 
-use crate::exporter::{Do, Exporter, Link, SERIES};
-use crate::message::{Item, Reader};
+use crate::exporter::{Do, Exporter, Link, SERIES, Settings};
+use crate::message::{Item, Reader, identity};
 use crate::pool::Pool;
 
 /// From one record of an exporter to the next one.
@@ -102,7 +102,8 @@ pub(crate) fn run(options: Options) -> Outcome {
     let choice = ChoiceConfig { standby: true, rebalance: true };
     let exporter = |at: usize| {
         let seed = at as u64 + 1;
-        Exporter::new(choice, true, MEMORY, seed, Pool::new(start, seed, at, listed.clone()))
+        let settings = Settings { choice, acknowledges: true, memory: MEMORY, seed };
+        Exporter::new(settings, Pool::new(start, seed, at, listed.clone()), None)
     };
     let mut crowd = Crowd {
         start,
@@ -239,7 +240,7 @@ impl Crowd {
                     self.agenda.add(self.now + DELAY, Event::Message { to, stream, ppid, octets, token });
                 }
                 Do::Close { link, .. } => self.agenda.add(self.now + DELAY, Event::Closed((exporter, link))),
-                Do::Note(_) => {}
+                Do::Spool(_) | Do::Note(_) => {}
             }
         }
         let due = self.exporters[exporter].poll_timeout();
@@ -262,8 +263,12 @@ impl Crowd {
                 Item::Flow { sequence, name } => {
                     let numbered =
                         session.numberings.record(sequence).expect("a flow record has an identity");
-                    assert_eq!(numbered.number, name, "numbered as the exporter did");
-                    numbers.push((SERIES, name..name + 1));
+                    assert_eq!(
+                        numbered.series.identity(numbered.number),
+                        identity(name),
+                        "numbered as the exporter did"
+                    );
+                    numbers.push((SERIES, numbered.number..numbered.number + 1));
                 }
                 Item::Lossy | Item::Other => {}
             }

@@ -1,20 +1,25 @@
 //! The exporter of the simulation: the real machines, what the driver does between them, and an oracle of what may be
 //! repeated.
 
-use std::time::{Duration, Instant};
+mod start;
+
+use std::time::Instant;
 
 use delivery::cookie::Cookie;
-use delivery::{Epoch, ExporterState, KeyRing, Ledger, RangeSet, Series};
-use exporter::export::{Class, ClassIndex, Classes, FlowEncoder, Kind};
-use exporter::failover::{
-    Carrier, Choice, ChoiceConfig, Failover, FailoverConfig, Output, Role, Sign, Transmit,
-};
+use delivery::{Epoch, KeyRing, Ledger, RangeSet, Series};
+use exporter::export::{ClassIndex, FlowEncoder};
+use exporter::failover::{Carrier, Choice, Failover, Output, Role, Sign, SpoolConfig, Transmit};
+use exporter::spooling::Command;
 use rserpool_proto::PeId;
 use transport::{Outcome, Ppid, Token};
 
-use crate::message::{Item, Reader, STREAM, flow};
+use crate::message::{Item, Reader, STREAM, flow, name, names, show};
 use crate::pool::Pool;
 
+pub(crate) use start::Settings;
+use start::{failover, keys};
+
+/// The first start's.
 pub(crate) const SERIES: Series = Series { ledger: Ledger([0xaa; 16]), epoch: Epoch(5), domain: 1 };
 const RELIABLE: ClassIndex = ClassIndex(0);
 const LOSSY: ClassIndex = ClassIndex(1);
@@ -40,6 +45,7 @@ pub(crate) enum Do {
         link: Link,
         in_order: bool,
     },
+    Spool(Command),
     /// For the ladder.
     Note(String),
 }
@@ -55,16 +61,14 @@ pub(crate) struct Exporter {
     pub(crate) choice: Choice,
     pub(crate) pool: Pool,
     keys: KeyRing,
-    /// Collectors send cookies.
-    acknowledges: bool,
-    memory: usize,
+    settings: Settings,
     active: Option<Collector>,
     standby: Option<Collector>,
     candidate: Option<Collector>,
     connecting: Vec<Collector>,
     links: Link,
     encoder: FlowEncoder,
-    /// Flow records of class `reliable` that were taken.
+    /// Flow records of class `reliable` that were taken in this start.
     pub(crate) metered: u64,
     pub(crate) moves: Vec<Sign>,
     /// Sent in the session in use.
@@ -73,38 +77,26 @@ pub(crate) struct Exporter {
     open: RangeSet,
     /// Were open when a session ended: only these may be repeated.
     pub(crate) exposed: RangeSet,
+    /// Found in the spool by this start, and not sent by it.
+    recovered: RangeSet,
+    /// There more than once.
+    doubles: RangeSet,
+    /// Went to the spool, to memory or not.
+    pub(crate) spooled: RangeSet,
+    /// Told by cookies.
+    pub(crate) covered: RangeSet,
     done: Vec<Do>,
 }
 
 impl Exporter {
-    pub(crate) fn new(
-        config: ChoiceConfig,
-        acknowledges: bool,
-        memory: usize,
-        seed: u64,
-        pool: Pool,
-    ) -> Self {
-        let keys = || KeyRing::parse(crate::KEY).unwrap();
-        let class = |name: &str, kind| Class { name: name.to_owned(), kind };
-        let timed = Kind::Timed { lifetime: Duration::from_millis(500) };
-        let failover = FailoverConfig {
-            domain: SERIES.domain,
-            classes: Classes::new(vec![class("reliable", Kind::Reliable), class("rest", timed)]).unwrap(),
-            max_message: 1_400,
-            max_lossy_message: Some(1_000),
-            linger: Duration::from_millis(50),
-            memory,
-            spool: None,
-            keys: keys(),
-        };
-        let incarnation = ExporterState { ledger: SERIES.ledger, epoch: SERIES.epoch };
+    /// The first start; `spool`: what it has opened.
+    pub(crate) fn new(settings: Settings, pool: Pool, spool: Option<SpoolConfig>) -> Self {
         Self {
-            failover: Failover::new(failover, incarnation, seed),
-            choice: Choice::new(config, seed),
+            failover: failover(settings, SERIES.epoch, spool),
+            choice: Choice::new(settings.choice, settings.seed),
             pool,
             keys: keys(),
-            acknowledges,
-            memory,
+            settings,
             active: None,
             standby: None,
             candidate: None,
@@ -116,16 +108,33 @@ impl Exporter {
             sent: RangeSet::new(),
             open: RangeSet::new(),
             exposed: RangeSet::new(),
+            recovered: RangeSet::new(),
+            doubles: RangeSet::new(),
+            spooled: RangeSet::new(),
+            covered: RangeSet::new(),
             done: Vec::new(),
         }
+    }
+
+    /// Which start runs.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.failover.incarnation().epoch.0
+    }
+
+    pub(crate) fn series(&self) -> Series {
+        Series { epoch: self.failover.incarnation().epoch, ..SERIES }
     }
 
     /// Takes a flow record.
     pub(crate) fn meter(&mut self, lossy: bool) {
         let mut record = Vec::new();
-        let template = flow(&self.encoder, self.metered, &mut record);
+        let template = flow(&self.encoder, name(self.series(), self.metered), &mut record);
         let class = if lossy { LOSSY } else { RELIABLE };
+        let before = self.failover.spool_counts().spooled;
         self.failover.push(class, template, &record).unwrap();
+        if self.failover.spool_counts().spooled > before {
+            self.spooled.insert(name(self.series(), self.metered));
+        }
         self.metered += u64::from(!lossy);
     }
 
@@ -148,7 +157,7 @@ impl Exporter {
             let others = self.connecting.drain(..);
             self.done.extend(others.map(|Collector { link, .. }| Do::Close { link, in_order: false }));
             self.candidate = Some(collector);
-            self.choice.handle_connected(now, pe, self.acknowledges);
+            self.choice.handle_connected(now, pe, self.settings.acknowledges);
         } else {
             self.pool.user.report_unreachable(now, pe);
             self.choice.handle_not_connected(now, pe);
@@ -179,17 +188,20 @@ impl Exporter {
             Role::Active => self.failover.handle_cookie(now, octets).unwrap(),
             Role::Standby => self.failover.handle_standby_cookie(octets).unwrap(),
         };
-        let numbers = || cookie.entries.iter().map(|entry| entry.numbers.clone());
+        let numbers = || cookie.entries.iter().map(|entry| names(entry.series, entry.numbers.clone()));
         if role == Role::Active {
             for told in numbers() {
-                self.sent.within(told).for_each(|covered| self.open.remove_range(covered));
+                for covered in self.sent.within(told) {
+                    self.open.remove_range(covered.clone());
+                    self.covered.insert_range(covered);
+                }
             }
         } else {
             assert!(cookie.entries.is_empty(), "nothing was sent there");
         }
         let covered = self.failover.books().covered > before;
         self.choice.handle_cookie(now, role, state, covered);
-        let ranges: Vec<_> = numbers().map(|numbers| format!("{numbers:?}")).collect();
+        let ranges: Vec<_> = numbers().map(show).collect();
         let state = if state == delivery::cookie::State::Ok { String::new() } else { format!(" {state:?}") };
         format!("cookie [{}]{state}", ranges.join(" "))
     }
@@ -197,7 +209,8 @@ impl Exporter {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let times =
             [self.failover.poll_timeout(true), self.choice.poll_timeout(), self.pool.user.poll_timeout()];
-        times.into_iter().flatten().min()
+        let times = times.into_iter().chain([self.failover.spool_timeout()]);
+        times.flatten().min()
     }
 
     /// Tells which collectors are quiet, where it matters.
@@ -227,6 +240,9 @@ impl Exporter {
                 self.choice.handle_pool(now, self.pool.news, &members);
             }
             let mut is_quiet = true;
+            while let Some(command) = self.failover.poll_spool(now, export_time) {
+                self.done.push(Do::Spool(command));
+            }
             while let Some(output) = self.choice.poll_output() {
                 self.obey(now, export_time, output);
                 is_quiet = false;
@@ -268,7 +284,7 @@ impl Exporter {
             },
             Output::Admit => {
                 assert!(self.standby.is_none(), "one stands by");
-                self.failover.handle_standby_connected(Carrier::Streams, self.acknowledges);
+                self.failover.handle_standby_connected(Carrier::Streams, self.settings.acknowledges);
                 self.standby = self.candidate.take();
             }
             Output::Promote => {
@@ -339,9 +355,15 @@ impl Exporter {
                         (Role::Active, STREAM),
                         "no records for who stands by"
                     );
-                    assert!(self.sent.insert(*name), "a session sends a record once");
-                    let is_new = !self.exposed.contains(*name);
-                    assert_eq!(self.open.insert(*name), is_new, "sent again is what was open at a failover");
+                    let is_double = self.doubles.contains(*name);
+                    assert!(self.sent.insert(*name) || is_double, "a session sends a record once");
+                    let is_found = self.recovered.contains(*name);
+                    self.recovered.remove_range(*name..name + 1);
+                    let is_new = is_found || !self.exposed.contains(*name);
+                    assert!(
+                        self.open.insert(*name) == is_new || is_double,
+                        "sent again is what was open at a failover"
+                    );
                 }
                 Item::Lossy => assert_eq!(role, Role::Active, "no records for who stands by"),
                 Item::Session { .. } | Item::Other => {}
@@ -355,9 +377,9 @@ impl Exporter {
         for (class, _) in self.failover.classes().iter() {
             let books = self.failover.class_books(class);
             let settled = books.covered + books.delivered + books.abandoned() + books.dropped();
-            assert_eq!(books.metered, settled + books.waiting, "{books:?}");
+            assert_eq!(books.metered + books.recovered, settled + books.waiting, "{books:?}");
         }
         let octets = self.failover.books().waiting_octets;
-        assert!(octets <= self.memory as u64, "{octets} octets held");
+        assert!(octets <= self.settings.memory as u64, "{octets} octets held");
     }
 }

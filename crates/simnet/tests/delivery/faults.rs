@@ -7,6 +7,7 @@ use exporter::failover::Sign;
 
 use crate::milliseconds;
 use crate::scenario::Fault;
+use crate::spool::Broken;
 use crate::world::{Event, KEEP_ALIVE, Node, TRANSPORT_TIMEOUT, World, index};
 
 /// How long a collector that drains waits for its exporters.
@@ -54,6 +55,23 @@ impl World {
                 self.agenda.add(self.now + time, Event::RegistrarUp);
             }
             Fault::Clock { seconds } => self.wall_offset += seconds,
+            Fault::CutAll { time } => {
+                for collector in 0..self.collectors.len() {
+                    self.break_something(Fault::Cut { collector, time });
+                }
+            }
+            Fault::KillExporter { restart_after } => self.kill_exporter(restart_after),
+            Fault::StopExporter { drain, restart_after } => {
+                self.stop_exporter(restart_after, self.now + drain);
+            }
+            Fault::BreakSpool { broken, time } => {
+                self.spool.iter_mut().for_each(|spool| spool.break_disk(broken));
+                self.agenda.add(self.now + time, Event::BreakSpool(Broken::Nothing));
+            }
+            Fault::StallSpool { time } => {
+                let until = self.now + time;
+                self.spool.iter_mut().for_each(|spool| spool.stall(until));
+            }
         }
     }
 

@@ -2,12 +2,18 @@
 //!
 //! The machines are the real ones: the exporter's ([`exporter::failover`]) with its IPFIX messages, the pool user's with its
 //! quarantine ([`rserpool_proto::pu`]), and the collector's acknowledgements ([`delivery`]). The driver's part between
-//! them is in `exporter.rs`.
+//! them is in `exporter.rs`; `spool/oracle.rs` follows each message of the spool.
 //!
 //! Checked for each seed: every record is on the disk of one collector at least, be it as a dead letter, or counted as dropped; no
 //! collector has one twice; repeats across collectors are records that were uncovered at a failover; the books of each class
 //! balance and memory is within its bound at every step; no cookie speaks of a record that is not on its collector's disk;
 //! who stands by gets no records.
+//!
+//! In a third of the seeds the exporter has its spool: the real worker ([`exporter::spooling::Worker`]) on files in memory, a
+//! disk that stalls, fails and fills up, and an exporter that is killed, or ends in good order, and starts again. Then each
+//! record that it knew to be on disk is found by the next start or on a collector's disk; what it says to wait there at its end is found;
+//! what makes room in a full spool is counted to the record; nothing is released that no collector has; octets on disk are
+//! within the limit; and in the end nothing is left there.
 //!
 //! `DELIVERY_SEEDS=N` runs so many seeds, from `DELIVERY_FIRST` on; `DELIVERY_SEED=N` replays one and prints its ladder.
 
@@ -19,6 +25,7 @@ mod faults;
 mod message;
 mod pool;
 mod scenario;
+mod spool;
 mod trace;
 mod world;
 
@@ -65,6 +72,17 @@ fn nothing_is_lost_whatever_fails_in_a_thousand_seeds() {
     assert!(total.slow > 50 && total.frozen > 50, "collectors are found slow and frozen: {total:?}");
     assert!(total.draining > 100 && total.drained > 100, "and drained: {total:?}");
     assert!(total.rebalanced > 10, "better ones are moved to: {total:?}");
+    assert_spool_was_used(&total);
+}
+
+/// What is never reached is not tested.
+fn assert_spool_was_used(total: &Outcome) {
+    assert!(total.kills > 200 && total.stopped > 80, "exporters end and start again: {total:?}");
+    assert!(total.torn > 30, "while their disk writes, too: {total:?}");
+    assert!(total.spooled > 300_000 && total.spilled > 30_000, "records go to disk: {total:?}");
+    assert!(total.recovered > 100_000 && total.doubles > 100, "the next start finds them: {total:?}");
+    assert!(total.full > 10_000, "the spool is full: {total:?}");
+    assert!(total.failing > 80 && total.disk_failures > 300, "and its disk fails: {total:?}");
 }
 
 #[test]

@@ -1,9 +1,16 @@
 //! What an IPFIX message says, as far as the simulation looks.
 
-use delivery::SessionRecord;
+use std::ops::Range;
+
+use delivery::{Epoch, Identity, Series, SessionRecord};
 use exporter::export::{FlowEncoder, FlowTemplate};
 use exporter::metering::{Direction, FlowEndReason, FlowRecord};
 use ipfix::{CollectingConfig, CollectingSession, Record, Visitor};
+
+use crate::exporter::SERIES;
+
+/// Bits of a name for its number; the others are of its epoch.
+const NUMBER_BITS: u32 = 40;
 
 /// Where class `reliable` goes.
 pub(crate) const STREAM: u16 = 1;
@@ -102,4 +109,26 @@ pub(crate) fn flow(encoder: &FlowEncoder, name: u64, out: &mut Vec<u8>) -> FlowT
         end_ns: 1_700_000_001_000_000_000,
     };
     encoder.encode(&flow, out)
+}
+
+/// Returns by which name the simulation calls a record of class `reliable`: names of a start follow each other.
+pub(crate) fn name(series: Series, number: u64) -> u64 {
+    u64::from(series.epoch.0) << NUMBER_BITS | number
+}
+
+pub(crate) fn names(series: Series, numbers: Range<u64>) -> Range<u64> {
+    name(series, numbers.start)..name(series, numbers.end)
+}
+
+/// Returns which record has this name.
+pub(crate) fn identity(name: u64) -> Identity {
+    let epoch = Epoch(u32::try_from(name >> NUMBER_BITS).unwrap());
+    Series { epoch, ..SERIES }.identity(name & ((1 << NUMBER_BITS) - 1))
+}
+
+/// Names for a reader: those of the first start by their numbers alone.
+pub(crate) fn show(names: Range<u64>) -> String {
+    let (first, last) = (identity(names.start), identity(names.end - 1));
+    let epoch = if first.epoch == SERIES.epoch { String::new() } else { format!("{}/", first.epoch) };
+    format!("{epoch}{:?}", first.number..last.number + 1)
 }

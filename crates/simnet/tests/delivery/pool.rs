@@ -29,21 +29,31 @@ fn handle() -> PoolHandle {
     PoolHandle::new("ipfix").unwrap()
 }
 
+fn user(seed: u64) -> PoolUser {
+    let config = PoolUserConfig {
+        pool: handle(),
+        registrars: vec![RegistrarAddress::sctp(IpAddr::from([192, 0, 2, 9]), 3863)],
+        items: Some(128),
+        updates: true,
+        profile: Profile::FAST,
+    };
+    PoolUser::new(config, seed)
+}
+
 impl Pool {
     /// It is the `turn` of that element of those `listed`.
     pub(crate) fn new(now: Instant, seed: u64, turn: usize, listed: Vec<(PeId, Policy)>) -> Self {
-        let config = PoolUserConfig {
-            pool: handle(),
-            registrars: vec![RegistrarAddress::sctp(IpAddr::from([192, 0, 2, 9]), 3863)],
-            items: Some(128),
-            updates: true,
-            profile: Profile::FAST,
-        };
-        let user = PoolUser::new(config, seed);
-        let mut pool = Self { user, up: true, home: None, listed, turn, news: 0, dirty: true };
+        let mut pool = Self { user: user(seed), up: true, home: None, listed, turn, news: 0, dirty: true };
         pool.user.resolve(now);
         pool.exchange(now);
         pool
+    }
+
+    /// The user starts again and knows nothing.
+    pub(crate) fn restart(&mut self, now: Instant, seed: u64) {
+        (self.user, self.home, self.dirty) = (user(seed), None, true);
+        self.user.resolve(now);
+        self.exchange(now);
     }
 
     /// The registrar goes away or comes back; meanwhile nothing is known of changes.

@@ -3,9 +3,11 @@
 use std::ops::AddAssign;
 use std::time::Duration;
 
+use exporter::failover::Durability;
 use simnet::{Link, Random};
 
 use crate::milliseconds;
+use crate::spool::{Broken, SpoolOptions};
 use crate::world::World;
 
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) kernel: bool,
     /// The pool's policy is Least Used, with loads that change; else Round Robin.
     pub(crate) loads: bool,
+    /// The exporter has a spool.
+    pub(crate) spool: Option<SpoolOptions>,
     /// Of 1,000 messages with nothing but flow records so many are malformed.
     pub(crate) spoiled: u64,
 }
@@ -55,6 +59,7 @@ impl Default for Options {
             kernel: false,
             loads: false,
             spoiled: 0,
+            spool: None,
         }
     }
 }
@@ -95,18 +100,46 @@ pub(crate) enum Fault {
     Clock {
         seconds: i64,
     },
+    /// No collector can be reached.
+    CutAll {
+        time: Duration,
+    },
+    /// Ends the exporter's process, if it has a spool.
+    KillExporter {
+        restart_after: Duration,
+    },
+    /// The exporter ends in good order, after some time at most.
+    StopExporter {
+        drain: Duration,
+        restart_after: Duration,
+    },
+    /// The spool's disk fails.
+    BreakSpool {
+        broken: Broken,
+        time: Duration,
+    },
+    /// Syncs of the spool that begin in this time end after it.
+    StallSpool {
+        time: Duration,
+    },
 }
 
 impl Fault {
     /// How long it lasts.
     pub(crate) const fn time(&self) -> Duration {
         match *self {
-            Self::Kill { restart_after, .. } => restart_after,
+            Self::Kill { restart_after, .. } | Self::KillExporter { restart_after } => restart_after,
+            Self::StopExporter { drain, restart_after } => {
+                drain.saturating_add(restart_after).saturating_add(Duration::from_secs(1))
+            }
             Self::Drain { restart_after, .. } => restart_after.saturating_add(Duration::from_secs(11)),
             Self::Freeze { time, .. }
             | Self::FreezeExporter { time }
             | Self::Cut { time, .. }
             | Self::StallDisk { time, .. }
+            | Self::CutAll { time }
+            | Self::BreakSpool { time, .. }
+            | Self::StallSpool { time }
             | Self::Registrar { time } => time,
             Self::Clock { .. } => Duration::ZERO,
         }
@@ -130,6 +163,26 @@ pub(crate) struct Outcome {
     pub(crate) spoiled: u64,
     /// Records that are nowhere but in dead-letter files.
     pub(crate) refused: u64,
+    /// The exporter was killed.
+    pub(crate) kills: u64,
+    /// It ended in good order.
+    pub(crate) stopped: u64,
+    /// It was killed while its spool wrote.
+    pub(crate) torn: u64,
+    /// Records found on disk by a start of the exporter.
+    pub(crate) recovered: u64,
+    /// Those that were there more than once.
+    pub(crate) doubles: u64,
+    /// Records put on disk at the end of the exporter.
+    pub(crate) spilled: u64,
+    /// Records that went to disk before.
+    pub(crate) spooled: u64,
+    /// Records that the spool dropped to make room.
+    pub(crate) full: u64,
+    /// The disk began to fail.
+    pub(crate) failing: u64,
+    /// Writes and syncs that failed.
+    pub(crate) disk_failures: u64,
 }
 
 impl AddAssign for Outcome {
@@ -147,6 +200,16 @@ impl AddAssign for Outcome {
         self.dropped += other.dropped;
         self.spoiled += other.spoiled;
         self.refused += other.refused;
+        self.kills += other.kills;
+        self.stopped += other.stopped;
+        self.torn += other.torn;
+        self.recovered += other.recovered;
+        self.doubles += other.doubles;
+        self.spilled += other.spilled;
+        self.spooled += other.spooled;
+        self.full += other.full;
+        self.failing += other.failing;
+        self.disk_failures += other.disk_failures;
     }
 }
 
@@ -177,7 +240,10 @@ impl World {
             loads: random.chance(50),
             spoiled: if random.chance(30) { 1 + random.below(30) } else { 0 },
             foreign: false,
+            spool: None,
         };
+        let mut chance = Random::new(seed ^ 0x5b001);
+        let options = if chance.chance(33) { with_spool(options, &mut chance) } else { options };
         let (pool, metering) = (options.collectors as u64, options.metering);
         let mut world = Self::new(options);
         for _ in 0..1 + random.below(12) {
@@ -198,6 +264,46 @@ impl World {
             };
             world.plan(at, fault);
         }
+        if world.options.spool.is_some() {
+            world.plan_for_spool(&mut chance);
+        }
         world
     }
+
+    /// What goes wrong with an exporter that has a spool.
+    fn plan_for_spool(&mut self, random: &mut Random) {
+        let metering = self.options.metering;
+        for _ in 0..2 + random.below(6) {
+            let at = random.between(Duration::ZERO, metering + milliseconds(500));
+            let time = random.between(milliseconds(100), milliseconds(4_000));
+            let fault = match random.below(12) {
+                0..=3 => Fault::KillExporter { restart_after: time },
+                4 | 5 => Fault::StopExporter { drain: time, restart_after: time },
+                6 | 7 => Fault::CutAll { time: 2 * time },
+                8 => Fault::BreakSpool { broken: Broken::Writes, time },
+                9 => Fault::BreakSpool { broken: Broken::Syncs, time },
+                10 => Fault::BreakSpool { broken: Broken::SyncsAndCuts, time },
+                _ => Fault::StallSpool { time },
+            };
+            self.plan(at, fault);
+        }
+    }
+}
+
+/// Gives the exporter a spool: one that is filled in some cases.
+fn with_spool(options: Options, random: &mut Random) -> Options {
+    let is_tight = random.chance(40);
+    let durability = if random.chance(50) { Durability::Spool } else { Durability::Memory };
+    let fastest = random.between(Duration::ZERO, milliseconds(30));
+    let spool = SpoolOptions {
+        durability,
+        capacity: if is_tight { 192 << 10 } else { 64 << 20 },
+        interval: random.between(milliseconds(5), milliseconds(300)),
+        speed: (fastest, 4 * fastest + milliseconds(1)),
+    };
+    // A page that comes back must fit.
+    let limit = if random.chance(70) { 1 << 16 } else { 1 << 17 };
+    let drops = is_tight || options.drops;
+    let burst = if is_tight { 4 * options.burst } else { 2 * options.burst };
+    Options { spool: Some(spool), limit, drops, burst, ..options }
 }

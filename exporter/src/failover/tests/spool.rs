@@ -204,13 +204,17 @@ impl Exporter {
         panic!("never delivered: {:?}", self.failover.books());
     }
 
-    /// Ends in good order.
-    fn close(mut self) {
+    /// Ends in good order; returns the last books.
+    fn close(mut self) -> Books {
         let until = self.failover.spill().unwrap();
         while let Some(command) = self.failover.poll_spool(self.now, EXPORT_TIME) {
             self.worker.handle(command);
         }
+        while let Some(event) = self.worker.poll_event() {
+            self.failover.handle_spool(event);
+        }
         self.worker.close(until).unwrap();
+        self.failover.books()
     }
 }
 
@@ -345,6 +349,22 @@ fn at_the_end_what_is_in_memory_joins_what_is_on_disk_and_replaces_none_of_it() 
     assert_eq!(exporter.failover.books().recovered, 30_000);
     exporter.deliver();
     assert_eq!(ranges(&exporter.received), [(2, 0..30_000)]);
+}
+
+#[test]
+fn at_the_end_what_memory_holds_is_on_disk_though_it_had_made_room_there() {
+    let folder = Folder::new();
+    let options = Options { durability: Durability::Spool, capacity: 2 << 20, ..DEFAULT };
+    let mut exporter = Exporter::open(&folder, options);
+    exporter.meter(60_000);
+    let in_memory = exporter.failover.books().waiting - exporter.failover.spool_counts().waiting;
+    assert!(in_memory > 5_000, "{in_memory}");
+    let books = exporter.close();
+    let mut exporter = Exporter::open(&folder, Options { epoch: 3, ..options });
+    exporter.deliver();
+    let received = ranges(&exporter.received);
+    assert_eq!(received[0], (2, 0..in_memory), "{received:?}");
+    assert_eq!((exporter.received.len() as u64, 60_000), (books.waiting, books.waiting + books.dropped()));
 }
 
 #[test]
