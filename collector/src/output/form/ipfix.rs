@@ -77,9 +77,9 @@ impl Records {
         // A batch ends long before it has 2^32 templates; a record fits in a message.
         let place = u32::try_from(*place).unwrap_or(u32::MAX);
         let length = u16::try_from(record.octets.len()).unwrap_or(u16::MAX);
-        form.octets.extend_from_slice(&place.to_be_bytes());
-        form.octets.extend_from_slice(&record.export_time.to_be_bytes());
-        form.octets.extend_from_slice(&length.to_be_bytes());
+        let ([a, b, c, d], [e, f, g, h]) = (place.to_be_bytes(), record.export_time.to_be_bytes());
+        let [i, j] = length.to_be_bytes();
+        form.octets.extend_from_slice(&[a, b, c, d, e, f, g, h, i, j]);
         form.octets.extend_from_slice(record.octets);
     }
 }
