@@ -208,7 +208,8 @@ async fn an_ipfix_file_holds_every_acknowledged_record_once_through_kills() {
     exporter.wait_for(0..8_000).await;
     assert!(collector.stop().success());
     assert!(values_in(&directory).into_iter().eq(0..8_000), "every record once, in order");
-    assert!(finished(&directory, "ipfix").len() > 5);
+    // How many more there are depends on how much came at once.
+    assert!(finished(&directory, "ipfix").len() >= 4, "each start begins another file");
     assert_eq!(finished(&directory, "part").len(), 0);
 
     // The collector's own command reads them.
