@@ -3,12 +3,17 @@
 //! A template compiles once to its keys; a record is appended to an octet buffer without allocating. Elements no
 //! registry here has are kept as `e<PEN>id<N>` in hexadecimal, as is what does not fit its type. An element that
 //! occurs again in a template (RFC 7011 section 8) has `#2`, `#3`, … behind its name. Padding is left out.
+//!
+//! Lists (RFC 6313) are objects, `list.rs` says of which form.
 
+mod list;
 pub(crate) mod text;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use ipfix::{PlanField, Record, Template, Value};
+use ipfix::view::ElementName;
+use ipfix::{Field, Fields, PlanField, Record, Template, Value};
 
 use self::text::Fraction;
 
@@ -42,7 +47,7 @@ pub(crate) fn identity_prefix(ledger: [u8; 16], epoch: u32, domain: u32) -> Vec<
 /// Writes the records of one transport session.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    keys: Vec<Keys>,
+    keys: Vec<Arc<Keys>>,
     /// Place in `keys` by [`Template::serial`].
     places: HashMap<u64, usize>,
     latest: Option<(u64, usize)>,
@@ -73,7 +78,6 @@ impl Lines {
 
     /// Appends one line. An options record is marked by `"options":true`, before its fields.
     pub(crate) fn record(&mut self, out: &mut Vec<u8>, record: &Record<'_>, identity: Option<Identity<'_>>) {
-        let keys = self.keys(record.template);
         let line = out.len();
         if let Some(Identity { prefix, number }) = identity {
             out.extend_from_slice(prefix);
@@ -82,14 +86,12 @@ impl Lines {
         if record.template.is_options() {
             out.extend_from_slice(b",\"options\":true");
         }
-        let mut start = 0;
-        for (field, &end) in record.fields().zip(&keys.ends) {
-            let end = end as usize;
-            if start < end {
-                out.extend_from_slice(&keys.text[start..end]);
+        if record.template.has_lists() {
+            self.fields_with_lists(out, record.template, record.fields(), record.sub_templates);
+        } else {
+            self.keys(record.template).write(out, record.fields(), |out, field| {
                 value(out, field.value(), field.octets().len());
-            }
-            start = end;
+            });
         }
         // Without identity the line started with the comma before its first key, if it has any.
         match out.get_mut(line) {
@@ -99,7 +101,7 @@ impl Lines {
         out.extend_from_slice(b"}\n");
     }
 
-    fn keys(&mut self, template: &Template) -> &Keys {
+    fn keys(&mut self, template: &Template) -> &Arc<Keys> {
         let serial = template.serial();
         let place = match self.latest {
             Some((latest, place)) if latest == serial => place,
@@ -118,7 +120,7 @@ impl Lines {
             *self = Self::with_keys(self.max_octets);
         }
         self.octets += keys.octets();
-        self.keys.push(keys);
+        self.keys.push(Arc::new(keys));
         self.places.insert(serial, self.keys.len() - 1);
         self.keys.len() - 1
     }
@@ -141,6 +143,25 @@ impl Keys {
         keys
     }
 
+    /// Appends the fields that have a key, each as `write` does.
+    #[inline]
+    fn write<'a>(
+        &self,
+        out: &mut Vec<u8>,
+        fields: Fields<'a>,
+        mut write: impl FnMut(&mut Vec<u8>, &Field<'a>),
+    ) {
+        let mut start = 0;
+        for (field, &end) in fields.zip(&self.ends) {
+            let end = end as usize;
+            if start < end {
+                out.extend_from_slice(&self.text[start..end]);
+                write(out, &field);
+            }
+            start = end;
+        }
+    }
+
     fn octets(&self) -> usize {
         self.text.len() + self.ends.len() * size_of::<u32>()
     }
@@ -148,10 +169,7 @@ impl Keys {
 
 /// Returns the registry's name; it holds nothing JSON would have to escape.
 fn name(field: &PlanField) -> String {
-    let specifier = field.specifier();
-    field
-        .element()
-        .map_or_else(|| format!("e{}id{}", specifier.pen, specifier.id), |element| element.name.to_owned())
+    ElementName(field.specifier()).to_string()
 }
 
 #[inline]

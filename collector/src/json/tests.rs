@@ -2,8 +2,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipfix::{
-    CollectingConfig, CollectingSession, ExportingConfig, ExportingSession, FieldSpecifier, NtpTime, Record,
-    RecordWriter, TemplateRecord, Visitor,
+    CollectingConfig, CollectingSession, ExportingConfig, ExportingSession, FieldSpecifier, ListSemantic,
+    NtpTime, Record, RecordWriter, TemplateRecord, Visitor,
 };
 
 use super::*;
@@ -141,4 +141,92 @@ fn an_options_record_is_marked() {
 fn a_record_of_padding_only_is_an_empty_object() {
     let mut record = RecordWriter::new();
     assert_eq!(line(iana(&[(210, 1)]), record.fixed(&[0]), None), "{}\n");
+}
+
+/// Encodes one record of template 256, whose lists are of templates 400 (a number and a name) and 401 (a list of numbers).
+fn line_with_lists(fields: &[(u16, u16)], record: &RecordWriter) -> String {
+    let mut exporting = ExportingSession::new(ExportingConfig { domain: 1, max_message: 65_535 });
+    for template in [
+        TemplateRecord { id: 400, ..iana(&[(128, 4), (82, 65535)]) },
+        TemplateRecord { id: 401, ..iana(&[(291, 65535)]) },
+        iana(fields),
+    ] {
+        exporting.define(1, template).unwrap();
+    }
+    exporting.record(1, 256, record.octets(), 0).unwrap();
+    exporting.flush_all(0);
+    let mut collecting = CollectingSession::new(CollectingConfig::default());
+    let mut writer = Writer { lines: Lines::default(), identity: None, out: Vec::new() };
+    while let Some(message) = exporting.poll_message() {
+        collecting.decode(1, &message.octets, &mut writer).unwrap();
+    }
+    String::from_utf8(writer.out).unwrap()
+}
+
+const AS: FieldSpecifier = FieldSpecifier::iana(128, 4);
+
+#[test]
+fn lists_are_objects_with_their_semantic() {
+    let mut record = RecordWriter::new();
+    record.basic_list(ListSemantic::Ordered, AS, |list| {
+        list.unsigned(64_496, 4).unsigned(64_511, 4);
+    });
+    record.sub_template_list(ListSemantic::AllOf, 400, |records| {
+        records.unsigned(1, 4).string("eth\"0\"").unsigned(2, 4).string("");
+    });
+    record.sub_template_multi_list(ListSemantic::ExactlyOneOf, |parts| {
+        parts.sub_template_part(401, |records| {
+            records.basic_list(ListSemantic::Undefined, AS, |_| {});
+        });
+        parts.sub_template_part(999, |records| {
+            records.fixed(&[1, 2]);
+        });
+    });
+    record.unsigned(6, 1);
+    let line = line_with_lists(&[(291, 65535), (292, 65535), (293, 65535), (4, 1)], &record);
+    assert_eq!(
+        line,
+        concat!(
+            r#"{"basicList":{"semantic":"ordered","element":"bgpNextAdjacentAsNumber","values":[64496,64511]},"#,
+            r#""subTemplateList":{"semantic":"allOf","template":400,"records":["#,
+            r#"{"bgpNextAdjacentAsNumber":1,"interfaceName":"eth\"0\""},"#,
+            r#"{"bgpNextAdjacentAsNumber":2,"interfaceName":""}]},"#,
+            r#""subTemplateMultiList":{"semantic":"exactlyOneOf","lists":["#,
+            r#"{"template":401,"records":[{"basicList":{"semantic":"undefined","#,
+            r#""element":"bgpNextAdjacentAsNumber","values":[]}}]},"#,
+            r#"{"template":999,"octets":"0102"}]},"protocolIdentifier":6}"#,
+            "\n"
+        )
+    );
+    let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(parsed["subTemplateList"]["records"][1]["bgpNextAdjacentAsNumber"], 2);
+}
+
+#[test]
+fn a_list_without_octets_is_an_empty_string_and_a_list_first_in_its_line_begins_it() {
+    let mut record = RecordWriter::new();
+    record.variable(&[]);
+    assert_eq!(line_with_lists(&[(292, 65535)], &record), "{\"subTemplateList\":\"\"}\n");
+}
+
+/// Where there is room for one template's keys only, those of the outer record are replaced while it is written.
+#[test]
+fn keys_that_have_no_room_beside_each_other_still_make_whole_lines() {
+    let mut record = RecordWriter::new();
+    record.sub_template_list(ListSemantic::AllOf, 400, |records| {
+        records.unsigned(1, 4).string("a");
+    });
+    record.unsigned(6, 1);
+    let mut exporting = ExportingSession::new(ExportingConfig { domain: 1, max_message: 65_535 });
+    exporting.define(1, TemplateRecord { id: 400, ..iana(&[(128, 4), (82, 65535)]) }).unwrap();
+    exporting.define(1, iana(&[(292, 65535), (4, 1)])).unwrap();
+    exporting.record(1, 256, record.octets(), 0).unwrap();
+    exporting.flush_all(0);
+    let mut collecting = CollectingSession::new(CollectingConfig::default());
+    let mut writer = Writer { lines: Lines::with_keys(1), identity: None, out: Vec::new() };
+    while let Some(message) = exporting.poll_message() {
+        collecting.decode(1, &message.octets, &mut writer).unwrap();
+    }
+    let line = String::from_utf8(writer.out).unwrap();
+    assert!(line.ends_with("\"interfaceName\":\"a\"}]},\"protocolIdentifier\":6}\n"), "{line}");
 }

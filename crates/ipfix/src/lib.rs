@@ -6,7 +6,7 @@
 //! * [`ie`] knows the information elements; [`view`] prints a message for people.
 //!
 //! Nothing here reads a clock or touches a socket; times are the messages' Export Times, in seconds.
-//! Structured data (RFC 6313) is handed out as octets.
+//! Structured data (RFC 6313) is checked with the message and read by [`SubTemplates::list`].
 
 mod collecting;
 mod error;
@@ -15,6 +15,7 @@ mod header;
 pub mod ie;
 mod record;
 mod record_writer;
+mod structured;
 mod template;
 mod value;
 pub mod view;
@@ -28,6 +29,9 @@ pub use header::Header;
 pub use ie::{DataType, InformationElement, Semantics};
 pub use record::{Field, Fields, Record};
 pub use record_writer::RecordWriter;
+pub use structured::{
+    BasicList, List, ListSemantic, MAX_DEPTH, SubTemplateList, SubTemplateMultiList, SubTemplates,
+};
 pub use template::{FieldSpecifier, InvalidTemplate, PlanField, Template, TemplateRecord};
 pub use value::{NtpTime, Text, Value};
 

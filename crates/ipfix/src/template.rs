@@ -239,6 +239,8 @@ pub struct Template {
     /// Fields before the first of variable length: their offsets hold in every record.
     fixed: usize,
     fields: Box<[PlanField]>,
+    /// Whether any field is a list (RFC 6313).
+    lists: bool,
 }
 
 impl Template {
@@ -258,6 +260,7 @@ impl Template {
             serial,
             shortest: record.fields.iter().map(|field| shortest(field.length)).sum(),
             fixed: fields.iter().position(|field| field.specifier.is_variable()).unwrap_or(fields.len()),
+            lists: fields.iter().any(|field| matches!(field.kind, Kind::List(_))),
             fields: fields.into(),
         }
     }
@@ -302,6 +305,12 @@ impl Template {
     #[must_use]
     pub const fn is_variable(&self) -> bool {
         self.fixed < self.fields.len()
+    }
+
+    /// Whether records have lists (RFC 6313), which [`Record::sub_templates`](crate::Record::sub_templates) reads.
+    #[must_use]
+    pub const fn has_lists(&self) -> bool {
+        self.lists
     }
 
     /// Number of leading fields whose place is the same in every record.

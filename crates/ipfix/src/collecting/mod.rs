@@ -8,6 +8,7 @@
 //! when longer than a record; a template that differs from the one before it without a withdrawal replaces it.
 
 mod counting;
+mod lists;
 mod sequence;
 mod summary;
 mod templates;
@@ -16,10 +17,12 @@ mod visitor;
 pub use summary::Summary;
 pub use visitor::{Visitor, Withdrawal};
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::{DecodeError, FIRST_TEMPLATE_ID, Header, OPTIONS_TEMPLATE_SET, Record, TEMPLATE_SET};
-use crate::{Template, TemplateRecord};
+use crate::{SubTemplates, Template, TemplateRecord};
+use lists::Lists;
 use sequence::Sequences;
 use templates::{Change, Templates};
 
@@ -67,6 +70,8 @@ pub struct CollectingSession {
     /// Reused by each message: its steps, and where records of variable length end.
     steps: Vec<Step>,
     ends: Vec<u32>,
+    /// The templates that lists of the message's records name, set by set.
+    named: Vec<Arc<Template>>,
 }
 
 /// Steps, and ends of records, that a session over UDP keeps room for between two messages.
@@ -77,15 +82,17 @@ const KEPT: usize = 256;
 enum Step {
     Template(Arc<Template>),
     Withdrawal(Withdrawal),
-    /// Records of one length, back to back.
+    /// Records of one length, back to back. Their lists name the templates `named`.
     Fixed {
         template: Arc<Template>,
+        named: Range<usize>,
         start: usize,
         end: usize,
     },
     /// Records ending at `ends[first..last]`.
     Variable {
         template: Arc<Template>,
+        named: Range<usize>,
         start: usize,
         first: usize,
         last: usize,
@@ -108,6 +115,7 @@ impl CollectingSession {
             received: None,
             steps: Vec::new(),
             ends: Vec::new(),
+            named: Vec::new(),
         }
     }
 
@@ -127,6 +135,7 @@ impl CollectingSession {
             // Of datagrams there are many sources, and each could once have sent the longest message.
             self.steps.shrink_to(KEPT);
             self.ends.shrink_to(KEPT);
+            self.named.shrink_to(KEPT);
         }
         decoded
     }
@@ -141,6 +150,7 @@ impl CollectingSession {
         let mut summary = Summary::new(&header);
         self.steps.clear();
         self.ends.clear();
+        self.named.clear();
         if let Err(error) = self.check(&header, octets, &mut summary) {
             self.templates.roll_back();
             self.steps.clear();
@@ -294,8 +304,9 @@ impl CollectingSession {
             self.steps.push(Step::NoTemplate { set_id, start, end });
             return Ok(());
         };
+        let template = Arc::clone(template);
         let shortest = template.shortest_record();
-        let (step, records) = if template.is_variable() {
+        let step = if template.is_variable() {
             let first = self.ends.len();
             let mut at = start;
             while end - at >= shortest {
@@ -305,13 +316,34 @@ impl CollectingSession {
                 self.ends.push(u32::try_from(at).unwrap_or(u32::MAX));
             }
             let last = self.ends.len();
-            (Step::Variable { template: Arc::clone(template), start, first, last }, last - first)
+            let ends = self.ends[first..].iter().map(|&end| end as usize);
+            let named = if template.has_lists() {
+                let mut lists = Lists::new(&self.templates, header.domain, set_id, &mut self.named);
+                let from = [start].into_iter().chain(ends.clone());
+                for (start, end) in from.zip(ends) {
+                    lists.check_record(&template, &octets[start..end], end)?;
+                }
+                lists.finish(summary)
+            } else {
+                0..0
+            };
+            summary.add_records(&template, last - first);
+            Step::Variable { template, named, start, first, last }
         } else {
             let records = (end - start) / shortest;
             let end = start + records * shortest;
-            (Step::Fixed { template: Arc::clone(template), start, end }, records)
+            let named = if template.has_lists() {
+                let mut lists = Lists::new(&self.templates, header.domain, set_id, &mut self.named);
+                for end in (start + shortest..=end).step_by(shortest) {
+                    lists.check_record(&template, &octets[end - shortest..end], end)?;
+                }
+                lists.finish(summary)
+            } else {
+                0..0
+            };
+            summary.add_records(&template, records);
+            Step::Fixed { template, named, start, end }
         };
-        summary.add_records(template, records);
         self.steps.push(step);
         Ok(())
     }
@@ -330,8 +362,9 @@ impl CollectingSession {
                     sequence_certain = false;
                     visitor.no_template(domain, set_id, &octets[start..end]);
                 }
-                Step::Fixed { template, start, end } => {
+                Step::Fixed { template, named, start, end } => {
                     let template = &*template;
+                    let sub_templates = SubTemplates { templates: &self.named[named] };
                     for octets in octets[start..end].chunks_exact(template.shortest_record()) {
                         visitor.record(&Record {
                             domain,
@@ -341,12 +374,14 @@ impl CollectingSession {
                             sequence,
                             sequence_certain,
                             export_time,
+                            sub_templates,
                         });
                         sequence = sequence.wrapping_add(1);
                     }
                 }
-                Step::Variable { template, mut start, first, last } => {
+                Step::Variable { template, named, mut start, first, last } => {
                     let template = &*template;
+                    let sub_templates = SubTemplates { templates: &self.named[named] };
                     for &end in &self.ends[first..last] {
                         let octets = &octets[start..end as usize];
                         visitor.record(&Record {
@@ -357,6 +392,7 @@ impl CollectingSession {
                             sequence,
                             sequence_certain,
                             export_time,
+                            sub_templates,
                         });
                         start = end as usize;
                         sequence = sequence.wrapping_add(1);

@@ -33,6 +33,8 @@ pub struct Summary {
     pub no_template_sets: u32,
     /// Octets in them, set headers not counted.
     pub no_template_octets: u32,
+    /// Lists of records (RFC 6313) without a known template; their records keep the octets.
+    pub unknown_sub_templates: u32,
     /// Sets with a reserved Set ID, skipped.
     pub reserved_sets: u32,
     /// Octets in them, set headers counted.
