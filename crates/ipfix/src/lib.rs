@@ -20,7 +20,9 @@ mod template;
 mod value;
 pub mod view;
 
-pub use collecting::{CollectingConfig, CollectingSession, Summary, Transport, Visitor, Withdrawal};
+pub use collecting::{
+    Breach, CollectingConfig, CollectingSession, PerStream, Summary, Transport, Visitor, Withdrawal,
+};
 pub use error::DecodeError;
 pub use exporting::{
     Content, DefineError, ExportingConfig, ExportingSession, MIN_MESSAGE, OutMessage, RecordError,

@@ -9,11 +9,13 @@
 
 mod counting;
 mod lists;
+mod per_stream;
 mod sequence;
 mod summary;
 mod templates;
 mod visitor;
 
+pub use per_stream::{Breach, PerStream};
 pub use summary::Summary;
 pub use visitor::{Visitor, Withdrawal};
 
@@ -65,6 +67,7 @@ pub struct CollectingSession {
     transport: Transport,
     templates: Templates,
     sequences: Sequences,
+    per_stream: per_stream::Follower,
     /// What templates are as old as, instead of the Export Time.
     received: Option<u32>,
     /// Reused by each message: its steps, and where records of variable length end.
@@ -112,6 +115,7 @@ impl CollectingSession {
             transport: config.transport,
             templates: Templates::new(config.max_templates, config.max_template_octets),
             sequences: Sequences::new(config.max_sequences),
+            per_stream: per_stream::Follower::new(),
             received: None,
             steps: Vec::new(),
             ends: Vec::new(),
@@ -158,6 +162,7 @@ impl CollectingSession {
         }
         self.templates.commit();
         self.sequences.advance(stream, &mut summary);
+        self.per_stream.follow(stream, &self.steps, &self.ends, octets, &mut summary);
         self.visit(stream, &header, octets, visitor);
         Ok(summary)
     }
@@ -198,11 +203,24 @@ impl CollectingSession {
     pub fn restart(&mut self) {
         self.templates.clear();
         self.sequences.clear();
+        self.per_stream = per_stream::Follower::new();
     }
 
     /// Ignores sequence numbers of this stream and observation domain from here on: somebody else follows them.
     pub fn ignore_sequence(&mut self, stream: u16, domain: u32) {
         self.sequences.ignore(stream, domain);
+    }
+
+    /// Returns whether the exporter keeps to per-stream export (RFC 6526); over SCTP it means something. A change to
+    /// [`PerStream::Disabled`] is to be logged (section 4.5.3).
+    #[must_use]
+    pub const fn per_stream(&self) -> PerStream {
+        self.per_stream.state()
+    }
+
+    /// Tells that a message came with SCTP's flag U set: per-stream export forbids that (RFC 6526 section 4.5.3).
+    pub fn tell_unordered(&mut self, stream: u16) {
+        self.per_stream.unordered(stream);
     }
 
     /// Returns the records missing before messages whose forward jump no further message has confirmed.

@@ -41,6 +41,8 @@ pub struct Summary {
     pub reserved_octets: u32,
     /// Data Records the sequence numbers show missing; told when a second message confirms a jump.
     pub lost: u32,
+    /// Template of all these records, where per-stream export shows it (RFC 6526 section 4.5.4).
+    pub lost_template: Option<u16>,
     /// Data Records told `lost` earlier and now found: their message came late, or the exporter turns out not
     /// to count as RFC 7011 section 3.1 asks.
     pub late: u32,
