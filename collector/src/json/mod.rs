@@ -1,7 +1,8 @@
 //! Data Records as lines of JSON: one object per record, keys in template order, IANA's element names.
 //!
 //! A template compiles once to its keys; a record is appended to an octet buffer without allocating. Elements no
-//! registry here has are kept as `e<PEN>id<N>` in hexadecimal, as is what does not fit its type. An element that
+//! registry here has are kept as `e<PEN>id<N>` in hexadecimal, unless the exporter told their names and types (RFC 5610); so is
+//! what does not fit its type. An element that
 //! occurs again in a template (RFC 7011 section 8) has `#2`, `#3`, … behind its name. Padding is left out.
 //!
 //! Lists (RFC 6313) are objects, `list.rs` says of which form.
@@ -19,6 +20,26 @@ use self::text::Fraction;
 
 /// IANA's paddingOctets (RFC 7012): its value means nothing.
 const PADDING_OCTETS: (u32, u16) = (0, 210);
+
+/// Keys of a line that are no element's. An exporter must not name one of its elements so.
+const OWN_KEYS: [&str; 16] = [
+    "ledger",
+    "epoch",
+    "domain",
+    "number",
+    "options",
+    "direction",
+    "exporter",
+    "session",
+    "stream",
+    "sequence",
+    "source",
+    "template",
+    "received",
+    "export-time",
+    "sampling",
+    "scaled",
+];
 
 /// Octets of keys kept for the templates of one session, unless told otherwise. Whoever defines more has them compiled
 /// again and again.
@@ -129,14 +150,15 @@ impl Lines {
 impl Keys {
     fn compile(template: &Template) -> Self {
         let mut keys = Self::default();
-        let mut seen = HashMap::<(u32, u16), u32>::new();
-        for field in template.fields() {
+        let mut seen = HashMap::<String, u32>::new();
+        for (at, field) in template.fields().iter().enumerate() {
             let specifier = field.specifier();
             if (specifier.pen, specifier.id) != PADDING_OCTETS {
-                let occurrence = seen.entry((specifier.pen, specifier.id)).or_default();
+                let name = name(template, at, field);
+                let occurrence = seen.entry(name.clone()).or_default();
                 *occurrence += 1;
                 let again = if *occurrence > 1 { format!("#{occurrence}") } else { String::new() };
-                keys.text.extend_from_slice(format!(",\"{}{again}\":", name(field)).as_bytes());
+                keys.text.extend_from_slice(format!(",\"{name}{again}\":").as_bytes());
             }
             keys.ends.push(u32::try_from(keys.text.len()).unwrap_or(u32::MAX));
         }
@@ -167,9 +189,11 @@ impl Keys {
     }
 }
 
-/// Returns the registry's name; it holds nothing JSON would have to escape.
-fn name(field: &PlanField) -> String {
-    ElementName(field.specifier()).to_string()
+/// Returns the registry's name, or what the exporter calls its own element (RFC 5610), as long as that is no other key.
+/// Neither holds anything JSON would have to escape.
+fn name(template: &Template, at: usize, field: &PlanField) -> String {
+    let told = template.description(at).filter(|told| !OWN_KEYS.contains(&&*told.name));
+    told.map_or_else(|| ElementName(field.specifier()).to_string(), |told| told.name.to_string())
 }
 
 #[inline]

@@ -2,8 +2,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipfix::{
-    CollectingConfig, CollectingSession, ExportingConfig, ExportingSession, FieldSpecifier, ListSemantic,
-    NtpTime, Record, RecordWriter, TemplateRecord, Visitor,
+    CollectingConfig, CollectingSession, DataType, ElementDescription, ExportingConfig, ExportingSession,
+    FieldSpecifier, ListSemantic, NtpTime, Record, RecordWriter, Semantics, TemplateRecord, Visitor,
 };
 
 use super::*;
@@ -229,4 +229,36 @@ fn keys_that_have_no_room_beside_each_other_still_make_whole_lines() {
     }
     let line = String::from_utf8(writer.out).unwrap();
     assert!(line.ends_with("\"interfaceName\":\"a\"}]},\"protocolIdentifier\":6}\n"), "{line}");
+}
+
+#[test]
+fn elements_that_the_exporter_described_have_its_names_unless_those_are_other_keys() {
+    let described = |id, name: &str| ElementDescription {
+        pen: 32_473,
+        id,
+        data_type: DataType::Unsigned32,
+        semantics: Semantics::Default,
+        units: 0,
+        name: name.into(),
+    };
+    let mut exporting = ExportingSession::new(ExportingConfig { domain: 1, max_message: 65_535 });
+    exporting.define(1, ElementDescription::template(400)).unwrap();
+    let mut record = RecordWriter::new();
+    for told in [described(1, "cars"), described(2, "cars"), described(3, "number")] {
+        record.clear();
+        told.encode(&mut record);
+        exporting.record(1, 400, record.octets(), 0).unwrap();
+    }
+    exporting.flush_all(0);
+    exporting.define(1, data(&[(32_473, 1, 4), (32_473, 2, 4), (32_473, 3, 4)])).unwrap();
+    record.clear().unsigned(7, 4).unsigned(8, 4).unsigned(9, 4);
+    exporting.record(1, 256, record.octets(), 0).unwrap();
+    exporting.flush_all(0);
+    let mut collecting = CollectingSession::new(CollectingConfig::default());
+    let mut writer = Writer { lines: Lines::default(), identity: None, out: Vec::new() };
+    while let Some(message) = exporting.poll_message() {
+        collecting.decode(1, &message.octets, &mut writer).unwrap();
+    }
+    let lines = String::from_utf8(writer.out).unwrap();
+    assert_eq!(lines.lines().last(), Some(r#"{"cars":7,"cars#2":8,"e32473id3":9}"#));
 }

@@ -28,7 +28,7 @@ pub use exporting::{
     Content, DefineError, ExportingConfig, ExportingSession, MIN_MESSAGE, OutMessage, RecordError,
 };
 pub use header::Header;
-pub use ie::{DataType, InformationElement, Semantics};
+pub use ie::{DataType, ElementDescription, InformationElement, Semantics};
 pub use record::{Field, Fields, Record};
 pub use record_writer::RecordWriter;
 pub use structured::{

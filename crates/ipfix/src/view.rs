@@ -114,7 +114,7 @@ impl Visitor for Printer {
             template.id()
         );
         put(&mut self.0, line);
-        fields(&mut self.0, 4, record.fields(), record.sub_templates);
+        fields(&mut self.0, 4, Some(record.template), record.fields(), record.sub_templates);
     }
 
     fn no_template(&mut self, _domain: u32, set_id: u16, octets: &[u8]) {
@@ -126,11 +126,14 @@ impl Visitor for Printer {
 fn fields<'a>(
     out: &mut String,
     indent: usize,
+    template: Option<&Template>,
     fields: impl Iterator<Item = Field<'a>>,
     sub_templates: SubTemplates<'a>,
 ) {
-    for field in fields {
-        let name = ElementName(field.specifier());
+    for (at, field) in fields.enumerate() {
+        let told = template.and_then(|template| template.description(at));
+        let name =
+            told.map_or_else(|| ElementName(field.specifier()).to_string(), |told| told.name.to_string());
         match sub_templates.list(&field) {
             None => put(out, format_args!("{:indent$}{name} = {}", "", field.value())),
             Some(list) => {
@@ -143,7 +146,7 @@ fn fields<'a>(
 
 fn list(out: &mut String, indent: usize, list: &List<'_>, sub_templates: SubTemplates<'_>) {
     match list {
-        List::Basic(list) => fields(out, indent, list.values(), sub_templates),
+        List::Basic(list) => fields(out, indent, None, list.values(), sub_templates),
         List::SubTemplate(part) => self::part(out, indent, part, sub_templates),
         List::SubTemplateMulti(list) => {
             list.parts().for_each(|part| self::part(out, indent, &part, sub_templates));
@@ -158,7 +161,7 @@ fn part(out: &mut String, indent: usize, part: &SubTemplateList<'_>, sub_templat
     }
     for record in part.records() {
         put(out, format_args!("{:indent$}record of template {id}", ""));
-        fields(out, indent + 2, record, sub_templates);
+        fields(out, indent + 2, part.template(), record, sub_templates);
     }
 }
 

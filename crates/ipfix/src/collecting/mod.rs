@@ -22,7 +22,8 @@ pub use visitor::{Visitor, Withdrawal};
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::{DecodeError, FIRST_TEMPLATE_ID, Header, OPTIONS_TEMPLATE_SET, Record, TEMPLATE_SET};
+use crate::ie::ElementDescription;
+use crate::{DecodeError, FIRST_TEMPLATE_ID, Fields, Header, OPTIONS_TEMPLATE_SET, Record, TEMPLATE_SET};
 use crate::{SubTemplates, Template, TemplateRecord};
 use lists::Lists;
 use sequence::Sequences;
@@ -107,6 +108,43 @@ enum Step {
     },
 }
 
+impl Step {
+    /// Returns the records of a step that has any, with their template.
+    fn records<'a>(&'a self, octets: &'a [u8], ends: &'a [u32]) -> Option<(&'a Template, Records<'a>)> {
+        match self {
+            Self::Fixed { template, start, end, .. } => {
+                let records = octets[*start..*end].chunks_exact(template.shortest_record());
+                Some((template, Records::Fixed(records)))
+            }
+            Self::Variable { template, start, first, last, .. } => Some((
+                template,
+                Records::Variable { octets, start: *start, ends: ends[*first..*last].iter() },
+            )),
+            Self::Template(_) | Self::Withdrawal(_) | Self::NoTemplate { .. } => None,
+        }
+    }
+}
+
+/// The octets of a set's records, one by one.
+enum Records<'a> {
+    Fixed(std::slice::ChunksExact<'a, u8>),
+    Variable { octets: &'a [u8], start: usize, ends: std::slice::Iter<'a, u32> },
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        match self {
+            Self::Fixed(records) => records.next(),
+            Self::Variable { octets, start, ends } => {
+                let end = *ends.next()? as usize;
+                Some(&octets[std::mem::replace(start, end)..end])
+            }
+        }
+    }
+}
+
 impl CollectingSession {
     /// Returns a session without templates.
     #[must_use]
@@ -162,6 +200,9 @@ impl CollectingSession {
         }
         self.templates.commit();
         self.sequences.advance(stream, &mut summary);
+        if summary.options_records > 0 {
+            self.learn(octets, &mut summary);
+        }
         self.per_stream.follow(stream, &self.steps, &self.ends, octets, &mut summary);
         self.visit(stream, &header, octets, visitor);
         Ok(summary)
@@ -364,6 +405,27 @@ impl CollectingSession {
         };
         self.steps.push(step);
         Ok(())
+    }
+
+    /// Takes in what the message's type records tell of the exporter's elements (RFC 5610): from the next message on.
+    fn learn(&mut self, octets: &[u8], summary: &mut Summary) {
+        for step in &self.steps {
+            let Some((template, records)) = step.records(octets, &self.ends) else { continue };
+            if !template.is_options() || !ElementDescription::is_described_by(template) {
+                continue;
+            }
+            for record in records {
+                match ElementDescription::from_fields(Fields::new(template, record)) {
+                    Ok(told) => {
+                        summary.descriptions += u32::from(self.templates.describe(summary.domain, told));
+                    }
+                    Err(_) => summary.descriptions_refused += 1,
+                }
+            }
+        }
+        if summary.descriptions > 0 {
+            self.templates.apply_descriptions(summary.domain);
+        }
     }
 
     fn visit(&mut self, stream: u16, header: &Header, octets: &[u8], visitor: &mut impl Visitor) {

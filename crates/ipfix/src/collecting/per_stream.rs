@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Step, Summary, Withdrawal};
+use super::{Records, Step, Summary, Withdrawal};
 use crate::{Fields, Template, Value};
 
 /// IANA's templateId and dataRecordsReliability (RFC 6526 section 4.1).
@@ -162,18 +162,10 @@ impl Follower {
         match step {
             Step::Template(template) => self.define(stream, domain, template),
             Step::Withdrawal(withdrawal) => return self.withdraw(stream, domain, *withdrawal),
-            Step::NoTemplate { .. } => {}
-            Step::Fixed { template, start, end, .. } => {
-                let records = octets[*start..*end].chunks_exact(template.shortest_record());
-                return self.records(stream, domain, template, records);
-            }
-            Step::Variable { template, start, first, last, .. } => {
-                let mut start = *start;
-                let records = ends[*first..*last].iter().map(|&end| {
-                    let from = std::mem::replace(&mut start, end as usize);
-                    &octets[from..end as usize]
-                });
-                return self.records(stream, domain, template, records);
+            Step::NoTemplate { .. } | Step::Fixed { .. } | Step::Variable { .. } => {
+                if let Some((template, records)) = step.records(octets, ends) {
+                    return self.records(stream, domain, template, records);
+                }
             }
         }
         Ok(())
@@ -204,12 +196,12 @@ impl Follower {
         Ok(())
     }
 
-    fn records<'a>(
+    fn records(
         &mut self,
         stream: u16,
         domain: u32,
         template: &Template,
-        records: impl Iterator<Item = &'a [u8]>,
+        records: Records<'_>,
     ) -> Result<(), Breach> {
         let mut records = records.peekable();
         if records.peek().is_none() {

@@ -35,6 +35,10 @@ pub struct Summary {
     pub no_template_octets: u32,
     /// Lists of records (RFC 6313) without a known template; their records keep the octets.
     pub unknown_sub_templates: u32,
+    /// Type records (RFC 5610) that told something new of the exporter's elements.
+    pub descriptions: u32,
+    /// Type records refused: of what is not the exporter's to say, or that cannot be.
+    pub descriptions_refused: u32,
     /// Sets with a reserved Set ID, skipped.
     pub reserved_sets: u32,
     /// Octets in them, set headers counted.

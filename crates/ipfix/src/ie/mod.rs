@@ -2,8 +2,10 @@
 //! some enterprises' own. The data is in `registry/*.csv`; the build script turns it into one sorted table.
 
 mod data_type;
+mod description;
 
 pub use data_type::{DataType, Semantics};
+pub use description::{DescriptionError, ElementDescription};
 
 include!(concat!(env!("OUT_DIR"), "/elements.rs"));
 

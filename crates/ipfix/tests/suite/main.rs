@@ -12,3 +12,4 @@ mod softflowd;
 mod support;
 mod templates;
 mod tshark;
+mod type_information;
