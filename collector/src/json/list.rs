@@ -28,7 +28,13 @@ impl Lines {
         keys.write(out, fields, |out, field| self.any_value(out, field, sub_templates));
     }
 
-    fn any_value<'a>(&mut self, out: &mut Vec<u8>, field: &Field<'a>, sub_templates: SubTemplates<'a>) {
+    /// Appends a value that may be a list.
+    pub(super) fn any_value<'a>(
+        &mut self,
+        out: &mut Vec<u8>,
+        field: &Field<'a>,
+        sub_templates: SubTemplates<'a>,
+    ) {
         match sub_templates.list(field) {
             None => value(out, field.value(), field.octets().len()),
             Some(list) => self.list(out, &list, sub_templates),

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ipfix::view::ElementName;
-use ipfix::{Field, Fields, PlanField, Record, Template, Value};
+use ipfix::{BiflowSplit, Field, FieldSpecifier, Fields, PlanField, Record, Template, Value};
 
 use self::text::Fraction;
 
@@ -75,6 +75,7 @@ pub(crate) struct Lines {
     /// Octets of all keys, and how many there may be.
     octets: usize,
     max_octets: usize,
+    split_biflows: bool,
 }
 
 impl Default for Lines {
@@ -89,16 +90,51 @@ struct Keys {
     text: Vec<u8>,
     /// Where each field's key ends; a field without a key ends where the one before it does.
     ends: Vec<u32>,
+    uniflows: Option<Box<Uniflows>>,
+}
+
+/// The keys of a biflow's two uniflows.
+#[derive(Debug)]
+struct Uniflows {
+    split: BiflowSplit,
+    forward: Keys,
+    reverse: Keys,
 }
 
 impl Lines {
     /// Returns lines that keep so many octets of keys at most.
     pub(crate) fn with_keys(max_octets: usize) -> Self {
-        Self { keys: Vec::new(), places: HashMap::new(), latest: None, octets: 0, max_octets }
+        Self {
+            keys: Vec::new(),
+            places: HashMap::new(),
+            latest: None,
+            octets: 0,
+            max_octets,
+            split_biflows: false,
+        }
     }
 
-    /// Appends one line. An options record is marked by `"options":true`, before its fields.
-    pub(crate) fn record(&mut self, out: &mut Vec<u8>, record: &Record<'_>, identity: Option<Identity<'_>>) {
+    /// Returns lines that are uniflows: a biflow (RFC 5103) becomes two, and the second has `"direction":"reverse"`.
+    #[must_use]
+    pub(crate) const fn split_biflows(mut self, split: bool) -> Self {
+        self.split_biflows = split;
+        self
+    }
+
+    /// Appends one line, or two where biflows are split; returns how many. An options record is marked by `"options":true`,
+    /// before its fields.
+    pub(crate) fn record(
+        &mut self,
+        out: &mut Vec<u8>,
+        record: &Record<'_>,
+        identity: Option<Identity<'_>>,
+    ) -> usize {
+        if self.split_biflows {
+            let lines = self.uniflows(out, record, identity);
+            if lines > 0 {
+                return lines;
+            }
+        }
         let line = out.len();
         if let Some(Identity { prefix, number }) = identity {
             out.extend_from_slice(prefix);
@@ -114,12 +150,28 @@ impl Lines {
                 value(out, field.value(), field.octets().len());
             });
         }
-        // Without identity the line started with the comma before its first key, if it has any.
-        match out.get_mut(line) {
-            Some(first) => *first = b'{',
-            None => out.push(b'{'),
+        close(out, line);
+        1
+    }
+
+    /// Appends the lines of a biflow: its forward flow, and its reverse one if anything went back. Returns how many: none
+    /// if the record is no biflow.
+    fn uniflows(&mut self, out: &mut Vec<u8>, record: &Record<'_>, identity: Option<Identity<'_>>) -> usize {
+        let keys = Arc::clone(self.keys(record.template));
+        let Some(Uniflows { split, forward, reverse }) = keys.uniflows.as_deref() else { return 0 };
+        let views = [(forward, &b""[..]), (reverse, b",\"direction\":\"reverse\"")];
+        let lines = if split.has_reverse(record) { 2 } else { 1 };
+        for (keys, mark) in &views[..lines] {
+            let line = out.len();
+            if let Some(Identity { prefix, number }) = identity {
+                out.extend_from_slice(prefix);
+                text::unsigned(out, number);
+            }
+            out.extend_from_slice(mark);
+            keys.write(out, record.fields(), |out, field| self.any_value(out, field, record.sub_templates));
+            close(out, line);
         }
-        out.extend_from_slice(b"}\n");
+        lines
     }
 
     fn keys(&mut self, template: &Template) -> &Arc<Keys> {
@@ -136,9 +188,9 @@ impl Lines {
         if let Some(&place) = self.places.get(&serial) {
             return place;
         }
-        let keys = Keys::compile(template);
+        let keys = Keys::compile(template, self.split_biflows);
         if self.octets + keys.octets() > self.max_octets {
-            *self = Self::with_keys(self.max_octets);
+            *self = Self::with_keys(self.max_octets).split_biflows(self.split_biflows);
         }
         self.octets += keys.octets();
         self.keys.push(Arc::new(keys));
@@ -148,13 +200,32 @@ impl Lines {
 }
 
 impl Keys {
-    fn compile(template: &Template) -> Self {
+    fn compile(template: &Template, split_biflows: bool) -> Self {
+        let mut keys = Self::named(template, |at, field| {
+            let specifier = field.specifier();
+            let is_padding = (specifier.pen, specifier.id) == PADDING_OCTETS;
+            (!is_padding).then(|| name(template, at, field))
+        });
+        let split = if split_biflows { BiflowSplit::of(template) } else { None };
+        keys.uniflows = split.map(|split| {
+            let view = |fields: &[Option<FieldSpecifier>]| {
+                Self::named(template, |at, field| match fields[at] {
+                    Some(specifier) if specifier == field.specifier() => Some(name(template, at, field)),
+                    specifier => Some(ElementName(specifier?).to_string()),
+                })
+            };
+            let (forward, reverse) = (view(split.forward_fields()), view(split.reverse_fields()));
+            Box::new(Uniflows { split, forward, reverse })
+        });
+        keys
+    }
+
+    /// Returns the keys of the fields that `name` names.
+    fn named(template: &Template, name: impl Fn(usize, &PlanField) -> Option<String>) -> Self {
         let mut keys = Self::default();
         let mut seen = HashMap::<String, u32>::new();
         for (at, field) in template.fields().iter().enumerate() {
-            let specifier = field.specifier();
-            if (specifier.pen, specifier.id) != PADDING_OCTETS {
-                let name = name(template, at, field);
+            if let Some(name) = name(at, field) {
                 let occurrence = seen.entry(name.clone()).or_default();
                 *occurrence += 1;
                 let again = if *occurrence > 1 { format!("#{occurrence}") } else { String::new() };
@@ -185,8 +256,18 @@ impl Keys {
     }
 
     fn octets(&self) -> usize {
-        self.text.len() + self.ends.len() * size_of::<u32>()
+        let own = self.text.len() + self.ends.len() * size_of::<u32>();
+        own + self.uniflows.as_ref().map_or(0, |both| both.forward.octets() + both.reverse.octets())
     }
+}
+
+/// Ends the line that starts at `line`. Without identity it starts with the comma before its first key, if it has any.
+fn close(out: &mut Vec<u8>, line: usize) {
+    match out.get_mut(line) {
+        Some(first) => *first = b'{',
+        None => out.push(b'{'),
+    }
+    out.extend_from_slice(b"}\n");
 }
 
 /// Returns the registry's name, or what the exporter calls its own element (RFC 5610), as long as that is no other key.

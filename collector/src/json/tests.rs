@@ -262,3 +262,37 @@ fn elements_that_the_exporter_described_have_its_names_unless_those_are_other_ke
     let lines = String::from_utf8(writer.out).unwrap();
     assert_eq!(lines.lines().last(), Some(r#"{"cars":7,"cars#2":8,"e32473id3":9}"#));
 }
+
+#[test]
+fn a_biflow_is_split_into_two_lines_where_asked_and_the_second_says_so() {
+    // Addresses, octets, the reverse octets.
+    let template = data(&[(0, 8, 4), (0, 12, 4), (0, 1, 4), (29_305, 1, 4)]);
+    let mut record = RecordWriter::new();
+    record.ipv4(Ipv4Addr::new(192, 0, 2, 1)).ipv4(Ipv4Addr::new(198, 51, 100, 7)).unsigned(9, 4);
+    let mut one_way = record.clone();
+    one_way.unsigned(0, 4);
+    record.unsigned(5, 4);
+    let mut exporting = ExportingSession::new(ExportingConfig { domain: 1, max_message: 65_535 });
+    exporting.define(1, template).unwrap();
+    exporting.record(1, 256, record.octets(), 0).unwrap();
+    exporting.record(1, 256, one_way.octets(), 0).unwrap();
+    exporting.flush_all(0);
+    let mut collecting = CollectingSession::new(CollectingConfig::default());
+    let lines = Lines::default().split_biflows(true);
+    let mut writer = Writer { lines, identity: None, out: Vec::new() };
+    while let Some(message) = exporting.poll_message() {
+        collecting.decode(1, &message.octets, &mut writer).unwrap();
+    }
+    let written = String::from_utf8(writer.out).unwrap();
+    assert_eq!(
+        written.lines().collect::<Vec<_>>(),
+        [
+            r#"{"sourceIPv4Address":"192.0.2.1","destinationIPv4Address":"198.51.100.7","octetDeltaCount":9}"#,
+            concat!(
+                r#"{"direction":"reverse","destinationIPv4Address":"192.0.2.1","#,
+                r#""sourceIPv4Address":"198.51.100.7","octetDeltaCount":5}"#
+            ),
+            r#"{"sourceIPv4Address":"192.0.2.1","destinationIPv4Address":"198.51.100.7","octetDeltaCount":9}"#,
+        ]
+    );
+}

@@ -8,6 +8,7 @@
 //! Nothing here reads a clock or touches a socket; times are the messages' Export Times, in seconds.
 //! Structured data (RFC 6313) is checked with the message and read by [`SubTemplates::list`].
 
+mod biflow;
 mod collecting;
 mod error;
 mod exporting;
@@ -20,6 +21,7 @@ mod template;
 mod value;
 pub mod view;
 
+pub use biflow::BiflowSplit;
 pub use collecting::{
     Breach, CollectingConfig, CollectingSession, PerStream, Summary, Transport, Visitor, Withdrawal,
 };
