@@ -12,7 +12,7 @@ use std::fmt::{self, Write as _};
 
 use crate::{
     CollectingSession, DecodeError, Field, FieldSpecifier, Header, List, Record, SubTemplateList,
-    SubTemplates, Template, Value, Visitor, Withdrawal,
+    SubTemplates, Summary, Template, Value, Visitor, Withdrawal,
 };
 
 /// Decodes a message in `session` and returns it as text. What it was found to lack (lost records, refused
@@ -21,6 +21,18 @@ use crate::{
 /// # Errors
 /// Fails as [`CollectingSession::decode`] does.
 pub fn message(session: &mut CollectingSession, stream: u16, octets: &[u8]) -> Result<String, DecodeError> {
+    message_with_summary(session, stream, octets).map(|(text, _)| text)
+}
+
+/// As [`message`], with the message's counts.
+///
+/// # Errors
+/// Fails as [`CollectingSession::decode`] does.
+pub fn message_with_summary(
+    session: &mut CollectingSession,
+    stream: u16,
+    octets: &[u8],
+) -> Result<(String, Summary), DecodeError> {
     let mut printer = Printer(String::new());
     let summary = session.decode(stream, octets, &mut printer)?;
     let mut out = printer.0;
@@ -37,7 +49,7 @@ pub fn message(session: &mut CollectingSession, stream: u16, octets: &[u8]) -> R
     for (what, count) in found.into_iter().filter(|(_, count)| *count > 0) {
         put(&mut out, format_args!("  {what}: {count}"));
     }
-    Ok(out)
+    Ok((out, summary))
 }
 
 /// Shows an element: its name and number, or only `e<PEN>id<N>` where no registry here has it.
