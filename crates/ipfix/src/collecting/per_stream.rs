@@ -126,15 +126,16 @@ impl Follower {
             steps.iter().try_for_each(|step| self.step(stream, summary.domain, step, ends, octets))
         });
         if let Err(breach) = followed {
-            self.disable(breach);
+            summary.breach = self.disable(breach);
         }
     }
 
-    fn disable(&mut self, breach: Breach) {
-        if self.state == PerStream::Enabled {
-            self.state = PerStream::Disabled(breach);
-        }
+    /// Follows the exporter no longer. Returns the breach if that is news.
+    fn disable(&mut self, breach: Breach) -> Option<Breach> {
         self.templates.clear();
+        let was_enabled = self.state == PerStream::Enabled;
+        self.state = if was_enabled { PerStream::Disabled(breach) } else { PerStream::Absent };
+        was_enabled.then_some(breach)
     }
 
     /// Says whose records were lost, where one template alone may lose any on this stream (section 4.5.4).

@@ -1,5 +1,6 @@
 //! The counts of one message.
 
+use super::Breach;
 use crate::{Header, Template};
 
 /// What one message held, and what was found missing when it came. Counts are of this message alone.
@@ -47,6 +48,9 @@ pub struct Summary {
     pub lost: u32,
     /// Template of all these records, where per-stream export shows it (RFC 6526 section 4.5.4).
     pub lost_template: Option<u16>,
+    /// The rule of per-stream export that this message broke: the extension is off from here on, which is to be logged
+    /// (RFC 6526 section 4.5.3).
+    pub breach: Option<Breach>,
     /// Data Records told `lost` earlier and now found: their message came late, or the exporter turns out not
     /// to count as RFC 7011 section 3.1 asks.
     pub late: u32,

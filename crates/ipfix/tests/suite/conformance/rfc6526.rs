@@ -116,10 +116,13 @@ fn a_record_before_its_reliability_ends_per_stream_export() {
     let mut exporter = Exporter::new();
     exporter.send(1, &[template_set(301, PROTOCOL)]);
     exporter.send(1, &[reliability(300, true), set(300, &[6])]);
-    assert_eq!(exporter.send(1, &[set(301, &[6])]).records, 1);
-    exporter.is(PerStream::Disabled(Breach::NotTold { stream: 1, template: 301 }));
+    let breach = Breach::NotTold { stream: 1, template: 301 };
+    let summary = exporter.send(1, &[set(301, &[6])]);
+    assert_eq!((summary.records, summary.breach), (1, Some(breach)));
+    exporter.is(PerStream::Disabled(breach));
     // And what comes then is collected by RFC 7011.
-    assert_eq!(exporter.send(2, &[set(301, &[6, 17])]).records, 2);
+    let summary = exporter.send(2, &[set(301, &[6, 17])]);
+    assert_eq!((summary.records, summary.breach), (2, None));
 }
 
 #[test]
