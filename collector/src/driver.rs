@@ -27,6 +27,7 @@ use crate::output::{Finding, Outputs, Writers};
 use crate::registration::{RegistrationError, Registrations};
 use crate::session::{self, Ending, Shared, Signer};
 use crate::standing::Standing;
+use crate::stats;
 use crate::udp::Receivers;
 
 /// How often the outputs' condition is looked at.
@@ -62,6 +63,7 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     let mut sessions = JoinSet::new();
     let mut look = tokio::time::interval(LOOK);
     let mut is_failing = false;
+    let mut requests = context.api.requests();
     let failure = loop {
         tokio::select! {
             Some(association) = associations.recv() => {
@@ -77,6 +79,7 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
                 tell_state(&state_sink, standing.state(registrations.is_drained()));
                 tls.iter().for_each(TlsMetrics::publish);
             }
+            Some(request) = requests.recv() => stats::answer(request, &shared.metrics, writers.books()),
             stopped = writers.failure() => break Some(anyhow::Error::new(stopped)),
             ended = receivers.failure() => break Some(anyhow::Error::new(ended)),
             () = registrations.measure(&shared.outputs, is_failing) => {}

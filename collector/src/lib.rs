@@ -17,6 +17,7 @@ mod policy;
 mod registration;
 mod session;
 mod standing;
+mod stats;
 mod udp;
 
 use std::ffi::OsString;

@@ -1,7 +1,7 @@
 //! The collector's metrics. Handles are made once at start and cloned; none is looked up on the data path.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use delivery::class_record::Reliability;
 use metrics::{
@@ -43,16 +43,16 @@ pub(crate) struct SessionMetrics {
     pub(crate) tcp: TransportMetrics,
     pub(crate) tls: TransportMetrics,
     pub(crate) udp: TransportMetrics,
-    pub(crate) data: Counter,
-    pub(crate) options: Counter,
+    pub(crate) data: Count,
+    pub(crate) options: Count,
     pub(crate) templates_received: Counter,
     pub(crate) options_templates_received: Counter,
     pub(crate) withdrawals: Counter,
-    pub(crate) no_template: Counter,
-    pub(crate) malformed: Counter,
-    pub(crate) limit: Counter,
+    pub(crate) no_template: Count,
+    pub(crate) malformed: Count,
+    pub(crate) limit: Count,
     /// No output had room, and the sender could not be held back.
-    pub(crate) output: Counter,
+    pub(crate) output: Count,
     pub(crate) malformed_messages: Counter,
     pub(crate) lost: Counter,
     pub(crate) late: Counter,
@@ -127,13 +127,66 @@ pub(crate) struct PoolMetrics {
 /// What one output counts.
 #[derive(Clone, Debug)]
 pub(crate) struct OutputMetrics {
-    pub(crate) written: Counter,
+    pub(crate) written: Count,
     pub(crate) options: Counter,
-    pub(crate) duplicates: Counter,
-    pub(crate) dropped: Counter,
+    pub(crate) duplicates: Count,
     pub(crate) duplicates_suppressed: Counter,
+    pub(crate) files_removed: Counter,
     pub(crate) write_duration: Histogram,
-    pub(crate) queue_depth: Gauge,
+    /// Flow records that sessions gave to it.
+    received: Arc<AtomicU64>,
+    /// Of these, those that wait for it.
+    in_flight: Arc<AtomicU64>,
+    queue_depth: Gauge,
+    dropped: Counter,
+    /// By [`DropReason`].
+    dropped_by: [Count; DropReason::ALL.len()],
+}
+
+/// Why an output does not have a record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum DropReason {
+    /// There was no room in its queue.
+    Full,
+    /// It has stopped.
+    Failed,
+    /// The connection was lost while they were sent, or there was none at the end.
+    Connection,
+}
+
+impl DropReason {
+    pub(crate) const ALL: [Self; 3] = [Self::Full, Self::Failed, Self::Connection];
+
+    /// Returns the label `reason`.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Failed => "failed",
+            Self::Connection => "connection",
+        }
+    }
+}
+
+/// A counter that can be read.
+#[derive(Clone, Debug)]
+pub(crate) struct Count {
+    shown: Counter,
+    total: Arc<AtomicU64>,
+}
+
+impl Count {
+    fn new(shown: Counter) -> Self {
+        Self { shown, total: Arc::default() }
+    }
+
+    pub(crate) fn increment(&self, by: u64) {
+        self.shown.increment(by);
+        self.total.fetch_add(by, Ordering::Relaxed);
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
 }
 
 /// How one output fails.
@@ -183,15 +236,15 @@ impl SessionMetrics {
             tcp: transport("tcp"),
             tls: transport("tls"),
             udp: transport("udp"),
-            data: received("data"),
-            options: received("options"),
+            data: Count::new(received("data")),
+            options: Count::new(received("options")),
             templates_received: received("template"),
             options_templates_received: received("options_template"),
             withdrawals: received("withdrawal"),
-            no_template: dropped("no_template"),
-            malformed: dropped("malformed"),
-            limit: dropped("limit"),
-            output: dropped("output"),
+            no_template: Count::new(dropped("no_template")),
+            malformed: Count::new(dropped("malformed")),
+            limit: Count::new(dropped("limit")),
+            output: Count::new(dropped("output")),
             malformed_messages: counter!("ipfix_collector_messages_malformed_total"),
             lost: counter!("ipfix_collector_records_lost_total"),
             late: counter!("ipfix_collector_records_late_total"),
@@ -291,20 +344,64 @@ impl OutputMetrics {
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         gauge!("ipfix_collector_queue_capacity_bytes", "output" => output.clone()).set(capacity as f64);
         let result = |result: &'static str| counter!("ipfix_collector_output_records_total", "output" => output.clone(), "result" => result);
+        let dropped = |reason: DropReason| counter!("ipfix_collector_output_records_dropped_total", "output" => output.clone(), "reason" => reason.label());
         Self {
-            written: result("written"),
+            written: Count::new(result("written")),
             options: result("options"),
-            duplicates: result("duplicate"),
-            dropped: result("dropped"),
+            duplicates: Count::new(result("duplicate")),
             duplicates_suppressed: if counts_duplicates {
                 counter!("ipfix_collector_duplicates_suppressed_total")
             } else {
                 Counter::noop()
             },
+            files_removed: counter!("ipfix_collector_output_files_removed_total", "output" => output.clone()),
             write_duration: histogram!("ipfix_collector_output_write_duration_seconds", "output" => output.clone()),
+            received: Arc::default(),
+            in_flight: Arc::default(),
             queue_depth: gauge!("ipfix_collector_queue_depth_records", "output" => output.clone()),
+            dropped: result("dropped"),
+            dropped_by: DropReason::ALL.map(|reason| Count::new(dropped(reason))),
         }
     }
+
+    /// A session gives so many flow records to the output.
+    pub(crate) fn receive(&self, flows: u64) {
+        self.received.fetch_add(flows, Ordering::Relaxed);
+        self.in_flight.fetch_add(flows, Ordering::Relaxed);
+        self.queue_depth.increment(as_gauge(flows));
+    }
+
+    /// So many flow records do not wait for the output any more.
+    pub(crate) fn release(&self, flows: u64) {
+        self.in_flight.fetch_sub(flows, Ordering::Relaxed);
+        self.queue_depth.decrement(as_gauge(flows));
+    }
+
+    /// Returns how many flow records sessions gave to the output.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many of these wait for it.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many it does not have for this reason.
+    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped_by[reason as usize].total()
+    }
+
+    /// The output will not have these flow records.
+    pub(crate) fn discard(&self, reason: DropReason, flows: u64) {
+        self.dropped.increment(flows);
+        self.dropped_by[reason as usize].increment(flows);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+fn as_gauge(count: u64) -> f64 {
+    count as f64
 }
 
 fn describe_sessions() {
@@ -386,10 +483,19 @@ fn describe_outputs() {
          no room for"
     );
     describe_counter!(
+        "ipfix_collector_output_records_dropped_total",
+        "Flow records the output does not have, by reason: no room in its queue (full), it has stopped (failed), or its \
+         connection was lost (connection)"
+    );
+    describe_counter!(
+        "ipfix_collector_output_files_removed_total",
+        "Finished files removed because there were more than the output may keep"
+    );
+    describe_counter!(
         "ipfix_collector_duplicates_suppressed_total",
         "Flow records received again and not written again, by their identity"
     );
     describe_histogram!("ipfix_collector_output_write_duration_seconds", "Time taken by one write");
-    describe_gauge!("ipfix_collector_queue_depth_records", "Records waiting for the output");
+    describe_gauge!("ipfix_collector_queue_depth_records", "Flow records waiting for the output");
     describe_gauge!("ipfix_collector_queue_capacity_bytes", "Octets that may wait for the output");
 }

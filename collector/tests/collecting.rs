@@ -123,7 +123,7 @@ async fn an_output_that_blocks_for_five_seconds_loses_nothing_and_ends_no_associ
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     const RECORDS: u64 = 400_000;
     let config = format!(
-        "{}queue = \"64KiB\"\n[output.stalled.jsonl]\npath = \"{}\"\nqueue = \"64KiB\"\n{}",
+        "{}queue = \"64KiB\"\n[output.stalled.jsonl]\npath = \"{}\"\nqueue = \"64KiB\"\nwhen-full = \"wait\"\n{}",
         output(&directory),
         pipe.display(),
         pool(&directory)
@@ -161,7 +161,8 @@ async fn the_end_of_an_association_is_noticed_behind_a_full_queue_and_its_record
     let directory = Directory::new();
     let pipe = directory.path("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let stalled = format!("[output.stalled.jsonl]\npath = {pipe:?}\nqueue = \"64KiB\"\n");
+    let stalled =
+        format!("[output.stalled.jsonl]\npath = {pipe:?}\nqueue = \"64KiB\"\nwhen-full = \"wait\"\n");
     let config = output(&directory) + &stalled + &pool(&directory);
     let mut collector = Collector::start(&directory, address(), &config);
     let mut exporter = Exporter::connect(&collector).await;
@@ -182,8 +183,10 @@ async fn the_end_of_an_association_is_noticed_behind_a_full_queue_and_its_record
     let reader = tokio::task::spawn_blocking(move || read(&pipe));
     assert_eq!(tokio::task::spawn_blocking(|| collector.stop()).await.unwrap().code(), Some(0));
     let file = read(&directory.path("flows.jsonl"));
-    assert!(file == reader.await.unwrap() && file == lines(0..file.lines().count() as u64, true));
-    assert!(file.lines().count() > 500, "more than the pipe and the queue hold");
+    let (count, piped) = (file.lines().count() as u64, reader.await.unwrap());
+    assert_eq!(count, piped.lines().count() as u64, "both outputs have as many lines");
+    assert!(file == piped && file == lines(0..count, true));
+    assert!(count > 500, "more than the pipe and the queue hold");
 }
 
 #[tokio::test]

@@ -63,7 +63,9 @@ async fn a_collector_whose_output_is_slow_tells_a_higher_load_and_a_lower_one_on
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     // Open for both, which waits for no writer.
     let mut reader = File::options().read(true).write(true).open(&pipe).unwrap();
-    let tap = format!("[output.tap.jsonl]\npath = {pipe:?}\ndurable = false\nqueue = \"256KiB\"\n");
+    let tap = format!(
+        "[output.tap.jsonl]\npath = {pipe:?}\ndurable = false\nqueue = \"256KiB\"\nwhen-full = \"wait\"\n"
+    );
     let policy = "policy.least-used = { load = \"queue\" }";
     let config = output(&directory) + &tap + &pool(&directory, registrar_address, policy);
     let mut registrar = Answering::start(Registrar::start(registrar_address).await);

@@ -32,7 +32,7 @@ use crate::observe::{Encoded, Observation, Observer};
 use crate::spooling::Event as SpoolEvent;
 use crate::state;
 
-use collector::{Collector, LinkEvent, Links, Seek};
+use collector::{Collector, LinkEvent, Links};
 use memory::Memory;
 use paths::Paths;
 use pauses::Pauses;
@@ -243,6 +243,7 @@ impl Driver {
                 info!("collector makes no progress, and the pool has no other that does");
             }
         }
+        self.look(now);
         self.choice.handle_timeout(now);
     }
 
@@ -311,7 +312,7 @@ impl Driver {
         }
         match &self.links {
             Links { active: Some(_), .. } => self.health.collector.met(),
-            Links { seek: Seek::Connecting(_), .. } => {
+            Links { seek, .. } if seek.is_connecting() => {
                 self.health.collector.unmet("connecting to a collector");
             }
             _ if pool.pool_unknown => self.health.collector.unmet("the registrar does not know the pool"),

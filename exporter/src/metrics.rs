@@ -26,6 +26,7 @@ pub const FAILOVER_DURATION: &str = "ipfix_exporter_failover_duration_seconds";
 /// What the observation thread counts.
 pub struct Observed {
     packets: Counter,
+    tunnelled: Counter,
     unparsed: [Counter; Unparsed::ALL.len()],
     flows_active: Gauge,
     expired: [Counter; FlowEndReason::ALL.len()],
@@ -36,11 +37,16 @@ impl Observed {
     pub fn new(interface: &str) -> Self {
         describe_counter!("ipfix_exporter_packets_captured_total", "Packets read from the source");
         describe_counter!("ipfix_exporter_packets_dropped_total", "Packets that were not metered");
+        describe_counter!(
+            "ipfix_exporter_packets_tunnelled_total",
+            "Packets metered that travelled in a packet that was metered, too (layers = both)"
+        );
         describe_gauge!("ipfix_exporter_flows_active", "Flows kept at present");
         describe_counter!("ipfix_exporter_flows_expired_total", "Flows that ended, by flowEndReason");
         let interface = interface.to_owned();
         Self {
             packets: counter!("ipfix_exporter_packets_captured_total", "interface" => interface.clone()),
+            tunnelled: counter!("ipfix_exporter_packets_tunnelled_total", "interface" => interface.clone()),
             unparsed: Unparsed::ALL.map(|reason| {
                 counter!("ipfix_exporter_packets_dropped_total", "interface" => interface.clone(),
                     "stage" => "parse", "reason" => reason.label())
@@ -56,7 +62,8 @@ impl Observed {
     pub fn update(&self, meter: &Meter) {
         let counters = meter.counters();
         let unparsed: u64 = Unparsed::ALL.map(|reason| meter.unparsed(reason)).iter().sum();
-        self.packets.absolute(counters.packets + unparsed);
+        self.packets.absolute(counters.packets - meter.tunnelled() + unparsed);
+        self.tunnelled.absolute(meter.tunnelled());
         for (counter, reason) in self.unparsed.iter().zip(Unparsed::ALL) {
             counter.absolute(meter.unparsed(reason));
         }

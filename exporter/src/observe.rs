@@ -229,7 +229,7 @@ impl ObservationPoint {
     /// Sends what is encoded; waits while the driver has enough.
     fn deliver(&mut self) -> Result<(), Abandoned> {
         self.metrics.update(&self.meter);
-        self.packets.store(self.meter.counters().packets, Ordering::Relaxed);
+        self.packets.store(self.meter.counters().packets - self.meter.tunnelled(), Ordering::Relaxed);
         if self.batch.is_empty() {
             return Ok(());
         }

@@ -4,8 +4,8 @@
 
 use exporter::capture::{LoopOptions, Looped, PacketSource, PcapFile};
 use exporter::metering::{FlowEndReason, FlowRecord, Meter, MeteringConfig};
-use exporter::packet::Unparsed;
-use pcap_fixtures::{ALL, DEMO, HTTP, fixture};
+use exporter::packet::{Layers, Segment, Unparsed};
+use pcap_fixtures::{ALL, DEMO, HTTP, TUNNELS, fixture};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -16,6 +16,10 @@ fn every_capture_gives_the_flows_of_its_table() {
         let mut actual = table(name, seconds(1, 1));
         actual.push('\n');
         actual.push_str(&table(name, MeteringConfig::default()));
+        for layers in [Layers::Inner, Layers::Both].into_iter().filter(|_| name == TUNNELS) {
+            actual.push('\n');
+            actual.push_str(&table(name, MeteringConfig { layers, ..MeteringConfig::default() }));
+        }
         let golden = fixture(&format!("{name}.flows.txt"));
         if update {
             std::fs::write(&golden, &actual).unwrap();
@@ -95,9 +99,14 @@ fn table(name: &str, config: MeteringConfig) -> String {
     let counters = meter.counters();
     assert_eq!((counters.packets, counters.octets), (packets, octets), "the books balance");
     let mut text = format!(
-        "{name}: idle time-out {:?}, active time-out {:?}\n{} flows, {packets} packets, {octets} octets\n",
+        "{name}: idle time-out {:?}, active time-out {:?}{}\n{} flows, {packets} packets, {octets} octets\n",
         config.idle_timeout,
         config.active_timeout,
+        match config.layers {
+            Layers::Outer => "",
+            Layers::Inner => ", inner packets",
+            Layers::Both => ", packets in packets, each",
+        },
         records.len(),
     );
     for reason in FlowEndReason::ALL.into_iter().filter(|&reason| counters.ended(reason) > 0) {
@@ -127,9 +136,13 @@ fn line(text: &mut String, record: &FlowRecord, origin: u64) {
         (outer, 0) => outer.to_string(),
         (outer, inner) => format!("{outer}.{inner}"),
     };
+    let segment = match record.segment {
+        Segment::NONE => String::new(),
+        segment => format!(" in {:016x}", segment.layer2_segment_id()),
+    };
     writeln!(
         text,
-        "{:>10.6} {:>8.6} {:>7} {:>7} {:>5}  {:02x}   {:03x} {:>3} {:>2} {vlans:<6} {} -> {}, {}",
+        "{:>10.6} {:>8.6} {:>7} {:>7} {:>5}  {:02x}   {:03x} {:>3} {:>2} {vlans:<6} {} -> {}{segment}, {}",
         duration(record.start_ns - origin),
         duration(record.end_ns - record.start_ns),
         record.packets,

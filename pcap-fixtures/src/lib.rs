@@ -24,11 +24,13 @@ pub const IPV6: &str = "ipv6.pcap";
 pub const VLAN: &str = "vlan.pcap";
 /// All kinds on two interfaces, as pcapng with nanoseconds.
 pub const MIXED: &str = "mixed.pcapng";
+/// The same few octets through every kind of tunnel that Linux has, and through MPLS.
+pub const TUNNELS: &str = "tunnels.pcap";
 /// Hundreds of short connections and a few long ones, cut to their headers; replayed in the demo.
 pub const DEMO: &str = "demo.pcap";
 
 /// All captures of this crate.
-pub const ALL: [&str; 6] = [HTTP, DNS, IPV6, VLAN, MIXED, DEMO];
+pub const ALL: [&str; 7] = [HTTP, DNS, IPV6, VLAN, MIXED, TUNNELS, DEMO];
 
 /// Returns the path of a file of this crate, for instance of [`HTTP`]. It need not exist.
 pub fn fixture(name: &str) -> PathBuf {

@@ -277,8 +277,9 @@ fn name(template: &Template, at: usize, field: &PlanField) -> String {
     told.map_or_else(|| ElementName(field.specifier()).to_string(), |told| told.name.to_string())
 }
 
+/// Appends a value; its field has so many octets.
 #[inline]
-fn value(out: &mut Vec<u8>, value: Value<'_>, octets: usize) {
+pub(crate) fn value(out: &mut Vec<u8>, value: Value<'_>, octets: usize) {
     match value {
         Value::Unsigned(value) => text::unsigned(out, value),
         Value::Signed(value) => text::signed(out, value),

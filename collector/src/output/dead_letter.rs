@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::Progress;
-use super::sidecar::sync_directory;
+use super::file::sync_directory;
 
 /// Letters that may wait; one is at most a message of 65,535 octets in hexadecimal.
 const QUEUE: usize = 32;

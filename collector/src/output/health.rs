@@ -22,6 +22,8 @@ pub(super) enum Work {
     Write,
     Sync,
     Sidecar,
+    Finish,
+    Connect,
 }
 
 impl fmt::Display for Work {
@@ -31,6 +33,8 @@ impl fmt::Display for Work {
             Self::Write => "write",
             Self::Sync => "sync",
             Self::Sidecar => "write its sidecar",
+            Self::Finish => "finish a file",
+            Self::Connect => "connect",
         })
     }
 }
@@ -40,6 +44,8 @@ impl fmt::Display for Work {
 pub(crate) struct Health {
     output: String,
     path: PathBuf,
+    /// Whether everything waits for it.
+    holds_back: bool,
     seen: Mutex<Seen>,
     /// The collector ends: what cannot be written is given up.
     ending: AtomicBool,
@@ -69,10 +75,11 @@ pub(crate) struct Finding {
 }
 
 impl Health {
-    pub(super) fn new(output: &str, path: PathBuf) -> Self {
+    pub(super) fn new(output: &str, path: PathBuf, holds_back: bool) -> Self {
         Self {
             output: output.to_owned(),
             path,
+            holds_back,
             seen: Mutex::default(),
             ending: AtomicBool::new(false),
             metrics: FailureMetrics::new(output),
@@ -106,7 +113,12 @@ impl Health {
         seen.failing = Some((since, format!("cannot {work}: {error}")));
         drop(seen);
         self.metrics.failures.increment(1);
-        if is_first {
+        if is_first && !self.holds_back {
+            tracing::warn!(
+                output = %self.output, path = %self.path.display(), %work, %error,
+                "an output fails, what does not fit its queue is dropped; tried again each second"
+            );
+        } else if is_first {
             tracing::warn!(
                 output = %self.output, path = %self.path.display(), %work, %error,
                 "an output fails, nothing more is acknowledged: make room on its disk, or mend it; tried again each second"
@@ -133,12 +145,15 @@ impl Health {
         self.ending.load(Ordering::Relaxed)
     }
 
-    /// Looks at the output, and publishes its metrics.
+    /// Looks at the output, and publishes its metrics. Finds nothing at an output that holds nobody back.
     pub(crate) fn look(&self) -> Finding {
         let seen = self.seen();
         let failing = seen.failing.as_ref().map(|(since, _)| since.elapsed());
         self.metrics.failing.set(if failing.is_some() { 1.0 } else { 0.0 });
         self.metrics.seconds.set(failing.unwrap_or_default().as_secs_f64());
+        if !self.holds_back {
+            return Finding::default();
+        }
         let is_slow = seen.working.is_some_and(|began| began.elapsed() > SLOW)
             || seen.last_slow.is_some_and(|slow| slow.elapsed() < SLOW_AFTER);
         Finding {
@@ -171,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_told_until_something_succeeds_and_remembered_after_it() {
-        let health = Health::new("flows", PathBuf::from("flows.jsonl"));
+        let health = Health::new("flows", PathBuf::from("flows.jsonl"), true);
         assert_eq!(health.look(), Finding::default());
         health.failed(Work::Write, &io::Error::from_raw_os_error(28));
         health.failed(Work::Sync, &io::Error::from_raw_os_error(28));

@@ -1,186 +1,70 @@
 //! Where records go. Each output is one writer thread behind a queue bounded in octets.
 //!
-//! An association task turns messages into a [`Batch`] and pushes it to every output. Batches of a session are numbered
-//! by *tickets*; an output marked durable tells in the session's [`Progress`] up to which ticket everything is synced.
-//! What is de-duplicated by identity is decided by the writer thread alone, against what its own file holds
-//! ([`delivery::journal`]), so that no lock is shared between associations.
+//! A session renders records in the forms that the outputs need ([`form`]) and pushes a [`Batch`] of them to every output.
+//! Batches of a session are numbered by *tickets*; an output marked durable tells in the session's [`Progress`] up to which
+//! ticket everything is synced. What is de-duplicated by identity is decided by the writer thread alone, against what its own
+//! file holds ([`delivery::journal`]), so that no lock is shared between associations.
+//!
+//! An output that holds back makes the sessions wait while its queue is full; any other drops what it has no room for, so that
+//! it never stops the others.
 
+mod batch;
 mod dead_letter;
+mod file;
+mod form;
+mod forward;
 mod health;
-mod jsonl;
-mod opening;
+mod intake;
+mod lines;
+mod packer;
+mod progress;
 mod queue;
-mod sidecar;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use delivery::Series;
 use rserpool::Load;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tracing::warn;
 
+pub(crate) use self::batch::{Batch, Rendered, RunKind};
 pub(crate) use self::dead_letter::{DeadLetter, Letter};
+use self::file::{FileOutput, Format, Plan};
+pub(crate) use self::file::{Limits, OpenError};
+pub(crate) use self::form::Column;
+pub(crate) use self::form::{Forms, Number, Renderers};
+use self::forward::Forward;
 pub(crate) use self::health::Finding;
 use self::health::Health;
-use self::jsonl::Jsonl;
-pub(crate) use self::opening::OpenError;
+use self::lines::Lines;
+use self::packer::Packer;
+pub(crate) use self::progress::Progress;
 pub(crate) use self::queue::Closed;
-use self::queue::Queue;
-use crate::config::{self, Config};
-use crate::metrics::OutputMetrics;
+use self::queue::{Backlog, Next, Queue};
+use crate::config::{self, Config, Role};
+use crate::metrics::{DropReason, OutputMetrics};
 
-/// Lines of one session, in the order received.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    /// Whole lines.
-    pub(crate) text: Vec<u8>,
-    /// What the lines are; they cover `text` without a gap.
-    pub(crate) runs: Vec<Run>,
-    /// Number of lines.
-    pub(crate) records: usize,
-    /// Who is told when the batch is durable.
-    pub(crate) progress: Arc<Progress>,
-    /// Number of this batch in its session, from 1.
-    pub(crate) ticket: u64,
-}
-
-/// Consecutive lines of one kind.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Run {
-    pub(crate) kind: RunKind,
-    /// Number of lines.
-    pub(crate) records: u64,
-    /// Where they end in the batch's text.
-    pub(crate) end: usize,
-}
-
-/// What the lines of a run are.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum RunKind {
-    /// Flow records with consecutive numbers from `first`.
-    Identified { series: Series, first: u64 },
-    /// Flow records without identity.
-    Plain,
-    /// Options records.
-    Options,
-}
-
-impl Run {
-    /// Returns whether a line of this kind belongs to the run.
-    pub(crate) fn continues_with(&self, kind: RunKind) -> bool {
-        match (self.kind, kind) {
-            (
-                RunKind::Identified { series, first },
-                RunKind::Identified { series: next_series, first: next },
-            ) => series == next_series && first + self.records == next,
-            (RunKind::Plain, RunKind::Plain) | (RunKind::Options, RunKind::Options) => true,
-            _ => false,
-        }
-    }
-}
-
-impl Batch {
-    /// Octets the batch takes in memory, about.
-    fn octets(&self) -> usize {
-        size_of::<Self>() + self.text.len() + self.runs.len() * size_of::<Run>()
-    }
-
-    /// Returns every run with its text.
-    fn runs(&self) -> impl Iterator<Item = (Run, &[u8])> {
-        let mut start = 0;
-        self.runs.iter().map(move |&run| {
-            let text = self.text.get(start..run.end).unwrap_or_default();
-            start = run.end;
-            (run, text)
-        })
-    }
-}
-
-/// How far the durable outputs are with the batches of one session.
-#[derive(Debug)]
-pub(crate) struct Progress {
-    /// The last ticket synced, by durable output.
-    synced: Box<[AtomicU64]>,
-    /// The last letter that is in the dead-letter file, or given up.
-    letter: AtomicU64,
-    news: Notify,
-}
-
-impl Progress {
-    /// Nothing is durable yet.
-    pub(crate) fn new(durable_outputs: usize) -> Arc<Self> {
-        let synced = (0..durable_outputs).map(|_| AtomicU64::new(0)).collect();
-        Arc::new(Self { synced, letter: AtomicU64::new(0), news: Notify::new() })
-    }
-
-    /// Returns the last ticket that is synced in every durable output; `None` when there is no durable output.
-    pub(crate) fn synced(&self) -> Option<u64> {
-        self.synced.iter().map(|ticket| ticket.load(Ordering::Acquire)).min()
-    }
-
-    /// Returns the number of the last letter that is in the dead-letter file, or given up.
-    pub(crate) fn letter(&self) -> u64 {
-        self.letter.load(Ordering::Acquire)
-    }
-
-    /// Waits until an output has told something new. Cancel safe.
-    pub(crate) async fn news(&self) {
-        self.news.notified().await;
-    }
-
-    /// The output with this slot has synced everything up to `ticket`.
-    fn tell(&self, slot: usize, ticket: u64) {
-        if let Some(synced) = self.synced.get(slot) {
-            synced.store(ticket, Ordering::Release);
-            self.news.notify_one();
-        }
-    }
-
-    fn tell_letter(&self, number: u64) {
-        self.letter.store(number, Ordering::Release);
-        self.news.notify_one();
-    }
-}
-
-/// Names a session by its [`Progress`], which is told what is synced.
-#[derive(Clone, Debug)]
-struct Session(Arc<Progress>);
-
-impl Session {
-    fn address(&self) -> *const Progress {
-        Arc::as_ptr(&self.0)
-    }
-}
-
-impl Ord for Session {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.address().cmp(&other.address())
-    }
-}
-
-impl PartialOrd for Session {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Session {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Session {}
+/// How often an output that has stopped looks up.
+const DRAIN_LOOK: Duration = Duration::from_secs(3600);
 
 /// Every output of the collector, as one association task sees them.
 #[derive(Clone, Debug)]
 pub(crate) struct Outputs {
-    queues: Arc<[Queue]>,
+    ways: Arc<[Way]>,
+    forms: Forms,
     durable: usize,
     pub(crate) dead_letter: DeadLetter,
+}
+
+/// The way to one output.
+#[derive(Debug)]
+struct Way {
+    queue: Queue,
+    /// Place of its form in every batch.
+    form: usize,
+    holds_back: bool,
 }
 
 /// The threads behind [`Outputs`].
@@ -189,6 +73,7 @@ pub(crate) struct Writers {
     running: JoinSet<Result<(), Stopped>>,
     dead_letter: JoinHandle<()>,
     health: Vec<Arc<Health>>,
+    books: Vec<(String, OutputMetrics)>,
 }
 
 /// An output has ended although it was still needed.
@@ -206,23 +91,30 @@ impl Outputs {
         let letters = config.dead_letter_path();
         let started = DeadLetter::start(letters.clone(), config.dead_letter.limit.0);
         let (dead_letter, thread) = started.map_err(|error| OpenError::File { path: letters, error })?;
-        let mut writers = Writers { running: JoinSet::new(), dead_letter: thread, health: Vec::new() };
-        let mut queues = Vec::new();
-        for (name, output) in &config.output {
-            let config::Output::Jsonl(jsonl) = output;
-            let slot = durable.iter().position(|durable| durable == name);
+        let mut writers =
+            Writers { running: JoinSet::new(), dead_letter: thread, health: Vec::new(), books: Vec::new() };
+        let mut ways = Vec::new();
+        let outputs = config.outputs();
+        let (forms, places) = Forms::of(outputs.iter().map(|(_, output, _)| form_of(output)));
+        for ((name, output, role), form) in outputs.into_iter().zip(places) {
             // Suppressed duplicates are counted once, not per output.
-            let counts_duplicates = slot == Some(0) || durable.is_empty() && queues.is_empty();
-            let metrics = OutputMetrics::new(name, jsonl.queue.0, counts_duplicates);
-            let (depth, dropped) = (metrics.queue_depth.clone(), metrics.dropped.clone());
-            let health = Arc::new(Health::new(name, jsonl.path.clone()));
-            let opened = Jsonl::open(&jsonl.path, slot, jsonl.options_records, Arc::clone(&health), metrics)?;
-            let (queue, backlog) = queue::bounded(jsonl.queue.0, depth, dropped);
+            let counts_duplicates = role.slot == Some(0) || durable.is_empty() && ways.is_empty();
+            let metrics = OutputMetrics::new(name, output.queue().0, counts_duplicates);
+            let health = Arc::new(Health::new(name, output.path().to_owned(), role.holds_back));
+            let (queue, backlog) = queue::bounded(output.queue().0, &metrics);
+            let writer = open(output, role, Arc::clone(&health), &metrics)?;
             writers.health.push(health);
-            writers.spawn(name.clone(), move || opened.run(&backlog));
-            queues.push(queue);
+            writers.books.push((name.to_owned(), metrics.clone()));
+            let is_expendable = !role.holds_back;
+            writers.spawn(name, is_expendable, backlog, metrics, writer);
+            ways.push(Way { queue, form, holds_back: role.holds_back });
         }
-        Ok((Self { queues: queues.into(), durable: durable.len(), dead_letter }, writers))
+        Ok((Self { ways: ways.into(), forms, durable: durable.len(), dead_letter }, writers))
+    }
+
+    /// Returns the forms in which the outputs need records.
+    pub(crate) fn forms(&self) -> &Forms {
+        &self.forms
     }
 
     /// Returns the progress of a new session.
@@ -230,40 +122,119 @@ impl Outputs {
         Progress::new(self.durable)
     }
 
-    /// Returns of each queue how many octets wait, and how many may.
-    fn fills(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.queues.iter().map(Queue::fill)
-    }
-
-    /// Returns how many octets wait in the queue that is the fullest by its size, and how many may. A queue that somebody waits for
-    /// is full.
+    /// Returns how many octets wait in the queue that is the fullest by its size, and how many may, among those that hold back.
+    /// A queue that somebody waits for is full.
     pub(crate) fn fullest(&self) -> (u64, u64) {
-        self.fills().max_by_key(|&(waiting, size)| Load::of(waiting, size)).unwrap_or_default()
+        let fills = self.ways.iter().filter(|way| way.holds_back).map(|way| way.queue.fill());
+        fills.max_by_key(|&(waiting, size)| Load::of(waiting, size)).unwrap_or((0, 1))
     }
 
-    /// Queues the batch for every output, waiting while a queue is full. Not cancel safe.
-    pub(crate) async fn push(&self, batch: Arc<Batch>) -> Result<(), Closed> {
-        for queue in self.queues.iter() {
-            queue.push(Arc::clone(&batch)).await?;
+    /// Queues the batch for every output, waiting while the queue of one is full that holds back. Not cancel safe.
+    pub(crate) async fn push(&self, batch: &Batch) -> Result<(), Closed> {
+        let mut waiting = Vec::new();
+        for way in self.ways.iter() {
+            match way.queue.try_push(batch.share(way.form))? {
+                Some(share) if way.holds_back => waiting.push((way, share)),
+                Some(share) => way.queue.drop_share(&share),
+                None => {}
+            }
+        }
+        for (way, share) in waiting {
+            way.queue.push(share).await?;
         }
         Ok(())
     }
 
     /// Queues the batch for every output that has room at once, for input that cannot be held back. Returns whether any
     /// had; an output without room counts the records as dropped.
-    pub(crate) fn try_push(&self, batch: &Arc<Batch>) -> Result<bool, Closed> {
+    pub(crate) fn try_push(&self, batch: &Batch) -> Result<bool, Closed> {
         let mut taken = false;
-        for queue in self.queues.iter() {
-            taken |= queue.try_push(Arc::clone(batch))?;
+        for way in self.ways.iter() {
+            match way.queue.try_push(batch.share(way.form))? {
+                Some(share) => way.queue.drop_share(&share),
+                None => taken = true,
+            }
         }
         Ok(taken)
     }
 }
 
+/// Returns the form in which an output needs records.
+fn form_of(output: &config::Output) -> form::Kind {
+    match output {
+        config::Output::Jsonl(_) => form::Kind::Json,
+        config::Output::Csv(csv) => form::Kind::Csv(csv.columns.as_slice().into()),
+        config::Output::Ipfix(_) | config::Output::Forward(_) => form::Kind::Ipfix,
+    }
+}
+
+/// What an output's thread runs.
+type Run = Box<dyn FnOnce(&Backlog) -> io::Result<()> + Send>;
+
+/// Opens an output.
+fn open(
+    output: &config::Output,
+    role: Role,
+    health: Arc<Health>,
+    metrics: &OutputMetrics,
+) -> Result<Run, OpenError> {
+    let (options_records, format): (_, Box<dyn Format>) = match output {
+        config::Output::Jsonl(jsonl) => (jsonl.options_records, Box::new(Lines::json())),
+        config::Output::Csv(csv) => (false, Box::new(Lines::csv(&csv.columns))),
+        config::Output::Ipfix(ipfix) => (ipfix.options_records, Box::new(Packer::default())),
+        config::Output::Forward(config::Forward { to, reconnect, options_records, .. }) => {
+            let forward = Forward::new(to, reconnect.0, *options_records, health, metrics.clone());
+            return Ok(Box::new(move |backlog| {
+                forward.run(backlog);
+                Ok(())
+            }));
+        }
+    };
+    let plan =
+        Plan { path: output.path(), slot: role.slot, options_records, format, limits: output.limits() };
+    let opened = FileOutput::open(plan, health, metrics.clone())?;
+    Ok(Box::new(move |backlog| opened.run(backlog)))
+}
+
+/// Drops what comes until every association task has ended.
+fn drain(backlog: &Backlog, metrics: &OutputMetrics, reason: DropReason) {
+    loop {
+        match backlog.next(DRAIN_LOOK) {
+            Next::Share(share) => {
+                metrics.discard(reason, share.books.flows);
+                backlog.release(&share);
+            }
+            Next::TimedOut => {}
+            Next::Closed => return,
+        }
+    }
+}
+
 impl Writers {
-    /// Runs a writer on a thread of its own.
-    fn spawn(&mut self, output: String, run: impl FnOnce() -> io::Result<()> + Send + 'static) {
-        self.running.spawn_blocking(move || run().map_err(|error| Stopped { output, error }));
+    /// Runs a writer on a thread of its own. An expendable output that stops drops what comes, and the others go on.
+    fn spawn(
+        &mut self,
+        output: &str,
+        is_expendable: bool,
+        backlog: Backlog,
+        metrics: OutputMetrics,
+        run: Run,
+    ) {
+        let output = output.to_owned();
+        self.running.spawn_blocking(move || match run(&backlog) {
+            Err(error) if is_expendable => {
+                warn!(%output, %error, "an output has stopped, its records are dropped");
+                drain(&backlog, &metrics, DropReason::Failed);
+                Ok(())
+            }
+            Err(error) => Err(Stopped { output, error }),
+            Ok(()) => Ok(()),
+        });
+    }
+
+    /// Returns what every output counts, by its name.
+    pub(crate) fn books(&self) -> &[(String, OutputMetrics)] {
+        &self.books
     }
 
     /// Returns how the outputs are, all in all.
@@ -292,20 +263,5 @@ impl Writers {
         // Ends as soon as it has written what it has.
         let _ = tokio::task::spawn_blocking(|| self.dead_letter.join()).await;
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_is_durable_once_every_durable_output_has_synced_it() {
-        let progress = Progress::new(2);
-        progress.tell(0, 3);
-        assert_eq!(progress.synced(), Some(0));
-        progress.tell(1, 2);
-        assert_eq!(progress.synced(), Some(2));
-        assert_eq!(Progress::new(0).synced(), None, "nothing is ever durable without a durable output");
     }
 }

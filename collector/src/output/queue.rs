@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use metrics::{Counter, Gauge};
 use tokio::sync::{Semaphore, TryAcquireError};
 
-use super::Batch;
+use super::batch::Share;
+use crate::metrics::{DropReason, OutputMetrics};
 
 /// The largest queue, in octets.
 const MAX_CAPACITY: u32 = 1 << 30;
@@ -18,40 +18,37 @@ const MAX_CAPACITY: u32 = 1 << 30;
 /// The sending half, one per association task.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
-    batches: Sender<Arc<Batch>>,
+    batches: Sender<Share>,
     room: Arc<Semaphore>,
     capacity: u32,
-    depth: Gauge,
-    /// Records there was no room for.
-    dropped: Counter,
+    metrics: OutputMetrics,
 }
 
 /// The receiving half, owned by the writer thread.
 #[derive(Debug)]
 pub(super) struct Backlog {
-    batches: Receiver<Arc<Batch>>,
+    batches: Receiver<Share>,
     room: Arc<Semaphore>,
     capacity: u32,
-    depth: Gauge,
+    metrics: OutputMetrics,
 }
 
 /// What the writer thread gets next.
 #[derive(Debug)]
 pub(super) enum Next {
-    Batch(Arc<Batch>),
+    Share(Share),
     TimedOut,
     /// Every association task has ended and everything was taken.
     Closed,
 }
 
-/// Makes a queue of `capacity` octets. `depth` shows the records waiting in it, `dropped` counts those that
-/// [`Queue::try_push`] had no room for.
-pub(super) fn bounded(capacity: u64, depth: Gauge, dropped: Counter) -> (Queue, Backlog) {
+/// Makes a queue of `capacity` octets.
+pub(super) fn bounded(capacity: u64, metrics: &OutputMetrics) -> (Queue, Backlog) {
     let (sender, receiver) = mpsc::channel();
     let capacity = u32::try_from(capacity).unwrap_or(u32::MAX).clamp(1, MAX_CAPACITY);
     let room = Arc::new(Semaphore::new(capacity as usize));
-    let queue = Queue { batches: sender, room: Arc::clone(&room), capacity, depth: depth.clone(), dropped };
-    (queue, Backlog { batches: receiver, room, capacity, depth })
+    let queue = Queue { batches: sender, room: Arc::clone(&room), capacity, metrics: metrics.clone() };
+    (queue, Backlog { batches: receiver, room, capacity, metrics: metrics.clone() })
 }
 
 /// The writer thread has ended.
@@ -66,47 +63,50 @@ impl Queue {
         (capacity.saturating_sub(self.room.available_permits() as u64), capacity)
     }
 
-    /// Queues `batch`, waiting until there is room. Cancel safe: a cancelled call has queued nothing.
-    pub(crate) async fn push(&self, batch: Arc<Batch>) -> Result<(), Closed> {
-        let room = self.room.acquire_many(charge(&batch, self.capacity)).await.map_err(|_| Closed)?;
-        self.depth.increment(records(&batch));
-        self.batches.send(batch).map_err(|_| Closed)?;
+    /// Waits until there is room for `share`, which [`Self::try_push`] has given back, and queues it. Cancel safe: a cancelled
+    /// call has queued nothing, and the records count as in flight.
+    pub(super) async fn push(&self, share: Share) -> Result<(), Closed> {
+        let room = self.room.acquire_many(charge(&share, self.capacity)).await.map_err(|_| Closed)?;
+        self.batches.send(share).map_err(|_| Closed)?;
         // Given back by the writer thread.
         room.forget();
         Ok(())
     }
 
-    /// Queues `batch` if there is room at once, else counts its records as dropped. Returns whether there was room.
-    pub(crate) fn try_push(&self, batch: Arc<Batch>) -> Result<bool, Closed> {
-        let room = match self.room.try_acquire_many(charge(&batch, self.capacity)) {
+    /// Queues `share` if there is room at once, else gives it back. From here on its records are in flight.
+    pub(super) fn try_push(&self, share: Share) -> Result<Option<Share>, Closed> {
+        self.metrics.receive(share.books.flows);
+        let room = match self.room.try_acquire_many(charge(&share, self.capacity)) {
             Ok(room) => room,
-            Err(TryAcquireError::NoPermits) => {
-                self.dropped.increment(batch.records as u64);
-                return Ok(false);
-            }
+            Err(TryAcquireError::NoPermits) => return Ok(Some(share)),
             Err(TryAcquireError::Closed) => return Err(Closed),
         };
-        self.depth.increment(records(&batch));
-        self.batches.send(batch).map_err(|_| Closed)?;
+        self.batches.send(share).map_err(|_| Closed)?;
         room.forget();
-        Ok(true)
+        Ok(None)
+    }
+
+    /// Gives up what there was no room for.
+    pub(super) fn drop_share(&self, share: &Share) {
+        self.metrics.discard(DropReason::Full, share.books.flows);
+        self.metrics.release(share.books.flows);
     }
 }
 
 impl Backlog {
-    /// Takes the next batch; its room is free again at once only after [`Backlog::release`].
+    /// Takes the next share; its room is free again at once only after [`Backlog::release`].
     pub(super) fn next(&self, timeout: Duration) -> Next {
         match self.batches.recv_timeout(timeout) {
-            Ok(batch) => Next::Batch(batch),
+            Ok(share) => Next::Share(share),
             Err(RecvTimeoutError::Timeout) => Next::TimedOut,
             Err(RecvTimeoutError::Disconnected) => Next::Closed,
         }
     }
 
-    /// Frees the room of a batch that was written.
-    pub(super) fn release(&self, batch: &Batch) {
-        self.depth.decrement(records(batch));
-        self.room.add_permits(charge(batch, self.capacity) as usize);
+    /// Frees the room of a share that was written or given up.
+    pub(super) fn release(&self, share: &Share) {
+        self.metrics.release(share.books.flows);
+        self.room.add_permits(charge(share, self.capacity) as usize);
     }
 }
 
@@ -116,11 +116,7 @@ impl Drop for Backlog {
     }
 }
 
-/// Octets a batch counts for: its text and its books, never more than the whole queue.
-fn charge(batch: &Batch, capacity: u32) -> u32 {
-    u32::try_from(batch.octets()).unwrap_or(u32::MAX).clamp(1, capacity)
-}
-
-fn records(batch: &Batch) -> f64 {
-    f64::from(u32::try_from(batch.records).unwrap_or(u32::MAX))
+/// Octets a share counts for: its form and its books, never more than the whole queue.
+fn charge(share: &Share, capacity: u32) -> u32 {
+    u32::try_from(share.octets()).unwrap_or(u32::MAX).clamp(1, capacity)
 }

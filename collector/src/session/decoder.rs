@@ -1,4 +1,4 @@
-//! From IPFIX messages to lines with identities: what one transport session knows.
+//! From IPFIX messages to rendered records with identities: what one transport session knows.
 //!
 //! Templates and the numbering of records ([`delivery::numbering`]) belong to the session and are
 //! forgotten with it (RFC 7011 section 8). A malformed message is discarded whole (section 9.1).
@@ -14,20 +14,21 @@ use delivery::{Numberings, Series};
 use ipfix::{CollectingConfig, CollectingSession, DecodeError, Summary, Transport};
 use tracing::debug;
 
-use self::visit::{Prefix, Visit, letter};
+use self::visit::{Visit, letter};
 use super::classes::{Classes, Closed};
-use crate::json::Lines;
 use crate::json::text;
 use crate::metrics::SessionMetrics;
-use crate::output::{Run, RunKind};
+use crate::output::{Forms, Rendered, Renderers, RunKind};
 
 /// After so many malformed messages in a row on one stream the association is ended, and a source of datagrams not
 /// listened to for a while.
 pub(crate) const MAX_MALFORMED: u32 = 3;
 
-/// Octets of templates of one source of datagrams, and of the keys they become. There may be thousands of sources.
+/// Octets of what each form derives from the templates of one session. Whoever defines more has it derived again and again.
+const PLAN_OCTETS: usize = 4 << 20;
+/// Octets of templates of one source of datagrams, and of what each form derives of them. There may be thousands of sources.
 const UDP_TEMPLATE_OCTETS: usize = 1 << 20;
-const UDP_KEY_OCTETS: usize = 32 << 10;
+const UDP_PLAN_OCTETS: usize = 32 << 10;
 
 /// How a datagram was received.
 #[derive(Clone, Copy, Debug)]
@@ -45,9 +46,7 @@ pub(crate) struct Reception {
 /// What was decoded and is not yet given to the outputs.
 #[derive(Debug, Default)]
 pub(crate) struct Decoded {
-    pub(crate) text: Vec<u8>,
-    pub(crate) runs: Vec<Run>,
-    pub(crate) records: usize,
+    pub(crate) rendered: Rendered,
     /// Numbers that were received and refused.
     pub(crate) refused: Vec<(Series, Range<u64>)>,
     /// Lines for the dead-letter file.
@@ -55,42 +54,32 @@ pub(crate) struct Decoded {
 }
 
 impl Decoded {
-    /// Takes what is there, leaving as much room for text as was needed.
+    /// Takes what is there, leaving as much room as was needed.
     pub(crate) fn take(&mut self) -> Self {
-        let room = self.text.len();
-        std::mem::replace(self, Self { text: Vec::with_capacity(room), ..Self::default() })
+        let rendered = self.rendered.take();
+        Self {
+            rendered,
+            refused: std::mem::take(&mut self.refused),
+            letters: std::mem::take(&mut self.letters),
+        }
     }
 
-    /// Octets of lines.
+    /// Octets that wait for the outputs.
     pub(crate) fn waiting(&self) -> usize {
-        self.text.len() + self.letters.len()
+        self.rendered.octets() + self.letters.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.runs.is_empty() && self.refused.is_empty() && self.letters.is_empty()
+        self.rendered.is_empty() && self.refused.is_empty() && self.letters.is_empty()
     }
 
     /// Returns every number that was received.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = (Series, Range<u64>)> {
-        let written = self.runs.iter().filter_map(|run| match run.kind {
+        let written = self.rendered.runs().iter().filter_map(|run| match run.kind {
             RunKind::Identified { series, first } => Some((series, first..first + run.records)),
             RunKind::Plain | RunKind::Options => None,
         });
         written.chain(self.refused.iter().cloned())
-    }
-
-    /// Counts the line that was appended last.
-    fn count(&mut self, kind: RunKind) {
-        let end = self.text.len();
-        self.records += 1;
-        if let Some(run) = self.runs.last_mut()
-            && run.continues_with(kind)
-        {
-            run.records += 1;
-            run.end = end;
-        } else {
-            self.runs.push(Run { kind, records: 1, end });
-        }
     }
 }
 
@@ -102,8 +91,7 @@ pub(crate) struct Decoder {
     classes: Classes,
     /// Malformed messages in a row, by stream.
     malformed: HashMap<u16, u32>,
-    lines: Lines,
-    prefix: Prefix,
+    renderers: Renderers,
     decoded: Decoded,
     /// Whether a session record has come: the request for cookies.
     asked: bool,
@@ -124,30 +112,35 @@ pub(crate) struct Hopeless {
 }
 
 impl Decoder {
-    pub(crate) fn new(metrics: SessionMetrics) -> Self {
-        Self::with(CollectingConfig::default(), Lines::default(), true, metrics)
+    /// The decoder of an association; `forms` are what the outputs need.
+    pub(crate) fn new(forms: &Forms, metrics: SessionMetrics) -> Self {
+        Self::with(CollectingConfig::default(), forms.renderers(PLAN_OCTETS), true, metrics)
     }
 
     /// The decoder of a source of datagrams. Records have no identity: a session record that was lost would give
     /// those behind it the numbers of others (docs/wire.md section 3).
-    pub(crate) fn udp(metrics: SessionMetrics) -> Self {
+    pub(crate) fn udp(forms: &Forms, metrics: SessionMetrics) -> Self {
         let config = CollectingConfig {
             transport: Transport::Udp,
             max_templates: 1024,
             max_template_octets: UDP_TEMPLATE_OCTETS,
             max_sequences: 64,
         };
-        Self::with(config, Lines::with_keys(UDP_KEY_OCTETS), false, metrics)
+        Self::with(config, forms.renderers(UDP_PLAN_OCTETS), false, metrics)
     }
 
-    fn with(config: CollectingConfig, lines: Lines, has_identities: bool, metrics: SessionMetrics) -> Self {
+    fn with(
+        config: CollectingConfig,
+        renderers: Renderers,
+        has_identities: bool,
+        metrics: SessionMetrics,
+    ) -> Self {
         Self {
             collecting: CollectingSession::new(config),
             numberings: Numberings::new(),
             classes: Classes::new(metrics.classes.clone()),
             malformed: HashMap::new(),
-            lines,
-            prefix: Prefix::default(),
+            renderers,
             decoded: Decoded::default(),
             asked: false,
             has_identities,
@@ -181,6 +174,7 @@ impl Decoder {
 
     /// Decodes one message; `now` is in milliseconds since the Unix epoch. Fails when the association must be ended.
     pub(crate) fn message(&mut self, stream: u16, octets: &[u8], now: u64) -> Result<(), Hopeless> {
+        self.renderers.prepare(&mut self.decoded.rendered);
         let mut visit = Visit {
             has_identities: self.has_identities,
             stream,
@@ -188,8 +182,7 @@ impl Decoder {
             numberings: &mut self.numberings,
             classes: &mut self.classes,
             counted_elsewhere: None,
-            lines: &mut self.lines,
-            prefix: &mut self.prefix,
+            renderers: &mut self.renderers,
             decoded: &mut self.decoded,
             asked: &mut self.asked,
             metrics: &self.metrics,
@@ -226,7 +219,7 @@ impl Decoder {
         self.asked
     }
 
-    /// Octets of lines that wait to be taken.
+    /// Octets that wait to be taken.
     pub(crate) fn waiting(&self) -> usize {
         self.decoded.waiting()
     }

@@ -28,7 +28,7 @@ use crate::config::Transport;
 use crate::metrics::{SessionMetrics, TransportMetrics};
 use crate::output::{Batch, Closed, Letter, Outputs};
 
-/// Octets of lines gathered while more messages are at hand.
+/// Octets gathered while more messages are at hand.
 pub(crate) const BATCH_OCTETS: usize = 64 << 10;
 /// At the collector's end, how long a session waits for an output with room, for its last sync, and for its shutdown.
 const END: Duration = Duration::from_secs(5);
@@ -97,7 +97,7 @@ pub(crate) async fn serve(association: Association, shared: Shared) {
     let signer = signer.filter(|_| cards.borrow().has_control(over));
     let mut acks = Acks::new(signer.clone(), outputs.progress());
     acks.set_state(*state.borrow());
-    let decoder = Decoder::new(metrics.clone());
+    let decoder = Decoder::new(outputs.forms(), metrics.clone());
     let mut session = Session {
         association,
         decoder,
@@ -245,7 +245,7 @@ impl Session {
         if decoded.is_empty() {
             return Ok(false);
         }
-        let (has_text, has_letter) = (!decoded.runs.is_empty(), !decoded.letters.is_empty());
+        let (has_text, has_letter) = (!decoded.rendered.is_empty(), !decoded.letters.is_empty());
         let ticket = self.acks.wait_for(decoded.numbers(), has_text, has_letter);
         let (outputs, progress) = (self.outputs.clone(), Arc::clone(self.acks.progress()));
         let mut push = std::pin::pin!(async move {
@@ -257,8 +257,7 @@ impl Session {
             if !has_text {
                 return Ok(());
             }
-            let (text, runs, records) = (decoded.text, decoded.runs, decoded.records);
-            outputs.push(Arc::new(Batch { text, runs, records, progress, ticket: ticket.batch })).await
+            outputs.push(&Batch::new(decoded.rendered, progress, ticket.batch)).await
         });
         let closing = self.ending.closing.clone();
         let mut too_late = std::pin::pin!(async move {
@@ -270,8 +269,8 @@ impl Session {
                 biased;
                 pushed = &mut push => return pushed.map(|()| false),
                 () = self.association.ended(), if !self.gone => {
-                    info!(peer = %self.association.peer(), "exporter gone, its last records wait for an output");
                     self.count_gone();
+                    info!(peer = %self.association.peer(), "exporter gone, its last records wait for an output");
                 }
                 () = turn(&self.acks), if !self.gone => self.acknowledge(),
                 Ok(()) = self.state.changed(), if !self.gone => self.tell_state(),

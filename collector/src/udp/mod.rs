@@ -18,7 +18,7 @@ use transport::udp::{Receiver, ReceiverOptions, Waker};
 
 use self::sources::{Sources, Totals};
 use crate::config::Config;
-use crate::metrics::UdpMetrics;
+use crate::metrics::{Count, UdpMetrics};
 use crate::output::{Batch, Closed, Letter, Outputs, Progress};
 use crate::session::{BATCH_OCTETS, Shared, wall_clock};
 
@@ -65,6 +65,7 @@ impl Receivers {
                 let listening = Listening {
                     sources: Sources::new(
                         config.udp,
+                        shared.outputs.forms().clone(),
                         Instant::now(),
                         Arc::clone(&totals),
                         shared.metrics.clone(),
@@ -118,7 +119,7 @@ struct Listening {
     drops: u64,
     metrics: UdpMetrics,
     /// Records no output had room for.
-    dropped: metrics::Counter,
+    dropped: Count,
 }
 
 impl Listening {
@@ -170,15 +171,14 @@ impl Listening {
             let (line, progress) = (decoded.letters, Arc::clone(&self.progress));
             self.outputs.dead_letter.try_push(Letter { line, progress, number: self.letters });
         }
-        if decoded.runs.is_empty() {
+        if decoded.rendered.is_empty() {
             return Ok(());
         }
         self.batches += 1;
-        let (text, runs, records) = (decoded.text, decoded.runs, decoded.records);
-        let progress = Arc::clone(&self.progress);
-        let batch = Batch { text, runs, records, progress, ticket: self.batches };
-        if !self.outputs.try_push(&Arc::new(batch))? {
-            self.dropped.increment(records as u64);
+        let flows = decoded.rendered.flows();
+        let batch = Batch::new(decoded.rendered, Arc::clone(&self.progress), self.batches);
+        if !self.outputs.try_push(&batch)? {
+            self.dropped.increment(flows);
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use tracing::debug;
 use super::recent::{self, Recent};
 use crate::config;
 use crate::metrics::{SessionMetrics, UdpMetrics};
+use crate::output::Forms;
 use crate::session::Decoder;
 use crate::session::decoder::{Decoded, MAX_MALFORMED, Reception, discard};
 
@@ -55,6 +56,7 @@ impl Totals {
 #[derive(Debug)]
 pub(super) struct Sources {
     config: config::Udp,
+    forms: Forms,
     /// When the first datagram could have come: the clock of template lifetimes.
     begin: Instant,
     sources: HashMap<SocketAddr, Source>,
@@ -97,6 +99,7 @@ impl Sources {
     /// Returns a table without sources.
     pub(super) fn new(
         config: config::Udp,
+        forms: Forms,
         begin: Instant,
         totals: Arc<Totals>,
         metrics: SessionMetrics,
@@ -104,6 +107,7 @@ impl Sources {
     ) -> Self {
         Self {
             config,
+            forms,
             begin,
             sources: HashMap::new(),
             suspects: 0,
@@ -153,7 +157,7 @@ impl Sources {
         }
     }
 
-    /// Octets of lines that wait to be taken.
+    /// Octets that wait to be taken.
     pub(super) fn waiting(&self) -> usize {
         self.decoded.waiting()
     }
@@ -237,7 +241,8 @@ impl Sources {
         }
         debug!(%from, "exporter found");
         self.udp.sessions.increment(1.0);
-        let session = Session { decoder: Decoder::udp(self.metrics.clone()), recent: Recent::new() };
+        let session =
+            Session { decoder: Decoder::udp(&self.forms, self.metrics.clone()), recent: Recent::new() };
         let source = Source { last: now, session: Some(Box::new(session)), malformed: 0, penalty_ends: None };
         if self.sources.insert(from, source).is_some() {
             self.suspects -= 1;

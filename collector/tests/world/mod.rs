@@ -27,7 +27,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const SERIES: Series = Series { ledger: Ledger([0xa1; 16]), epoch: Epoch(3), domain: 1 };
 
 const KEY: &str = "1 000102030405060708090a0b0c0d0e0f";
-const TIME: u32 = 1_795_219_200;
+pub(crate) const TIME: u32 = 1_795_219_200;
 const FLOW: u16 = 256;
 const SESSION: u16 = 257;
 

@@ -67,6 +67,7 @@ pub(crate) struct Figures {
     pub(crate) congestion_window: Option<usize>,
     pub(crate) peer_window: Option<usize>,
     pub(crate) retransmissions: Option<u64>,
+    pub(crate) quiet: bool,
 }
 
 /// What is to be done when something came in.
@@ -362,6 +363,7 @@ impl Link {
             congestion_window: figures.congestion_window,
             peer_window: figures.peer_window,
             retransmissions: figures.retransmissions,
+            quiet: figures.quiet,
             max_payload: Some(self.max_payload.load(Ordering::Relaxed)).filter(|octets| *octets > 0),
         }
     }

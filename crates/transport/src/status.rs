@@ -40,6 +40,9 @@ pub struct Status {
     pub peer_window: Option<usize>,
     /// Packets sent again, where the back end knows it.
     pub retransmissions: Option<u64>,
+    /// Whether the peer was not heard for longer than its answers to heartbeats should take, although not yet for so long
+    /// that it counts as lost; false where the back end does not know. A fifth of a second old at most.
+    pub quiet: bool,
     /// The longest message that fits one packet of the path, in octets, where the back end knows it. A
     /// message that may be lost should not be longer: in two packets it is lost twice as often.
     pub max_payload: Option<usize>,

@@ -162,6 +162,24 @@ async fn a_stopped_peer_is_noticed_by_its_silence() {
 }
 
 #[tokio::test]
+async fn a_stopped_peer_is_quiet_before_it_is_lost_and_no_longer_once_it_goes_on() {
+    let local = endpoint(0, false);
+    let peer = Peer::start(0);
+    let mut association = local.connect(peer.address()).await.unwrap();
+    for (signal, quiet) in [("-STOP", true), ("-CONT", false)] {
+        assert_eq!(association.status().quiet, !quiet);
+        peer.signal(signal);
+        let mut look = tokio::time::interval(Duration::from_millis(20));
+        while association.status().quiet != quiet {
+            tokio::select! {
+                _ = look.tick() => {}
+                event = association.recv() => panic!("{event:?} after {signal}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_peer_that_was_restarted_at_once_aborts_what_it_does_not_know() {
     let local = endpoint(0, false);
     let mut peer = Peer::start(0);

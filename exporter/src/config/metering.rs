@@ -4,6 +4,7 @@ use serde::Deserialize;
 use service::config::{Invalid, Period};
 
 use crate::metering::MeteringConfig;
+use crate::packet::Layers;
 
 /// `[metering]`: packets to flows.
 #[derive(Debug, Deserialize)]
@@ -15,8 +16,33 @@ pub struct Metering {
     pub active_timeout: Period,
     /// Flows kept at a time.
     pub max_flows: usize,
+    /// Which packet is metered where one travels in another.
+    pub layers: TunnelLayers,
     /// Observation Domain ID of the exported messages.
     pub observation_domain: u32,
+}
+
+/// Which packet is metered where one travels in another, in a tunnel.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TunnelLayers {
+    /// The one on the wire.
+    #[default]
+    Outer,
+    /// The innermost one.
+    Inner,
+    /// Each of them.
+    Both,
+}
+
+impl From<TunnelLayers> for Layers {
+    fn from(layers: TunnelLayers) -> Self {
+        match layers {
+            TunnelLayers::Outer => Self::Outer,
+            TunnelLayers::Inner => Self::Inner,
+            TunnelLayers::Both => Self::Both,
+        }
+    }
 }
 
 impl Default for Metering {
@@ -26,6 +52,7 @@ impl Default for Metering {
             idle_timeout: Period(idle_timeout),
             active_timeout: Period(active_timeout),
             max_flows,
+            layers: TunnelLayers::default(),
             observation_domain: 1,
         }
     }
@@ -38,6 +65,7 @@ impl Metering {
             idle_timeout: self.idle_timeout.0,
             active_timeout: self.active_timeout.0,
             max_flows: self.max_flows,
+            layers: self.layers.into(),
             ..MeteringConfig::default()
         }
     }

@@ -10,7 +10,7 @@ use rserpool::wire::Message as Asap;
 use tracing::{debug, info, warn};
 use transport::{ConnectError, Event, Ppid};
 
-use super::collector::{Collector, LinkEvent, Seek, addresses};
+use super::collector::{Collector, LinkEvent, addresses};
 use super::{Driver, export_time};
 use crate::failover::{Output, Role, Sign, Transmit};
 use crate::metrics::COLLECTOR_INFO;
@@ -20,8 +20,8 @@ impl Driver {
     pub(super) fn obey(&mut self) {
         while let Some(output) = self.choice.poll_output() {
             match output {
-                Output::Seek { except } => self.links.seek = Seek::ask(&self.pool, except),
-                Output::SeekElement(pe) => self.links.seek = Seek::ask_for(&self.pool, pe),
+                Output::Seek { except } => self.links.seek.ask(&self.pool, except),
+                Output::SeekElement(pe) => self.links.seek.ask_for(&self.pool, pe),
                 Output::Admit => self.admit(),
                 Output::Promote => self.promote(),
                 Output::Pause => self.failover.pause(Instant::now()),
@@ -53,7 +53,7 @@ impl Driver {
                     debug!(%pe, %error, "collector not reached, taking the next");
                     self.pool.report_unreachable(pe);
                 }
-                self.choice.handle_not_connected(now);
+                self.choice.handle_not_connected(now, pe);
             }
             LinkEvent::Unblocked => {}
             LinkEvent::Association(role, event) => self.association_event(now, role, event),
@@ -69,14 +69,15 @@ impl Driver {
             let (has, wanted) = (element.transport.protocol, self.transport.name());
             info!(%pe, %has, wanted, "collector not used: it has another transport");
             self.pool.set_aside(pe);
-            self.choice.handle_not_connected(now);
+            self.choice.handle_not_connected(now, pe);
         } else if pause > Duration::ZERO {
             debug!(%pe, seconds = pause.as_secs_f64(), "collector not connected to yet, taking the next");
             self.pool.put_off(pe, pause);
-            self.choice.handle_not_connected(now);
+            self.choice.handle_not_connected(now, pe);
         } else {
             self.pauses.note(now, &addresses);
-            self.links.seek = Seek::connect(&self.connector, element, addresses);
+            self.links.seek.connect(&self.connector, element, addresses);
+            self.choice.handle_connecting(now, pe);
         }
     }
 
@@ -190,6 +191,19 @@ impl Driver {
             collector.detail = Some(error.to_string());
             self.choice.handle_sign(Instant::now(), role, Sign::Unusable);
             self.obey();
+        }
+    }
+
+    /// Looks whether the collectors were heard, while one was promoted that has not shown that it serves.
+    pub(super) fn look(&mut self, now: Instant) {
+        if !self.choice.is_in_doubt() {
+            return;
+        }
+        for role in [Role::Standby, Role::Active] {
+            let link = self.links.of(role).as_ref();
+            if let Some(quiet) = link.map(|collector| collector.association.status().quiet) {
+                self.choice.handle_quiet(now, role, quiet);
+            }
         }
     }
 

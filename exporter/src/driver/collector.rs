@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rserpool::{PeId, PoolUser, Protocol, Selected, TransportUse, UserTransport};
 use service::Metrics;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tracing::debug;
 use transport::{Association, ConnectError, Connector, Event, MsgOut, PeerAddress, TrySendError};
 
@@ -20,7 +20,7 @@ const CLOSE: Duration = Duration::from_secs(5);
 /// A collector that refuses this exporter's certificate has said so by then.
 const REFUSAL: Duration = Duration::from_secs(5);
 
-/// The collectors that are connected, and the one that is being.
+/// The collectors that are connected, and those that are being.
 #[derive(Default)]
 pub(super) struct Links {
     pub(super) active: Option<Box<Collector>>,
@@ -32,13 +32,12 @@ pub(super) struct Links {
 
 /// Where the search for a collector is.
 #[derive(Default)]
-pub(super) enum Seek {
-    #[default]
-    No,
+pub(super) struct Seek {
     /// Waiting for the pool user to name one. The question outlives the loop's turns: each time it is asked, the
     /// pool's policy moves on.
-    Asking(Pin<Box<dyn Future<Output = Option<Selected>> + Send>>),
-    Connecting(Connecting),
+    asking: Option<Pin<Box<dyn Future<Output = Option<Selected>> + Send>>>,
+    /// Dropping one gives it up.
+    connecting: JoinSet<(Selected, Result<Association, ConnectError>)>,
 }
 
 /// What happened on a link.
@@ -85,32 +84,58 @@ impl Links {
 
 impl Seek {
     /// Asks for the element to use next, other than these.
-    pub(super) fn ask(pool: &Arc<PoolUser>, except: Vec<PeId>) -> Self {
+    pub(super) fn ask(&mut self, pool: &Arc<PoolUser>, except: Vec<PeId>) {
         let pool = Arc::clone(pool);
-        Self::Asking(Box::pin(async move { pool.next_element_except(&except).await }))
+        self.asking = Some(Box::pin(async move { pool.next_element_except(&except).await }));
     }
 
     /// Asks for this element.
-    pub(super) fn ask_for(pool: &Arc<PoolUser>, pe: PeId) -> Self {
+    pub(super) fn ask_for(&mut self, pool: &Arc<PoolUser>, pe: PeId) {
         let pool = Arc::clone(pool);
-        Self::Asking(Box::pin(async move { pool.element(pe).await }))
+        self.asking = Some(Box::pin(async move { pool.element(pe).await }));
     }
 
     /// Connects to `element`, at whichever of its `addresses` answers.
-    pub(super) fn connect(connector: &Connector, element: Selected, addresses: Vec<PeerAddress>) -> Self {
+    pub(super) fn connect(&mut self, connector: &Connector, element: Selected, addresses: Vec<PeerAddress>) {
         let connector = connector.clone();
-        let task = tokio::spawn(async move { connector.connect_any(&addresses).await });
-        Self::Connecting(Connecting { element: Some(element), task })
+        self.connecting.spawn(async move { (element, connector.connect_any(&addresses).await) });
     }
 
+    /// Tells whether a connection is being set up.
+    pub(super) fn is_connecting(&self) -> bool {
+        !self.connecting.is_empty()
+    }
+
+    /// Waits for what happens next; the first connection ends the search. Cancel safe.
     async fn next(&mut self) -> LinkEvent {
-        let event = match self {
-            Self::No => std::future::pending().await,
-            Self::Asking(element) => LinkEvent::Element(element.await),
-            Self::Connecting(connecting) => connecting.done().await,
+        let Self { asking, connecting } = self;
+        let named = async {
+            match asking {
+                Some(element) => element.await,
+                None => std::future::pending().await,
+            }
         };
-        *self = Self::No;
+        let event = tokio::select! {
+            element = named => {
+                self.asking = None;
+                return LinkEvent::Element(element);
+            }
+            event = connected(connecting) => event,
+        };
+        if let LinkEvent::Connected(_) = event {
+            *self = Self::default();
+        }
         event
+    }
+}
+
+/// Waits for the end of a connection attempt; for ever if there is none. Cancel safe.
+async fn connected(connecting: &mut JoinSet<(Selected, Result<Association, ConnectError>)>) -> LinkEvent {
+    match connecting.join_next().await {
+        Some(Ok((element, Ok(association)))) => LinkEvent::Connected(Collector::new(element, association)),
+        Some(Ok((element, Err(error)))) => LinkEvent::NotConnected { pe: element.pe, error },
+        Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+        None => std::future::pending().await,
     }
 }
 
@@ -127,30 +152,6 @@ pub(super) fn addresses(element: &Selected, by: Transport) -> Vec<PeerAddress> {
         (Transport::Sctp | Transport::Tcp | Transport::Tls, _) => None,
     });
     addresses.flatten().collect()
-}
-
-/// An association being set up. Dropping it gives up.
-pub(super) struct Connecting {
-    element: Option<Selected>,
-    task: JoinHandle<Result<Association, ConnectError>>,
-}
-
-impl Connecting {
-    async fn done(&mut self) -> LinkEvent {
-        // A task that panicked or was cancelled has not connected.
-        let outcome = (&mut self.task).await.unwrap_or(Err(ConnectError::EndpointClosed));
-        let Some(element) = self.element.take() else { return std::future::pending().await };
-        match outcome {
-            Ok(association) => LinkEvent::Connected(Collector::new(element, association)),
-            Err(error) => LinkEvent::NotConnected { pe: element.pe, error },
-        }
-    }
-}
-
-impl Drop for Connecting {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 /// A connected collector.

@@ -248,6 +248,7 @@ fn interface(flow: &FlowRecord, direction: Direction, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::metering::FlowEndReason;
+    use crate::packet::Segment;
 
     fn flow(source: &str, destination: &str, protocol: u8) -> FlowRecord {
         FlowRecord {
@@ -262,6 +263,7 @@ mod tests {
             maximum_ttl: 64,
             vlan_id: 10,
             customer_vlan_id: 0,
+            segment: Segment::NONE,
             interface: 3,
             direction: Direction::Ingress,
             end_reason: FlowEndReason::ActiveTimeout,

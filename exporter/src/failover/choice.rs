@@ -10,17 +10,23 @@
 //! * It makes *no progress*: it is left only for a collector that is not known to be slow, and only once in a
 //!   while. If storage stalls for all of them, each exporter stays where it is after one look at each.
 //!
+//! One that is promoted in another's place may have been gone for longer than anybody knows. Until its first cookie it is
+//! left as soon as it is *quiet* and the one that stands by is not: who is silent for a while then need not be waited for.
+//!
 //! The pool user's quarantine keeps failed elements out; here is no list of its own but of the slow ones.
 //!
 //! Timers: 5 s for what is on its way to a collector that is left, 2 s while none of it gets on disk; 30 s between two moves for want of progress; 10 min
 //! for which a collector counts as slow; 1 s (without a collector) or 30 s until the pool is asked for another one again, if
-//! nothing changes there. Those of moves to better collectors: `rebalance.rs`.
+//! nothing changes there; 50 ms between two looks at whether a collector just promoted is quiet, for 5 s. Those of moves to
+//! better collectors: `rebalance.rs`; of the search: `seek.rs`.
 
 mod rebalance;
+mod seek;
+mod slow;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use delivery::cookie::State;
@@ -28,6 +34,8 @@ use rserpool::{Member, PeId};
 
 use super::Sign;
 use rebalance::Rebalance;
+use seek::Seek;
+use slow::Slow;
 
 /// What is on its way to a collector that is left is waited for so long at most.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -35,12 +43,10 @@ const SETTLE: Duration = Duration::from_secs(5);
 const SETTLE_WITHOUT_PROGRESS: Duration = Duration::from_secs(2);
 /// From one move for want of progress to the next one.
 const BETWEEN_SLOW_MOVES: Duration = Duration::from_secs(30);
-/// A collector counts as slow for so long after it was last found so, unless it shows the contrary.
-const SLOW: Duration = Duration::from_secs(600);
-/// When to ask the pool for an element again, without any collector.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// The same for one to stand by, or to move to.
-const ASK_FOR_STANDBY_AGAIN: Duration = Duration::from_secs(30);
+/// Whether a collector just promoted is quiet is looked at so often,
+const LOOK: Duration = Duration::from_millis(50);
+/// for so long, and until it has sent a cookie.
+const DOUBT: Duration = Duration::from_secs(5);
 
 /// What does not change while the exporter runs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -94,19 +100,15 @@ pub enum Output {
 struct Link {
     pe: PeId,
     acknowledges: bool,
+    /// It was not heard when it should have been.
+    quiet: bool,
 }
 
-/// The one connection that is being set up at a time.
-#[derive(Clone, Debug, Eq, PartialEq)]
-enum Seek {
-    No,
-    Running,
-    /// There was nobody.
-    Waiting {
-        until: Instant,
-        /// Who could be used then.
-        usable: Vec<PeId>,
-    },
+/// The active collector has not shown that it serves.
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    next_look: Instant,
+    until: Instant,
 }
 
 /// The way from one collector to another, while the first still lives.
@@ -126,24 +128,17 @@ struct Settling {
     limit: Instant,
 }
 
-/// What is known of a collector that is slow.
-#[derive(Clone, Copy, Debug)]
-struct Slow {
-    until: Instant,
-    /// It made no progress with records. Only progress shows the contrary: without records it says that all is well.
-    found: bool,
-}
-
 /// Decides which collector is used.
 #[derive(Debug)]
 pub struct Choice {
     config: ChoiceConfig,
     active: Option<Link>,
     standby: Option<Link>,
+    doubt: Option<Doubt>,
     seek: Seek,
     moving: Option<Move>,
     members: Vec<Member>,
-    slow: BTreeMap<PeId, Slow>,
+    slow: Slow,
     next_slow_move: Option<Instant>,
     rebalance: Rebalance,
     outputs: VecDeque<Output>,
@@ -156,10 +151,11 @@ impl Choice {
             config,
             active: None,
             standby: None,
+            doubt: None,
             seek: Seek::No,
             moving: None,
             members: Vec::new(),
-            slow: BTreeMap::new(),
+            slow: Slow::default(),
             next_slow_move: None,
             rebalance: Rebalance::new(seed),
             outputs: VecDeque::new(),
@@ -183,15 +179,22 @@ impl Choice {
         self.moving.is_some_and(|moving| moving.settling.is_some())
     }
 
+    /// Tells whether the active collector has not shown yet that it serves: [`Choice::handle_quiet`] is awaited.
+    pub const fn is_in_doubt(&self) -> bool {
+        self.doubt.is_some()
+    }
+
     /// Returns when to call [`Choice::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let seek = match self.seek {
-            Seek::Waiting { until, .. } => Some(until),
-            Seek::No | Seek::Running => None,
+        let seek = match &self.seek {
+            Seek::Waiting { until, .. } => Some(*until),
+            Seek::Running(attempts) if self.is_pressed() => attempts.due(),
+            Seek::No | Seek::Running(_) => None,
         };
+        let look = self.doubt.map(|doubt| doubt.next_look);
         let settling = self.moving.and_then(|moving| moving.settling).map(|settling| settling.until);
         let rebalance = if self.may_rebalance() { self.rebalance.poll_timeout() } else { None };
-        [seek, settling, rebalance].into_iter().flatten().min()
+        [seek, look, settling, rebalance].into_iter().flatten().min()
     }
 
     /// Fires what is due at `now`.
@@ -209,6 +212,10 @@ impl Choice {
         if matches!(self.seek, Seek::Waiting { until, .. } if until <= now) {
             self.seek = Seek::No;
         }
+        self.doubt = self.doubt.filter(|doubt| now < doubt.until);
+        if let Some(doubt) = self.doubt.as_mut().filter(|doubt| doubt.next_look <= now) {
+            doubt.next_look = now + LOOK;
+        }
         self.consider_rebalance(now, None);
         self.pursue(now);
     }
@@ -221,6 +228,9 @@ impl Choice {
         {
             self.seek = Seek::No;
         }
+        if let Seek::Running(attempts) = &mut self.seek {
+            attempts.renew(now);
+        }
         if let Some(active) = self.active.filter(|_| self.config.rebalance) {
             self.rebalance.observe(now, active.pe, &self.members);
         }
@@ -228,35 +238,9 @@ impl Choice {
         self.pursue(now);
     }
 
-    /// A connection that was asked for is up. `acknowledges`: the collector sends cookies.
-    pub fn handle_connected(&mut self, now: Instant, pe: PeId, acknowledges: bool) {
-        self.seek = Seek::No;
-        if self.standby.take().is_some() {
-            // It was sought because the one that stands by would not do.
-            self.leave(Role::Standby, Sign::Rebalance);
-        }
-        self.standby = Some(Link { pe, acknowledges });
-        self.outputs.push_back(Output::Admit);
-        self.pursue(now);
-    }
-
-    /// A connection that was asked for did not come up; the pool user knows about the element.
-    pub fn handle_not_connected(&mut self, now: Instant) {
-        self.seek = Seek::No;
-        self.give_up_choosy_move();
-        self.pursue(now);
-    }
-
-    /// The pool user had no element.
-    pub fn handle_nobody(&mut self, now: Instant) {
-        let pause = if self.active.is_none() { ASK_AGAIN } else { ASK_FOR_STANDBY_AGAIN };
-        self.seek = Seek::Waiting { until: now + pause, usable: self.usable() };
-        self.give_up_choosy_move();
-    }
-
     /// A collector shows a sign of loss, or cannot be used.
     pub fn handle_sign(&mut self, now: Instant, role: Role, sign: Sign) {
-        if self.seek != Seek::Running {
+        if !self.is_seeking() {
             self.seek = Seek::No;
         }
         match (role, sign) {
@@ -269,11 +253,7 @@ impl Choice {
                 self.finish_move(now);
             }
             (Role::Active, sign) => {
-                if let Some(link) = self.active.take() {
-                    self.rebalance.forget(link.pe);
-                    self.moving = None;
-                    self.leave(role, sign);
-                }
+                self.lose_active(sign);
             }
             (Role::Standby, sign) => {
                 if let Some(link) = self.standby.take() {
@@ -286,6 +266,19 @@ impl Choice {
         self.pursue(now);
     }
 
+    /// Tells whether a collector was not heard for longer than it should be, as far as the transport knows; while
+    /// [`Choice::is_in_doubt`], at every time-out.
+    pub fn handle_quiet(&mut self, now: Instant, role: Role, quiet: bool) {
+        let link = match role {
+            Role::Active => &mut self.active,
+            Role::Standby => &mut self.standby,
+        };
+        if let Some(link) = link.as_mut().filter(|link| link.quiet != quiet) {
+            link.quiet = quiet;
+            self.pursue(now);
+        }
+    }
+
     /// A collector's cookie was believed; `covered`: some records are on its disk since.
     pub fn handle_cookie(&mut self, now: Instant, role: Role, state: State, covered: bool) {
         let link = match role {
@@ -293,15 +286,18 @@ impl Choice {
             Role::Standby => self.standby,
         };
         let Some(Link { pe, .. }) = link else { return };
+        if role == Role::Active {
+            self.doubt = None;
+        }
         if let Some(Move { settling: Some(settling), .. }) = self.moving.as_mut().filter(|_| covered) {
             settling.until = settling.limit.min(now + SETTLE_WITHOUT_PROGRESS);
         }
         match state {
             State::Draining => return self.handle_sign(now, role, Sign::Draining),
-            State::Slow if !covered => self.note_slow(now, pe, false),
-            State::Ok if !covered && (role == Role::Active || self.is_found_slow(pe)) => {}
+            State::Slow if !covered => self.slow.note(now, pe, false),
+            State::Ok if !covered && (role == Role::Active || self.slow.is_found(pe)) => {}
             State::Slow | State::Ok => {
-                self.slow.remove(&pe);
+                self.slow.forget(pe);
                 if role == Role::Active && self.moving.is_some_and(|moving| moving.sign == Sign::Slow) {
                     self.moving = None;
                 }
@@ -318,11 +314,19 @@ impl Choice {
         }
     }
 
+    fn lose_active(&mut self, sign: Sign) {
+        if let Some(link) = self.active.take() {
+            self.rebalance.forget(link.pe);
+            self.moving = None;
+            self.leave(Role::Active, sign);
+        }
+    }
+
     fn begin_slow_move(&mut self, now: Instant) {
         let Some(active) = self.active else { return };
-        self.note_slow(now, active.pe, true);
+        self.slow.note(now, active.pe, true);
         let too_soon = self.next_slow_move.is_some_and(|next| now < next);
-        if !too_soon && self.members.iter().any(|member| member.usable && !self.is_slow(now, member.pe)) {
+        if !too_soon && self.members.iter().any(|member| member.usable && !self.slow.has(now, member.pe)) {
             self.begin_move(Sign::Slow, None);
         }
     }
@@ -355,6 +359,9 @@ impl Choice {
 
     /// Does what is to be done next with the collectors there are.
     fn pursue(&mut self, now: Instant) {
+        if self.is_quiet() && self.standby.is_some_and(|standby| !standby.quiet) {
+            self.lose_active(Sign::Lost);
+        }
         if self.active.is_none() && self.standby.is_some() {
             self.promote(now);
         }
@@ -376,49 +383,27 @@ impl Choice {
         if self.seek == Seek::No {
             self.seek(now);
         }
+        self.seek_beside(now);
+    }
+
+    /// Tells whether the active collector has not shown that it serves, and is not heard.
+    fn is_quiet(&self) -> bool {
+        self.doubt.is_some() && self.active.is_some_and(|active| active.quiet)
+    }
+
+    /// Tells whether nobody takes records.
+    fn is_pressed(&self) -> bool {
+        self.active.is_none() || self.is_quiet()
+    }
+
+    const fn is_seeking(&self) -> bool {
+        matches!(self.seek, Seek::Running(_))
     }
 
     /// Tells whether a collector is one to move to.
     fn will_do(&self, now: Instant, moving: Move, pe: PeId) -> bool {
         moving.target.is_none_or(|target| target == pe)
-            && !(moving.sign == Sign::Slow && self.is_slow(now, pe))
-    }
-
-    /// Looks for the collector that is missing, if one is.
-    fn seek(&mut self, now: Instant) {
-        let Some(active) = self.active else {
-            // A slow one is better than none.
-            let slow = self.slow(now);
-            let is_choosy = self.members.iter().any(|member| member.usable && !slow.contains(&member.pe));
-            return self.ask(if is_choosy { slow } else { Vec::new() });
-        };
-        let mut except = vec![active.pe];
-        match self.moving {
-            Some(Move { settling: None, target: Some(target), .. }) => {
-                self.seek = Seek::Running;
-                return self.outputs.push_back(Output::SeekElement(target));
-            }
-            Some(Move { settling: None, sign, .. }) => {
-                except.extend(self.standby.map(|standby| standby.pe));
-                if sign == Sign::Slow {
-                    except.extend(self.slow(now));
-                }
-            }
-            _ if self.standby.is_some() => return,
-            Some(Move { settling: Some(_), .. }) => {}
-            None if self.config.standby => {}
-            None => return,
-        }
-        if self.members.iter().any(|member| member.usable && !except.contains(&member.pe)) {
-            self.ask(except);
-        } else {
-            self.handle_nobody(now);
-        }
-    }
-
-    fn ask(&mut self, except: Vec<PeId>) {
-        self.seek = Seek::Running;
-        self.outputs.push_back(Output::Seek { except });
+            && !(moving.sign == Sign::Slow && self.slow.has(now, pe))
     }
 
     fn leave(&mut self, role: Role, sign: Sign) {
@@ -427,6 +412,8 @@ impl Choice {
 
     fn promote(&mut self, now: Instant) {
         self.active = self.standby.take();
+        let acknowledges = self.active.is_some_and(|active| active.acknowledges);
+        self.doubt = acknowledges.then_some(Doubt { next_look: now, until: now + DOUBT });
         self.rebalance.moved(now);
         self.outputs.push_back(Output::Promote);
     }
@@ -446,7 +433,7 @@ impl Choice {
     /// Tells whether a move to a better collector may begin. One without cookies cannot tell when everything has arrived.
     fn may_rebalance(&self) -> bool {
         let active = self.active.is_some_and(|active| active.acknowledges);
-        self.config.rebalance && active && self.moving.is_none() && self.seek != Seek::Running
+        self.config.rebalance && active && self.moving.is_none() && !self.is_seeking()
     }
 
     fn consider_rebalance(&mut self, now: Instant, news: Option<u64>) {
@@ -454,28 +441,10 @@ impl Choice {
         if self.rebalance.is_look_due(now, &self.members) {
             self.outputs.push_back(Output::Resolve);
         }
-        let usable: Vec<PeId> = self.usable().into_iter().filter(|&pe| !self.is_slow(now, pe)).collect();
+        let usable: Vec<PeId> = self.usable().into_iter().filter(|&pe| !self.slow.has(now, pe)).collect();
         if let Some(target) = self.rebalance.decide(now, news, active.pe, &self.members, &usable) {
             self.begin_move(Sign::Rebalance, Some(target));
         }
-    }
-
-    fn note_slow(&mut self, now: Instant, pe: PeId, found: bool) {
-        self.slow.retain(|_, slow| now < slow.until);
-        let found = found || self.is_found_slow(pe);
-        self.slow.insert(pe, Slow { until: now + SLOW, found });
-    }
-
-    fn is_found_slow(&self, pe: PeId) -> bool {
-        self.slow.get(&pe).is_some_and(|slow| slow.found)
-    }
-
-    fn is_slow(&self, now: Instant, pe: PeId) -> bool {
-        self.slow.get(&pe).is_some_and(|slow| now < slow.until)
-    }
-
-    fn slow(&self, now: Instant) -> Vec<PeId> {
-        self.slow.keys().copied().filter(|&pe| self.is_slow(now, pe)).collect()
     }
 
     fn usable(&self) -> Vec<PeId> {

@@ -12,6 +12,7 @@ use transport::{Outcome, Reliability};
 use super::*;
 use crate::export::{FlowEncoder, Kind};
 use crate::metering::{Direction, FlowEndReason, FlowRecord};
+use crate::packet::Segment;
 
 const KEY: &str = "1 000102030405060708090a0b0c0d0e0f";
 const SERIES: Series = Series { ledger: Ledger([7; 16]), epoch: Epoch(2), domain: 9 };
@@ -87,6 +88,7 @@ fn flow(source_port: u16) -> FlowRecord {
         maximum_ttl: 64,
         vlan_id: 0,
         customer_vlan_id: 0,
+        segment: Segment::NONE,
         interface: 0,
         direction: Direction::Ingress,
         end_reason: FlowEndReason::IdleTimeout,

@@ -4,12 +4,12 @@
 //! 64-bit words), whose collisions cannot be computed without the key, then one keyed folding multiplication.
 
 use super::record::FlowRecord;
-use crate::packet::PacketView;
+use crate::packet::{PacketView, Segment};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const WORDS: usize = 6;
 
-/// Addresses, IP version, protocol, ports (ICMP type and code), both VLAN identifiers, interface.
+/// Addresses, IP version, protocol, ports (ICMP type and code), both VLAN identifiers, the segment of a tunnel, interface.
 #[derive(Clone, Copy, Debug, Eq)]
 pub struct FlowKey([u64; WORDS]);
 
@@ -36,7 +36,7 @@ impl FlowKey {
             | u64::from(view.protocol) << 24
             | u64::from(view.vlan_id & 0xfff) << 12
             | u64::from(view.customer_vlan_id & 0xfff);
-        let origin = version << 32 | u64::from(view.interface);
+        let origin = u64::from(view.segment.bits()) << 36 | version << 32 | u64::from(view.interface);
         Self([source[0], source[1], destination[0], destination[1], transport, origin])
     }
 
@@ -51,6 +51,7 @@ impl FlowKey {
         record.protocol = (transport >> 24) as u8;
         record.vlan_id = (transport >> 12) as u16 & 0xfff;
         record.customer_vlan_id = transport as u16 & 0xfff;
+        record.segment = Segment::from_bits((origin >> 36) as u32);
         record.interface = origin as u32;
     }
 }
@@ -66,7 +67,7 @@ fn halves(address: IpAddr) -> [u64; 2] {
 
 #[expect(clippy::cast_possible_truncation, reason = "an IPv4 address is in the lower half of the word")]
 fn address(origin: u64, high: u64, low: u64) -> IpAddr {
-    if origin >> 32 == 4 {
+    if origin >> 32 & 0xf == 4 {
         IpAddr::V4(Ipv4Addr::from_bits(low as u32))
     } else {
         IpAddr::V6(Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low)))

@@ -16,7 +16,7 @@ pub use record::{Direction, FlowEndReason, FlowRecord};
 pub use table::{Counters, FlowTable};
 
 use crate::capture::Packet;
-use crate::packet::{PacketView, Unparsed};
+use crate::packet::{Layers, PacketView, Unparsed};
 use std::time::Duration;
 
 /// How packets become flows.
@@ -32,6 +32,8 @@ pub struct MeteringConfig {
     pub end_of_flow: Option<Duration>,
     /// What the records say in flowDirection. Default ingress.
     pub direction: Direction,
+    /// Which packet is metered where one travels in another. Default: the one on the wire.
+    pub layers: Layers,
 }
 
 impl Default for MeteringConfig {
@@ -42,6 +44,7 @@ impl Default for MeteringConfig {
             max_flows: 1 << 19,
             end_of_flow: None,
             direction: Direction::Ingress,
+            layers: Layers::Outer,
         }
     }
 }
@@ -49,22 +52,36 @@ impl Default for MeteringConfig {
 /// Parses and meters packets, and counts what could not be parsed.
 pub struct Meter {
     table: FlowTable,
+    layers: Layers,
+    tunnelled: u64,
     unparsed: [u64; Unparsed::ALL.len()],
 }
 
 impl Meter {
     /// Returns a meter without flows; `seed` should be random, it keeps the table's hashes unguessable.
     pub fn new(config: MeteringConfig, seed: u64) -> Self {
-        Self { table: FlowTable::new(config, seed), unparsed: [0; Unparsed::ALL.len()] }
+        Self {
+            table: FlowTable::new(config, seed),
+            layers: config.layers,
+            tunnelled: 0,
+            unparsed: [0; Unparsed::ALL.len()],
+        }
     }
 
     /// Meters one packet and appends the records of flows that ended before it.
     #[inline]
     pub fn packet(&mut self, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
-        match PacketView::parse(packet) {
-            Ok(view) => self.table.packet(&view, packet.timestamp, out),
+        let table = &mut self.table;
+        match PacketView::each(packet, self.layers, |view| table.packet(view, packet.timestamp, out)) {
+            Ok(metered) => self.tunnelled += metered as u64 - 1,
             Err(reason) => self.unparsed[reason as usize] += 1,
         }
+    }
+
+    /// Returns how many packets were metered that travelled in one that was metered, too ([`Layers::Both`]): so many more than were
+    /// captured.
+    pub const fn tunnelled(&self) -> u64 {
+        self.tunnelled
     }
 
     /// See [`FlowTable::advance`].

@@ -1,5 +1,6 @@
 //! What is known of a flow when it ends.
 
+use crate::packet::Segment;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -28,6 +29,8 @@ pub struct FlowRecord {
     pub vlan_id: u16,
     /// dot1qCustomerVlanId: the tag inside it; 0 for none.
     pub customer_vlan_id: u16,
+    /// layer2SegmentId: the network in a tunnel that it is of.
+    pub segment: Segment,
     /// ingressInterface or egressInterface, by `direction`: the index in the capture.
     pub interface: u32,
     /// flowDirection.
@@ -68,6 +71,7 @@ impl FlowRecord {
             maximum_ttl: 0,
             vlan_id: 0,
             customer_vlan_id: 0,
+            segment: Segment::NONE,
             interface: 0,
             direction,
             end_reason,

@@ -2,7 +2,7 @@
 
 use super::ethernet::Link;
 use super::transport::{Transport, transport};
-use super::{PacketView, Unparsed, protocol};
+use super::{PacketView, Segment, Unparsed, protocol};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const HOP_BY_HOP: u8 = 0;
@@ -14,8 +14,17 @@ const MOBILITY: u8 = 135;
 const HIP: u8 = 139;
 const SHIM6: u8 = 140;
 
+/// An IP packet.
+pub(super) struct Network<'a> {
+    pub(super) view: PacketView,
+    /// What it carries, as far as it was captured; nothing in a later fragment.
+    pub(super) payload: &'a [u8],
+    /// How many octets before the payload are the packet's.
+    pub(super) headers: u32,
+}
+
 #[inline]
-pub(super) fn ipv4(link: &Link<'_>, on_wire: u32) -> Result<PacketView, Unparsed> {
+pub(super) fn ipv4<'a>(link: &Link<'a>, on_wire: u32) -> Result<Network<'a>, Unparsed> {
     let header: &[u8; 20] = link.payload.first_chunk().ok_or(Unparsed::Short)?;
     if header[0] >> 4 != 4 {
         return Err(Unparsed::Version);
@@ -37,12 +46,10 @@ pub(super) fn ipv4(link: &Link<'_>, on_wire: u32) -> Result<PacketView, Unparsed
     let protocol = header[9];
     // What follows the packet is padding of the link layer, not its payload.
     let packet = &link.payload[..link.payload.len().min(octets as usize)];
-    let upper = match packet.get(header_length..) {
-        Some(payload) if !later_fragment => transport(protocol, payload),
-        _ => Transport::default(),
-    };
+    let payload = packet.get(header_length..).filter(|_| !later_fragment);
+    let upper = payload.map_or_else(Transport::default, |payload| transport(protocol, payload));
     let address = |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
-    Ok(PacketView {
+    let view = PacketView {
         source: IpAddr::V4(address(12)),
         destination: IpAddr::V4(address(16)),
         source_port: upper.source_port,
@@ -53,14 +60,18 @@ pub(super) fn ipv4(link: &Link<'_>, on_wire: u32) -> Result<PacketView, Unparsed
         tcp_control_bits: upper.tcp_control_bits,
         vlan_id: link.vlan_id,
         customer_vlan_id: link.customer_vlan_id,
+        mpls_top_label: link.mpls_top_label,
+        segment: Segment::NONE,
         interface: link.interface.unwrap_or(0),
         octets,
         later_fragment,
-    })
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "60 at most")]
+    Ok(Network { view, payload: payload.unwrap_or_default(), headers: header_length as u32 })
 }
 
 #[inline]
-pub(super) fn ipv6(link: &Link<'_>, on_wire: u32) -> Result<PacketView, Unparsed> {
+pub(super) fn ipv6<'a>(link: &Link<'a>, on_wire: u32) -> Result<Network<'a>, Unparsed> {
     let header: &[u8; 40] = link.payload.first_chunk().ok_or(Unparsed::Short)?;
     if header[0] >> 4 != 6 {
         return Err(Unparsed::Version);
@@ -72,12 +83,10 @@ pub(super) fn ipv6(link: &Link<'_>, on_wire: u32) -> Result<PacketView, Unparsed
     };
     let packet = &link.payload[..link.payload.len().min(octets as usize)];
     let chain = extensions(header[6], &packet[40..]);
-    let upper = match chain.payload {
-        Some(payload) if !chain.later_fragment => transport(chain.protocol, payload),
-        _ => Transport::default(),
-    };
+    let payload = chain.payload.filter(|_| !chain.later_fragment);
+    let upper = payload.map_or_else(Transport::default, |payload| transport(chain.protocol, payload));
     let (source, destination) = (address(&header[8..24]), address(&header[24..40]));
-    Ok(PacketView {
+    let view = PacketView {
         source,
         destination,
         source_port: upper.source_port,
@@ -88,10 +97,15 @@ pub(super) fn ipv6(link: &Link<'_>, on_wire: u32) -> Result<PacketView, Unparsed
         tcp_control_bits: upper.tcp_control_bits,
         vlan_id: link.vlan_id,
         customer_vlan_id: link.customer_vlan_id,
+        mpls_top_label: link.mpls_top_label,
+        segment: Segment::NONE,
         interface: link.interface.unwrap_or(0),
         octets,
         later_fragment: chain.later_fragment,
-    })
+    };
+    let payload = payload.unwrap_or_default();
+    let headers = u32::try_from(packet.len() - payload.len()).unwrap_or(u32::MAX);
+    Ok(Network { view, payload, headers })
 }
 
 #[inline]

@@ -42,6 +42,8 @@ fn an_ipv4_segment_gives_addresses_ports_flags_and_length() {
         tcp_control_bits: 0x012,
         vlan_id: 0,
         customer_vlan_id: 0,
+        mpls_top_label: 0,
+        segment: Segment::NONE,
         interface: 7,
         octets: 140,
         later_fragment: false,

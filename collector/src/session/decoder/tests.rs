@@ -28,7 +28,7 @@ impl World {
         exporting.define(1, template(FLOW, 0, &[(0, 1, 4)])).unwrap();
         exporting.define(1, template(SESSION, 1, &session_record::FIELDS)).unwrap();
         exporting.define(1, template(STATISTICS, 1, &[(0, 149, 4), (0, 41, 8)])).unwrap();
-        Self { exporting, decoder: Decoder::new(SessionMetrics::new()) }
+        Self { exporting, decoder: Decoder::new(&Forms::json(), SessionMetrics::new()) }
     }
 
     fn session(&mut self, first_number: u64) -> &mut Self {
@@ -128,7 +128,7 @@ fn another_options_record_ends_the_numbering() {
     let mut world = World::new();
     world.session(0).flows(2).statistics().flows(3).good();
     let decoded = world.decoder.take();
-    let kinds: Vec<_> = decoded.runs.iter().map(|run| (run.kind, run.records)).collect();
+    let kinds: Vec<_> = decoded.rendered.runs().iter().map(|run| (run.kind, run.records)).collect();
     let identified = RunKind::Identified { series: SERIES, first: 0 };
     assert_eq!(kinds, [(identified, 2), (RunKind::Options, 1), (RunKind::Plain, 3)]);
 }
@@ -157,7 +157,7 @@ fn a_restart_forgets_templates_and_numbers() {
     assert!(!world.decoder.is_asked_for_cookies());
     world.flows(2).good();
     let decoded = world.decoder.take();
-    assert!(decoded.runs.is_empty() && !decoded.letters.is_empty(), "no template is known");
+    assert!(decoded.rendered.is_empty() && !decoded.letters.is_empty(), "no template is known");
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn a_class_record_and_statistics_make_the_books_of_a_stream() {
     assert_eq!(world.decoder.close(), [(Reliability::Limited, closed)]);
     let decoded = world.decoder.take();
     assert_eq!(
-        (decoded.records, decoded.numbers().count()),
+        (decoded.rendered.flows(), decoded.numbers().count()),
         (20, 0),
         "records about classes are not written"
     );

@@ -1,32 +1,17 @@
-//! One message on its way into the lines: what each of its records is for.
+//! One message on its way into the forms: what each of its records is for.
 
 use delivery::numbering::Numbered;
-use delivery::{ClassRecord, Numberings, Series, SessionRecord, StatisticsRecord};
+use delivery::{ClassRecord, Numberings, SessionRecord, StatisticsRecord};
 use ipfix::{Header, Record, Template, Visitor, Withdrawal};
 use tracing::debug;
 
 use super::super::classes::Classes;
 use super::Decoded;
 use crate::json::text::{self, Fraction};
-use crate::json::{Identity, Lines, identity_prefix};
 use crate::metrics::SessionMetrics;
-use crate::output::RunKind;
+use crate::output::{Number, Renderers, RunKind};
 
-/// How lines with an identity start, for the series of the last one.
-#[derive(Debug, Default)]
-pub(super) struct Prefix(Option<(Series, Vec<u8>)>);
-
-impl Prefix {
-    fn of(&mut self, series: Series) -> &[u8] {
-        if self.0.as_ref().is_none_or(|(last, _)| *last != series) {
-            let prefix = identity_prefix(series.ledger.0, series.epoch.0, series.domain);
-            self.0 = Some((series, prefix));
-        }
-        self.0.as_ref().map_or(&[], |(_, prefix)| prefix)
-    }
-}
-
-/// One message on its way into the lines.
+/// One message on its way into the forms.
 pub(super) struct Visit<'a> {
     /// Whether session records and class records have an effect.
     pub(super) has_identities: bool,
@@ -36,8 +21,7 @@ pub(super) struct Visit<'a> {
     pub(super) classes: &'a mut Classes,
     /// The domain for which `classes` counts what is missing on this stream from here on.
     pub(super) counted_elsewhere: Option<u32>,
-    pub(super) lines: &'a mut Lines,
-    pub(super) prefix: &'a mut Prefix,
+    pub(super) renderers: &'a mut Renderers,
     pub(super) decoded: &'a mut Decoded,
     pub(super) asked: &'a mut bool,
     pub(super) metrics: &'a SessionMetrics,
@@ -93,21 +77,17 @@ impl Visit<'_> {
     }
 
     fn flow_record(&mut self, record: &Record<'_>) {
-        let Decoded { text, refused, .. } = &mut *self.decoded;
+        let Decoded { rendered, refused, .. } = &mut *self.decoded;
         let numbered = if record.sequence_certain { self.numberings.record(record.sequence) } else { None };
-        let kind = match numbered {
-            Some(numbered) => {
-                let Numbered { series, number, .. } = numbered;
-                refused.extend(numbered.refused.map(|range| (series, range)));
-                self.lines.record(text, record, Some(Identity { prefix: self.prefix.of(series), number }));
-                RunKind::Identified { series, first: number }
-            }
-            None => {
-                self.lines.record(text, record, None);
-                RunKind::Plain
-            }
-        };
-        self.decoded.count(kind);
+        let number = numbered.map(|Numbered { series, number, refused: passed, .. }| {
+            refused.extend(passed.map(|range| (series, range)));
+            Number { series, number }
+        });
+        rendered.begin(match number {
+            Some(Number { series, number }) => RunKind::Identified { series, first: number },
+            None => RunKind::Plain,
+        });
+        self.renderers.record(rendered, record, number);
     }
 }
 
@@ -138,8 +118,8 @@ impl Visitor for Visit<'_> {
                 self.class_or_statistics(record, announces == Announced::Classes);
             }
             Announced::Sessions | Announced::Others => {
-                self.lines.record(&mut self.decoded.text, record, None);
-                self.decoded.count(RunKind::Options);
+                self.decoded.rendered.begin(RunKind::Options);
+                self.renderers.record(&mut self.decoded.rendered, record, None);
             }
         }
     }

@@ -26,7 +26,7 @@ impl World {
     fn limited(config: config::Udp, totals: Totals) -> Self {
         let (shown, now) = (Metrics::new(&[]), Instant::now());
         let (metrics, udp) = shown.scope(|| (SessionMetrics::new(), UdpMetrics::new()));
-        Self { sources: Sources::new(config, now, Arc::new(totals), metrics, udp), shown, now }
+        Self { sources: Sources::new(config, Forms::json(), now, Arc::new(totals), metrics, udp), shown, now }
     }
 
     fn pass(&mut self, seconds: u64) {
@@ -43,8 +43,8 @@ impl World {
 
     /// The values of octetDeltaCount in the lines since the last call.
     fn values(&mut self) -> Vec<u64> {
-        let decoded = self.sources.take();
-        let text = String::from_utf8(decoded.text).unwrap();
+        let mut decoded = self.sources.take();
+        let text = String::from_utf8(decoded.rendered.forms.remove(0).octets).unwrap();
         let value = |line: &str| -> u64 {
             let record: serde_json::Value = serde_json::from_str(line).unwrap();
             record["octetDeltaCount"].as_u64().unwrap_or_else(|| panic!("{line}"))
@@ -359,7 +359,7 @@ fn session_records_have_no_effect() {
     .encode(&mut octets);
     exporter.exporting.record(0, 300, &octets, TIME).unwrap();
     world.send(1, &exporter.flows(1..3));
-    let decoded = world.sources.take();
-    assert!(!String::from_utf8(decoded.text).unwrap().contains("ledger"));
-    assert_eq!(decoded.records, 2);
+    let mut decoded = world.sources.take();
+    assert!(!String::from_utf8(decoded.rendered.forms.remove(0).octets).unwrap().contains("ledger"));
+    assert_eq!(decoded.rendered.flows(), 2);
 }

@@ -1,5 +1,5 @@
-//! What it costs to be safe: how many records a second one exporter and one collector carry, with every acknowledgement
-//! waiting for a sync, and with none.
+//! What it costs to be safe: how many records a second one exporter and one collector carry, and the processor time that
+//! takes, by what is promised of them.
 #![expect(clippy::disallowed_methods, reason = "measures real processes by the clock")]
 
 use std::path::Path;
@@ -15,11 +15,36 @@ use crate::stage::{Stage, collector_name, exporter_name, registrar_name};
 /// Nothing here takes so long.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// What is promised of the records.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Promise {
+    /// Nothing: no collector acknowledges any.
+    Nothing,
+    /// They are acknowledged once a collector has synced them.
+    Synced,
+    /// The same, and the exporter sends none before its own disk has it.
+    Spooled,
+}
+
+impl Promise {
+    /// All of them, the cheapest first.
+    pub const ALL: [Self; 3] = [Self::Nothing, Self::Synced, Self::Spooled];
+
+    /// Returns by which settings it is made.
+    pub const fn settings(self) -> &'static str {
+        match self {
+            Self::Nothing => "never (`durable = false`)",
+            Self::Synced => "when synced (`durable = true`)",
+            Self::Spooled => "when synced, and spooled before (`durability = \"spool\"`)",
+        }
+    }
+}
+
 /// What was measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Throughput {
-    /// Whether records are acknowledged once they are synced, or not at all.
-    pub durable: bool,
+    /// What was promised.
+    pub promise: Promise,
     /// Records carried.
     pub records: u64,
     /// From the start of the exporter until all were written.
@@ -33,11 +58,14 @@ pub struct Throughput {
 }
 
 /// Carries about `flows` flows as fast as it goes.
-pub fn measure(program: &Path, flows: usize, durable: bool) -> anyhow::Result<Throughput> {
+pub fn measure(program: &Path, flows: usize, promise: Promise) -> anyhow::Result<Throughput> {
     let mut plan = Plan::make(flows, Duration::from_secs(1))?;
     plan.speed = 0.0;
     let mut stage = Stage::set(false)?;
-    (stage.collectors, stage.durable) = (1, durable);
+    (stage.collectors, stage.durable) = (1, promise != Promise::Nothing);
+    if promise == Promise::Spooled {
+        stage.retention = "durability = \"spool\"\n".to_owned();
+    }
     stage.furnish(&plan)?;
     let start =
         |role: &str, name: &str| Daemon::start(program, role, name, &stage.config(name), &stage.directory);
@@ -68,7 +96,7 @@ pub fn measure(program: &Path, flows: usize, durable: bool) -> anyhow::Result<Th
     }
     let seconds = |samples: &Samples| Duration::from_secs_f64(samples.sum("process_cpu_seconds_total"));
     Ok(Throughput {
-        durable,
+        promise,
         records,
         took,
         collector: seconds(&at_collector),

@@ -61,8 +61,8 @@ fn play(options: &Options) -> anyhow::Result<bool> {
             println!("SKIPPED: RELP beside it: rsyslog-relp is not installed");
         }
         let program = std::env::current_exe()?;
-        for durable in [false, true] {
-            costs.push(cost::measure(&program, FLOWS, durable)?);
+        for promise in cost::Promise::ALL {
+            costs.push(cost::measure(&program, FLOWS, promise)?);
         }
     }
     let mut outcomes = Vec::new();

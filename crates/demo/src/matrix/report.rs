@@ -210,16 +210,16 @@ fn throughput(costs: &[Throughput]) -> String {
     }
     let mut text = String::from(
         "\n## What sync costs\n\nOne exporter, one collector, a capture as fast as it goes, until everything is written.\n\n\
-         | acknowledged | records | records/s | processor time of the collector | of the exporter | cookies |\n\
+         | acknowledged | records | records/s | processor time of the collector, each record | of the exporter | cookies |\n\
          |---|---:|---:|---:|---:|---:|\n",
     );
-    for Throughput { durable, records, took, collector, exporter, cookies } in costs {
-        let how = if *durable { "when synced (`durable = true`)" } else { "never (`durable = false`)" };
+    for Throughput { promise, records, took, collector, exporter, cookies } in costs {
+        let (how, each) = (promise.settings(), 1e6 / *records as f64);
         let rate = *records as f64 / took.as_secs_f64();
-        let (collector, exporter) = (collector.as_secs_f64(), exporter.as_secs_f64());
+        let (collector, exporter) = (collector.as_secs_f64() * each, exporter.as_secs_f64() * each);
         let _ = writeln!(
             text,
-            "| {how} | {records} | {rate:.0} | {collector:.2} s | {exporter:.2} s | {cookies:.0} |"
+            "| {how} | {records} | {rate:.0} | {collector:.1} µs | {exporter:.1} µs | {cookies:.0} |"
         );
     }
     text

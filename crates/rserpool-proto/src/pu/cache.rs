@@ -47,7 +47,7 @@ impl PoolUser {
     /// pool is resolved again from time to time, and [`Event::Resolved`] or [`Event::QuarantineEnded`] tell when
     /// to ask here again.
     ///
-    /// Two things come before the policy: the element of [`PoolUser::stick_to`], once, and, while no registrar is
+    /// Where there is none out of quarantine, one in it is offered a while after it failed. Two things come before the policy: the element of [`PoolUser::stick_to`], once, and, while no registrar is
     /// connected, the order of the last business card (section 3.9).
     pub fn next_element(&mut self, now: Instant) -> Option<Selected> {
         self.next_element_except(now, &[])
@@ -73,6 +73,11 @@ impl PoolUser {
             let element = cache.pool.element(pe)?;
             let transport = UserTransport::from_wire(&element.user_transport, element.encapsulation)?;
             Some(Selected { pe, transport, policy: element.policy, stale })
+        });
+        let chosen = chosen.or_else(|| {
+            let element = self.cache.as_ref()?.pool.element(self.last_resort(now, exclude)?)?;
+            let transport = UserTransport::from_wire(&element.user_transport, element.encapsulation)?;
+            Some(Selected { pe: element.pe, transport, policy: element.policy, stale })
         });
         match &chosen {
             Some(selected) => {

@@ -3,6 +3,9 @@
 //! A re-registration ends the quarantine early. It shows in two ways: the element is listed with another
 //! transport, or it is listed again after it was not. Other policy values do not count, they may
 //! have been on their way when the element failed.
+//!
+//! Where every element that is known is in quarantine, or not wanted, one of them is offered all the same: the one that failed
+//! longest ago, 1 s after its failure at the earliest, doubling to 10 s. It may be its user that was to blame.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +13,17 @@ use super::{Event, PoolUser, Timer};
 use crate::PeId;
 use crate::wire::{PoolElementParameter, Transport};
 
+/// From a failure until the element is offered where there is no other, the first time, and where doubling ends.
+const LAST_RESORT: Duration = Duration::from_secs(1);
+const LAST_RESORT_MAX: Duration = Duration::from_secs(10);
 /// Failed elements remembered at once; the one that ends first is forgotten beyond.
 const MAX_REMEMBERED: usize = 1_024;
 
 #[derive(Debug)]
 pub(super) struct Quarantined {
     until: Instant,
+    /// When it is offered if there is no other.
+    last_resort: Instant,
     /// How often in a row; doubles the time.
     times: u32,
     /// Where the element was when it failed.
@@ -37,18 +45,21 @@ impl PoolUser {
         let duration = (profile.quarantine * 2u32.saturating_pow(times.min(16))).min(profile.quarantine_max);
         let known = self.cache.as_ref().and_then(|cache| cache.pool.element(pe));
         let transport = known.map(|element| (element.user_transport.clone(), element.encapsulation));
-        self.hold(
-            now,
-            pe,
-            Quarantined { until: now + duration, times: times + 1, transport, unlisted: false },
-        );
+        let pause = (LAST_RESORT * 2u32.saturating_pow(times.min(16))).min(LAST_RESORT_MAX).min(duration);
+        let last_resort = now + self.random.jitter(pause, profile.jitter_percent);
+        let until = now + duration;
+        self.hold(now, pe, Quarantined { until, last_resort, times: times + 1, transport, unlisted: false });
     }
 
     /// As a quarantine of `pause` that says nothing of the element.
     pub(super) fn hold_back(&mut self, now: Instant, pe: PeId, pause: Duration) {
         let times = self.quarantine.get(&pe).map_or(0, |entry| entry.times);
         let until = now + pause;
-        self.hold(now, pe, Quarantined { until, times, transport: None, unlisted: false });
+        self.hold(
+            now,
+            pe,
+            Quarantined { until, last_resort: until, times, transport: None, unlisted: false },
+        );
     }
 
     fn hold(&mut self, now: Instant, pe: PeId, entry: Quarantined) {
@@ -67,6 +78,14 @@ impl PoolUser {
             self.quarantine.remove(&pe);
             self.timers.stop(&Timer::Quarantine(pe));
         }
+    }
+
+    /// Returns the element in quarantine to use while there is no other, if one may be used again.
+    pub(super) fn last_resort(&self, now: Instant, exclude: &[PeId]) -> Option<PeId> {
+        let known = |pe: PeId| self.cache.as_ref().is_some_and(|cache| cache.pool.contains(pe));
+        let held = self.quarantine.iter().filter(|(_, entry)| entry.holds(now) && entry.last_resort <= now);
+        let wanted = held.filter(|(pe, _)| !exclude.contains(pe) && known(**pe));
+        wanted.min_by_key(|(_, entry)| entry.last_resort).map(|(&pe, _)| pe)
     }
 
     /// The time is over: the element is offered again, and its failures are forgotten after as long again

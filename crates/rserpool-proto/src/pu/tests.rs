@@ -355,10 +355,65 @@ fn when_all_are_in_quarantine_the_pool_is_resolved_again_and_again() {
     let mut count = 0;
     for _ in 0..20 {
         bench.list(vec![element(1, 10, 1)]);
-        assert_eq!(bench.select(), None);
+        if bench.select().is_some() {
+            bench.user.report_unreachable(bench.now, PeId(1));
+            bench.drain();
+        }
         count += requests(&bench.pass(Duration::from_secs(1)));
     }
     assert!((8..=30).contains(&count), "{count}");
+}
+
+#[test]
+fn who_failed_is_offered_while_there_is_no_other_at_growing_intervals() {
+    let mut bench = Bench::new(Profile::FAST);
+    bench.list(vec![element(1, 10, 1)]);
+    bench.select();
+    bench.user.report_unreachable(bench.now, PeId(1));
+    let mut waited = Vec::new();
+    for _ in 0..8 {
+        let mut tenths = 0;
+        while bench.select().is_none() {
+            bench.pass(Duration::from_millis(100));
+            tenths += 1;
+        }
+        waited.push(tenths);
+        bench.user.report_unreachable(bench.now, PeId(1));
+    }
+    let bounds = [(5, 15), (10, 30), (20, 60), (40, 120), (50, 150), (50, 150), (50, 150), (50, 150)];
+    for (waited, (least, most)) in waited.into_iter().zip(bounds) {
+        assert!((least..=most).contains(&waited), "{waited} tenths of a second, not {least} to {most}");
+    }
+}
+
+#[test]
+fn of_those_that_failed_the_one_that_did_so_longest_ago_is_offered_and_only_without_others() {
+    let mut bench = Bench::new(Profile::FAST);
+    bench.list(vec![element(1, 10, 1), element(2, 20, 1), element(3, 30, 1)]);
+    for _ in [1, 2] {
+        let failed = bench.select().unwrap();
+        bench.user.report_unreachable(bench.now, PeId(failed));
+        bench.pass(Duration::from_secs(2));
+    }
+    assert_eq!(bench.select(), Some(3));
+    let except = |bench: &mut Bench, exclude: &[PeId]| {
+        bench.user.next_element_except(bench.now, exclude).map(|selected| selected.pe.0)
+    };
+    assert_eq!(except(&mut bench, &[PeId(3)]), Some(1));
+    assert_eq!(except(&mut bench, &[PeId(3), PeId(1)]), Some(2));
+    assert_eq!(except(&mut bench, &[PeId(3), PeId(1), PeId(2)]), None);
+}
+
+#[test]
+fn who_must_not_be_connected_to_yet_is_no_last_resort() {
+    let mut bench = Bench::new(Profile::FAST);
+    bench.list(vec![element(1, 10, 1)]);
+    bench.select();
+    bench.user.put_off(bench.now, PeId(1), Duration::from_secs(60));
+    bench.pass(Duration::from_secs(59));
+    assert_eq!(bench.select(), None);
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(bench.select(), Some(1));
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub(crate) struct Exporter {
     active: Option<Collector>,
     standby: Option<Collector>,
     candidate: Option<Collector>,
-    connecting: Option<Collector>,
+    connecting: Vec<Collector>,
     links: Link,
     encoder: FlowEncoder,
     /// Flow records of class `reliable` that were taken.
@@ -108,7 +108,7 @@ impl Exporter {
             active: None,
             standby: None,
             candidate: None,
-            connecting: None,
+            connecting: Vec::new(),
             links: 0,
             encoder: FlowEncoder::new(),
             metered: 0,
@@ -141,14 +141,17 @@ impl Exporter {
     }
 
     pub(crate) fn connected(&mut self, now: Instant, link: Link, up: bool) {
-        let Some(collector) = self.connecting.take_if(|collector| collector.link == link) else { return };
+        let Some(at) = self.connecting.iter().position(|collector| collector.link == link) else { return };
+        let collector = self.connecting.remove(at);
         let pe = collector.pe;
         if up {
+            let others = self.connecting.drain(..);
+            self.done.extend(others.map(|Collector { link, .. }| Do::Close { link, in_order: false }));
             self.candidate = Some(collector);
             self.choice.handle_connected(now, pe, self.acknowledges);
         } else {
             self.pool.user.report_unreachable(now, pe);
-            self.choice.handle_not_connected(now);
+            self.choice.handle_not_connected(now, pe);
         }
     }
 
@@ -195,6 +198,17 @@ impl Exporter {
         let times =
             [self.failover.poll_timeout(true), self.choice.poll_timeout(), self.pool.user.poll_timeout()];
         times.into_iter().flatten().min()
+    }
+
+    /// Tells which collectors are quiet, where it matters.
+    pub(crate) fn look(&mut self, now: Instant, is_quiet: impl Fn(Link) -> bool) {
+        let links = [(Role::Standby, &self.standby), (Role::Active, &self.active)];
+        let links = links.map(|(role, collector)| (role, collector.as_ref().map(|collector| collector.link)));
+        for (role, link) in links {
+            if let Some(link) = link.filter(|_| self.choice.is_in_doubt()) {
+                self.choice.handle_quiet(now, role, is_quiet(link));
+            }
+        }
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -244,12 +258,12 @@ impl Exporter {
             Output::Seek { except } => match self.pool.user.next_element_except(now, &except) {
                 Some(selected) => {
                     assert!(!except.contains(&selected.pe));
-                    self.connect(selected.pe);
+                    self.connect(now, selected.pe);
                 }
                 None => self.choice.handle_nobody(now),
             },
             Output::SeekElement(pe) => match self.pool.user.use_element(now, pe) {
-                Some(selected) => self.connect(selected.pe),
+                Some(selected) => self.connect(now, selected.pe),
                 None => self.choice.handle_nobody(now),
             },
             Output::Admit => {
@@ -271,13 +285,13 @@ impl Exporter {
         }
     }
 
-    fn connect(&mut self, pe: PeId) {
-        assert!(self.connecting.is_none(), "one connection is being set up at a time");
-        let in_use = [&self.active, &self.standby];
-        assert!(in_use.into_iter().flatten().all(|collector| collector.pe != pe), "two connections to one");
+    fn connect(&mut self, now: Instant, pe: PeId) {
+        let in_use = [&self.active, &self.standby].into_iter().flatten().chain(&self.connecting);
+        assert!({ in_use }.all(|collector| collector.pe != pe), "two connections to one");
         let link = self.links;
         self.links += 1;
-        self.connecting = Some(Collector { link, pe, reader: Reader::new() });
+        self.connecting.push(Collector { link, pe, reader: Reader::new() });
+        self.choice.handle_connecting(now, pe);
         self.done.push(Do::Connect { link, pe });
     }
 

@@ -92,6 +92,7 @@ pub(crate) fn flow(encoder: &FlowEncoder, name: u64, out: &mut Vec<u8>) -> FlowT
         maximum_ttl: 64,
         vlan_id: 0,
         customer_vlan_id: 0,
+        segment: exporter::packet::Segment::NONE,
         interface: 0,
         direction: Direction::Ingress,
         end_reason: FlowEndReason::IdleTimeout,

@@ -26,6 +26,8 @@ pub(crate) const TRANSPORT_TIMEOUT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(1_500);
 /// A registrar misses a collector that is silent so long.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_millis(3_500);
+/// A collector that was not heard for so long is quiet.
+const QUIET: Duration = Duration::from_millis(400);
 /// Seconds since the Unix epoch, at the start.
 const EXPORT_TIME: i64 = 1_800_000_000;
 
@@ -222,6 +224,12 @@ impl World {
 
     fn handle_timeouts(&mut self) {
         if self.nodes[0].frozen.is_none() && self.exporter.poll_timeout().is_some_and(|due| due <= self.now) {
+            let Self { links, nodes, associations, now, .. } = self;
+            self.exporter.look(*now, |association| {
+                let collector = associations[index(association)].collector;
+                let frozen = nodes[collector + 1].frozen;
+                frozen.is_some_and(|since| since + QUIET <= *now) || links[collector].is_cut(*now)
+            });
             self.exporter.handle_timeout(self.now);
         }
         for collector in 0..self.collectors.len() {

@@ -27,6 +27,8 @@ impl Info {
             congestion_window: Some(self.congestion_window),
             peer_window: None,
             retransmissions: Some(self.retransmissions),
+            // The kernel answers for a process that stands still.
+            quiet: false,
         }
     }
 }

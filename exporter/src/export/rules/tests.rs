@@ -1,6 +1,7 @@
 use super::*;
 use crate::export::FlowEncoder;
 use crate::metering::{Direction, FlowEndReason, FlowRecord};
+use crate::packet::Segment;
 
 const OCTETS: u16 = 1;
 const PROTOCOL: u16 = 4;
@@ -29,6 +30,7 @@ fn flow(source: &str, protocol: u8, destination_port: u16, octets: u64) -> FlowR
         maximum_ttl: 64,
         vlan_id: 0,
         customer_vlan_id: 0,
+        segment: Segment::NONE,
         interface: 0,
         direction: Direction::Ingress,
         end_reason: FlowEndReason::IdleTimeout,

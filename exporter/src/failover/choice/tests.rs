@@ -59,7 +59,16 @@ impl Case {
     }
 
     fn connected(&mut self, pe: PeId) {
+        self.choice.handle_connecting(self.now, pe);
         self.choice.handle_connected(self.now, pe, true);
+    }
+
+    fn connecting(&mut self, pe: PeId) {
+        self.choice.handle_connecting(self.now, pe);
+    }
+
+    fn quiet(&mut self, role: Role, quiet: bool) {
+        self.choice.handle_quiet(self.now, role, quiet);
     }
 
     fn sign(&mut self, role: Role, sign: Sign) {
@@ -119,6 +128,82 @@ fn a_standby_is_promoted_at_once_when_the_collector_in_use_is_lost_and_another_o
 }
 
 #[test]
+fn without_a_collector_another_element_is_tried_beside_one_that_does_not_answer() {
+    let mut case = Case::in_use(&[A, B, C]);
+    case.sign(Role::Standby, Sign::Lost);
+    assert_eq!(case.told(), ["leave Standby comm_lost", "seek except [0000000a]"]);
+    case.connecting(B);
+    case.pass(seconds(1));
+    assert_eq!(case.told(), [""; 0], "the one in use serves");
+    case.sign(Role::Active, Sign::Lost);
+    assert_eq!(case.told(), ["leave Active comm_lost", "seek except [0000000b]"], "at once");
+    case.connecting(C);
+    case.pass(seconds(1));
+    assert_eq!(case.told(), ["seek except [0000000b 0000000c]"], "after a quarter of a second");
+    case.choice.handle_nobody(case.now);
+    case.pass(seconds(1));
+    assert_eq!(case.told(), [""; 0], "both are awaited");
+    case.choice.handle_not_connected(case.now, B);
+    assert_eq!(case.told(), ["seek except [0000000c]"]);
+    case.choice.handle_nobody(case.now);
+    case.choice.handle_connected(case.now, C, true);
+    assert_eq!(case.told(), ["admit", "promote", "seek except [0000000c]"]);
+}
+
+#[test]
+fn the_pool_is_asked_again_when_nobody_was_reached() {
+    let mut case = Case::new(ChoiceConfig { standby: true, rebalance: true }, 1);
+    case.pool(&[A, B, C]);
+    assert_eq!(case.told(), ["seek except []"]);
+    for pe in [A, B, C] {
+        case.connecting(pe);
+        case.pass(Duration::from_millis(250));
+    }
+    assert_eq!(case.told(), ["seek except [0000000a]", "seek except [0000000a 0000000b]"], "three at most");
+    for pe in [A, B] {
+        case.choice.handle_not_connected(case.now, pe);
+        case.told();
+        case.choice.handle_nobody(case.now);
+    }
+    case.choice.handle_not_connected(case.now, C);
+    assert_eq!(case.told(), ["seek except []"]);
+}
+
+#[test]
+fn a_promoted_collector_that_is_quiet_is_left_for_one_that_is_not_until_it_has_sent_a_cookie() {
+    let mut case = Case::in_use(&[A, B, C]);
+    case.cookie(Role::Active, State::Ok, false);
+    assert!(!case.choice.is_in_doubt());
+    case.sign(Role::Active, Sign::Lost);
+    assert_eq!(case.told(), ["leave Active comm_lost", "promote", "seek except [0000000b]"]);
+    assert!(case.choice.is_in_doubt() && case.choice.poll_timeout() == Some(case.now));
+    case.quiet(Role::Active, true);
+    assert_eq!(case.told(), [""; 0], "there is no other");
+    case.connected(C);
+    assert_eq!(case.told(), ["admit", "leave Active comm_lost", "promote", "seek except [0000000c]"]);
+
+    case.connected(A);
+    assert_eq!(case.told(), ["admit"]);
+    case.quiet(Role::Standby, true);
+    case.quiet(Role::Active, true);
+    assert_eq!(case.told(), [""; 0], "the other one is no better");
+    case.quiet(Role::Active, false);
+    case.quiet(Role::Standby, false);
+    case.cookie(Role::Active, State::Ok, false);
+    case.quiet(Role::Active, true);
+    assert_eq!(case.told(), [""; 0], "it has shown that it serves");
+}
+
+#[test]
+fn a_promoted_collector_that_says_nothing_is_doubted_for_five_seconds() {
+    let mut case = Case::in_use(&[A, B]);
+    case.pass(Duration::from_millis(4_900));
+    assert!(case.choice.is_in_doubt());
+    case.pass(Duration::from_millis(200));
+    assert!(!case.choice.is_in_doubt());
+}
+
+#[test]
 fn a_standby_that_is_lost_is_replaced_if_the_pool_has_another() {
     let mut case = Case::in_use(&[A, B, C]);
     case.sign(Role::Standby, Sign::Lost);
@@ -149,7 +234,7 @@ fn without_a_collector_the_pool_is_asked_again_soon_and_whenever_there_is_news()
     let mut case = Case::in_use(&[A]);
     case.sign(Role::Active, Sign::Lost);
     assert_eq!(case.told(), ["leave Active comm_lost", "seek except []"]);
-    case.choice.handle_not_connected(case.now);
+    case.choice.handle_not_connected(case.now, B);
     assert_eq!(case.told(), ["seek except []"]);
     case.choice.handle_nobody(case.now);
     case.pass(seconds(1));
@@ -286,7 +371,7 @@ fn a_slow_collector_with_a_slow_standby_is_left_for_a_third_one_unless_it_goes_o
     assert_eq!(case.told(), ["seek except [0000000a 0000000b 0000000a 0000000b]"]);
     case.cookie(Role::Active, State::Ok, true);
     assert!(!case.choice.is_moving());
-    case.choice.handle_not_connected(case.now);
+    case.choice.handle_not_connected(case.now, B);
     case.sign(Role::Active, Sign::Slow);
     case.told();
     case.connected(C);

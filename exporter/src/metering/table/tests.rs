@@ -1,5 +1,5 @@
 use super::*;
-use crate::packet::Unparsed;
+use crate::packet::{Segment, Unparsed};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -27,6 +27,8 @@ fn view(source_port: u16) -> PacketView {
         tcp_control_bits: 0x010,
         vlan_id: 42,
         customer_vlan_id: 7,
+        mpls_top_label: 0,
+        segment: Segment::vxlan(0xfedcba),
         interface: 3,
         octets: 100,
         later_fragment: false,
@@ -77,6 +79,7 @@ fn a_record_tells_all_of_its_packets() {
         maximum_ttl: 70,
         vlan_id: 42,
         customer_vlan_id: 7,
+        segment: Segment::vxlan(0xfedcba),
         interface: 3,
         direction: crate::metering::Direction::Ingress,
         end_reason: FlowEndReason::ForcedEnd,
@@ -138,13 +141,15 @@ fn every_part_of_the_key_separates_flows() {
         PacketView { protocol: protocol::UDP, ..view(1) },
         PacketView { vlan_id: 43, ..view(1) },
         PacketView { customer_vlan_id: 8, ..view(1) },
+        PacketView { segment: Segment::geneve(0xfedcba), ..view(1) },
+        PacketView { segment: Segment::NONE, ..view(1) },
         PacketView { interface: 4, ..view(1) },
         PacketView { source: mapped("::ffff:192.0.2.1"), destination: mapped("::ffff:192.0.2.2"), ..view(1) },
         PacketView { source: mapped("::c000:201"), destination: mapped("::c000:202"), ..view(1) },
     ] {
         metered.packet(view, 0);
     }
-    assert_eq!(metered.table.len(), 11);
+    assert_eq!(metered.table.len(), 13);
     metered.flush();
     assert_eq!(metered.out.iter().filter(|record| record.source.is_ipv6()).count(), 2);
 }

@@ -54,14 +54,16 @@ impl Connection {
             last = Instant::now();
             let Ok(statistics) = options::statistics(&self.socket) else { continue };
             let Ok(status) = options::status(&self.socket) else { continue };
+            silence = if statistics.packets_in == heard { silence + passed } else { Duration::ZERO };
+            heard = statistics.packets_in;
             self.link.publish(Figures {
                 srtt: Some(status.srtt).filter(|srtt| !srtt.is_zero()),
                 congestion_window: Some(status.congestion_window as usize),
                 peer_window: Some(status.peer_window as usize),
                 retransmissions: Some(statistics.retransmissions),
+                // It is asked once it was silent for `heartbeat`, at the next tick.
+                quiet: silence >= profile.heartbeat * 2 + 2 * status.srtt,
             });
-            silence = if statistics.packets_in == heard { silence + passed } else { Duration::ZERO };
-            heard = statistics.packets_in;
             self.state().hints.look(&statistics);
             self.look();
             if self.state().settling != Settling::No {

@@ -111,6 +111,16 @@ impl Liveness {
         now >= self.lost(profile)
     }
 
+    /// Whether the peer is not heard, although it was asked twice.
+    pub(super) fn is_quiet(&self, now: Instant, profile: &Profile) -> bool {
+        now >= self.heard + self.interval(profile) * 5 / 2 + 2 * self.round_trip
+    }
+
+    /// How often a peer is asked that is not heard.
+    fn interval(&self, profile: &Profile) -> Duration {
+        if self.opener { profile.probe.max(self.round_trip) } else { profile.heartbeat }
+    }
+
     /// The nonce of a HEARTBEAT to send now, if one is due.
     pub(super) fn poll_probe(&mut self, now: Instant, profile: &Profile) -> Option<u32> {
         if now < self.probe_due(profile) {
@@ -123,8 +133,7 @@ impl Liveness {
     }
 
     fn probe_due(&self, profile: &Profile) -> Instant {
-        let interval = if self.opener { profile.probe.max(self.round_trip) } else { profile.heartbeat };
-        let calm = self.asked.max(self.heard) + interval;
+        let calm = self.asked.max(self.heard) + self.interval(profile);
         let quiet = (self.heard + profile.silence / 4).max(self.asked + profile.silence / 10);
         let trouble = self.trouble.as_ref();
         let urgent = trouble.map(|trouble| self.asked.max(trouble.since) + profile.unreachable / 4);

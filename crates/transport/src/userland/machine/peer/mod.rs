@@ -239,7 +239,7 @@ impl Peer {
         self.tell_unfinished();
         if now >= self.figures_due {
             self.figures_due = now + FIGURES;
-            self.publish();
+            self.publish(now, profile);
         }
     }
 
@@ -365,13 +365,14 @@ impl Peer {
         self.link.push(Event::Restarted);
     }
 
-    fn publish(&mut self) {
+    fn publish(&mut self, now: Instant, profile: &Profile) {
         if let Some(metrics) = self.socket.get_metrics() {
             self.link.publish(Figures {
                 srtt: Some(metrics.srtt),
                 congestion_window: Some(metrics.cwnd_bytes),
                 peer_window: usize::try_from(metrics.peer_rwnd_bytes).ok(),
                 retransmissions: Some(metrics.rtx_packets_count as u64),
+                quiet: self.liveness.is_quiet(now, profile),
             });
         }
     }

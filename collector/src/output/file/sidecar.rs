@@ -1,4 +1,5 @@
-//! The sidecar of a durable file, `FILE.durable`: up to which octet the file is synced, and which records stand before it.
+//! The sidecar of a durable output, `PATH.durable`: up to which octet its open file is synced, and which records stand before
+//! that, in this file and in those finished before it.
 //!
 //! It is replaced as a whole (written under another name, synced, renamed, directory synced), so that what it says always
 //! holds, whenever the process or the machine stops. Its form is [`delivery::sidecar`]'s.
@@ -37,9 +38,10 @@ pub(super) fn read(file: &Path) -> Result<Option<Sidecar>, SidecarError> {
     }
 }
 
-/// Replaces the sidecar of `file`; when this returns, it is on disk. The file itself must be synced before.
-pub(super) fn write(file: &Path, offset: u64, held: &Holdings) -> io::Result<()> {
-    let path = path_of(file);
+/// Replaces the sidecar of the output at `base`, whose open file is `file`; when this returns, it is on disk. The file itself
+/// must be synced before.
+pub(super) fn write(base: &Path, file: &Path, offset: u64, held: &Holdings) -> io::Result<()> {
+    let path = path_of(base);
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let sidecar = Sidecar { file: name, offset, holdings: held.clone() };
     let temporary = path.with_extension("durable.new");
@@ -51,7 +53,7 @@ pub(super) fn write(file: &Path, offset: u64, held: &Holdings) -> io::Result<()>
 }
 
 /// Makes names in the directory of `path` durable.
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+pub(in crate::output) fn sync_directory(path: &Path) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(directory)?.sync_all()
 }

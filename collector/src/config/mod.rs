@@ -1,16 +1,21 @@
 //! The configuration file, `collector.toml`. `deploy/config/collector.toml` is its reference.
 
+mod output;
+mod pool;
+mod udp;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use rserpool::{
-    ASAP_PORT, AnnounceConfig, ConfiguredRegistrar, Network, ProfileConfig, RegistrarAddress, TlsConfig,
-};
+use rserpool::{ProfileConfig, TlsConfig};
 use serde::Deserialize;
 use service::config::{Http, Invalid, Period, Size, check_endpoint};
 
-use crate::policy::Policy;
+use self::output::Jsonl;
+pub(crate) use self::output::{Forward, Output, Role};
+pub(crate) use self::pool::{Pool, Service, Transport};
+pub(crate) use self::udp::Udp;
 
 /// Port of IPFIX over SCTP, TCP and UDP (RFC 7011 section 10).
 const IPFIX_PORT: u16 = 4739;
@@ -95,162 +100,6 @@ impl Default for Listen {
     }
 }
 
-/// How IPFIX over UDP is received (RFC 7011 section 10.3).
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Udp {
-    /// Octets the kernel may keep for each socket until they are read.
-    pub receive_buffer: Size,
-    /// Sockets, with a thread each, at every address.
-    pub sockets: usize,
-    /// How long a template lives that is not repeated (RFC 7011 section 8.4). At least three times the exporters'
-    /// interval.
-    pub template_lifetime: Period,
-    /// A source that is silent for longer is forgotten.
-    pub idle: Period,
-    /// Sources at a time, an address and port each. Datagrams of one more are discarded.
-    pub max_sessions: usize,
-}
-
-impl Default for Udp {
-    fn default() -> Self {
-        Self {
-            receive_buffer: Size::mebi(8),
-            sockets: 1,
-            template_lifetime: Period::seconds(30 * 60),
-            idle: Period::seconds(30 * 60),
-            max_sessions: 4096,
-        }
-    }
-}
-
-impl Udp {
-    fn validate(&self) -> Result<(), Invalid> {
-        if !(1..=64).contains(&self.sockets) {
-            return Err(Invalid::new("udp.sockets", "must be from 1 to 64"));
-        }
-        if !(4 << 10..=1 << 30).contains(&self.receive_buffer.0) {
-            return Err(Invalid::new("udp.receive-buffer", "must be from 4KiB to 1GiB"));
-        }
-        for (key, period) in [("udp.template-lifetime", self.template_lifetime), ("udp.idle", self.idle)] {
-            if period < Period::seconds(1) {
-                return Err(Invalid::new(key, "must be at least 1s"));
-            }
-        }
-        if self.max_sessions == 0 {
-            return Err(Invalid::new("udp.max-sessions", "must not be 0"));
-        }
-        Ok(())
-    }
-}
-
-/// One pool this collector is an element of.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Pool {
-    /// The pool handle.
-    pub handle: String,
-    /// ASAP addresses of the registrars, or their names.
-    #[serde(default = "registrars")]
-    pub registrars: Vec<ConfiguredRegistrar>,
-    /// Whether announces of further registrars are heard. Default: none are.
-    #[serde(default)]
-    pub announce: Option<AnnounceConfig>,
-    /// Where registrars may be that make themselves this pool element's home, beside those of `registrars` and the
-    /// networks of `announce`. Default: nowhere else, but on this host where only this host reaches the element.
-    #[serde(default, deserialize_with = "rserpool::networks")]
-    pub registrar_networks: Vec<Network>,
-    /// Whether private addresses are registered with a registrar that is reached at a global one.
-    #[serde(default = "yes")]
-    pub private_addresses: bool,
-    /// Behind a translator (NAT) that passes the ports on: whether the address the registrar sees is registered in place
-    /// of those it refuses.
-    #[serde(default)]
-    pub observed_address: bool,
-    /// Whether this element registers a long identifier beside the one of RFC 5354.
-    #[serde(default)]
-    pub next_generation: bool,
-    /// Over which of the collector's addresses; the same for all elements of a pool. Default: the first of SCTP, TCP
-    /// and TLS there are addresses of.
-    #[serde(default)]
-    pub transport: Option<Transport>,
-    /// How pool users choose among the elements. All elements of a pool must have the same.
-    #[serde(default, deserialize_with = "crate::policy::one")]
-    pub policy: Policy,
-    /// What the pool offers.
-    #[serde(default)]
-    pub service: Service,
-    /// Keys that sign cookies, one per line, `ID HEX`. Without it, no cookies are sent.
-    #[serde(default)]
-    pub key_file: Option<PathBuf>,
-}
-
-const fn yes() -> bool {
-    true
-}
-
-fn registrars() -> Vec<ConfiguredRegistrar> {
-    let local = rserpool_proto::RegistrarAddress::sctp(Ipv4Addr::LOCALHOST.into(), ASAP_PORT);
-    vec![RegistrarAddress::from(local).into()]
-}
-
-/// How a pool's users reach its elements.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "kebab-case")]
-pub enum Transport {
-    /// `listen.ipfix`.
-    Sctp,
-    /// `listen.ipfix-tcp`.
-    Tcp,
-    /// `listen.ipfix-tls`.
-    Tls,
-}
-
-/// What a pool offers to its users (RFC 5352 section 3.9).
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "kebab-case")]
-pub enum Service {
-    /// Data and control: cookies come on the association (transport use 1).
-    #[default]
-    Full,
-    /// Data only.
-    Minimal,
-}
-
-/// One output: a table named after its kind.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Output {
-    /// Lines of JSON.
-    Jsonl(Jsonl),
-}
-
-/// A file of JSON lines.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Jsonl {
-    /// The file; `-` is standard output.
-    pub path: PathBuf,
-    /// Whether records are acknowledged only when they are synced here. Default: true for the first file (by name) when
-    /// no output says it, else false. Only a regular file can be durable.
-    pub durable: Option<bool>,
-    /// Whether options records (statistics, interface names) are written, marked by `"options":true`.
-    pub options_records: bool,
-    /// Octets of lines that may wait for the file. When as many wait, reading stops.
-    pub queue: Size,
-}
-
-impl Default for Jsonl {
-    fn default() -> Self {
-        Self {
-            path: PathBuf::from("flows.jsonl"),
-            durable: None,
-            options_records: true,
-            queue: Size::mebi(16),
-        }
-    }
-}
-
 /// Octets that could not be decoded, in hexadecimal, one JSON line each.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -284,20 +133,12 @@ impl Default for State {
 impl Config {
     /// Returns the names of the outputs that acknowledge, in order of their names.
     pub(crate) fn durable_outputs(&self) -> Vec<String> {
-        let said = self.output.values().any(|Output::Jsonl(jsonl)| jsonl.durable.is_some());
-        let mut names = self.output.iter().filter(|(_, Output::Jsonl(jsonl))| {
-            if said {
-                jsonl.durable == Some(true)
-            } else {
-                jsonl.path.as_os_str() != "-" && !is_special(&jsonl.path)
-            }
-        });
-        let names: Vec<String> = if said {
-            names.map(|(name, _)| name.clone()).collect()
-        } else {
-            names.next().map(|(name, _)| name.clone()).into_iter().collect()
-        };
-        names
+        output::durable(&self.output)
+    }
+
+    /// Returns every output with its role, by name.
+    pub(crate) fn outputs(&self) -> Vec<(&str, &Output, Role)> {
+        output::roles(&self.output)
     }
 
     /// Returns where refused octets go.
@@ -326,6 +167,8 @@ impl Config {
         if self.output.is_empty() {
             return Err(Invalid::new("output", "needs at least one output"));
         }
+        self.output.iter().try_for_each(|(name, output)| output.validate(name))?;
+        output::validate_paths(&self.output)?;
         for (at, pool) in self.pool.iter().enumerate() {
             pool.validate(at, self)?;
         }
@@ -351,45 +194,6 @@ impl Listen {
     }
 }
 
-impl Pool {
-    /// Returns how the pool's users reach this collector.
-    pub(crate) fn transport(&self, listen: &Listen) -> Transport {
-        let has_addresses = |transport: &Transport| !listen.addresses(*transport).is_empty();
-        let first = || [Transport::Sctp, Transport::Tcp].into_iter().find(has_addresses);
-        self.transport.or_else(first).unwrap_or(Transport::Tls)
-    }
-
-    fn validate(&self, at: usize, config: &Config) -> Result<(), Invalid> {
-        if config.listen.addresses(self.transport(&config.listen)).is_empty() {
-            let key = format!("pool.{at}.transport");
-            return Err(Invalid::new(key, "there is no such address in [listen]"));
-        }
-        if config.tls.is_none() && self.registrars.iter().any(ConfiguredRegistrar::is_tls) {
-            let key = format!("pool.{at}.registrars");
-            return Err(Invalid::new(key, "tls:// needs certificate, key and ca in [tls]"));
-        }
-        if self.handle.is_empty() {
-            return Err(Invalid::new(format!("pool.{at}.handle"), "must not be empty"));
-        }
-        if self.registrars.is_empty() && self.announce.is_none() {
-            return Err(Invalid::new(format!("pool.{at}.registrars"), "needs an address"));
-        }
-        if let Some((key, fault)) = self.announce.as_ref().and_then(|a| a.fault(&self.registrars)) {
-            return Err(Invalid::new(format!("pool.{at}.announce.{key}"), fault));
-        }
-        if let Some((_, 0)) = self.policy.load() {
-            let policy = self.policy.wire().policy_type();
-            return Err(Invalid::new(format!("pool.{at}.policy.{policy}.capacity"), "must not be 0"));
-        }
-        Ok(())
-    }
-}
-
-/// Whether there is something at `path` that is no regular file.
-fn is_special(path: &Path) -> bool {
-    path.metadata().is_ok_and(|metadata| !metadata.is_file())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_sample_says_the_defaults() {
-        let sample = parse(include_str!("../../deploy/config/collector.toml")).unwrap();
+        let sample = parse(include_str!("../../../deploy/config/collector.toml")).unwrap();
         let default = Config { pool: sample.pool.clone(), ..parse("").unwrap() };
         let normal = |config: &Config| format!("{config:?}").replace("durable: Some(true)", "durable: None");
         assert_eq!(normal(&sample), normal(&default));
@@ -412,9 +216,41 @@ mod tests {
     fn the_first_file_is_durable_unless_an_output_says_otherwise() {
         let durable = |text: &str| parse(text).unwrap().durable_outputs();
         assert_eq!(durable(""), ["flows"]);
-        assert_eq!(durable("[output.a.jsonl]\npath = \"-\"\n[output.b.jsonl]\n[output.c.jsonl]"), ["b"]);
-        assert_eq!(durable("[output.a.jsonl]\ndurable = false\n[output.b.jsonl]"), [""; 0]);
-        assert_eq!(durable("[output.a.jsonl]\ndurable = true\n[output.b.jsonl]\ndurable = true"), ["a", "b"]);
+        assert_eq!(durable("[output.a.jsonl]\npath = \"-\"\n[output.b.jsonl]\n[output.c.csv]"), ["b"]);
+        assert_eq!(durable("[output.a.jsonl]\ndurable = false\n[output.b.csv]"), [""; 0]);
+        assert_eq!(durable("[output.a.jsonl]\ndurable = true\n[output.b.csv]\ndurable = true"), ["a", "b"]);
+        assert_eq!(durable("[output.a.jsonl]\nwhen-full = \"drop\"\n[output.b.csv]"), ["b"]);
+    }
+
+    #[test]
+    fn an_output_that_is_not_durable_holds_nobody_back_unless_it_is_alone_or_told_to() {
+        let holds_back = |text: &str| -> Vec<bool> {
+            parse(text).unwrap().outputs().iter().map(|(_, _, role)| role.holds_back).collect()
+        };
+        assert_eq!(holds_back("[output.a.jsonl]\npath = \"-\""), [true]);
+        assert_eq!(holds_back("[output.a.jsonl]\n[output.b.csv]"), [true, false]);
+        let told = "[output.a.jsonl]\n[output.b.csv]\nwhen-full = \"wait\"";
+        assert_eq!(holds_back(told), [true, true]);
+        assert_eq!(holds_back("[output.a.forward]\nto = \"h:1\"\n[output.b.ipfix]"), [false, true]);
+        let error = parse("[output.a.jsonl]\ndurable = true\nwhen-full = \"drop\"").unwrap_err();
+        assert!(error.contains("collector.toml:3:1") && error.contains("cannot drop"), "{error}");
+    }
+
+    #[test]
+    fn outputs_that_cannot_be_are_refused_with_their_place() {
+        let error = |text: &str| parse(text).unwrap_err();
+        let twice = error("[output.a.jsonl]\n[output.b.jsonl]");
+        assert!(twice.contains("output a writes there"), "{twice}");
+        let keep = error("[output.a.jsonl]\nkeep = 3");
+        assert!(keep.contains("collector.toml:2:1") && keep.contains("needs `rotate`"), "{keep}");
+        assert!(error("[output.a.ipfix]\npath = \"-\"").contains("cannot be several files"));
+        assert!(error("[output.a.jsonl]\nrotate = \"10ms\"").contains("at least 1s"));
+        assert!(error("[output.a.csv]\ncolumns = []").contains("needs a column"));
+        assert!(error("[output.a.csv]\ncolumns = [\"x\"]").contains("`x` is no information element"));
+        let repeated = error("[output.a.csv]\ncolumns = [\"number\", \"number\"]");
+        assert!(repeated.contains("`number` is there twice"), "{repeated}");
+        assert!(error("[output.a.forward]\nto = \"somewhere\"").contains("must be HOST:PORT"));
+        assert!(error("[output.a.forward]\nto = \"h:1\"\nreconnect = \"0s\"").contains("at least 1s"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A file of JSON lines and its writer thread.
+//! A file and its writer thread, whatever [`Format`] the file has.
 //!
 //! A durable file is synced at *sync points*, at most 200 ms after the first octet that is not synced, or when 8 MiB are
 //! not: `fdatasync`, then the sidecar, and only then the sessions are told. On start the file is cut to what the sidecar says.
@@ -6,22 +6,30 @@
 //! not synced stays in memory: a failed sync may have lost it, so it is written again from where the last sync ended.
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
+mod format;
+mod opening;
+mod parts;
+mod rotation;
+mod sidecar;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use delivery::journal::Fresh;
-use delivery::{Holdings, Journal, Series};
-use tracing::warn;
+use delivery::Journal;
 
+pub(crate) use self::format::Format;
+pub(crate) use self::opening::OpenError;
+pub(crate) use self::rotation::Limits;
+use self::rotation::Rotation;
+pub(super) use self::sidecar::sync_directory;
+use super::batch::Share;
 use super::health::{Health, Work};
-use super::opening::{self, OpenError, Opened};
+use super::intake::{Intake, Taken};
+use super::progress::Session;
 use super::queue::{Backlog, Next};
-use super::sidecar;
-use super::{Batch, RunKind, Session};
 use crate::metrics::OutputMetrics;
 
 /// The longest time news stay unsynced.
@@ -31,18 +39,34 @@ const SYNC_OCTETS: usize = 8 << 20;
 /// Octets gathered before they are written while more is waiting.
 const WRITE_OCTETS: usize = 256 << 10;
 /// How long a write or sync that failed is left alone.
-const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// An idle writer looks up so often.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// A file of JSON lines, open or about to be.
+/// What a file is to be.
 #[derive(Debug)]
-pub(crate) struct Jsonl {
-    path: PathBuf,
-    target: Target,
+pub(super) struct Plan<'a> {
+    /// As configured; `-` is standard output.
+    pub(super) path: &'a Path,
     /// Slot in every [`Progress`](super::Progress), if durable.
+    pub(super) slot: Option<usize>,
+    pub(super) options_records: bool,
+    pub(super) format: Box<dyn Format>,
+    /// When another file is begun; `None`: never, and `path` is the file's name.
+    pub(super) limits: Option<Limits>,
+}
+
+/// A file, open or about to be.
+#[derive(Debug)]
+pub(super) struct FileOutput {
+    /// The path of the output; the name of its sidecar is made of it.
+    path: PathBuf,
+    /// The path of the file that is open.
+    current: PathBuf,
+    target: Target,
     slot: Option<usize>,
-    options_records: bool,
+    format: Box<dyn Format>,
+    rotation: Option<Rotation>,
     /// What is done for good ends here: synced, where the output is durable.
     offset: u64,
     /// What follows `offset`.
@@ -51,8 +75,8 @@ pub(crate) struct Jsonl {
     written: usize,
     /// Something failed: what the file has behind `offset` may be torn or gone.
     suspect: bool,
-    /// Every record in the file and in `buffer`.
-    journal: Journal<Session>,
+    /// Has every record in the file, in those before it and in `buffer`.
+    intake: Intake,
     /// Since when something waits for the next sync point.
     unsynced: Option<Instant>,
     health: Arc<Health>,
@@ -69,63 +93,89 @@ enum Target {
     Standard,
 }
 
-impl Jsonl {
+impl FileOutput {
     /// Opens the file and cuts what is not known to be whole. On a disk that is full or fails the output waits, and its writer
-    /// opens it later. `slot` is the output's place in every [`Progress`](super::Progress), if it is durable.
-    pub(crate) fn open(
-        path: &Path,
-        slot: Option<usize>,
-        options_records: bool,
+    /// opens it later.
+    pub(super) fn open(
+        plan: Plan<'_>,
         health: Arc<Health>,
         metrics: OutputMetrics,
     ) -> Result<Self, OpenError> {
+        let Plan { path, slot, options_records, format, limits } = plan;
+        let special = path.metadata().is_ok_and(|metadata| !metadata.is_file());
+        let is_regular = !special && path.as_os_str() != "-";
+        if !is_regular && (slot.is_some() || limits.is_some()) {
+            return Err(OpenError::NotRegular { path: path.to_owned() });
+        }
+        let rotation = limits.map(|limits| Rotation::start(path, limits, &metrics)).transpose();
         let mut output = Self {
             path: path.to_owned(),
+            current: path.to_owned(),
             target: Target::Standard,
             slot,
-            options_records,
+            format,
+            rotation: rotation.map_err(|error| OpenError::File { path: path.to_owned(), error })?,
             offset: 0,
             buffer: Vec::with_capacity(WRITE_OCTETS),
             written: 0,
             suspect: false,
-            journal: Journal::new(Holdings::new()),
+            intake: Intake::new(&path.to_string_lossy(), options_records, metrics.clone()),
             unsynced: None,
             health,
             metrics,
         };
-        let special = path.metadata().is_ok_and(|metadata| !metadata.is_file());
-        if slot.is_some() && (special || path.as_os_str() == "-") {
-            return Err(OpenError::NotRegular { path: path.to_owned() });
-        }
-        if special {
-            output.target = Target::Special(None);
-        } else if path.as_os_str() != "-" {
+        if is_regular {
             output.target = Target::Waiting;
             if let Err(error) = output.open_regular() {
                 let Some(passing) = error.passing() else { return Err(error) };
                 output.health.failed(Work::Open, passing);
             }
+        } else if special {
+            output.target = Target::Special(None);
         }
         Ok(output)
     }
 
     fn open_regular(&mut self) -> Result<(), OpenError> {
-        let Opened { file, length, holdings } = opening::open(&self.path, self.slot.is_some())?;
-        self.target = Target::Regular(file);
-        self.offset = length;
-        self.journal = Journal::new(holdings);
+        let durable = self.slot.is_some();
+        let opened = match &mut self.rotation {
+            None => opening::open(&self.path, durable, &*self.format)?,
+            Some(rotation) => {
+                let opened = opening::open_part(&self.path, durable, &*self.format)?;
+                rotation.begun();
+                opened
+            }
+        };
+        self.intake.journal = Journal::new(opened.holdings);
+        self.begin(opened.path, opened.file, opened.length);
         Ok(())
+    }
+
+    /// Goes on in a file of so many octets.
+    fn begin(&mut self, path: PathBuf, file: File, length: u64) {
+        self.current = path;
+        self.target = Target::Regular(file);
+        (self.offset, self.written, self.suspect) = (length, 0, false);
+        self.buffer.clear();
+    }
+
+    /// Octets of the file, written or not.
+    fn length(&self) -> u64 {
+        self.offset + self.buffer.len() as u64
     }
 
     /// Writes batches until every association task has ended. Fails when the output cannot go on.
     pub(super) fn run(mut self, backlog: &Backlog) -> io::Result<()> {
         self.open_late()?;
         loop {
-            let wait = if self.unwritten() == 0 { self.until_sync() } else { Duration::ZERO };
+            let wait = if self.unwritten() == 0 { self.until_work() } else { Duration::ZERO };
             match backlog.next(wait) {
-                Next::Batch(batch) => {
-                    self.take(&batch);
-                    backlog.release(&batch);
+                Next::Share(share) => {
+                    if self.length() > 0 && !self.format.has_room(&share.form) {
+                        self.rotate()?;
+                    }
+                    self.take(&share);
+                    backlog.release(&share);
                     if self.unwritten() >= WRITE_OCTETS {
                         self.write()?;
                     }
@@ -133,12 +183,16 @@ impl Jsonl {
                 Next::TimedOut => self.write()?,
                 Next::Closed => {
                     self.write()?;
-                    return self.sync();
+                    self.sync()?;
+                    return self.close();
                 }
             }
             if self.until_sync().is_zero() || self.slot.is_some() && self.buffer.len() >= SYNC_OCTETS {
                 self.write()?;
                 self.sync()?;
+            }
+            if self.is_over() {
+                self.rotate()?;
             }
         }
     }
@@ -168,60 +222,30 @@ impl Jsonl {
         due.unwrap_or(IDLE)
     }
 
+    /// Returns the time until a sync, or the end of the file, if there is something in it.
+    fn until_work(&self) -> Duration {
+        let end = self.rotation.as_ref().filter(|_| self.length() > 0).and_then(Rotation::until_end);
+        end.map_or(self.until_sync(), |end| self.until_sync().min(end))
+    }
+
+    /// Returns whether another file is due.
+    fn is_over(&self) -> bool {
+        let length = self.length();
+        length > 0 && self.rotation.as_ref().is_some_and(|rotation| rotation.is_over(length))
+    }
+
     /// Appends to the buffer what the file does not hold yet.
-    fn take(&mut self, batch: &Batch) {
-        for (run, text) in batch.runs() {
-            match run.kind {
-                RunKind::Identified { series, first } => {
-                    self.take_identified(series, first, run.records, text);
-                }
-                RunKind::Options if !self.options_records => {}
-                RunKind::Options => {
-                    self.buffer.extend_from_slice(text);
-                    self.metrics.options.increment(run.records);
-                }
-                RunKind::Plain => {
-                    self.buffer.extend_from_slice(text);
-                    self.metrics.written.increment(run.records);
-                }
-            }
+    fn take(&mut self, share: &Share) {
+        if self.length() == 0 {
+            self.format.begin(&mut self.buffer);
         }
+        let Taken { flows, options } = self.intake.take(share, &mut *self.format, &mut self.buffer);
+        self.metrics.written.increment(flows);
+        self.metrics.options.increment(options);
         if self.slot.is_some() {
             self.unsynced.get_or_insert_with(Instant::now);
-            self.journal.note(Session(Arc::clone(&batch.progress)), batch.ticket);
+            self.intake.note(share);
         }
-        if self.journal.limit() {
-            warn!(path = %self.path.display(), "too many ranges of numbers: repeats of earlier records will not be noticed");
-        }
-    }
-
-    fn take_identified(&mut self, series: Series, first: u64, records: u64, text: &[u8]) {
-        let numbers = first..first.saturating_add(records);
-        let fresh = match self.journal.take(series, numbers.clone()) {
-            Fresh::All => {
-                self.buffer.extend_from_slice(text);
-                records
-            }
-            Fresh::Only(fresh) => self.take_lines(numbers, text, &fresh),
-        };
-        self.metrics.written.increment(fresh);
-        if fresh < records {
-            self.metrics.duplicates.increment(records - fresh);
-            self.metrics.duplicates_suppressed.increment(records - fresh);
-        }
-    }
-
-    /// Appends the lines with these numbers to the buffer; returns how many there are.
-    fn take_lines(&mut self, numbers: Range<u64>, text: &[u8], fresh: &[Range<u64>]) -> u64 {
-        let mut fresh = fresh.iter().cloned().flatten().peekable();
-        let mut taken = 0;
-        for (number, line) in numbers.zip(text.split_inclusive(|&octet| octet == b'\n')) {
-            if fresh.next_if_eq(&number).is_some() {
-                self.buffer.extend_from_slice(line);
-                taken += 1;
-            }
-        }
-        taken
     }
 
     /// Writes the buffer, again and again until it succeeds; fails where that would not help.
@@ -252,7 +276,7 @@ impl Jsonl {
     }
 
     /// Tries again every second until it succeeds, as it will when the disk has room again. Fails at the collector's end.
-    fn insist(&mut self, work: Work, attempt: impl Fn(&mut Self) -> io::Result<()>) -> io::Result<()> {
+    fn insist(&mut self, work: Work, mut attempt: impl FnMut(&mut Self) -> io::Result<()>) -> io::Result<()> {
         loop {
             self.health.begin();
             let done = attempt(self);
@@ -306,14 +330,14 @@ impl Jsonl {
     /// are written again before it.
     fn sync(&mut self) -> io::Result<()> {
         let Some(slot) = self.slot else { return Ok(()) };
-        let sync_point = self.journal.sync_point();
+        let sync_point = self.intake.journal.sync_point();
         if !self.buffer.is_empty() {
             self.insist(Work::Sync, Self::try_sync)?;
             self.settle();
         }
         if self.unsynced.take().is_some() {
             self.insist(Work::Sidecar, |output| {
-                sidecar::write(&output.path, output.offset, output.journal.holdings())
+                sidecar::write(&output.path, &output.current, output.offset, output.intake.journal.holdings())
             })?;
         }
         for (Session(progress), ticket) in sync_point.tickets() {
@@ -329,49 +353,53 @@ impl Jsonl {
             Target::Waiting | Target::Special(_) | Target::Standard => Ok(()),
         }
     }
+
+    /// Finishes the file and begins the next one; see [`parts`] for the order. Does nothing where files do not take turns.
+    fn rotate(&mut self) -> io::Result<()> {
+        let Some(names) = self.rotation.as_ref().map(|rotation| rotation.names.clone()) else {
+            return Ok(());
+        };
+        self.write()?;
+        self.sync()?;
+        if self.slot.is_none() {
+            self.insist(Work::Sync, Self::try_sync_all)?;
+        }
+        let mut next = None;
+        self.insist(Work::Open, |_| {
+            next = Some(parts::create(&names)?);
+            Ok(())
+        })?;
+        let Some((path, file)) = next else { return Ok(()) };
+        if self.slot.is_some() {
+            let path = path.clone();
+            self.insist(Work::Sidecar, |output| {
+                sidecar::write(&output.path, &path, 0, output.intake.journal.holdings())
+            })?;
+        }
+        self.insist(Work::Finish, |output| parts::finish(&output.current))?;
+        self.begin(path, file, 0);
+        if let Some(rotation) = &mut self.rotation {
+            rotation.begun();
+        }
+        Ok(())
+    }
+
+    fn try_sync_all(&mut self) -> io::Result<()> {
+        match &self.target {
+            Target::Regular(file) => file.sync_all(),
+            Target::Waiting | Target::Special(_) | Target::Standard => Ok(()),
+        }
+    }
+
+    /// Finishes the last file, where files take turns. Everything is written.
+    fn close(&mut self) -> io::Result<()> {
+        if self.rotation.is_none() {
+            return Ok(());
+        }
+        self.try_sync_all()?;
+        if self.length() > 0 { parts::finish(&self.current) } else { std::fs::remove_file(&self.current) }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use delivery::{Epoch, Ledger};
-
-    use super::super::{Progress, Run};
-    use super::*;
-
-    const SERIES: Series = Series { ledger: Ledger([1; 16]), epoch: Epoch(1), domain: 1 };
-
-    fn batch(progress: &Arc<Progress>, ticket: u64, line: &str) -> Batch {
-        let kind = RunKind::Identified { series: SERIES, first: ticket - 1 };
-        let (text, runs) = (line.as_bytes().to_vec(), vec![Run { kind, records: 1, end: line.len() }]);
-        Batch { text, runs, records: 1, progress: Arc::clone(progress), ticket }
-    }
-
-    #[test]
-    fn what_a_failed_sync_may_have_lost_is_written_again_before_the_next_one() {
-        let directory = std::env::temp_dir().join(format!("jsonl-{:016x}", getrandom::u64().unwrap()));
-        fs::create_dir(&directory).unwrap();
-        let path = directory.join("flows.jsonl");
-        let health = Arc::new(Health::new("flows", path.clone()));
-        let metrics = OutputMetrics::new("flows", 1, false);
-        let mut output = Jsonl::open(&path, Some(0), true, health, metrics).unwrap();
-        let progress = Progress::new(1);
-        output.take(&batch(&progress, 1, "first\n"));
-        output.write().unwrap();
-        output.sync().unwrap();
-        assert_eq!(progress.synced(), Some(1));
-
-        output.take(&batch(&progress, 2, "second\n"));
-        output.write().unwrap();
-        // What a kernel does that could not write its pages, and what a write left that had no room for more.
-        fs::write(&path, "first\nse\0\0\0\0\0thi").unwrap();
-        output.suspect = true;
-        output.take(&batch(&progress, 3, "third\n"));
-        output.sync().unwrap();
-        assert_eq!(progress.synced(), Some(3));
-        assert_eq!(fs::read_to_string(&path).unwrap(), "first\nsecond\nthird\n");
-        assert_eq!(sidecar::read(&path).unwrap().unwrap().offset, 19);
-        fs::remove_dir_all(&directory).unwrap();
-    }
-}
+mod tests;

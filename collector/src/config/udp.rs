@@ -1,0 +1,53 @@
+//! `[udp]`: how datagrams are received.
+
+use serde::Deserialize;
+use service::config::{Invalid, Period, Size};
+
+/// How IPFIX over UDP is received (RFC 7011 section 10.3).
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Udp {
+    /// Octets the kernel may keep for each socket until they are read.
+    pub receive_buffer: Size,
+    /// Sockets, with a thread each, at every address.
+    pub sockets: usize,
+    /// How long a template lives that is not repeated (RFC 7011 section 8.4). At least three times the exporters'
+    /// interval.
+    pub template_lifetime: Period,
+    /// A source that is silent for longer is forgotten.
+    pub idle: Period,
+    /// Sources at a time, an address and port each. Datagrams of one more are discarded.
+    pub max_sessions: usize,
+}
+
+impl Default for Udp {
+    fn default() -> Self {
+        Self {
+            receive_buffer: Size::mebi(8),
+            sockets: 1,
+            template_lifetime: Period::seconds(30 * 60),
+            idle: Period::seconds(30 * 60),
+            max_sessions: 4096,
+        }
+    }
+}
+
+impl Udp {
+    pub(super) fn validate(&self) -> Result<(), Invalid> {
+        if !(1..=64).contains(&self.sockets) {
+            return Err(Invalid::new("udp.sockets", "must be from 1 to 64"));
+        }
+        if !(4 << 10..=1 << 30).contains(&self.receive_buffer.0) {
+            return Err(Invalid::new("udp.receive-buffer", "must be from 4KiB to 1GiB"));
+        }
+        for (key, period) in [("udp.template-lifetime", self.template_lifetime), ("udp.idle", self.idle)] {
+            if period < Period::seconds(1) {
+                return Err(Invalid::new(key, "must be at least 1s"));
+            }
+        }
+        if self.max_sessions == 0 {
+            return Err(Invalid::new("udp.max-sessions", "must not be 0"));
+        }
+        Ok(())
+    }
+}
