@@ -71,6 +71,18 @@ impl Meter {
     /// Meters one packet and appends the records of flows that ended before it.
     #[inline]
     pub fn packet(&mut self, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
+        if self.layers != Layers::Outer {
+            return self.packet_in_packets(packet, out);
+        }
+        match PacketView::parse(packet) {
+            Ok(view) => self.table.packet(&view, packet.timestamp, out),
+            Err(reason) => self.unparsed[reason as usize] += 1,
+        }
+    }
+
+    /// Apart, so that metering without tunnels does not carry it along.
+    #[inline(never)]
+    fn packet_in_packets(&mut self, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
         let table = &mut self.table;
         match PacketView::each(packet, self.layers, |view| table.packet(view, packet.timestamp, out)) {
             Ok(metered) => self.tunnelled += metered as u64 - 1,

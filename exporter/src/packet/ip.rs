@@ -47,7 +47,10 @@ pub(super) fn ipv4<'a>(link: &Link<'a>, on_wire: u32) -> Result<Network<'a>, Unp
     // What follows the packet is padding of the link layer, not its payload.
     let packet = &link.payload[..link.payload.len().min(octets as usize)];
     let payload = packet.get(header_length..).filter(|_| !later_fragment);
-    let upper = payload.map_or_else(Transport::default, |payload| transport(protocol, payload));
+    let upper = match payload {
+        Some(payload) => transport(protocol, payload),
+        None => Transport::default(),
+    };
     let address = |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
     let view = PacketView {
         source: IpAddr::V4(address(12)),
@@ -84,7 +87,10 @@ pub(super) fn ipv6<'a>(link: &Link<'a>, on_wire: u32) -> Result<Network<'a>, Unp
     let packet = &link.payload[..link.payload.len().min(octets as usize)];
     let chain = extensions(header[6], &packet[40..]);
     let payload = chain.payload.filter(|_| !chain.later_fragment);
-    let upper = payload.map_or_else(Transport::default, |payload| transport(chain.protocol, payload));
+    let upper = match payload {
+        Some(payload) => transport(chain.protocol, payload),
+        None => Transport::default(),
+    };
     let (source, destination) = (address(&header[8..24]), address(&header[24..40]));
     let view = PacketView {
         source,

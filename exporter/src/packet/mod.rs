@@ -177,29 +177,10 @@ impl PacketView {
     /// over, which is at least one.
     ///
     /// Fails if the packet on the wire cannot be read; of one inside that cannot, the one around it counts.
-    #[inline]
-    pub fn each(
-        packet: &Packet<'_>,
-        layers: Layers,
-        mut take: impl FnMut(&Self),
-    ) -> Result<usize, Unparsed> {
-        if layers == Layers::Outer {
-            take(&Self::parse(packet)?);
-            return Ok(1);
-        }
-        Self::each_inside(packet, layers, &mut take)
-    }
-
-    /// The same where tunnels are looked into; apart, so that metering without them does not carry it along.
-    #[inline(never)]
-    fn each_inside(
-        packet: &Packet<'_>,
-        layers: Layers,
-        take: &mut dyn FnMut(&Self),
-    ) -> Result<usize, Unparsed> {
+    pub fn each(packet: &Packet<'_>, layers: Layers, mut take: impl FnMut(&Self)) -> Result<usize, Unparsed> {
         let mut outer = network(packet)?;
-        let mut count = 1;
-        for _ in 0..MAX_TUNNELS {
+        let (mut count, depth) = (1, if layers == Layers::Outer { 0 } else { MAX_TUNNELS });
+        for _ in 0..depth {
             let Some(inner) = tunnel::inside(&outer) else { break };
             if layers == Layers::Both {
                 take(&outer.view);
