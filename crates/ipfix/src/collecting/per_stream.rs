@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Records, Step, Summary, Withdrawal};
+use super::step::{Records, Step};
+use super::{Summary, Withdrawal};
 use crate::{Fields, Template, Value};
 
 /// IANA's templateId and dataRecordsReliability (RFC 6526 section 4.1).
