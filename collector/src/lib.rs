@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 pub use config::Config;
+pub use decode::Format as DecodeFormat;
 use service::config::{Http, Invalid};
 use service::{Context, Daemon, Exit, Failure, OrExit as _, Shell};
 
@@ -70,7 +71,9 @@ impl Daemon for Collector {
 
     fn command(command: Command, _shell: &Shell) -> Result<(), Failure> {
         let done = match command {
-            Command::Decode { file } => decode::run(&file),
+            Command::Decode { file, format, split_biflows } => {
+                decode::run(&file, decode::Options { format, split_biflows })
+            }
             Command::Dedupe { files } => dedupe::run(&files),
         };
         match done {
@@ -84,11 +87,22 @@ impl Daemon for Collector {
 /// What the collector's binary can do besides collecting.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Print an IPFIX message file as JSON lines
-    #[command(after_help = "Example:\n  ipfix-collector decode capture.ipfix | head")]
+    /// Print the records of an IPFIX message file, or of a packet capture
+    ///
+    /// A capture is a pcap or pcapng file; IPFIX is found in it over UDP, TCP and SCTP, whatever the ports. What could not be read is
+    /// told on standard error.
+    #[command(
+        after_help = "Examples:\n  ipfix-collector decode flows.ipfix | head\n  ipfix-collector decode --format text capture.pcap\n  zstdcat flows.ipfix.zst | ipfix-collector decode -"
+    )]
     Decode {
         /// The file; `-` is standard input
         file: PathBuf,
+        /// How to print records
+        #[arg(long, value_enum, default_value_t)]
+        format: DecodeFormat,
+        /// Print a biflow (RFC 5103) as two uniflows, the second with `"direction":"reverse"`; JSON only
+        #[arg(long)]
+        split_biflows: bool,
     },
     /// Print the lines of several collectors' files, each record once by its identity
     ///

@@ -10,7 +10,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use ipfix::{DataType, ExportingConfig, ExportingSession, FieldSpecifier, TemplateRecord, ie};
+use ipfix::{
+    DataType, ExportingConfig, ExportingSession, FieldSpecifier, ListSemantic, RecordWriter, TemplateRecord,
+    ie,
+};
 use schema::validator::validate;
 use serde_json::{Map, Value, json};
 use world::{Collector, Directory, Exporter, address, output, pool, read};
@@ -142,12 +145,33 @@ fn check(lines: &str) -> usize {
     lines.lines().count()
 }
 
+/// Returns a list of this type (RFC 6313) as a field; nothing for other types. Octets at random would be no list.
+fn list(data_type: DataType, template: u16) -> Option<Vec<u8>> {
+    let (all, port) = (ListSemantic::AllOf, FieldSpecifier::iana(7, 2));
+    let mut writer = RecordWriter::new();
+    match data_type {
+        DataType::BasicList => writer.basic_list(all, port, |list| {
+            list.unsigned(80, 2).unsigned(443, 2);
+        }),
+        DataType::SubTemplateList => writer.sub_template_list(all, template, |_| {}),
+        DataType::SubTemplateMultiList => writer.sub_template_multi_list(all, |parts| {
+            parts.sub_template_part(template, |_| {}).sub_template_part(65_535, |octets| {
+                octets.fixed(&[1, 2]);
+            });
+        }),
+        _ => return None,
+    };
+    Some(writer.octets().to_vec())
+}
+
 /// Returns messages with a record for each element and length, of octets that differ.
 fn records(pen: u32, lengths: &[u16]) -> Vec<u8> {
     let mut exporting = ExportingSession::new(ExportingConfig { domain: 1, max_message: 65_000 });
     let (mut octets, mut id) = (Vec::new(), 256);
     for (at, element) in ie::all().iter().filter(|element| element.pen == pen).enumerate() {
         for &length in lengths {
+            let list = list(element.data_type, id);
+            let length = if list.is_some() { 65_535 } else { length };
             let fields = vec![
                 FieldSpecifier { pen, id: element.id, length },
                 FieldSpecifier { pen, id: element.id, length },
@@ -155,6 +179,12 @@ fn records(pen: u32, lengths: &[u16]) -> Vec<u8> {
             ];
             exporting.define(0, TemplateRecord { id, scope_fields: u16::from(at % 5 == 0), fields }).unwrap();
             for fill in [0, 1, 0x7f, 0xff] {
+                if let Some(list) = &list {
+                    let record = [list, list, [fill, 0].as_slice()].concat();
+                    exporting.record(0, id, &record, 0).unwrap();
+                    exporting.record(0, id, &record, 0).unwrap();
+                    continue;
+                }
                 let record: Vec<u8> =
                     (0..2 * length + 2).map(|at| if at % 3 == 0 { fill } else { 0x41 }).collect();
                 let same = vec![fill; record.len()];
@@ -178,8 +208,10 @@ fn lines_of_every_element_in_every_length_are_valid() {
     let mut pens: Vec<u32> = ie::all().iter().map(|element| element.pen).collect();
     pens.dedup();
     let mut count = 0;
-    for pen in pens {
-        fs::write(&file, records(pen, &[1, 2, 3, 4, 6, 8, 16, 20])).unwrap();
+    // A session has 4096 templates at most.
+    let halves = [[1, 2, 3, 4], [6, 8, 16, 20]];
+    for (pen, lengths) in pens.into_iter().flat_map(|pen| halves.map(|lengths| (pen, lengths))) {
+        fs::write(&file, records(pen, &lengths)).unwrap();
         let decoded =
             Command::new(env!("CARGO_BIN_EXE_ipfix-collector")).arg("decode").arg(&file).output().unwrap();
         assert!(decoded.status.success(), "{}", String::from_utf8_lossy(&decoded.stderr));

@@ -22,6 +22,10 @@ const ENTERPRISE: [&str; 10] = [
 /// Reverse Information Element Private Enterprise Number (RFC 5103 section 6.1).
 const REVERSE_PEN: u32 = 29305;
 
+/// CERT (YAF, SiLK) numbers the reverse of its own elements by this bit.
+const CERT_PEN: u32 = 6871;
+const CERT_REVERSE: u16 = 0x4000;
+
 /// Elements without a direction: flowId, templateId, observationDomainId, commonPropertiesId,
 /// paddingOctets, biflowDirection (RFC 5103 section 6.1).
 const NOT_REVERSIBLE: [u16; 6] = [148, 145, 149, 137, 210, 239];
@@ -70,8 +74,7 @@ fn read_iana(table: &mut BTreeMap<(u32, u16), Element>) {
         };
         table.insert((0, id), element(row[1].clone()));
         if !NOT_REVERSIBLE.contains(&id) && !NOT_REVERSIBLE_GROUPS.contains(&row[7].as_str()) {
-            let (first, rest) = row[1].split_at(1);
-            table.insert((REVERSE_PEN, id), element(format!("reverse{}{rest}", first.to_uppercase())));
+            table.insert((REVERSE_PEN, id), element(reverse_name(&row[1])));
         }
     }
 }
@@ -81,14 +84,23 @@ fn read_enterprise(file: &str, table: &mut BTreeMap<(u32, u16), Element>) {
     for row in rows(file) {
         let number = |text: &str| text.parse::<u32>().unwrap_or_else(|_| panic!("{file}: {row:?}"));
         let key = (number(&row[0]), u16::try_from(number(&row[1])).expect("an element id"));
-        table.entry(key).or_insert(Element {
-            name: row[2].clone(),
+        let element = |name: String| Element {
+            name,
             data_type: row[3].clone(),
             semantics: row[4].clone(),
             units: row[5].clone(),
             deprecated: false,
-        });
+        };
+        let (pen, id) = key;
+        if pen == CERT_PEN && id & CERT_REVERSE == 0 && !row[2].contains("everse") {
+            table.entry((pen, id | CERT_REVERSE)).or_insert_with(|| element(reverse_name(&row[2])));
+        }
+        table.entry(key).or_insert_with(|| element(row[2].clone()));
     }
+}
+
+fn reverse_name(name: &str) -> String {
+    format!("reverse{}", capitalised(name))
 }
 
 fn source(table: &BTreeMap<(u32, u16), Element>) -> String {

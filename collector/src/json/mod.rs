@@ -1,19 +1,45 @@
 //! Data Records as lines of JSON: one object per record, keys in template order, IANA's element names.
 //!
 //! A template compiles once to its keys; a record is appended to an octet buffer without allocating. Elements no
-//! registry here has are kept as `e<PEN>id<N>` in hexadecimal, as is what does not fit its type. An element that
+//! registry here has are kept as `e<PEN>id<N>` in hexadecimal, unless the exporter told their names and types (RFC 5610); so is
+//! what does not fit its type. An element that
 //! occurs again in a template (RFC 7011 section 8) has `#2`, `#3`, … behind its name. Padding is left out.
+//!
+//! Lists (RFC 6313) are objects, `list.rs` says of which form.
 
+mod list;
 pub(crate) mod text;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use ipfix::{PlanField, Record, Template, Value};
+use ipfix::view::ElementName;
+use ipfix::{BiflowSplit, Field, FieldSpecifier, Fields, PlanField, Record, Template, Value};
 
 use self::text::Fraction;
 
 /// IANA's paddingOctets (RFC 7012): its value means nothing.
 const PADDING_OCTETS: (u32, u16) = (0, 210);
+
+/// Keys of a line that are no element's. An exporter must not name one of its elements so.
+const OWN_KEYS: [&str; 16] = [
+    "ledger",
+    "epoch",
+    "domain",
+    "number",
+    "options",
+    "direction",
+    "exporter",
+    "session",
+    "stream",
+    "sequence",
+    "source",
+    "template",
+    "received",
+    "export-time",
+    "sampling",
+    "scaled",
+];
 
 /// Octets of keys kept for the templates of one session, unless told otherwise. Whoever defines more has them compiled
 /// again and again.
@@ -42,13 +68,14 @@ pub(crate) fn identity_prefix(ledger: [u8; 16], epoch: u32, domain: u32) -> Vec<
 /// Writes the records of one transport session.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    keys: Vec<Keys>,
+    keys: Vec<Arc<Keys>>,
     /// Place in `keys` by [`Template::serial`].
     places: HashMap<u64, usize>,
     latest: Option<(u64, usize)>,
     /// Octets of all keys, and how many there may be.
     octets: usize,
     max_octets: usize,
+    split_biflows: bool,
 }
 
 impl Default for Lines {
@@ -63,17 +90,51 @@ struct Keys {
     text: Vec<u8>,
     /// Where each field's key ends; a field without a key ends where the one before it does.
     ends: Vec<u32>,
+    uniflows: Option<Box<Uniflows>>,
+}
+
+/// The keys of a biflow's two uniflows.
+#[derive(Debug)]
+struct Uniflows {
+    split: BiflowSplit,
+    forward: Keys,
+    reverse: Keys,
 }
 
 impl Lines {
     /// Returns lines that keep so many octets of keys at most.
     pub(crate) fn with_keys(max_octets: usize) -> Self {
-        Self { keys: Vec::new(), places: HashMap::new(), latest: None, octets: 0, max_octets }
+        Self {
+            keys: Vec::new(),
+            places: HashMap::new(),
+            latest: None,
+            octets: 0,
+            max_octets,
+            split_biflows: false,
+        }
     }
 
-    /// Appends one line. An options record is marked by `"options":true`, before its fields.
-    pub(crate) fn record(&mut self, out: &mut Vec<u8>, record: &Record<'_>, identity: Option<Identity<'_>>) {
-        let keys = self.keys(record.template);
+    /// Returns lines that are uniflows: a biflow (RFC 5103) becomes two, and the second has `"direction":"reverse"`.
+    #[must_use]
+    pub(crate) const fn split_biflows(mut self, split: bool) -> Self {
+        self.split_biflows = split;
+        self
+    }
+
+    /// Appends one line, or two where biflows are split; returns how many. An options record is marked by `"options":true`,
+    /// before its fields.
+    pub(crate) fn record(
+        &mut self,
+        out: &mut Vec<u8>,
+        record: &Record<'_>,
+        identity: Option<Identity<'_>>,
+    ) -> usize {
+        if self.split_biflows {
+            let lines = self.uniflows(out, record, identity);
+            if lines > 0 {
+                return lines;
+            }
+        }
         let line = out.len();
         if let Some(Identity { prefix, number }) = identity {
             out.extend_from_slice(prefix);
@@ -82,24 +143,38 @@ impl Lines {
         if record.template.is_options() {
             out.extend_from_slice(b",\"options\":true");
         }
-        let mut start = 0;
-        for (field, &end) in record.fields().zip(&keys.ends) {
-            let end = end as usize;
-            if start < end {
-                out.extend_from_slice(&keys.text[start..end]);
+        if record.template.has_lists() {
+            self.fields_with_lists(out, record.template, record.fields(), record.sub_templates);
+        } else {
+            self.keys(record.template).write(out, record.fields(), |out, field| {
                 value(out, field.value(), field.octets().len());
-            }
-            start = end;
+            });
         }
-        // Without identity the line started with the comma before its first key, if it has any.
-        match out.get_mut(line) {
-            Some(first) => *first = b'{',
-            None => out.push(b'{'),
-        }
-        out.extend_from_slice(b"}\n");
+        close(out, line);
+        1
     }
 
-    fn keys(&mut self, template: &Template) -> &Keys {
+    /// Appends the lines of a biflow: its forward flow, and its reverse one if anything went back. Returns how many: none
+    /// if the record is no biflow.
+    fn uniflows(&mut self, out: &mut Vec<u8>, record: &Record<'_>, identity: Option<Identity<'_>>) -> usize {
+        let keys = Arc::clone(self.keys(record.template));
+        let Some(Uniflows { split, forward, reverse }) = keys.uniflows.as_deref() else { return 0 };
+        let views = [(forward, &b""[..]), (reverse, b",\"direction\":\"reverse\"")];
+        let lines = if split.has_reverse(record) { 2 } else { 1 };
+        for (keys, mark) in &views[..lines] {
+            let line = out.len();
+            if let Some(Identity { prefix, number }) = identity {
+                out.extend_from_slice(prefix);
+                text::unsigned(out, number);
+            }
+            out.extend_from_slice(mark);
+            keys.write(out, record.fields(), |out, field| self.any_value(out, field, record.sub_templates));
+            close(out, line);
+        }
+        lines
+    }
+
+    fn keys(&mut self, template: &Template) -> &Arc<Keys> {
         let serial = template.serial();
         let place = match self.latest {
             Some((latest, place)) if latest == serial => place,
@@ -113,45 +188,93 @@ impl Lines {
         if let Some(&place) = self.places.get(&serial) {
             return place;
         }
-        let keys = Keys::compile(template);
+        let keys = Keys::compile(template, self.split_biflows);
         if self.octets + keys.octets() > self.max_octets {
-            *self = Self::with_keys(self.max_octets);
+            *self = Self::with_keys(self.max_octets).split_biflows(self.split_biflows);
         }
         self.octets += keys.octets();
-        self.keys.push(keys);
+        self.keys.push(Arc::new(keys));
         self.places.insert(serial, self.keys.len() - 1);
         self.keys.len() - 1
     }
 }
 
 impl Keys {
-    fn compile(template: &Template) -> Self {
-        let mut keys = Self::default();
-        let mut seen = HashMap::<(u32, u16), u32>::new();
-        for field in template.fields() {
+    fn compile(template: &Template, split_biflows: bool) -> Self {
+        let mut keys = Self::named(template, |at, field| {
             let specifier = field.specifier();
-            if (specifier.pen, specifier.id) != PADDING_OCTETS {
-                let occurrence = seen.entry((specifier.pen, specifier.id)).or_default();
+            let is_padding = (specifier.pen, specifier.id) == PADDING_OCTETS;
+            (!is_padding).then(|| name(template, at, field))
+        });
+        let split = if split_biflows { BiflowSplit::of(template) } else { None };
+        keys.uniflows = split.map(|split| {
+            let view = |fields: &[Option<FieldSpecifier>]| {
+                Self::named(template, |at, field| match fields[at] {
+                    Some(specifier) if specifier == field.specifier() => Some(name(template, at, field)),
+                    specifier => Some(ElementName(specifier?).to_string()),
+                })
+            };
+            let (forward, reverse) = (view(split.forward_fields()), view(split.reverse_fields()));
+            Box::new(Uniflows { split, forward, reverse })
+        });
+        keys
+    }
+
+    /// Returns the keys of the fields that `name` names.
+    fn named(template: &Template, name: impl Fn(usize, &PlanField) -> Option<String>) -> Self {
+        let mut keys = Self::default();
+        let mut seen = HashMap::<String, u32>::new();
+        for (at, field) in template.fields().iter().enumerate() {
+            if let Some(name) = name(at, field) {
+                let occurrence = seen.entry(name.clone()).or_default();
                 *occurrence += 1;
                 let again = if *occurrence > 1 { format!("#{occurrence}") } else { String::new() };
-                keys.text.extend_from_slice(format!(",\"{}{again}\":", name(field)).as_bytes());
+                keys.text.extend_from_slice(format!(",\"{name}{again}\":").as_bytes());
             }
             keys.ends.push(u32::try_from(keys.text.len()).unwrap_or(u32::MAX));
         }
         keys
     }
 
+    /// Appends the fields that have a key, each as `write` does.
+    #[inline]
+    fn write<'a>(
+        &self,
+        out: &mut Vec<u8>,
+        fields: Fields<'a>,
+        mut write: impl FnMut(&mut Vec<u8>, &Field<'a>),
+    ) {
+        let mut start = 0;
+        for (field, &end) in fields.zip(&self.ends) {
+            let end = end as usize;
+            if start < end {
+                out.extend_from_slice(&self.text[start..end]);
+                write(out, &field);
+            }
+            start = end;
+        }
+    }
+
     fn octets(&self) -> usize {
-        self.text.len() + self.ends.len() * size_of::<u32>()
+        let own = self.text.len() + self.ends.len() * size_of::<u32>();
+        own + self.uniflows.as_ref().map_or(0, |both| both.forward.octets() + both.reverse.octets())
     }
 }
 
-/// Returns the registry's name; it holds nothing JSON would have to escape.
-fn name(field: &PlanField) -> String {
-    let specifier = field.specifier();
-    field
-        .element()
-        .map_or_else(|| format!("e{}id{}", specifier.pen, specifier.id), |element| element.name.to_owned())
+/// Ends the line that starts at `line`. Without identity it starts with the comma before its first key, if it has any.
+fn close(out: &mut Vec<u8>, line: usize) {
+    match out.get_mut(line) {
+        Some(first) => *first = b'{',
+        None => out.push(b'{'),
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// Returns the registry's name, or what the exporter calls its own element (RFC 5610), as long as that is no other key.
+/// Neither holds anything JSON would have to escape.
+fn name(template: &Template, at: usize, field: &PlanField) -> String {
+    let told = template.description(at).filter(|told| !OWN_KEYS.contains(&&*told.name));
+    told.map_or_else(|| ElementName(field.specifier()).to_string(), |told| told.name.to_string())
 }
 
 /// Appends a value; its field has so many octets.

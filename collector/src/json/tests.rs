@@ -2,8 +2,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipfix::{
-    CollectingConfig, CollectingSession, ExportingConfig, ExportingSession, FieldSpecifier, NtpTime, Record,
-    RecordWriter, TemplateRecord, Visitor,
+    CollectingConfig, CollectingSession, DataType, ElementDescription, ExportingConfig, ExportingSession,
+    FieldSpecifier, ListSemantic, NtpTime, Record, RecordWriter, Semantics, TemplateRecord, Visitor,
 };
 
 use super::*;
@@ -141,4 +141,158 @@ fn an_options_record_is_marked() {
 fn a_record_of_padding_only_is_an_empty_object() {
     let mut record = RecordWriter::new();
     assert_eq!(line(iana(&[(210, 1)]), record.fixed(&[0]), None), "{}\n");
+}
+
+/// Encodes one record of template 256, whose lists are of templates 400 (a number and a name) and 401 (a list of numbers).
+fn line_with_lists(fields: &[(u16, u16)], record: &RecordWriter) -> String {
+    let mut exporting = ExportingSession::new(ExportingConfig { domain: 1, max_message: 65_535 });
+    for template in [
+        TemplateRecord { id: 400, ..iana(&[(128, 4), (82, 65535)]) },
+        TemplateRecord { id: 401, ..iana(&[(291, 65535)]) },
+        iana(fields),
+    ] {
+        exporting.define(1, template).unwrap();
+    }
+    exporting.record(1, 256, record.octets(), 0).unwrap();
+    exporting.flush_all(0);
+    let mut collecting = CollectingSession::new(CollectingConfig::default());
+    let mut writer = Writer { lines: Lines::default(), identity: None, out: Vec::new() };
+    while let Some(message) = exporting.poll_message() {
+        collecting.decode(1, &message.octets, &mut writer).unwrap();
+    }
+    String::from_utf8(writer.out).unwrap()
+}
+
+const AS: FieldSpecifier = FieldSpecifier::iana(128, 4);
+
+#[test]
+fn lists_are_objects_with_their_semantic() {
+    let mut record = RecordWriter::new();
+    record.basic_list(ListSemantic::Ordered, AS, |list| {
+        list.unsigned(64_496, 4).unsigned(64_511, 4);
+    });
+    record.sub_template_list(ListSemantic::AllOf, 400, |records| {
+        records.unsigned(1, 4).string("eth\"0\"").unsigned(2, 4).string("");
+    });
+    record.sub_template_multi_list(ListSemantic::ExactlyOneOf, |parts| {
+        parts.sub_template_part(401, |records| {
+            records.basic_list(ListSemantic::Undefined, AS, |_| {});
+        });
+        parts.sub_template_part(999, |records| {
+            records.fixed(&[1, 2]);
+        });
+    });
+    record.unsigned(6, 1);
+    let line = line_with_lists(&[(291, 65535), (292, 65535), (293, 65535), (4, 1)], &record);
+    assert_eq!(
+        line,
+        concat!(
+            r#"{"basicList":{"semantic":"ordered","element":"bgpNextAdjacentAsNumber","values":[64496,64511]},"#,
+            r#""subTemplateList":{"semantic":"allOf","template":400,"records":["#,
+            r#"{"bgpNextAdjacentAsNumber":1,"interfaceName":"eth\"0\""},"#,
+            r#"{"bgpNextAdjacentAsNumber":2,"interfaceName":""}]},"#,
+            r#""subTemplateMultiList":{"semantic":"exactlyOneOf","lists":["#,
+            r#"{"template":401,"records":[{"basicList":{"semantic":"undefined","#,
+            r#""element":"bgpNextAdjacentAsNumber","values":[]}}]},"#,
+            r#"{"template":999,"octets":"0102"}]},"protocolIdentifier":6}"#,
+            "\n"
+        )
+    );
+    let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(parsed["subTemplateList"]["records"][1]["bgpNextAdjacentAsNumber"], 2);
+}
+
+#[test]
+fn a_list_without_octets_is_an_empty_string_and_a_list_first_in_its_line_begins_it() {
+    let mut record = RecordWriter::new();
+    record.variable(&[]);
+    assert_eq!(line_with_lists(&[(292, 65535)], &record), "{\"subTemplateList\":\"\"}\n");
+}
+
+/// Where there is room for one template's keys only, those of the outer record are replaced while it is written.
+#[test]
+fn keys_that_have_no_room_beside_each_other_still_make_whole_lines() {
+    let mut record = RecordWriter::new();
+    record.sub_template_list(ListSemantic::AllOf, 400, |records| {
+        records.unsigned(1, 4).string("a");
+    });
+    record.unsigned(6, 1);
+    let mut exporting = ExportingSession::new(ExportingConfig { domain: 1, max_message: 65_535 });
+    exporting.define(1, TemplateRecord { id: 400, ..iana(&[(128, 4), (82, 65535)]) }).unwrap();
+    exporting.define(1, iana(&[(292, 65535), (4, 1)])).unwrap();
+    exporting.record(1, 256, record.octets(), 0).unwrap();
+    exporting.flush_all(0);
+    let mut collecting = CollectingSession::new(CollectingConfig::default());
+    let mut writer = Writer { lines: Lines::with_keys(1), identity: None, out: Vec::new() };
+    while let Some(message) = exporting.poll_message() {
+        collecting.decode(1, &message.octets, &mut writer).unwrap();
+    }
+    let line = String::from_utf8(writer.out).unwrap();
+    assert!(line.ends_with("\"interfaceName\":\"a\"}]},\"protocolIdentifier\":6}\n"), "{line}");
+}
+
+#[test]
+fn elements_that_the_exporter_described_have_its_names_unless_those_are_other_keys() {
+    let described = |id, name: &str| ElementDescription {
+        pen: 32_473,
+        id,
+        data_type: DataType::Unsigned32,
+        semantics: Semantics::Default,
+        units: 0,
+        name: name.into(),
+    };
+    let mut exporting = ExportingSession::new(ExportingConfig { domain: 1, max_message: 65_535 });
+    exporting.define(1, ElementDescription::template(400)).unwrap();
+    let mut record = RecordWriter::new();
+    for told in [described(1, "cars"), described(2, "cars"), described(3, "number")] {
+        record.clear();
+        told.encode(&mut record);
+        exporting.record(1, 400, record.octets(), 0).unwrap();
+    }
+    exporting.flush_all(0);
+    exporting.define(1, data(&[(32_473, 1, 4), (32_473, 2, 4), (32_473, 3, 4)])).unwrap();
+    record.clear().unsigned(7, 4).unsigned(8, 4).unsigned(9, 4);
+    exporting.record(1, 256, record.octets(), 0).unwrap();
+    exporting.flush_all(0);
+    let mut collecting = CollectingSession::new(CollectingConfig::default());
+    let mut writer = Writer { lines: Lines::default(), identity: None, out: Vec::new() };
+    while let Some(message) = exporting.poll_message() {
+        collecting.decode(1, &message.octets, &mut writer).unwrap();
+    }
+    let lines = String::from_utf8(writer.out).unwrap();
+    assert_eq!(lines.lines().last(), Some(r#"{"cars":7,"cars#2":8,"e32473id3":9}"#));
+}
+
+#[test]
+fn a_biflow_is_split_into_two_lines_where_asked_and_the_second_says_so() {
+    // Addresses, octets, the reverse octets.
+    let template = data(&[(0, 8, 4), (0, 12, 4), (0, 1, 4), (29_305, 1, 4)]);
+    let mut record = RecordWriter::new();
+    record.ipv4(Ipv4Addr::new(192, 0, 2, 1)).ipv4(Ipv4Addr::new(198, 51, 100, 7)).unsigned(9, 4);
+    let mut one_way = record.clone();
+    one_way.unsigned(0, 4);
+    record.unsigned(5, 4);
+    let mut exporting = ExportingSession::new(ExportingConfig { domain: 1, max_message: 65_535 });
+    exporting.define(1, template).unwrap();
+    exporting.record(1, 256, record.octets(), 0).unwrap();
+    exporting.record(1, 256, one_way.octets(), 0).unwrap();
+    exporting.flush_all(0);
+    let mut collecting = CollectingSession::new(CollectingConfig::default());
+    let lines = Lines::default().split_biflows(true);
+    let mut writer = Writer { lines, identity: None, out: Vec::new() };
+    while let Some(message) = exporting.poll_message() {
+        collecting.decode(1, &message.octets, &mut writer).unwrap();
+    }
+    let written = String::from_utf8(writer.out).unwrap();
+    assert_eq!(
+        written.lines().collect::<Vec<_>>(),
+        [
+            r#"{"sourceIPv4Address":"192.0.2.1","destinationIPv4Address":"198.51.100.7","octetDeltaCount":9}"#,
+            concat!(
+                r#"{"direction":"reverse","destinationIPv4Address":"192.0.2.1","#,
+                r#""sourceIPv4Address":"198.51.100.7","octetDeltaCount":5}"#
+            ),
+            r#"{"sourceIPv4Address":"192.0.2.1","destinationIPv4Address":"198.51.100.7","octetDeltaCount":9}"#,
+        ]
+    );
 }

@@ -323,6 +323,9 @@ impl Decoder {
         if summary.no_template_sets > 0 && self.told.is_none() {
             metrics.no_template.increment(summary.no_template_sets.into());
         }
+        if let Some(breach) = summary.breach {
+            debug!(%breach, "per-stream export (RFC 6526) is not followed further in this session");
+        }
         let templates = summary.templates + summary.options_templates + summary.templates_refused;
         if templates + summary.withdrawals > 0 {
             metrics.templates_received.increment(summary.templates.into());

@@ -76,6 +76,22 @@ pub enum DecodeError {
         /// Template ID.
         id: u16,
     },
+    /// A list (RFC 6313) ends within its header, or a value or record crosses its list's end.
+    #[error("octet {offset}: a list in a record of template {id} does not hold what it says")]
+    List {
+        /// Where the part starts that does not fit.
+        offset: usize,
+        /// Template ID of the data set.
+        id: u16,
+    },
+    /// Lists nest too deep.
+    #[error("octet {offset}: lists in a record of template {id} nest deeper than {max}", max = crate::MAX_DEPTH)]
+    ListDepth {
+        /// Where the first list too deep starts.
+        offset: usize,
+        /// Template ID of the data set.
+        id: u16,
+    },
 }
 
 impl DecodeError {
@@ -90,7 +106,9 @@ impl DecodeError {
             | Self::TemplateId { offset, .. }
             | Self::TemplateTruncated { offset, .. }
             | Self::ScopeFieldCount { offset, .. }
-            | Self::FieldLength { offset, .. } => offset,
+            | Self::FieldLength { offset, .. }
+            | Self::List { offset, .. }
+            | Self::ListDepth { offset, .. } => offset,
         }
     }
 }

@@ -6,8 +6,9 @@
 //! * [`ie`] knows the information elements; [`view`] prints a message for people.
 //!
 //! Nothing here reads a clock or touches a socket; times are the messages' Export Times, in seconds.
-//! Structured data (RFC 6313) is handed out as octets.
+//! Structured data (RFC 6313) is checked with the message and read by [`SubTemplates::list`].
 
+mod biflow;
 mod collecting;
 mod error;
 mod exporting;
@@ -15,19 +16,26 @@ mod header;
 pub mod ie;
 mod record;
 mod record_writer;
+mod structured;
 mod template;
 mod value;
 pub mod view;
 
-pub use collecting::{CollectingConfig, CollectingSession, Summary, Transport, Visitor, Withdrawal};
+pub use biflow::BiflowSplit;
+pub use collecting::{
+    Breach, CollectingConfig, CollectingSession, PerStream, Summary, Transport, Visitor, Withdrawal,
+};
 pub use error::DecodeError;
 pub use exporting::{
     Content, DefineError, ExportingConfig, ExportingSession, MIN_MESSAGE, OutMessage, RecordError,
 };
 pub use header::Header;
-pub use ie::{DataType, InformationElement, Semantics};
+pub use ie::{DataType, ElementDescription, InformationElement, Semantics};
 pub use record::{Field, Fields, Record};
 pub use record_writer::RecordWriter;
+pub use structured::{
+    BasicList, List, ListSemantic, MAX_DEPTH, SubTemplateList, SubTemplateMultiList, SubTemplates,
+};
 pub use template::{FieldSpecifier, InvalidTemplate, PlanField, Template, TemplateRecord};
 pub use value::{NtpTime, Text, Value};
 

@@ -1,7 +1,8 @@
 //! Data Records as a [`Visitor`](crate::Visitor) sees them: borrowed from the message, already checked.
 
 use crate::template::variable_length;
-use crate::{FieldSpecifier, InformationElement, PlanField, Template, Value};
+use crate::value::Kind;
+use crate::{FieldSpecifier, InformationElement, PlanField, SubTemplates, Template, Value};
 
 /// One Data Record.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,8 @@ pub struct Record<'a> {
     pub sequence_certain: bool,
     /// The message's Export Time, in seconds since the Unix epoch.
     pub export_time: u32,
+    /// The templates its lists name (RFC 6313).
+    pub sub_templates: SubTemplates<'a>,
 }
 
 impl<'a> Record<'a> {
@@ -27,7 +30,7 @@ impl<'a> Record<'a> {
     #[inline]
     #[must_use]
     pub fn fields(&self) -> Fields<'a> {
-        Fields { plan: self.template.fields().iter(), rest: self.octets }
+        Fields::new(self.template, self.octets)
     }
 
     /// Returns the field at this place of the template (see [`Template::position`]).
@@ -55,6 +58,13 @@ impl<'a> Record<'a> {
 pub struct Fields<'a> {
     plan: std::slice::Iter<'a, PlanField>,
     rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    #[inline(always)]
+    pub(crate) fn new(template: &'a Template, octets: &'a [u8]) -> Self {
+        Self { plan: template.fields().iter(), rest: octets }
+    }
 }
 
 impl<'a> Iterator for Fields<'a> {
@@ -89,6 +99,14 @@ pub struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
+    pub(crate) const fn new(plan: &'a PlanField, octets: &'a [u8]) -> Self {
+        Self { plan, octets }
+    }
+
+    pub(crate) const fn kind(&self) -> Kind {
+        self.plan.kind
+    }
+
     /// The field's specifier in the template.
     #[inline]
     #[must_use]

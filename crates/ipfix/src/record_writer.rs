@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::NtpTime;
+use crate::{FieldSpecifier, ListSemantic, NtpTime};
 
 /// A buffer that takes a record's fields in template order. The caller keeps to the template's lengths;
 /// [`ExportingSession::record`](crate::ExportingSession::record) checks the result.
@@ -128,6 +128,73 @@ impl RecordWriter {
         }
         self.octets.push(octets.len() as u8);
         self.fixed(octets)
+    }
+
+    /// Appends a basicList (RFC 6313 section 4.5.1) of the values that `values` writes, each in `element.length` octets or,
+    /// if that is 65535, of variable length.
+    pub fn basic_list(
+        &mut self,
+        semantic: ListSemantic,
+        element: FieldSpecifier,
+        values: impl FnOnce(&mut Self),
+    ) -> &mut Self {
+        self.with_length(|writer| {
+            writer.octets.push(semantic.number());
+            element.encode(&mut writer.octets);
+            values(writer);
+        })
+    }
+
+    /// Appends a subTemplateList (RFC 6313 section 4.5.2) of the records that `records` writes.
+    pub fn sub_template_list(
+        &mut self,
+        semantic: ListSemantic,
+        template: u16,
+        records: impl FnOnce(&mut Self),
+    ) -> &mut Self {
+        self.with_length(|writer| {
+            writer.octets.push(semantic.number());
+            writer.octets.extend_from_slice(&template.to_be_bytes());
+            records(writer);
+        })
+    }
+
+    /// Appends a subTemplateMultiList (RFC 6313 section 4.5.3) of the parts that `parts` writes with
+    /// [`sub_template_part`](Self::sub_template_part).
+    pub fn sub_template_multi_list(
+        &mut self,
+        semantic: ListSemantic,
+        parts: impl FnOnce(&mut Self),
+    ) -> &mut Self {
+        self.with_length(|writer| {
+            writer.octets.push(semantic.number());
+            parts(writer);
+        })
+    }
+
+    /// Appends one part of a subTemplateMultiList: the records of one template that `records` writes.
+    pub fn sub_template_part(&mut self, template: u16, records: impl FnOnce(&mut Self)) -> &mut Self {
+        self.octets.extend_from_slice(&template.to_be_bytes());
+        let at = self.octets.len();
+        self.octets.extend_from_slice(&[0; 2]);
+        records(self);
+        self.put_length(at, self.octets.len() - at + 2);
+        self
+    }
+
+    /// Appends what `body` writes as a field of variable length, in the 3-octet form (RFC 6313 section 5.1). What is
+    /// longer than 65535 octets makes a record that no session takes.
+    fn with_length(&mut self, body: impl FnOnce(&mut Self)) -> &mut Self {
+        self.octets.extend_from_slice(&[255, 0, 0]);
+        let at = self.octets.len();
+        body(self);
+        self.put_length(at - 2, self.octets.len() - at);
+        self
+    }
+
+    fn put_length(&mut self, at: usize, length: usize) {
+        let length = u16::try_from(length).unwrap_or(u16::MAX);
+        self.octets[at..at + 2].copy_from_slice(&length.to_be_bytes());
     }
 
     /// Appends a field of variable length in the 3-octet form, whatever its length.

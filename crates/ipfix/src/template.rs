@@ -1,7 +1,10 @@
 //! Template records, and the decode plan a template compiles to (RFC 7011 section 3.4).
 
+use std::sync::Arc;
+
+use crate::ie::{self, ElementDescription};
 use crate::value::Kind;
-use crate::{DecodeError, FIRST_TEMPLATE_ID, InformationElement, VARIABLE, ie};
+use crate::{DecodeError, FIRST_TEMPLATE_ID, InformationElement, VARIABLE};
 
 /// One field of a template: which element, and how many octets (RFC 7011 section 3.2).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -239,16 +242,34 @@ pub struct Template {
     /// Fields before the first of variable length: their offsets hold in every record.
     fixed: usize,
     fields: Box<[PlanField]>,
+    /// Whether any field is a list (RFC 6313).
+    lists: bool,
+    /// What the exporter told of elements that no registry here has, by their places among the fields.
+    described: Box<[(usize, Arc<ElementDescription>)]>,
 }
 
 impl Template {
     /// Compiles `record`. `serial` tells this definition from all others of its session.
     pub(crate) fn compile(record: &TemplateRecord, serial: u64) -> Self {
+        Self::compile_with(record, serial, |_, _| None)
+    }
+
+    /// As [`compile`](Self::compile), with what `describe` knows of elements that no registry here has.
+    pub(crate) fn compile_with(
+        record: &TemplateRecord,
+        serial: u64,
+        describe: impl Fn(u32, u16) -> Option<Arc<ElementDescription>>,
+    ) -> Self {
+        let mut described = Vec::new();
         let mut offset = 0;
         let mut fields = Vec::with_capacity(record.fields.len());
         for &specifier in &record.fields {
             let element = ie::lookup(specifier.pen, specifier.id);
-            let kind = Kind::of(element.map(|element| element.data_type), specifier.length);
+            let description = if element.is_none() { describe(specifier.pen, specifier.id) } else { None };
+            let data_type = element.map(|element| element.data_type);
+            let told = description.as_ref().map(|description| description.data_type);
+            let kind = Kind::of(data_type.or(told), specifier.length);
+            described.extend(description.map(|description| (fields.len(), description)));
             fields.push(PlanField { specifier, kind, offset, element });
             offset = if specifier.is_variable() { 0 } else { offset + u32::from(specifier.length) };
         }
@@ -258,7 +279,9 @@ impl Template {
             serial,
             shortest: record.fields.iter().map(|field| shortest(field.length)).sum(),
             fixed: fields.iter().position(|field| field.specifier.is_variable()).unwrap_or(fields.len()),
+            lists: fields.iter().any(|field| matches!(field.kind, Kind::List(_))),
             fields: fields.into(),
+            described: described.into(),
         }
     }
 
@@ -304,6 +327,28 @@ impl Template {
         self.fixed < self.fields.len()
     }
 
+    /// Whether records have lists (RFC 6313), which [`Record::sub_templates`](crate::Record::sub_templates) reads.
+    #[must_use]
+    pub const fn has_lists(&self) -> bool {
+        self.lists
+    }
+
+    /// Returns what the exporter told of the element at this place, if no registry here has it (RFC 5610).
+    #[must_use]
+    pub fn description(&self, index: usize) -> Option<&ElementDescription> {
+        let at = self.described.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        Some(&self.described[at].1)
+    }
+
+    pub(crate) fn described(&self) -> &[(usize, Arc<ElementDescription>)] {
+        &self.described
+    }
+
+    /// Whether a description of any of its elements would change this template.
+    pub(crate) fn has_unknown_elements(&self) -> bool {
+        self.fields.iter().any(|field| field.element.is_none() && field.specifier.pen != 0)
+    }
+
     /// Number of leading fields whose place is the same in every record.
     pub(crate) const fn fixed_fields(&self) -> usize {
         self.fixed
@@ -331,7 +376,7 @@ impl Template {
 
     /// Octets this template holds in memory, about.
     pub(crate) fn memory(&self) -> usize {
-        size_of::<Self>() + self.fields.len() * size_of::<PlanField>()
+        size_of::<Self>() + size_of_val(&*self.fields) + size_of_val(&*self.described)
     }
 
     /// Whether `octets` are exactly one record.

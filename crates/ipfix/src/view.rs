@@ -11,7 +11,8 @@
 use std::fmt::{self, Write as _};
 
 use crate::{
-    CollectingSession, DecodeError, FieldSpecifier, Header, Record, Template, Value, Visitor, Withdrawal,
+    CollectingSession, DecodeError, Field, FieldSpecifier, Header, List, Record, SubTemplateList,
+    SubTemplates, Summary, Template, Value, Visitor, Withdrawal,
 };
 
 /// Decodes a message in `session` and returns it as text. What it was found to lack (lost records, refused
@@ -20,6 +21,18 @@ use crate::{
 /// # Errors
 /// Fails as [`CollectingSession::decode`] does.
 pub fn message(session: &mut CollectingSession, stream: u16, octets: &[u8]) -> Result<String, DecodeError> {
+    message_with_summary(session, stream, octets).map(|(text, _)| text)
+}
+
+/// As [`message`], with the message's counts.
+///
+/// # Errors
+/// Fails as [`CollectingSession::decode`] does.
+pub fn message_with_summary(
+    session: &mut CollectingSession,
+    stream: u16,
+    octets: &[u8],
+) -> Result<(String, Summary), DecodeError> {
     let mut printer = Printer(String::new());
     let summary = session.decode(stream, octets, &mut printer)?;
     let mut out = printer.0;
@@ -29,13 +42,14 @@ pub fn message(session: &mut CollectingSession, stream: u16, octets: &[u8]) -> R
         ("templates changed without a withdrawal", summary.templates_changed),
         ("templates refused", summary.templates_refused),
         ("withdrawals ignored", summary.withdrawals_ignored),
+        ("lists of unknown templates", summary.unknown_sub_templates),
         ("sets with a reserved id skipped", summary.reserved_sets),
         ("restart of the sequence numbers", u32::from(summary.restarted)),
     ];
     for (what, count) in found.into_iter().filter(|(_, count)| *count > 0) {
         put(&mut out, format_args!("  {what}: {count}"));
     }
-    Ok(out)
+    Ok((out, summary))
 }
 
 /// Shows an element: its name and number, or only `e<PEN>id<N>` where no registry here has it.
@@ -112,13 +126,54 @@ impl Visitor for Printer {
             template.id()
         );
         put(&mut self.0, line);
-        for field in record.fields() {
-            put(&mut self.0, format_args!("    {} = {}", ElementName(field.specifier()), field.value()));
-        }
+        fields(&mut self.0, 4, Some(record.template), record.fields(), record.sub_templates);
     }
 
     fn no_template(&mut self, _domain: u32, set_id: u16, octets: &[u8]) {
         put(&mut self.0, format_args!("  set {set_id} without a template: {}", Hex(octets)));
+    }
+}
+
+/// Prints fields, one a line, those of lists deeper.
+fn fields<'a>(
+    out: &mut String,
+    indent: usize,
+    template: Option<&Template>,
+    fields: impl Iterator<Item = Field<'a>>,
+    sub_templates: SubTemplates<'a>,
+) {
+    for (at, field) in fields.enumerate() {
+        let told = template.and_then(|template| template.description(at));
+        let name =
+            told.map_or_else(|| ElementName(field.specifier()).to_string(), |told| told.name.to_string());
+        match sub_templates.list(&field) {
+            None => put(out, format_args!("{:indent$}{name} = {}", "", field.value())),
+            Some(list) => {
+                put(out, format_args!("{:indent$}{name} = {}, {}", "", list.data_type(), list.semantic()));
+                self::list(out, indent + 2, &list, sub_templates);
+            }
+        }
+    }
+}
+
+fn list(out: &mut String, indent: usize, list: &List<'_>, sub_templates: SubTemplates<'_>) {
+    match list {
+        List::Basic(list) => fields(out, indent, None, list.values(), sub_templates),
+        List::SubTemplate(part) => self::part(out, indent, part, sub_templates),
+        List::SubTemplateMulti(list) => {
+            list.parts().for_each(|part| self::part(out, indent, &part, sub_templates));
+        }
+    }
+}
+
+fn part(out: &mut String, indent: usize, part: &SubTemplateList<'_>, sub_templates: SubTemplates<'_>) {
+    let id = part.template_id();
+    if part.template().is_none() {
+        put(out, format_args!("{:indent$}template {id}, not known: {}", "", Hex(part.octets())));
+    }
+    for record in part.records() {
+        put(out, format_args!("{:indent$}record of template {id}", ""));
+        fields(out, indent + 2, part.template(), record, sub_templates);
     }
 }
 

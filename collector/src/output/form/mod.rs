@@ -141,7 +141,10 @@ impl Json {
     }
 
     fn line(&mut self, out: &mut Vec<u8>, record: &Record<'_>, number: Option<Number>) {
-        let Some(Number { series, number }) = number else { return self.lines.record(out, record, None) };
+        let Some(Number { series, number }) = number else {
+            self.lines.record(out, record, None);
+            return;
+        };
         if self.prefix.as_ref().is_none_or(|(last, _)| *last != series) {
             self.prefix = Some((series, identity_prefix(series.ledger.0, series.epoch.0, series.domain)));
         }

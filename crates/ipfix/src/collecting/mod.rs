@@ -8,19 +8,26 @@
 //! when longer than a record; a template that differs from the one before it without a withdrawal replaces it.
 
 mod counting;
+mod lists;
+mod per_stream;
 mod sequence;
+mod step;
 mod summary;
 mod templates;
 mod visitor;
 
+pub use per_stream::{Breach, PerStream};
 pub use summary::Summary;
 pub use visitor::{Visitor, Withdrawal};
 
 use std::sync::Arc;
 
-use crate::{DecodeError, FIRST_TEMPLATE_ID, Header, OPTIONS_TEMPLATE_SET, Record, TEMPLATE_SET};
-use crate::{Template, TemplateRecord};
+use crate::ie::ElementDescription;
+use crate::{DecodeError, FIRST_TEMPLATE_ID, Fields, Header, OPTIONS_TEMPLATE_SET, Record, TEMPLATE_SET};
+use crate::{SubTemplates, Template, TemplateRecord};
+use lists::Lists;
 use sequence::Sequences;
+use step::Step;
 use templates::{Change, Templates};
 
 /// What kind of transport the session runs on.
@@ -62,40 +69,18 @@ pub struct CollectingSession {
     transport: Transport,
     templates: Templates,
     sequences: Sequences,
+    per_stream: per_stream::Follower,
     /// What templates are as old as, instead of the Export Time.
     received: Option<u32>,
     /// Reused by each message: its steps, and where records of variable length end.
     steps: Vec<Step>,
     ends: Vec<u32>,
+    /// The templates that lists of the message's records name, set by set.
+    named: Vec<Arc<Template>>,
 }
 
 /// Steps, and ends of records, that a session over UDP keeps room for between two messages.
 const KEPT: usize = 256;
-
-/// What the second walk does, in wire order. Offsets count from the message's start.
-#[derive(Debug)]
-enum Step {
-    Template(Arc<Template>),
-    Withdrawal(Withdrawal),
-    /// Records of one length, back to back.
-    Fixed {
-        template: Arc<Template>,
-        start: usize,
-        end: usize,
-    },
-    /// Records ending at `ends[first..last]`.
-    Variable {
-        template: Arc<Template>,
-        start: usize,
-        first: usize,
-        last: usize,
-    },
-    NoTemplate {
-        set_id: u16,
-        start: usize,
-        end: usize,
-    },
-}
 
 impl CollectingSession {
     /// Returns a session without templates.
@@ -105,9 +90,11 @@ impl CollectingSession {
             transport: config.transport,
             templates: Templates::new(config.max_templates, config.max_template_octets),
             sequences: Sequences::new(config.max_sequences),
+            per_stream: per_stream::Follower::new(),
             received: None,
             steps: Vec::new(),
             ends: Vec::new(),
+            named: Vec::new(),
         }
     }
 
@@ -127,6 +114,7 @@ impl CollectingSession {
             // Of datagrams there are many sources, and each could once have sent the longest message.
             self.steps.shrink_to(KEPT);
             self.ends.shrink_to(KEPT);
+            self.named.shrink_to(KEPT);
         }
         decoded
     }
@@ -141,6 +129,7 @@ impl CollectingSession {
         let mut summary = Summary::new(&header);
         self.steps.clear();
         self.ends.clear();
+        self.named.clear();
         if let Err(error) = self.check(&header, octets, &mut summary) {
             self.templates.roll_back();
             self.steps.clear();
@@ -148,6 +137,10 @@ impl CollectingSession {
         }
         self.templates.commit();
         self.sequences.advance(stream, &mut summary);
+        if summary.options_records > 0 {
+            self.learn(octets, &mut summary);
+        }
+        self.per_stream.follow(stream, &self.steps, &self.ends, octets, &mut summary);
         self.visit(stream, &header, octets, visitor);
         Ok(summary)
     }
@@ -188,11 +181,24 @@ impl CollectingSession {
     pub fn restart(&mut self) {
         self.templates.clear();
         self.sequences.clear();
+        self.per_stream = per_stream::Follower::new();
     }
 
     /// Ignores sequence numbers of this stream and observation domain from here on: somebody else follows them.
     pub fn ignore_sequence(&mut self, stream: u16, domain: u32) {
         self.sequences.ignore(stream, domain);
+    }
+
+    /// Returns whether the exporter keeps to per-stream export (RFC 6526); over SCTP it means something. A change to
+    /// [`PerStream::Disabled`] is to be logged (section 4.5.3).
+    #[must_use]
+    pub const fn per_stream(&self) -> PerStream {
+        self.per_stream.state()
+    }
+
+    /// Tells that a message came with SCTP's flag U set: per-stream export forbids that (RFC 6526 section 4.5.3).
+    pub fn tell_unordered(&mut self, stream: u16) {
+        self.per_stream.unordered(stream);
     }
 
     /// Returns the records missing before messages whose forward jump no further message has confirmed.
@@ -294,8 +300,9 @@ impl CollectingSession {
             self.steps.push(Step::NoTemplate { set_id, start, end });
             return Ok(());
         };
+        let template = Arc::clone(template);
         let shortest = template.shortest_record();
-        let (step, records) = if template.is_variable() {
+        let step = if template.is_variable() {
             let first = self.ends.len();
             let mut at = start;
             while end - at >= shortest {
@@ -305,15 +312,57 @@ impl CollectingSession {
                 self.ends.push(u32::try_from(at).unwrap_or(u32::MAX));
             }
             let last = self.ends.len();
-            (Step::Variable { template: Arc::clone(template), start, first, last }, last - first)
+            let ends = self.ends[first..].iter().map(|&end| end as usize);
+            let named = if template.has_lists() {
+                let mut lists = Lists::new(&self.templates, header.domain, set_id, &mut self.named);
+                let from = [start].into_iter().chain(ends.clone());
+                for (start, end) in from.zip(ends) {
+                    lists.check_record(&template, &octets[start..end], end)?;
+                }
+                lists.finish(summary)
+            } else {
+                0..0
+            };
+            summary.add_records(&template, last - first);
+            Step::Variable { template, named, start, first, last }
         } else {
             let records = (end - start) / shortest;
             let end = start + records * shortest;
-            (Step::Fixed { template: Arc::clone(template), start, end }, records)
+            let named = if template.has_lists() {
+                let mut lists = Lists::new(&self.templates, header.domain, set_id, &mut self.named);
+                for end in (start + shortest..=end).step_by(shortest) {
+                    lists.check_record(&template, &octets[end - shortest..end], end)?;
+                }
+                lists.finish(summary)
+            } else {
+                0..0
+            };
+            summary.add_records(&template, records);
+            Step::Fixed { template, named, start, end }
         };
-        summary.add_records(template, records);
         self.steps.push(step);
         Ok(())
+    }
+
+    /// Takes in what the message's type records tell of the exporter's elements (RFC 5610): from the next message on.
+    fn learn(&mut self, octets: &[u8], summary: &mut Summary) {
+        for step in &self.steps {
+            let Some((template, records)) = step.records(octets, &self.ends) else { continue };
+            if !template.is_options() || !ElementDescription::is_described_by(template) {
+                continue;
+            }
+            for record in records {
+                match ElementDescription::from_fields(Fields::new(template, record)) {
+                    Ok(told) => {
+                        summary.descriptions += u32::from(self.templates.describe(summary.domain, told));
+                    }
+                    Err(_) => summary.descriptions_refused += 1,
+                }
+            }
+        }
+        if summary.descriptions > 0 {
+            self.templates.apply_descriptions(summary.domain);
+        }
     }
 
     fn visit(&mut self, stream: u16, header: &Header, octets: &[u8], visitor: &mut impl Visitor) {
@@ -330,8 +379,9 @@ impl CollectingSession {
                     sequence_certain = false;
                     visitor.no_template(domain, set_id, &octets[start..end]);
                 }
-                Step::Fixed { template, start, end } => {
+                Step::Fixed { template, named, start, end } => {
                     let template = &*template;
+                    let sub_templates = SubTemplates { templates: &self.named[named] };
                     for octets in octets[start..end].chunks_exact(template.shortest_record()) {
                         visitor.record(&Record {
                             domain,
@@ -341,12 +391,14 @@ impl CollectingSession {
                             sequence,
                             sequence_certain,
                             export_time,
+                            sub_templates,
                         });
                         sequence = sequence.wrapping_add(1);
                     }
                 }
-                Step::Variable { template, mut start, first, last } => {
+                Step::Variable { template, named, mut start, first, last } => {
                     let template = &*template;
+                    let sub_templates = SubTemplates { templates: &self.named[named] };
                     for &end in &self.ends[first..last] {
                         let octets = &octets[start..end as usize];
                         visitor.record(&Record {
@@ -357,6 +409,7 @@ impl CollectingSession {
                             sequence,
                             sequence_certain,
                             export_time,
+                            sub_templates,
                         });
                         start = end as usize;
                         sequence = sequence.wrapping_add(1);

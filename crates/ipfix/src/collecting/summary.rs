@@ -1,5 +1,6 @@
 //! The counts of one message.
 
+use super::Breach;
 use crate::{Header, Template};
 
 /// What one message held, and what was found missing when it came. Counts are of this message alone.
@@ -33,12 +34,23 @@ pub struct Summary {
     pub no_template_sets: u32,
     /// Octets in them, set headers not counted.
     pub no_template_octets: u32,
+    /// Lists of records (RFC 6313) without a known template; their records keep the octets.
+    pub unknown_sub_templates: u32,
+    /// Type records (RFC 5610) that told something new of the exporter's elements.
+    pub descriptions: u32,
+    /// Type records refused: of what is not the exporter's to say, or that cannot be.
+    pub descriptions_refused: u32,
     /// Sets with a reserved Set ID, skipped.
     pub reserved_sets: u32,
     /// Octets in them, set headers counted.
     pub reserved_octets: u32,
     /// Data Records the sequence numbers show missing; told when a second message confirms a jump.
     pub lost: u32,
+    /// Template of all these records, where per-stream export shows it (RFC 6526 section 4.5.4).
+    pub lost_template: Option<u16>,
+    /// The rule of per-stream export that this message broke: the extension is off from here on, which is to be logged
+    /// (RFC 6526 section 4.5.3).
+    pub breach: Option<Breach>,
     /// Data Records told `lost` earlier and now found: their message came late, or the exporter turns out not
     /// to count as RFC 7011 section 3.1 asks.
     pub late: u32,

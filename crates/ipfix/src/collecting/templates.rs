@@ -1,9 +1,11 @@
 //! The templates of a session by domain and id, with a way back while a message is being checked.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Withdrawal;
+use crate::ie::ElementDescription;
 use crate::{Template, TemplateRecord};
 
 type Key = (u32, u16);
@@ -18,6 +20,8 @@ pub(super) struct Templates {
     max_templates: usize,
     max_memory: usize,
     next_serial: u64,
+    /// What the exporter told of its elements, by domain, enterprise and element.
+    descriptions: BTreeMap<(u32, u32, u16), Described>,
     /// What each change since the last commit replaced.
     undo: Vec<(Key, Option<Living>)>,
 }
@@ -28,6 +32,17 @@ struct Living {
     /// Export Time, or time of reception, of the message that brought it last.
     refreshed: u32,
 }
+
+/// What an exporter told of an element.
+#[derive(Debug)]
+enum Described {
+    As(Arc<ElementDescription>),
+    /// Twice and differently: ignored (RFC 5610 section 3.9).
+    Contradictory,
+}
+
+/// Elements an exporter may describe in a session; it costs a walk over the templates when it does.
+const MAX_DESCRIPTIONS: usize = 1024;
 
 /// Fields without octets a template may have. Without a bound, a message of one-octet records could make a reader
 /// step over 16,000 empty fields 65,000 times.
@@ -51,6 +66,7 @@ impl Templates {
             max_templates,
             max_memory,
             next_serial: 1,
+            descriptions: BTreeMap::new(),
             undo: Vec::new(),
         }
     }
@@ -85,7 +101,7 @@ impl Templates {
             self.add(key, Arc::clone(same), refreshed);
             return (Change::Same, old);
         }
-        let template = Template::compile(record, self.next_serial);
+        let template = self.compile(domain, record);
         let full =
             self.living.len() >= self.max_templates || self.memory + template.memory() > self.max_memory;
         let empty = record.fields.iter().filter(|field| field.length == 0).count();
@@ -96,6 +112,54 @@ impl Templates {
         let template = Arc::new(template);
         self.add(key, Arc::clone(&template), refreshed);
         (if old.is_some() { Change::Different } else { Change::New }, Some(template))
+    }
+
+    /// Takes in what the exporter told of an element. Returns whether that changes anything.
+    pub(super) fn describe(&mut self, domain: u32, description: ElementDescription) -> bool {
+        let memory = description.memory();
+        let room = self.memory + memory <= self.max_memory && self.descriptions.len() < MAX_DESCRIPTIONS;
+        match self.descriptions.entry((domain, description.pen, description.id)) {
+            Entry::Vacant(entry) if room => {
+                entry.insert(Described::As(Arc::new(description)));
+                self.memory += memory;
+                true
+            }
+            Entry::Vacant(_) => false,
+            Entry::Occupied(mut entry) => match entry.get() {
+                Described::As(told) if **told != description => {
+                    entry.insert(Described::Contradictory);
+                    true
+                }
+                Described::As(_) | Described::Contradictory => false,
+            },
+        }
+    }
+
+    /// Compiles the domain's templates anew, by what is told of their elements now. Not before the commit.
+    pub(super) fn apply_descriptions(&mut self, domain: u32) {
+        let of_domain = self.living.range((domain, 0)..=(domain, u16::MAX));
+        let open = of_domain.filter(|(_, living)| living.template.has_unknown_elements());
+        let open: Vec<(Key, TemplateRecord)> =
+            open.map(|(&key, living)| (key, living.template.to_record())).collect();
+        for (key, record) in open {
+            let template = self.compile(domain, &record);
+            let Some(living) = self.living.get_mut(&key) else { continue };
+            if template.described() != living.template.described() {
+                self.memory += template.memory();
+                self.memory -= living.template.memory();
+                living.template = Arc::new(template);
+                self.next_serial += 1;
+            }
+        }
+    }
+
+    fn compile(&self, domain: u32, record: &TemplateRecord) -> Template {
+        Template::compile_with(record, self.next_serial, |pen, id| {
+            match self.descriptions.get(&(domain, pen, id))? {
+                Described::As(description) => Some(Arc::clone(description)),
+                Described::Contradictory => None,
+            }
+        })
     }
 
     /// Removes what `withdrawal` names. Returns whether there was any.
@@ -130,6 +194,7 @@ impl Templates {
     pub(super) fn clear(&mut self) {
         self.living.clear();
         self.by_kind.clear();
+        self.descriptions.clear();
         self.memory = 0;
     }
 

@@ -33,6 +33,40 @@ pub enum DataType {
 }
 
 impl DataType {
+    /// All types, in the order of their numbers.
+    const ALL: [Self; 24] = [
+        Self::OctetArray,
+        Self::Unsigned8,
+        Self::Unsigned16,
+        Self::Unsigned32,
+        Self::Unsigned64,
+        Self::Signed8,
+        Self::Signed16,
+        Self::Signed32,
+        Self::Signed64,
+        Self::Float32,
+        Self::Float64,
+        Self::Boolean,
+        Self::MacAddress,
+        Self::String,
+        Self::DateTimeSeconds,
+        Self::DateTimeMilliseconds,
+        Self::DateTimeMicroseconds,
+        Self::DateTimeNanoseconds,
+        Self::Ipv4Address,
+        Self::Ipv6Address,
+        Self::BasicList,
+        Self::SubTemplateList,
+        Self::SubTemplateMultiList,
+        Self::Unsigned256,
+    ];
+
+    /// Returns the type with this number (RFC 5610 section 3.1), if the registry has it.
+    #[must_use]
+    pub fn from_number(number: u64) -> Option<Self> {
+        Self::ALL.get(usize::try_from(number).ok()?).copied()
+    }
+
     /// Returns the registry's spelling, for example `dateTimeMilliseconds`.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -111,4 +145,38 @@ pub enum Semantics {
     List,
     SnmpCounter,
     SnmpGauge,
+}
+
+impl Semantics {
+    /// Returns the semantics with this number (RFC 5610 section 3.6), if the registry has it.
+    #[must_use]
+    pub const fn from_number(number: u64) -> Option<Self> {
+        Some(match number {
+            0 => Self::Default,
+            1 => Self::Quantity,
+            2 => Self::TotalCounter,
+            3 => Self::DeltaCounter,
+            4 => Self::Identifier,
+            5 => Self::Flags,
+            6 => Self::List,
+            7 => Self::SnmpCounter,
+            8 => Self::SnmpGauge,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_and_semantics_has_its_number() {
+        for number in 0..=255_u8 {
+            assert!(DataType::from_number(number.into()).is_none_or(|found| found as u8 == number));
+            assert!(Semantics::from_number(number.into()).is_none_or(|found| found as u8 == number));
+        }
+        assert_eq!(DataType::from_number(13), Some(DataType::String));
+        assert_eq!((DataType::from_number(24), Semantics::from_number(9)), (None, None));
+    }
 }

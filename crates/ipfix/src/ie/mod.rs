@@ -2,8 +2,10 @@
 //! some enterprises' own. The data is in `registry/*.csv`; the build script turns it into one sorted table.
 
 mod data_type;
+mod description;
 
 pub use data_type::{DataType, Semantics};
+pub use description::{DescriptionError, ElementDescription};
 
 include!(concat!(env!("OUT_DIR"), "/elements.rs"));
 
@@ -77,6 +79,7 @@ mod tests {
     fn a_reverse_element_exists_only_where_the_element_has_a_direction() {
         assert_eq!(lookup(REVERSE_PEN, 1).unwrap().name, "reverseOctetDeltaCount");
         assert_eq!(lookup(REVERSE_PEN, 149), None, "observationDomainId");
+        assert_eq!(lookup(6871, 14 | 0x4000).unwrap().name, "reverseInitialTCPFlags");
         assert_eq!(lookup(REVERSE_PEN, 41), None, "exportedMessageTotalCount is a process statistic");
     }
 

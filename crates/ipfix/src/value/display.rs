@@ -1,5 +1,8 @@
-//! Values as text: numbers and addresses as usual, octets in hexadecimal, strings with control characters
-//! escaped, times as RFC 3339 in UTC with the digits their type has.
+//! Values as text (RFC 7373 section 4): numbers and addresses as usual, octets in hexadecimal, strings with control
+//! characters escaped, times as RFC 3339 in UTC with the digits their type has.
+//!
+//! Deliberate deviations: times end in `Z`, which RFC 7373 leaves out and RFC 3339's readers need; lists, which it has no
+//! text for, are octets.
 
 use std::fmt::{self, Display, Formatter, Write as _};
 use std::time::Duration;
@@ -13,7 +16,7 @@ impl Display for Value<'_> {
             Self::Octets(octets) | Self::List(octets) => Hex(octets).fmt(f),
             Self::Unsigned(value) => value.fmt(f),
             Self::Signed(value) => value.fmt(f),
-            Self::Float(value) => value.fmt(f),
+            Self::Float(value) => float(f, value),
             Self::Boolean(value) => value.fmt(f),
             Self::Mac([a, b, c, d, e, g]) => write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}"),
             Self::String(text) => text.to_str_lossy().chars().try_for_each(|character| match character {
@@ -27,6 +30,17 @@ impl Display for Value<'_> {
             Self::Microseconds(_) => time(f, *self, 6),
             Self::Nanoseconds(_) => time(f, *self, 9),
         }
+    }
+}
+
+/// Writes a float as RFC 7373 section 4.4 does: with an exponent where there would be many zeros, NaN and infinities by name.
+fn float(f: &mut Formatter<'_>, value: f64) -> fmt::Result {
+    let has_many_zeros = value != 0.0 && !(1e-5..1e17).contains(&value.abs());
+    match value {
+        value if value.is_nan() => f.write_str("NaN"),
+        value if value.is_infinite() => f.write_str(if value > 0.0 { "+inf" } else { "-inf" }),
+        value if has_many_zeros => write!(f, "{value:e}"),
+        value => value.fmt(f),
     }
 }
 

@@ -33,7 +33,15 @@ pub(crate) enum Kind {
     Nanoseconds,
     Ipv4,
     Ipv6,
-    List,
+    List(ListType),
+}
+
+/// Which of RFC 6313's types a list is of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum ListType {
+    Basic,
+    SubTemplate,
+    SubTemplateMulti,
 }
 
 impl Kind {
@@ -63,7 +71,9 @@ impl Kind {
             DataType::DateTimeNanoseconds => Self::Nanoseconds,
             DataType::Ipv4Address => Self::Ipv4,
             DataType::Ipv6Address => Self::Ipv6,
-            DataType::BasicList | DataType::SubTemplateList | DataType::SubTemplateMultiList => Self::List,
+            DataType::BasicList => Self::List(ListType::Basic),
+            DataType::SubTemplateList => Self::List(ListType::SubTemplate),
+            DataType::SubTemplateMultiList => Self::List(ListType::SubTemplateMulti),
         }
     }
 
@@ -96,7 +106,7 @@ impl Kind {
             }
             Self::Ipv4 => exact::<4>(octets).map(|octets| Value::Ipv4(octets.into())),
             Self::Ipv6 => exact::<16>(octets).map(|octets| Value::Ipv6(octets.into())),
-            Self::List => Some(Value::List(octets)),
+            Self::List(_) => Some(Value::List(octets)),
         };
         value.unwrap_or(Value::Octets(octets))
     }
@@ -158,7 +168,8 @@ pub enum Value<'a> {
     Ipv4(Ipv4Addr),
     /// ipv6Address.
     Ipv6(Ipv6Addr),
-    /// basicList, subTemplateList or subTemplateMultiList (RFC 6313), undecoded.
+    /// basicList, subTemplateList or subTemplateMultiList (RFC 6313);
+    /// [`SubTemplates::list`](crate::SubTemplates::list) reads it.
     List(&'a [u8]),
 }
 
