@@ -125,7 +125,11 @@ async fn an_output_whose_disk_is_gone_neither_stops_the_others_nor_the_acknowled
     exporter.send().await;
     exporter.wait_for(0..200).await;
     let failed = "ipfix_collector_output_records_dropped_total{output=\"full\",reason=\"failed\"}";
-    collector.wait_for_metric(failed, 100.0);
+    collector.wait_for_metric(failed, 200.0);
+    assert_eq!(
+        collector.metric("ipfix_collector_output_records_total{output=\"full\",result=\"written\"}"),
+        0.0
+    );
     assert_eq!(read(&directory.path("flows.jsonl")), lines(0..200, true));
     assert_eq!(exporter.state, Some(State::Ok));
 }

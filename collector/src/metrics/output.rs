@@ -93,6 +93,12 @@ impl OutputMetrics {
         self.queue_depth.decrement(as_gauge(flows));
     }
 
+    /// So many flow records were taken out of the queue and are not written yet.
+    pub(crate) fn hold(&self, flows: u64) {
+        self.in_flight.fetch_add(flows, Ordering::Relaxed);
+        self.queue_depth.increment(as_gauge(flows));
+    }
+
     /// Returns how many flow records sessions gave to the output.
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)

@@ -164,7 +164,9 @@ impl Reader {
         let name = collector_name(index);
         let pipe = stage.directory.join(format!("{name}.pipe"));
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let output = format!("\n[output.tap.jsonl]\npath = {pipe:?}\ndurable = false\nqueue = \"64KiB\"\n");
+        let output = format!(
+            "\n[output.tap.jsonl]\npath = {pipe:?}\ndurable = false\nwhen-full = \"wait\"\nqueue = \"64KiB\"\n"
+        );
         let mut config = File::options().append(true).open(stage.config(&name)).unwrap();
         config.write_all(output.as_bytes()).unwrap();
         // Open for both, which waits for no writer.

@@ -31,7 +31,7 @@ use super::health::{Health, Work};
 use super::intake::{Intake, Taken};
 use super::progress::Session;
 use super::queue::{Backlog, Next};
-use crate::metrics::OutputMetrics;
+use crate::metrics::{DropReason, OutputMetrics};
 
 /// The longest time news stay unsynced.
 const SYNC_INTERVAL: Duration = Duration::from_millis(200);
@@ -74,6 +74,8 @@ pub(super) struct FileOutput {
     buffer: Vec<u8>,
     /// So much of `buffer` was handed to the file.
     written: usize,
+    /// Records that were not handed to it yet.
+    uncounted: Taken,
     /// Something failed: what the file has behind `offset` may be torn or gone.
     suspect: bool,
     /// Has every record in the file, in those before it and in `buffer`.
@@ -119,6 +121,7 @@ impl FileOutput {
             offset: 0,
             buffer: Vec::with_capacity(WRITE_OCTETS),
             written: 0,
+            uncounted: Taken::default(),
             suspect: false,
             intake: Intake::new(&path.to_string_lossy(), options_records, metrics.clone()),
             unsynced: None,
@@ -167,6 +170,16 @@ impl FileOutput {
 
     /// Writes batches until every association task has ended. Fails when the output cannot go on.
     pub(super) fn run(mut self, backlog: &Backlog) -> io::Result<()> {
+        let done = self.work(backlog);
+        if done.is_err() {
+            let Taken { flows, .. } = std::mem::take(&mut self.uncounted);
+            self.metrics.discard(DropReason::Failed, flows);
+            self.metrics.release(flows);
+        }
+        done
+    }
+
+    fn work(&mut self, backlog: &Backlog) -> io::Result<()> {
         self.open_late()?;
         loop {
             let wait = if self.unwritten() == 0 { self.until_work() } else { Duration::ZERO };
@@ -241,8 +254,9 @@ impl FileOutput {
             self.format.begin(&mut self.buffer);
         }
         let Taken { flows, options } = self.intake.take(share, &mut *self.format, &mut self.buffer);
-        self.metrics.written.increment(flows);
-        self.metrics.options.increment(options);
+        self.uncounted.flows += flows;
+        self.uncounted.options += options;
+        self.metrics.hold(flows);
         if self.slot.is_some() {
             self.unsynced.get_or_insert_with(Instant::now);
             self.intake.note(share);
@@ -263,6 +277,10 @@ impl FileOutput {
             self.health.end();
         }
         self.metrics.write_duration.record(start.elapsed().as_secs_f64());
+        let Taken { flows, options } = std::mem::take(&mut self.uncounted);
+        self.metrics.written.increment(flows);
+        self.metrics.options.increment(options);
+        self.metrics.release(flows);
         if self.slot.is_none() {
             self.settle();
         }

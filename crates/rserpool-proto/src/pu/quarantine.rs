@@ -4,8 +4,8 @@
 //! transport, or it is listed again after it was not. Other policy values do not count, they may
 //! have been on their way when the element failed.
 //!
-//! Where every element that is known is in quarantine, or not wanted, one of them is offered all the same: the one that failed
-//! longest ago, 1 s after its failure at the earliest, doubling to 10 s. It may be its user that was to blame.
+//! Where every element that is known is in quarantine, or not wanted, one of those that were not reached is offered all the same:
+//! the one that failed longest ago, 1 s after its failure at the earliest, doubling to 10 s. It may be its user that was to blame.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,15 @@ const LAST_RESORT: Duration = Duration::from_secs(1);
 const LAST_RESORT_MAX: Duration = Duration::from_secs(10);
 /// Failed elements remembered at once; the one that ends first is forgotten beyond.
 const MAX_REMEMBERED: usize = 1_024;
+
+/// Why an element is in quarantine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Fault {
+    /// It does not answer, or so it seems.
+    Unreachable,
+    /// It answers, and will not serve, or may not.
+    Unwilling,
+}
 
 #[derive(Debug)]
 pub(super) struct Quarantined {
@@ -39,15 +48,18 @@ impl Quarantined {
 }
 
 impl PoolUser {
-    pub(super) fn put_in_quarantine(&mut self, now: Instant, pe: PeId) {
+    pub(super) fn put_in_quarantine(&mut self, now: Instant, pe: PeId, fault: Fault) {
         let times = self.quarantine.get(&pe).map_or(0, |entry| entry.times);
         let profile = &self.config.profile;
         let duration = (profile.quarantine * 2u32.saturating_pow(times.min(16))).min(profile.quarantine_max);
         let known = self.cache.as_ref().and_then(|cache| cache.pool.element(pe));
         let transport = known.map(|element| (element.user_transport.clone(), element.encapsulation));
         let pause = (LAST_RESORT * 2u32.saturating_pow(times.min(16))).min(LAST_RESORT_MAX).min(duration);
-        let last_resort = now + self.random.jitter(pause, profile.jitter_percent);
         let until = now + duration;
+        let last_resort = match fault {
+            Fault::Unreachable => now + self.random.jitter(pause, profile.jitter_percent),
+            Fault::Unwilling => until,
+        };
         self.hold(now, pe, Quarantined { until, last_resort, times: times + 1, transport, unlisted: false });
     }
 

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::quarantine::Fault;
 use super::{Event, Home, PoolUser};
 use crate::PeId;
 use crate::wire::Message;
@@ -17,7 +18,7 @@ impl PoolUser {
         let selected = self.handed_out.contains(&pe);
         if selected {
             self.to_report.insert(pe);
-            self.set_aside(now, pe);
+            self.leave(now, pe, Fault::Unreachable);
         }
         selected
     }
@@ -27,10 +28,14 @@ impl PoolUser {
     ///
     /// Returns `false` and does nothing when the element was not selected since the last failure of it.
     pub fn set_aside(&mut self, now: Instant, pe: PeId) -> bool {
+        self.leave(now, pe, Fault::Unwilling)
+    }
+
+    fn leave(&mut self, now: Instant, pe: PeId, fault: Fault) -> bool {
         if !self.handed_out.remove(&pe) {
             return false;
         }
-        self.put_in_quarantine(now, pe);
+        self.put_in_quarantine(now, pe, fault);
         self.pursue(now);
         self.resolve(now);
         true
