@@ -105,8 +105,7 @@ impl Session {
     /// Returns the templates that are to be kept over a restart; `received` and `now`, in seconds since the Unix epoch,
     /// are one moment.
     pub(super) fn keep(&mut self, received: u32, lifetime: u32, now: u64) -> Vec<Kept> {
-        let oldest = received.saturating_sub(lifetime);
-        self.seen.retain(|_, seen| *seen >= oldest);
+        self.forget_templates(received.saturating_sub(lifetime));
         let kept = |(domain, template): (u32, &Template)| {
             let seen = self.seen.get(&(domain, template.id()))?;
             let record = template.to_record();
@@ -119,6 +118,11 @@ impl Session {
             Some(Kept { seen: now.saturating_sub(received.saturating_sub(*seen).into()), datagram })
         };
         self.decoder.templates().filter_map(kept).collect()
+    }
+
+    /// Forgets when templates came that none has repeated since `oldest`; they have expired.
+    pub(super) fn forget_templates(&mut self, oldest: u32) {
+        self.seen.retain(|_, seen| *seen >= oldest);
     }
 
     /// Gives up what was received before this time, and counts it.

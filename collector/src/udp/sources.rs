@@ -256,6 +256,7 @@ impl Sources {
         let totals = &self.totals;
         let received = self.received(now);
         let held_since = received.saturating_sub(seconds(self.config.hold_time.0));
+        let seen_since = received.saturating_sub(seconds(self.config.template_lifetime.0));
         let mut around = around!(self);
         self.sources.retain(|_, source| {
             if source.penalty_ends.is_some_and(|ends| ends <= now) {
@@ -265,7 +266,10 @@ impl Sources {
             let limit = if source.session.is_some() { idle } else { PENALTY };
             let keep = source.penalty_ends.is_some() || now.saturating_duration_since(source.last) < limit;
             match &mut source.session {
-                Some(session) if keep => session.expire(&mut around, held_since, wall_clock),
+                Some(session) if keep => {
+                    session.forget_templates(seen_since);
+                    session.expire(&mut around, held_since, wall_clock);
+                }
                 None if keep => {}
                 Some(session) => {
                     session.expire(&mut around, u32::MAX, wall_clock);
