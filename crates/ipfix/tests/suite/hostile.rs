@@ -2,6 +2,7 @@
 
 use ipfix::{CollectingConfig, CollectingSession, Record, TemplateRecord, Visitor};
 
+use crate::random::Random;
 use crate::support::{message, options_template_set, set, template_set, words};
 
 /// Reads every field in every way.
@@ -42,38 +43,6 @@ fn seeds() -> Vec<Vec<u8>> {
         message(1, 9, &[set(2, &words(&[300, 0, 302, 0])), set(3, &words(&[3, 0])), flow, data]),
         message(2, 0, &[fixed, options, enterprise, set(2, &words(&[2, 0]))]),
     ]
-}
-
-/// xorshift64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % limit as u64).unwrap()
-    }
-
-    /// Changes some octets, cuts or extends the end, and mostly makes the length field right again, so that
-    /// what lies deeper is reached.
-    fn mutate(&mut self, octets: &mut Vec<u8>) {
-        for _ in 0..=self.below(4) {
-            let at = self.below(octets.len());
-            let value = u8::try_from(self.below(256)).unwrap();
-            match self.below(6) {
-                0 => octets.truncate(at.max(1)),
-                1 => octets.insert(at, value),
-                2 => octets.extend([0, value, 255, 255]),
-                3 => octets[at] = [0, 1, 2, 3, 254, 255][self.below(6)],
-                _ => octets[at] = value,
-            }
-        }
-        if octets.len() >= 4 && self.below(8) > 0 {
-            let length = u16::try_from(octets.len()).unwrap();
-            octets[..4].copy_from_slice(&[[0, 10], length.to_be_bytes()].concat());
-        }
-    }
 }
 
 fn state(session: &CollectingSession) -> Vec<(u32, TemplateRecord)> {

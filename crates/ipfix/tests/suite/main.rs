@@ -7,6 +7,7 @@ mod hostile;
 mod malformed;
 mod oracle;
 mod properties;
+mod random;
 mod session;
 mod softflowd;
 mod support;
