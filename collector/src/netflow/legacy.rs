@@ -58,6 +58,22 @@ fn define(out: &mut Messages, id: u16, more: &[(u16, u16)]) {
     template.encode(out.room(template.wire_length()));
 }
 
+/// Appends the fields that both versions have; the crate has a type for each version.
+macro_rules! flow {
+    ($record:ident, $flow:ident, $clock:ident) => {
+        $record.extend($flow.src_addr.octets());
+        $record.extend($flow.dst_addr.octets());
+        $record.extend($flow.next_hop.octets());
+        $record.extend([$flow.input, $flow.output].map(u16::to_be_bytes).as_flattened());
+        $record.extend([$flow.d_pkts, $flow.d_octets].map(u32::to_be_bytes).as_flattened());
+        $record.extend([$flow.first, $flow.last].map(|at| $clock.absolute(at).to_be_bytes()).as_flattened());
+        $record.extend([$flow.src_port, $flow.dst_port].map(u16::to_be_bytes).as_flattened());
+        $record.extend([$flow.tcp_flags, $flow.protocol_number, $flow.tos]);
+        $record.extend([$flow.src_as, $flow.dst_as].map(u16::to_be_bytes).as_flattened());
+        $record.extend([$flow.src_mask, $flow.dst_mask]);
+    };
+}
+
 /// Translates a datagram of version 5.
 pub(super) fn v5(out: &mut Messages, source: &mut Source, packet: &V5, times: (u32, u32)) -> Read {
     let header = &packet.header;
@@ -72,16 +88,8 @@ pub(super) fn v5(out: &mut Messages, source: &mut Source, packet: &V5, times: (u
     begin(out, id, source.templates.is_due((domain, id), times), &more);
     for flow in &packet.flowsets {
         let record = out.room(0);
-        record.extend(flow.src_addr.octets());
-        record.extend(flow.dst_addr.octets());
-        record.extend(flow.next_hop.octets());
-        record.extend([flow.input, flow.output].map(u16::to_be_bytes).as_flattened());
-        record.extend([flow.d_pkts, flow.d_octets].map(u32::to_be_bytes).as_flattened());
-        record.extend([flow.first, flow.last].map(|at| clock.absolute(at).to_be_bytes()).as_flattened());
-        record.extend([flow.src_port, flow.dst_port].map(u16::to_be_bytes).as_flattened());
-        record.extend([flow.tcp_flags, flow.protocol_number, flow.tos]);
-        record.extend([flow.src_as, flow.dst_as].map(u16::to_be_bytes).as_flattened());
-        record.extend([flow.src_mask, flow.dst_mask, header.engine_type, header.engine_id]);
+        flow!(record, flow, clock);
+        record.extend([header.engine_type, header.engine_id]);
         if header.sampling_interval != 0 {
             record.extend(u32::from(interval).to_be_bytes());
             record.extend(mode.to_be_bytes().last());
@@ -98,16 +106,7 @@ pub(super) fn v7(out: &mut Messages, source: &mut Source, packet: &V7, times: (u
     begin(out, FLOWS, source.templates.is_due((0, FLOWS), times), &[ROUTER]);
     for flow in &packet.flowsets {
         let record = out.room(0);
-        record.extend(flow.src_addr.octets());
-        record.extend(flow.dst_addr.octets());
-        record.extend(flow.next_hop.octets());
-        record.extend([flow.input, flow.output].map(u16::to_be_bytes).as_flattened());
-        record.extend([flow.d_pkts, flow.d_octets].map(u32::to_be_bytes).as_flattened());
-        record.extend([flow.first, flow.last].map(|at| clock.absolute(at).to_be_bytes()).as_flattened());
-        record.extend([flow.src_port, flow.dst_port].map(u16::to_be_bytes).as_flattened());
-        record.extend([flow.tcp_flags, flow.protocol_number, flow.tos]);
-        record.extend([flow.src_as, flow.dst_as].map(u16::to_be_bytes).as_flattened());
-        record.extend([flow.src_mask, flow.dst_mask]);
+        flow!(record, flow, clock);
         record.extend(flow.router_src.octets());
     }
     Read::default()
