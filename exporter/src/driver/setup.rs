@@ -98,7 +98,7 @@ pub(super) async fn connectors(config: &Config, pool: &Pool) -> Result<Connector
         None => None,
     };
     if let Some(identity) = identity.clone() {
-        service::on_hangup::<crate::Daemon>(move || identity.reload_or_tell())?;
+        service::on_hangup(move || identity.reload_or_tell());
     }
     let tls = config.tls.as_ref().zip(identity.as_ref());
     let Opened { now, later } = endpoint;
