@@ -4,12 +4,15 @@ mod world;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::Command;
 
 use delivery::cookie::State;
-use ipfix::{CollectingConfig, CollectingSession, Record, Value, Visitor};
+use ipfix::{
+    CollectingConfig, CollectingSession, ExportingConfig, ExportingSession, FieldSpecifier, ListSemantic,
+    Record, RecordWriter, TemplateRecord, Value, Visitor,
+};
 use world::{Collector, Directory, Exporter, SERIES, address, line, lines, output, pool, read};
 
 /// Returns a pipe that the collector can open and nobody reads.
@@ -260,6 +263,69 @@ async fn another_collector_gets_every_record_and_goes_on_after_it_was_away() {
     assert!(upstream.stop().success());
     last.push(read(&other.path("second.jsonl")));
     assert!(last.concat() == lines(0..7_000, false), "every record once, in order");
+}
+
+/// Returns messages of an exporter whose records have lists of sub-templates, the one in the other. `leaf` is the template
+/// of the innermost records.
+fn with_lists(leaf: &[FieldSpecifier], record: impl Fn(&mut RecordWriter)) -> Vec<u8> {
+    let mut session = ExportingSession::new(ExportingConfig { domain: 7, max_message: 1400 });
+    let list = |id| FieldSpecifier::iana(id, ipfix::VARIABLE);
+    for (id, fields) in [(400, leaf.to_vec()), (401, vec![list(293)]), (402, vec![list(292)])] {
+        session.define(0, TemplateRecord { id, scope_fields: 0, fields }).unwrap();
+    }
+    for _ in 0..3 {
+        let mut writer = RecordWriter::new();
+        writer.sub_template_list(ListSemantic::AllOf, 401, |records| {
+            records.sub_template_multi_list(ListSemantic::Ordered, |parts| {
+                parts.sub_template_part(400, &record);
+                parts.sub_template_part(400, &record);
+            });
+        });
+        session.record(0, 402, writer.octets(), world::TIME).unwrap();
+    }
+    session.flush_all(world::TIME);
+    std::iter::from_fn(|| session.poll_message()).flat_map(|message| message.octets).collect()
+}
+
+#[tokio::test]
+async fn lists_of_sub_templates_are_read_alike_from_a_file_and_by_the_next_collector() {
+    let (directory, other) = (Directory::new(), Directory::new());
+    let lines = format!("[output.flows.jsonl]\npath = {:?}\n", other.path("flows.jsonl"));
+    let upstream_address = address();
+    let upstream = Collector::start(&other, upstream_address, &lines);
+    let config = format!(
+        "{}[output.archive.ipfix]\npath = {:?}\n[output.upstream.forward]\nto = \"{upstream_address}:4739\"\n",
+        output(&directory),
+        directory.path("archive.ipfix"),
+    );
+    let collector = Collector::start(&directory, address(), &config);
+    // Two exporters use one id for different templates.
+    let counters = with_lists(&[FieldSpecifier::iana(1, 8)], |record| {
+        record.unsigned(5, 8);
+    });
+    let names = with_lists(&[FieldSpecifier::iana(82, ipfix::VARIABLE)], |record| {
+        record.string("eth0");
+    });
+    let connect = || std::net::TcpStream::connect(collector.tcp()).unwrap();
+    let (mut one, mut two) = (connect(), connect());
+    one.write_all(&counters).unwrap();
+    wait_for_written(&upstream, "flows", 3);
+    two.write_all(&names).unwrap();
+    wait_for_written(&upstream, "flows", 6);
+    drop((one, two));
+    assert!(collector.stop().success() && upstream.stop().success());
+
+    let without_ids = |text: &str| {
+        regex_lite::Regex::new("\"template\":[0-9]+").unwrap().replace_all(text, "").into_owned()
+    };
+    let received = without_ids(&read(&directory.path("flows.jsonl")));
+    let innermost = ["{\"octetDeltaCount\":5}", "{\"interfaceName\":\"eth0\"}"];
+    assert_eq!(innermost.map(|record| received.matches(record).count()), [6, 6], "{received}");
+    assert_eq!(without_ids(&read(&other.path("flows.jsonl"))), received);
+    let file = finished(&directory, "ipfix").remove(0);
+    let decode = [OsStr::new("decode"), file.as_os_str()];
+    let printed = Command::new(env!("CARGO_BIN_EXE_ipfix-collector")).args(decode).output().unwrap();
+    assert_eq!(without_ids(&String::from_utf8(printed.stdout).unwrap()), received);
 }
 
 #[tokio::test]
