@@ -6,7 +6,7 @@ use ipfix::{
 };
 
 use super::super::batch::{Batch, Rendered, RunKind, Share};
-use super::super::form::{Forms, Kind};
+use super::super::form::{self, Forms, Kind};
 use super::super::progress::Progress;
 use super::*;
 
@@ -84,7 +84,7 @@ impl Session {
             let fields = fields.iter().map(|&(pen, id, length)| FieldSpecifier { pen, id, length }).collect();
             exporting.define(0, TemplateRecord { id, scope_fields, fields }).unwrap();
         }
-        let (forms, _) = Forms::of([Kind::Ipfix]);
+        let (forms, _) = Forms::of([form::Form { kind: Kind::Ipfix, splits_biflows: false }]);
         let (forms, mut rendered) = (forms.renderers(1 << 20), Rendered::default());
         forms.prepare(&mut rendered);
         let collecting = CollectingSession::new(CollectingConfig::default());
@@ -317,7 +317,8 @@ fn templates_do_not_grow_without_bound() {
 fn templates_too_many_to_be_remembered_are_in_a_batch_once() {
     let mut session = Session::new(7, &[(256, 0, &[(0, 1, 8)]), (257, 0, &[(0, 2, 8)])]);
     // Room for neither.
-    session.renders.forms = Forms::of([Kind::Ipfix]).0.renderers(1);
+    session.renders.forms =
+        Forms::of([form::Form { kind: Kind::Ipfix, splits_biflows: false }]).0.renderers(1);
     let records: Vec<(u16, &[u8])> =
         (0..100).map(|at| if at % 2 == 0 { (256, &[1; 8][..]) } else { (257, &[2; 8][..]) }).collect();
     let share = session.share(&records, 5);
