@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rserpool::{PoolUser, PoolUserState};
-use service::{Condition, Context, Exit, Failure, Metrics, OrExit as _, Shutdown};
+use service::{Condition, Context, Exit, Failure, Metrics, OrExit as _, Pulse, Shutdown};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 use transport::Connector;
@@ -42,6 +42,8 @@ use summary::Summary;
 
 /// Events of a collector taken in before it is blamed for silence, at most.
 const EVENTS_AT_ONCE: usize = 64;
+/// The loop turns at least so often, so that who watches sees that it does.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// Runs the exporter until its source ends and everything is acknowledged, or until it is told to stop.
 ///
@@ -77,7 +79,8 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let last = directory.and_then(|directory| state::last_collector(directory, &pool.handle));
     let memory = directory.map(|directory| Memory::new(directory.clone(), pool.handle.clone()));
     let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers, last)?, registrars));
-    let observer = Observer::start(source, meter, classifier, config.source.speed, Observed::new("pcap"))?;
+    let (speed, observed) = (config.source.speed, Observed::new("pcap"));
+    let observer = Observer::start(source, meter, config.encoder(), classifier, speed, observed)?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
         failover,
@@ -98,6 +101,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         deadline: None,
         drain_timeout: config.retention.drain_timeout.0,
         health: Conditions { registrar, collector },
+        pulse: context.health.pulse("exporter"),
         metrics,
         paths: Paths::new(),
         shown: context.metrics,
@@ -150,6 +154,8 @@ struct Driver {
     deadline: Option<Instant>,
     drain_timeout: Duration,
     health: Conditions,
+    /// This loop turns at least once in [`BEAT`].
+    pulse: Pulse,
     metrics: Exported,
     paths: Paths,
     shown: Metrics,
@@ -174,6 +180,7 @@ impl Driver {
         let mut pool = self.pool.state();
         let mut settled = 0;
         loop {
+            self.pulse.beat();
             if let Some(spool) = &self.spool {
                 spool.obey(&mut self.failover, Instant::now());
             }
@@ -217,7 +224,8 @@ impl Driver {
         let can_send = self.links.active.as_ref().is_some_and(|collector| collector.has_room());
         let machines =
             [self.failover.poll_timeout(can_send), self.failover.spool_timeout(), self.choice.poll_timeout()];
-        let due = machines.into_iter().chain([self.deadline]).flatten().min();
+        let beat = Instant::now() + BEAT;
+        let due = machines.into_iter().chain([self.deadline, Some(beat)]).flatten().min();
         tokio::select! {
             () = shutdown.requested(), if !self.stopping => Wake::Shutdown,
             event = self.links.next() => Wake::Link(event),

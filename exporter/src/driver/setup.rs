@@ -31,6 +31,7 @@ pub(super) fn failover_config(
     FailoverConfig {
         domain: config.metering.observation_domain,
         classes,
+        templates: config.encoder().templates().clone(),
         max_message: config.export.max_message.as_usize(),
         max_lossy_message: config.export.max_lossy_message.map(service::config::Size::as_usize),
         linger: config.export.linger.0,
@@ -97,7 +98,7 @@ pub(super) async fn connectors(config: &Config, pool: &Pool) -> Result<Connector
         None => None,
     };
     if let Some(identity) = identity.clone() {
-        service::on_hangup::<crate::Daemon>(move || identity.reload_or_tell())?;
+        service::on_hangup(move || identity.reload_or_tell());
     }
     let tls = config.tls.as_ref().zip(identity.as_ref());
     let Opened { now, later } = endpoint;
