@@ -100,6 +100,7 @@ fn export(bencher: Bencher<'_, '_>, classifier: &Classifier) {
         max_message: 8 << 10,
         max_lossy_message: Some(8 << 10),
         linger: Duration::from_millis(50),
+        per_stream: false,
         memory: 64 << 20,
         spool: None,
         keys: delivery::KeyRing::parse("1 000102030405060708090a0b0c0d0e0f").expect("a key"),

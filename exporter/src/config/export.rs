@@ -14,11 +14,19 @@ pub struct Export {
     pub max_lossy_message: Option<Size>,
     /// How long a record waits for its message to fill.
     pub linger: Period,
+    /// Whether the export follows RFC 6526: every message in order on its stream, and, before any data, options records that
+    /// tell which templates' records may get lost.
+    pub per_stream: bool,
 }
 
 impl Default for Export {
     fn default() -> Self {
-        Self { max_message: Size(8 << 10), max_lossy_message: None, linger: Period::milliseconds(50) }
+        Self {
+            max_message: Size(8 << 10),
+            max_lossy_message: None,
+            linger: Period::milliseconds(50),
+            per_stream: false,
+        }
     }
 }
 

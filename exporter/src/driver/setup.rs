@@ -34,6 +34,7 @@ pub(super) fn failover_config(
         max_message: config.export.max_message.as_usize(),
         max_lossy_message: config.export.max_lossy_message.map(service::config::Size::as_usize),
         linger: config.export.linger.0,
+        per_stream: config.export.per_stream,
         memory: config.retention.memory.as_usize(),
         spool,
         keys,

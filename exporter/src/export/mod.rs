@@ -1,6 +1,7 @@
 //! Flow records to IPFIX: templates, and the classes of reliability that rules sort records into.
 
 pub mod class;
+pub mod options;
 pub mod rules;
 pub mod templates;
 

@@ -66,6 +66,8 @@ pub struct FailoverConfig {
     pub max_lossy_message: Option<usize>,
     /// How long a record waits for its message to fill.
     pub linger: Duration,
+    /// Per-stream export (RFC 6526): each template's reliability is told first, and every message goes in order.
+    pub per_stream: bool,
     /// Octets of records kept in memory.
     pub memory: usize,
     /// Where class `reliable` goes beside or behind it.

@@ -13,6 +13,7 @@ use super::buffer::Buffer;
 use super::lane::{Carrier, Lane, Unsettled};
 use super::statistics::Statistics;
 use super::{FailoverConfig, Transmit};
+use crate::export::options::reliability;
 use crate::export::templates::{class_record_id, options_template, session_record_id};
 use crate::export::{Class, ClassIndex, Classes, FlowTemplate};
 
@@ -52,6 +53,8 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) watch: AckWatch,
     carrier: Carrier,
+    /// RFC 6526 is followed: for that it takes streams.
+    per_stream: bool,
     domain: u32,
     /// One for each lane, or one for all where they share a stream.
     exporting: Vec<ExportingSession>,
@@ -88,9 +91,10 @@ impl Session {
     ) -> Self {
         let exporting =
             |max_message| ExportingSession::new(ExportingConfig { domain: config.domain, max_message });
+        let per_stream = config.per_stream && carrier == Carrier::Streams;
         let lanes = config.classes.iter().zip(settled).map(|((index, class), books)| {
             let stream = config.classes.stream(index);
-            Lane::new(index, class.kind, stream, carrier, config.linger, books.dropped())
+            Lane::new(index, class.kind, stream, carrier, per_stream, config.linger, books.dropped())
         });
         let lanes: Vec<Lane> = lanes.collect();
         let exporting = match carrier {
@@ -106,6 +110,7 @@ impl Session {
             id,
             watch,
             carrier,
+            per_stream,
             domain: config.domain,
             exporting,
             lanes,
@@ -114,7 +119,7 @@ impl Session {
                 .iter()
                 .map(|(_, class)| class_record(config.domain, class))
                 .collect(),
-            statistics: Statistics::new(config.domain, config.max_message),
+            statistics: Statistics::new(config.domain, config.max_message, per_stream),
             control: VecDeque::new(),
             open: None,
             flow_templates_defined: false,
@@ -134,6 +139,10 @@ impl Session {
                 let id = session_record_id(session.lanes[lane].stream);
                 let (fields, scopes) = (&session_record::FIELDS, session_record::SCOPE_FIELDS);
                 session.define(lane, options_template(id, fields, scopes));
+                if per_stream {
+                    // The first records of the session tell the reliability of all others.
+                    session.define_reliable_templates(lane);
+                }
             }
         }
         session
@@ -149,8 +158,21 @@ impl Session {
 
     fn define(&mut self, lane: usize, template: TemplateRecord) {
         let (at, stream) = self.place(lane);
+        if self.per_stream {
+            let lane = &mut self.lanes[lane];
+            lane.untold.push((template.id, template.is_options() || !lane.kind.is_lossy()));
+            let defined = self.exporting[at].define(stream, reliability::template(stream));
+            defined.expect("the template is valid");
+        }
         let defined = self.exporting[at].define(stream, template);
         defined.expect("flowpool's templates are valid and have different ids");
+    }
+
+    /// Defines the flow templates of class `reliable`, once.
+    fn define_reliable_templates(&mut self, lane: usize) {
+        if !std::mem::replace(&mut self.flow_templates_defined, true) {
+            self.define_flow_templates(lane);
+        }
     }
 
     fn define_flow_templates(&mut self, lane: usize) {
@@ -183,6 +205,10 @@ impl Session {
                 self.fill_lossy(lane, moment, buffer);
             } else {
                 self.define_foreign_templates(lane, buffer);
+                if self.tell_reliability(lane, moment, buffer.retention.mark(self.id)) {
+                    // Another record ends the numbering, which goes on with a new session record.
+                    buffer.retention.end_run(self.id, self.domain);
+                }
                 self.fill_reliable(lane, moment, &mut buffer.retention);
             }
         }
@@ -203,14 +229,14 @@ impl Session {
                     self.announce(lane, moment);
                 }
             } else {
+                self.tell_reliability(lane, moment, None);
                 if let Some(request) = request {
                     let mut octets = Vec::new();
                     request.encode(&mut octets);
                     let id = session_record_id(self.lanes[lane].stream);
                     self.append(lane, moment, id, &octets, 0, None);
                 }
-                self.flow_templates_defined = true;
-                self.define_flow_templates(lane);
+                self.define_reliable_templates(lane);
             }
             self.flush(lane, moment, None);
         }
@@ -264,9 +290,7 @@ impl Session {
                     let id = session_record_id(self.lanes[lane].stream);
                     self.append(lane, moment, id, &octets, 0, mark);
                     self.record = octets;
-                    if !std::mem::replace(&mut self.flow_templates_defined, true) {
-                        self.define_flow_templates(lane);
-                    }
+                    self.define_reliable_templates(lane);
                 }
                 Some(Outgoing::Record { template, octets, .. }) => {
                     self.append(lane, moment, template, octets, 1, mark);
@@ -329,8 +353,21 @@ impl Session {
         self.lanes[lane].appended(moment.now, flows);
     }
 
+    /// Packs what tells the reliability of templates' records (RFC 6526 section 4.2), where that is to be told. Returns
+    /// whether it was.
+    fn tell_reliability(&mut self, lane: usize, moment: Moment, mark: Option<Mark>) -> bool {
+        let untold = std::mem::take(&mut self.lanes[lane].untold);
+        let id = reliability::id(self.lanes[lane].stream);
+        for &(template, is_reliable) in &untold {
+            self.pack(lane, moment, id, &reliability::record(template, is_reliable), mark);
+            self.lanes[lane].appended(moment.now, 0);
+        }
+        !untold.is_empty()
+    }
+
     /// Packs the class record.
     fn announce(&mut self, lane: usize, moment: Moment) {
+        self.tell_reliability(lane, moment, None);
         let record = std::mem::take(&mut self.class_records[lane]);
         let id = class_record_id(self.lanes[lane].stream);
         self.pack(lane, moment, id, &record, None);

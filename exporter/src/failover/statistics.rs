@@ -8,6 +8,7 @@ use ipfix::{ExportingConfig, ExportingSession};
 use transport::{Ppid, Reliability};
 
 use super::Transmit;
+use crate::export::options::reliability;
 use crate::export::templates::{STATISTICS_RECORD_ID, options_template};
 
 /// How often. A collector counts a missing record as lost one to two intervals after its fate was known.
@@ -18,17 +19,23 @@ const STREAM: u16 = 0;
 #[derive(Debug)]
 pub(super) struct Statistics {
     exporting: ExportingSession,
+    /// The reliability of the records is to be told.
+    tells_reliability: bool,
     /// When the next are due, if there is news.
     due: Option<Instant>,
 }
 
 impl Statistics {
-    pub(super) fn new(domain: u32, max_message: usize) -> Self {
+    /// `per_stream`: the records' reliability is told first (RFC 6526).
+    pub(super) fn new(domain: u32, max_message: usize, per_stream: bool) -> Self {
         let mut exporting = ExportingSession::new(ExportingConfig { domain, max_message });
         let (fields, scopes) = (&statistics_record::FIELDS, statistics_record::SCOPE_FIELDS);
         let defined = exporting.define(STREAM, options_template(STATISTICS_RECORD_ID, fields, scopes));
         defined.expect("the template is valid");
-        Self { exporting, due: None }
+        if per_stream {
+            exporting.define(STREAM, reliability::template(STREAM)).expect("the template is valid");
+        }
+        Self { exporting, tells_reliability: per_stream, due: None }
     }
 
     /// There is news.
@@ -48,6 +55,11 @@ impl Statistics {
         export_time: u32,
     ) -> Vec<Transmit> {
         self.due = None;
+        if std::mem::take(&mut self.tells_reliability) {
+            let told = reliability::record(STATISTICS_RECORD_ID, true);
+            let taken = self.exporting.record(STREAM, reliability::id(STREAM), &told, export_time);
+            taken.expect("the record is one of its template");
+        }
         let mut octets = Vec::with_capacity(statistics_record::LENGTH);
         for record in records {
             octets.clear();

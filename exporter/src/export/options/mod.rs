@@ -1,0 +1,3 @@
+//! What is told beside flow records, in options records.
+
+pub mod reliability;
