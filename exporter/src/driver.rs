@@ -77,7 +77,8 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let last = directory.and_then(|directory| state::last_collector(directory, &pool.handle));
     let memory = directory.map(|directory| Memory::new(directory.clone(), pool.handle.clone()));
     let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers, last)?, registrars));
-    let observer = Observer::start(source, meter, classifier, config.source.speed, Observed::new("pcap"))?;
+    let (speed, observed) = (config.source.speed, Observed::new("pcap"));
+    let observer = Observer::start(source, meter, config.encoder(), classifier, speed, observed)?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
         failover,

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::capture::{CaptureError, PacketSource};
 use crate::config::Speed;
-use crate::export::{ClassIndex, Classifier, FlowEncoder, FlowTemplate};
+use crate::export::{ClassIndex, Classifier, FlowEncoder, TemplateIndex};
 use crate::metering::{FlowEndReason, FlowRecord, Meter};
 use crate::metrics::Observed;
 
@@ -38,7 +38,7 @@ pub struct Batch {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    template: FlowTemplate,
+    template: TemplateIndex,
     class: ClassIndex,
     end: usize,
 }
@@ -47,7 +47,7 @@ struct Entry {
 #[derive(Clone, Copy, Debug)]
 pub struct Encoded<'a> {
     /// What it is encoded by.
-    pub template: FlowTemplate,
+    pub template: TemplateIndex,
     /// Where the rules sort it.
     pub class: ClassIndex,
     /// The data record.
@@ -114,6 +114,7 @@ impl Observer {
     pub fn start(
         source: impl PacketSource + Send + 'static,
         meter: Meter,
+        encoder: FlowEncoder,
         classifier: Classifier,
         speed: Speed,
         metrics: Observed,
@@ -123,7 +124,7 @@ impl Observer {
         let packets = Arc::new(AtomicU64::new(0));
         let point = ObservationPoint {
             meter,
-            encoder: FlowEncoder::new(),
+            encoder,
             classifier,
             flows: Vec::new(),
             batch: Batch::default(),

@@ -58,11 +58,14 @@ pub(crate) async fn run(config: &Config, udp: &Udp, context: Context) -> Result<
         template_refresh_packets: udp.template_refresh_packets,
         linger: config.export.linger.0,
     };
-    let observer = Observer::start(source, meter, classifier, config.source.speed, Observed::new("pcap"))?;
+    let encoder = config.encoder();
+    let session = Session::new(session, encoder.templates(), Instant::now(), export_time());
+    let (speed, observed) = (config.source.speed, Observed::new("pcap"));
+    let observer = Observer::start(source, meter, encoder, classifier, speed, observed)?;
     info!(collector = %to, max_message, "exporting over UDP, without acknowledgements");
     let now = Instant::now();
     let driver = Driver {
-        session: Session::new(session, now, export_time()),
+        session,
         sender,
         observer,
         to,

@@ -31,6 +31,7 @@ pub(super) fn failover_config(
     FailoverConfig {
         domain: config.metering.observation_domain,
         classes,
+        templates: config.encoder().templates().clone(),
         max_message: config.export.max_message.as_usize(),
         max_lossy_message: config.export.max_lossy_message.map(service::config::Size::as_usize),
         linger: config.export.linger.0,

@@ -2,15 +2,15 @@
 
 use ipfix::{FieldSpecifier, TemplateRecord};
 
-/// Template ids from here on tell reliability, one for each stream.
-const FIRST: u16 = 0xff00;
+use crate::export::templates::options_ids;
+
 /// IANA's templateId and dataRecordsReliability.
 const TEMPLATE_ID: u16 = 145;
 const DATA_RECORDS_RELIABILITY: u16 = 276;
 
-/// Returns the id of the options template on `stream`, of which there are fewer than 255.
+/// Returns the id of the options template on `stream`.
 pub const fn id(stream: u16) -> u16 {
-    FIRST + stream
+    options_ids(stream).start
 }
 
 /// Returns the options template on `stream`: scope templateId, then dataRecordsReliability.

@@ -48,14 +48,15 @@ fn the_reliability_of_each_template_is_told_before_its_records_and_all_goes_in_o
     let messages = collect_more(&mut failover, now);
     messages.iter().for_each(|message| collector.receive(message));
     assert_eq!(collector.session.per_stream(), PerStream::Enabled);
+    let stream = crate::export::templates::session_record_id;
     let told = |template, is| format!("template {template} reliable: {is}");
-    let reliable: Vec<_> = (272..=276).map(|template| told(template, true)).collect();
+    let reliable: Vec<_> = (stream(1)..=stream(1) + 4).map(|template| told(template, true)).collect();
     let records = ["session 0<0", "0", "1"];
     let expected = ["templates"].into_iter().chain(reliable.iter().map(String::as_str)).chain(records);
     assert_eq!(collector.seen(1), expected.collect::<Vec<_>>());
     let seen = collector.seen(2);
-    assert_eq!(seen[..2], ["templates", &told(288, true)], "the class record is sent reliably");
-    assert!((289..=292).all(|template| seen.contains(&&*told(template, false))), "{seen:?}");
+    assert_eq!(seen[..2], ["templates", &told(stream(2), true)], "the class record is sent reliably");
+    assert!((stream(2) + 1..=stream(2) + 4).all(|template| seen.contains(&&*told(template, false))), "{seen:?}");
     assert_eq!(seen[seen.len() - 3..], ["class dns limited", "10", "11"], "data waits for nothing");
     let data = messages.iter().rfind(|message| message.stream == 2).unwrap();
     assert_eq!(data.reliability, Reliability::MaxRetransmits(1));
