@@ -10,10 +10,11 @@ use transport::{Outcome, Ppid, Token};
 
 use super::books::Books;
 use super::buffer::Buffer;
+use super::control::Control;
 use super::lane::{Carrier, Lane, Unsettled};
-use super::statistics::Statistics;
+use super::telling::Schedule;
 use super::{FailoverConfig, Transmit};
-use crate::export::options::reliability;
+use crate::export::options::{OptionsRecord, Told, reliability};
 use crate::export::templates::{class_record_id, options_template, session_record_id};
 use crate::export::{Class, ClassIndex, Classes, Templates};
 
@@ -52,19 +53,21 @@ pub(super) struct Moment {
 pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) watch: AckWatch,
-    carrier: Carrier,
+    pub(super) carrier: Carrier,
     /// RFC 6526 is followed: for that it takes streams.
     per_stream: bool,
-    domain: u32,
+    pub(super) domain: u32,
     /// One for each lane, or one for all where they share a stream.
     exporting: Vec<ExportingSession>,
     /// By class.
     lanes: Vec<Lane>,
     /// Encoded class records, by class.
     class_records: Vec<Vec<u8>>,
-    statistics: Statistics,
-    /// Messages of stream 0, which go before all others.
-    control: VecDeque<Transmit>,
+    pub(super) control_stream: Control,
+    /// Its messages, which go before all others.
+    pub(super) control: VecDeque<Transmit>,
+    /// Of options records about the exporter.
+    pub(super) schedule: Schedule,
     /// The lane whose records the one stream carries at present.
     open: Option<usize>,
     templates: Templates,
@@ -120,8 +123,9 @@ impl Session {
                 .iter()
                 .map(|(_, class)| class_record(config.domain, class))
                 .collect(),
-            statistics: Statistics::new(config.domain, config.max_message, per_stream),
+            control_stream: Control::new(config.domain, config.max_message, per_stream),
             control: VecDeque::new(),
+            schedule: Schedule::new(config.options_interval),
             open: None,
             templates: config.templates.clone(),
             flow_templates_defined: false,
@@ -192,12 +196,21 @@ impl Session {
     }
 
     /// Returns the next message: of the highest class that has one.
-    pub(super) fn next(&mut self, moment: Moment, buffer: &mut Buffer) -> Option<Packed> {
+    pub(super) fn next(
+        &mut self,
+        moment: Moment,
+        buffer: &mut Buffer,
+        told: Option<&Told>,
+    ) -> Option<Packed> {
+        if let Some(told) = told {
+            self.tell_in_time(moment, buffer, told);
+        }
         if self.is_told(moment, buffer) {
-            self.control = self.tell(moment.export_time, buffer, false).into();
+            let statistics = self.tell(moment.export_time, buffer, false);
+            self.control.extend(statistics);
         }
         if let Some(message) = self.control.pop_front() {
-            return Some(Packed { message, class: ClassIndex::default(), records: 0 });
+            return Some(self.hand_over_control(message));
         }
         for lane in 0..self.lanes.len() {
             if !self.ready.is_empty() {
@@ -222,9 +235,17 @@ impl Session {
         self.announced
     }
 
-    /// Packs everything that goes before records: templates, `request` on the lane of class `reliable`, class records.
-    pub(super) fn announce_all(&mut self, moment: Moment, request: Option<SessionRecord>) {
+    /// Packs everything that goes before records: options records, templates, `request` on the lane of class `reliable`, class records.
+    pub(super) fn announce_all(
+        &mut self,
+        moment: Moment,
+        request: Option<SessionRecord>,
+        told: Option<&Told>,
+    ) {
         self.announced = true;
+        if let Some(told) = told {
+            self.control = self.tell_in_advance(moment, told).into();
+        }
         for lane in 0..self.lanes.len() {
             if self.lanes[lane].kind.is_lossy() {
                 if self.carrier == Carrier::Streams {
@@ -247,7 +268,7 @@ impl Session {
     /// Returns the next message of what is packed, or being packed.
     pub(super) fn next_begun(&mut self, moment: Moment) -> Option<Packed> {
         if let Some(message) = self.control.pop_front() {
-            return Some(Packed { message, class: ClassIndex::default(), records: 0 });
+            return Some(self.hand_over_control(message));
         }
         for lane in 0..self.lanes.len() {
             if self.ready.is_empty() && self.lanes[lane].unfinished {
@@ -260,12 +281,13 @@ impl Session {
     /// The session comes into use; `settled` are the books of the classes as the one before left them.
     pub(super) fn take_over(&mut self, settled: &[Books]) {
         self.lanes.iter_mut().zip(settled).for_each(|(lane, books)| lane.set_not_sent(books.dropped()));
+        self.schedule.hurry();
     }
 
     /// Tells whether statistics are due: by time, or because they are the last.
     fn is_told(&self, moment: Moment, buffer: &Buffer) -> bool {
         let over = moment.finishing && buffer.is_empty() && !self.is_busy();
-        self.statistics.deadline().is_some_and(|due| over || due <= moment.now)
+        self.control_stream.deadline().is_some_and(|due| over || due <= moment.now)
     }
 
     /// Returns the messages that tell what became of the records of classes that may lose some.
@@ -275,7 +297,7 @@ impl Session {
         }
         let dropped = |lane: &Lane| buffer.queue(lane.class).dropped();
         let told = self.lanes.iter().filter_map(|lane| lane.statistics(self.domain, dropped(lane), leaving));
-        self.statistics.messages(told, export_time)
+        self.control_stream.statistics(told, export_time)
     }
 
     /// Packs records of class `reliable`, as far as the window allows, until a message is finished.
@@ -331,6 +353,19 @@ impl Session {
             }
         }
         self.record = record;
+    }
+
+    /// Packs options records on the one stream, between the records of classes, in messages of their own.
+    pub(super) fn tell_between(&mut self, moment: Moment, records: Vec<OptionsRecord>, mark: Option<Mark>) {
+        const LANE: usize = 0;
+        if let Some(before) = self.open.take() {
+            self.flush(before, moment, mark);
+        }
+        for record in records {
+            self.define(LANE, record.template.clone());
+            self.pack(LANE, moment, record.template.id, record.octets(), mark);
+        }
+        self.flush(LANE, moment, mark);
     }
 
     fn append(
@@ -409,13 +444,21 @@ impl Session {
         let (reliability, unordered) = lane.delivery(content, records);
         let token = lane.hand_over(now, records, mark, reliability);
         match lane.kind.is_lossy() {
-            true if self.carrier == Carrier::Streams => self.statistics.note(now),
+            true if self.carrier == Carrier::Streams => self.control_stream.note(now),
             false if records > 0 => self.watch.handle_sent(now),
             _ => {}
         }
         let (stream, ppid) = (lane.stream, Ppid::IPFIX);
         let message = Transmit { stream, ppid, unordered, reliability, token, octets };
-        Packed { message, class: lane.class, records }
+        let packed = Packed { message, class: lane.class, records };
+        self.schedule.count(&packed);
+        packed
+    }
+
+    fn hand_over_control(&mut self, message: Transmit) -> Packed {
+        let packed = Packed { message, class: ClassIndex::default(), records: 0 };
+        self.schedule.count(&packed);
+        packed
     }
 
     /// The transport has told the fate of the message with `token`; returns it and its class.
@@ -428,7 +471,7 @@ impl Session {
         let lane = self.lanes.get_mut(Lane::class_of(token))?;
         let sent = lane.settle(token, outcome)?;
         if sent.lossy_records > 0 && self.carrier == Carrier::Streams {
-            self.statistics.note(now);
+            self.control_stream.note(now);
         }
         self.release_at.get_or_insert(now + RELEASE);
         Some((lane.class, sent))
@@ -450,7 +493,8 @@ impl Session {
     pub(super) fn deadline(&self, can_send: bool) -> Option<Instant> {
         let acknowledgement =
             if self.watch.sends_cookies() { self.watch.poll_timeout() } else { self.release_at };
-        let sending = self.lanes.iter().map(Lane::deadline).chain([self.statistics.deadline()]);
+        let told = [self.control_stream.deadline(), self.schedule.deadline()];
+        let sending = self.lanes.iter().map(Lane::deadline).chain(told);
         let sending = sending.flatten().min().filter(|_| can_send);
         [acknowledgement, sending].into_iter().flatten().min()
     }
@@ -477,7 +521,7 @@ impl Session {
 
     /// Tells whether there is more to send, or to hear of what was sent.
     pub(super) fn has_unsent(&self) -> bool {
-        self.is_busy() || !self.control.is_empty() || self.statistics.deadline().is_some()
+        self.is_busy() || !self.control.is_empty() || self.control_stream.deadline().is_some()
     }
 }
 

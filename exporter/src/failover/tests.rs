@@ -56,6 +56,7 @@ fn config(classes: Classes) -> FailoverConfig {
         max_lossy_message: Some(1_000),
         linger: Duration::from_millis(50),
         per_stream: false,
+        options_interval: Duration::from_secs(600),
         memory: 1 << 20,
         spool: None,
         keys: KeyRing::parse(KEY).unwrap(),

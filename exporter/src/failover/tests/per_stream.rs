@@ -56,7 +56,10 @@ fn the_reliability_of_each_template_is_told_before_its_records_and_all_goes_in_o
     assert_eq!(collector.seen(1), expected.collect::<Vec<_>>());
     let seen = collector.seen(2);
     assert_eq!(seen[..2], ["templates", &told(stream(2), true)], "the class record is sent reliably");
-    assert!((stream(2) + 1..=stream(2) + 4).all(|template| seen.contains(&&*told(template, false))), "{seen:?}");
+    assert!(
+        (stream(2) + 1..=stream(2) + 4).all(|template| seen.contains(&&*told(template, false))),
+        "{seen:?}"
+    );
     assert_eq!(seen[seen.len() - 3..], ["class dns limited", "10", "11"], "data waits for nothing");
     let data = messages.iter().rfind(|message| message.stream == 2).unwrap();
     assert_eq!(data.reliability, Reliability::MaxRetransmits(1));
