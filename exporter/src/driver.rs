@@ -25,6 +25,7 @@ use transport::Connector;
 
 use crate::capture::CaptureError;
 use crate::config::{Config, Pool, Service, Transport};
+use crate::export::options::Teller;
 use crate::failover::{Books, Choice, ChoiceConfig, Failover, Role, Sign};
 use crate::metering::Meter;
 use crate::metrics::{COLLECTOR_INFO, Exported, Observed, TlsMetrics};
@@ -64,6 +65,9 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let timers = config.profile.timers;
     let Connectors { collectors, registrars, identity } = setup::connectors(config, pool).await?;
     let Pool { transport, service, reconnect_pause, .. } = *pool;
+    let address = pool.addresses.first().copied();
+    let address = address.or_else(|| Some(collectors.endpoint.as_ref()?.local_address().ip()));
+    let teller = Teller::new(config.metering.observation_domain, std::process::id(), address);
     if transport != Transport::Sctp
         && let Some((_, lossy)) = classes.iter().find(|(_, class)| class.kind.is_lossy())
     {
@@ -80,10 +84,12 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let memory = directory.map(|directory| Memory::new(directory.clone(), pool.handle.clone()));
     let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers, last)?, registrars));
     let (speed, observed) = (config.source.speed, Observed::new("pcap"));
-    let observer = Observer::start(source, meter, config.encoder(), classifier, speed, observed)?;
+    let facts = teller.facts();
+    let observer = Observer::start(source, meter, config.encoder(), classifier, speed, observed, facts)?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
         failover,
+        teller,
         spool,
         choice,
         observer,
@@ -133,6 +139,7 @@ struct Conditions {
 
 struct Driver {
     failover: Failover,
+    teller: Teller,
     spool: Option<Spool>,
     choice: Choice,
     observer: Observer,
@@ -178,16 +185,18 @@ enum Wake {
 impl Driver {
     async fn run(mut self, shutdown: Shutdown) -> Result<(), Failure> {
         let mut pool = self.pool.state();
-        let mut settled = 0;
+        let (mut settled, mut dropped) = (0, 0);
         loop {
             self.pulse.beat();
             if let Some(spool) = &self.spool {
                 spool.obey(&mut self.failover, Instant::now());
             }
             self.obey();
+            self.failover.set_told(self.teller.told(dropped, export_time()).clone());
             self.transmit();
             self.tell(&pool.borrow());
             let books = self.failover.books();
+            dropped = books.dropped();
             let progress = books.metered + books.recovered - books.waiting;
             if progress > settled && self.source_ended.is_some() && !self.stopping {
                 self.deadline = Some(Instant::now() + self.drain_timeout);

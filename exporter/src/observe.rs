@@ -14,8 +14,9 @@ use tokio::sync::mpsc;
 
 use crate::capture::{CaptureError, PacketSource};
 use crate::config::Speed;
+use crate::export::options::Facts;
 use crate::export::{ClassIndex, Classifier, FlowEncoder, TemplateIndex};
-use crate::metering::{FlowEndReason, FlowRecord, Meter};
+use crate::metering::{FlowEndReason, FlowRecord, Ignored, Meter};
 use crate::metrics::Observed;
 
 /// Octets of a batch at most, and one record: some 300 records.
@@ -118,6 +119,7 @@ impl Observer {
         classifier: Classifier,
         speed: Speed,
         metrics: Observed,
+        facts: Arc<Facts>,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = std::sync::mpsc::channel();
         let (sender, observations) = mpsc::channel(CHANNEL);
@@ -131,6 +133,8 @@ impl Observer {
             sender,
             pace: Pace { speed, stopped, begin: None, unchecked: 0 },
             metrics,
+            facts,
+            ignored: Ignored::default(),
             packets: Arc::clone(&packets),
         };
         let thread = thread::Builder::new().name("observation".into()).spawn(move || point.run(source))?;
@@ -167,6 +171,9 @@ struct ObservationPoint {
     sender: mpsc::Sender<Observation>,
     pace: Pace,
     metrics: Observed,
+    facts: Arc<Facts>,
+    /// Told to `facts` so far.
+    ignored: Ignored,
     packets: Arc<AtomicU64>,
 }
 
@@ -195,6 +202,9 @@ impl ObservationPoint {
 
     fn observe(&mut self, mut source: impl PacketSource) -> Result<Result<(), CaptureError>, Abandoned> {
         loop {
+            for interface in source.take_interfaces() {
+                self.facts.describe(interface);
+            }
             let packet = match source.next_packet() {
                 Ok(Some(packet)) => packet,
                 Ok(None) => return Ok(Ok(())),
@@ -230,6 +240,8 @@ impl ObservationPoint {
     /// Sends what is encoded; waits while the driver has enough.
     fn deliver(&mut self) -> Result<(), Abandoned> {
         self.metrics.update(&self.meter);
+        self.facts.ignore(self.meter.ignored().since(self.ignored));
+        self.ignored = self.meter.ignored();
         self.packets.store(self.meter.counters().packets - self.meter.tunnelled(), Ordering::Relaxed);
         if self.batch.is_empty() {
             return Ok(());

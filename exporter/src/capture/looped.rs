@@ -1,7 +1,7 @@
 //! Replays a capture file over and over, with times that go on instead of starting again.
 
 use super::pcap_file::{Found, PcapFile};
-use super::{CaptureError, Packet, PacketSource};
+use super::{CaptureError, Interface, Packet, PacketSource};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -99,6 +99,11 @@ impl PacketSource for Looped {
         let Some(found) = self.found()? else { return Ok(None) };
         let timestamp = self.shifted(found.timestamp);
         Ok(Some(Packet { timestamp, ..self.file.packet(found) }))
+    }
+
+    #[inline]
+    fn take_interfaces(&mut self) -> Vec<Interface> {
+        self.file.described()
     }
 }
 

@@ -21,6 +21,7 @@ use transport::udp::Sender;
 use crate::capture::CaptureError;
 use crate::config::{Config, Udp};
 use crate::driver::{export_time, random, setup, since_epoch, until};
+use crate::export::options::Teller;
 use crate::metering::Meter;
 use crate::metrics::Observed;
 use crate::observe::{Observation, Observer};
@@ -59,13 +60,17 @@ pub(crate) async fn run(config: &Config, udp: &Udp, context: Context) -> Result<
         linger: config.export.linger.0,
     };
     let encoder = config.encoder();
+    let address = udp.address.or_else(|| Some(sender.local().ok()?.ip()));
+    let teller = Teller::new(session.domain, std::process::id(), address);
+    let facts = teller.facts();
     let session = Session::new(session, encoder.templates(), Instant::now(), export_time());
     let (speed, observed) = (config.source.speed, Observed::new("pcap"));
-    let observer = Observer::start(source, meter, encoder, classifier, speed, observed)?;
+    let observer = Observer::start(source, meter, encoder, classifier, speed, observed, facts)?;
     info!(collector = %to, max_message, "exporting over UDP, without acknowledgements");
     let now = Instant::now();
     let driver = Driver {
         session,
+        teller,
         sender,
         observer,
         to,
@@ -88,6 +93,7 @@ pub(crate) async fn run(config: &Config, udp: &Udp, context: Context) -> Result<
 
 struct Driver {
     session: Session,
+    teller: Teller,
     sender: Sender,
     observer: Observer,
     to: SocketAddr,
@@ -137,15 +143,25 @@ impl Driver {
                 }
                 Wake::Observation(Some(Observation::Flows(batch))) => {
                     let (now, export_time) = (Instant::now(), export_time());
+                    self.tell(export_time);
                     for record in batch.iter() {
                         self.session.push(record.template, record.octets, now, export_time);
                     }
                 }
                 Wake::Observation(Some(Observation::End(result))) => self.source_over(result),
                 Wake::Observation(None) => self.source_over(Ok(())),
-                Wake::Time => self.session.handle_timeout(Instant::now(), export_time()),
+                Wake::Time => {
+                    self.tell(export_time());
+                    self.session.handle_timeout(Instant::now(), export_time());
+                }
             }
         }
+    }
+
+    /// Hands on what options records are to say.
+    fn tell(&mut self, export_time: u32) {
+        let dropped = self.session.books().dropped;
+        self.session.set_told(self.teller.told(dropped, export_time).clone(), export_time);
     }
 
     /// Waits for what happens next. Nothing is lost with the branches not taken: a channel keeps its message.

@@ -35,6 +35,8 @@ pub(super) fn failover_config(
         max_message: config.export.max_message.as_usize(),
         max_lossy_message: config.export.max_lossy_message.map(service::config::Size::as_usize),
         linger: config.export.linger.0,
+        per_stream: config.export.per_stream,
+        options_interval: config.export.options_interval.0,
         memory: config.retention.memory.as_usize(),
         spool,
         keys,
