@@ -13,10 +13,16 @@ use tracing::{error, info, warn};
 use transport::tls::Identity;
 use transport::{Connector, Endpoint, EndpointConfig, tcp};
 
-use crate::capture::{CaptureError, Looped};
+use crate::capture::live::LiveError;
+use crate::capture::{self, CaptureError, Looped};
 use crate::config::{Config, Pool, Source, Transport};
-use crate::export::Classes;
+use crate::export::{Classes, Classifier};
 use crate::failover::{FailoverConfig, SpoolConfig};
+use crate::metering::{Meter, MeteringConfig};
+use crate::metrics::{Captured, Observed};
+use crate::observe::{Observer, Share};
+
+use super::{random, since_epoch};
 
 /// Between two attempts to learn the local address: the first pause, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -40,15 +46,36 @@ pub(super) fn failover_config(
     }
 }
 
-/// Opens the capture; `now` is the wall clock, since the Unix epoch. A file that is no capture is a failure like a
-/// damaged one.
-pub(crate) fn open(source: &Source, now: Duration) -> Result<Looped, Failure> {
-    let opened = Looped::open(&source.pcap, source.loop_options(now));
+/// Opens the source and begins to meter.
+///
+/// Fails where there is no permission to capture. A file that is no capture is a failure like a damaged one.
+pub(crate) fn observe(config: &Config, classifier: Classifier) -> Result<Observer, Failure> {
+    let (source, metering) = (&config.source, config.metering.metering());
+    if source.is_live() {
+        return live(source, metering, &classifier);
+    }
+    let opened = Looped::open(&source.pcap[0], source.loop_options(since_epoch()));
     let exit = match &opened {
         Err(CaptureError::Io { .. }) => Exit::Io,
         _ => Exit::Failed,
     };
-    opened.with_context(|| format!("source.pcap = {:?}", source.pcap)).or_exit(exit)
+    let capture = opened.with_context(|| format!("source.pcap = {:?}", source.pcap)).or_exit(exit)?;
+    let meter = Meter::new(metering, random()?);
+    Ok(Observer::start(capture, meter, classifier, source.speed(), Observed::new("pcap"))?)
+}
+
+fn live(source: &Source, metering: MeteringConfig, classifier: &Classifier) -> Result<Observer, Failure> {
+    let (watch, readers) = capture::live::open(source.live_options()).map_err(|error| match error {
+        LiveError::Permission { .. } => Failure::new(Exit::Permission, error),
+        error => error.into(),
+    })?;
+    let captured = source.interfaces.iter().map(|interface| Captured::new(interface)).collect();
+    let max_flows = metering.max_flows.div_ceil(readers.len());
+    let shares = readers.into_iter().map(|reader| {
+        let meter = Meter::new(MeteringConfig { max_flows, ..metering }, random()?);
+        Ok(Share { reader, meter, metrics: Observed::live("live") })
+    });
+    Ok(Observer::live(watch, shares.collect::<Result<_, Failure>>()?, classifier, captured)?)
 }
 
 pub(super) fn read_keys(path: &Path) -> Result<KeyRing, Failure> {
