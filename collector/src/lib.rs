@@ -51,6 +51,7 @@ impl Daemon for Collector {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const ABOUT: &'static str = "Collects IPFIX flow records as an element of a pool";
     const SAMPLE: &'static str = include_str!("../../deploy/config/collector.toml");
+    const WITHOUT_DEFAULT: &'static [&'static str] = &["pool.policy", "output"];
     const METRICS_PREFIX: &'static str = "ipfix_collector";
     const BUCKETS: &'static [(&'static str, &'static [f64])] = metrics::BUCKETS;
 

@@ -19,7 +19,7 @@ pub use live::Share;
 
 use crate::capture::{CaptureError, PacketSource};
 use crate::config::Speed;
-use crate::export::{ClassIndex, Classifier, FlowEncoder, FlowTemplate};
+use crate::export::{ClassIndex, Classifier, FlowEncoder, TemplateIndex};
 use crate::metering::{FlowEndReason, FlowRecord, Meter};
 use crate::metrics::Observed;
 
@@ -43,7 +43,7 @@ pub struct Batch {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    template: FlowTemplate,
+    template: TemplateIndex,
     class: ClassIndex,
     end: usize,
 }
@@ -52,7 +52,7 @@ struct Entry {
 #[derive(Clone, Copy, Debug)]
 pub struct Encoded<'a> {
     /// What it is encoded by.
-    pub template: FlowTemplate,
+    pub template: TemplateIndex,
     /// Where the rules sort it.
     pub class: ClassIndex,
     /// The data record.
@@ -121,6 +121,7 @@ impl Observer {
     pub fn start(
         source: impl PacketSource + Send + 'static,
         meter: Meter,
+        encoder: FlowEncoder,
         classifier: Classifier,
         speed: Speed,
         metrics: Observed,
@@ -128,7 +129,7 @@ impl Observer {
         let (stop, stopped) = std::sync::mpsc::channel();
         let (sender, observations) = mpsc::channel(CHANNEL);
         let packets = Arc::new(AtomicU64::new(0));
-        let point = ObservationPoint::new(meter, classifier, sender, metrics, Arc::clone(&packets));
+        let point = ObservationPoint::new(meter, encoder, classifier, sender, metrics, Arc::clone(&packets));
         let pace = Pace { speed, stopped, begin: None, unchecked: 0 };
         let thread =
             thread::Builder::new().name("observation".into()).spawn(move || point.run(source, pace))?;
@@ -173,13 +174,14 @@ struct Abandoned;
 impl ObservationPoint {
     fn new(
         meter: Meter,
+        encoder: FlowEncoder,
         classifier: Classifier,
         sender: mpsc::Sender<Observation>,
         metrics: Observed,
         packets: Arc<AtomicU64>,
     ) -> Self {
         let (flows, batch) = (Vec::new(), Batch::default());
-        Self { meter, encoder: FlowEncoder::new(), classifier, flows, batch, sender, metrics, packets }
+        Self { meter, encoder, classifier, flows, batch, sender, metrics, packets }
     }
 
     fn run(mut self, source: impl PacketSource, pace: Pace) {

@@ -10,7 +10,7 @@ use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
 use exporter::capture::{LoopOptions, Looped, PacketSource};
-use exporter::export::{FlowEncoder, FlowTemplate};
+use exporter::export::FlowEncoder;
 use exporter::metering::{FlowEndReason, FlowRecord, Meter, MeteringConfig};
 use serde_json::{Map, Value};
 
@@ -186,7 +186,7 @@ impl Expectation {
         let mut octets = Vec::new();
         let template = self.encoder.encode(flow, &mut octets);
         let mut at = 0;
-        FlowTemplate::record(template, 1).fields.iter().all(|field| {
+        self.encoder.templates().get(template).fields().iter().all(|field| {
             let value = &octets[at..at + usize::from(field.length)];
             at += value.len();
             let name = ipfix::ie::lookup(field.pen, field.id).map(|element| element.name);
@@ -226,10 +226,10 @@ fn milliseconds(text: &str) -> Option<u64> {
 #[cfg(test)]
 pub(crate) fn shown(flow: &FlowRecord) -> Flow {
     let mut octets = Vec::new();
-    let template = FlowEncoder::new().encode(flow, &mut octets);
+    let encoder = FlowEncoder::new();
+    let template = encoder.encode(flow, &mut octets);
     let mut at = 0;
-    let fields = template.record(1).fields;
-    let shown = fields.iter().map(|field| {
+    let shown = encoder.templates().get(template).fields().iter().map(|field| {
         let value = &octets[at..at + usize::from(field.length)];
         at += value.len();
         let name = ipfix::ie::lookup(0, field.id).unwrap().name;

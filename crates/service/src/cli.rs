@@ -50,6 +50,12 @@ pub(crate) enum Command<C: Subcommand> {
 pub(crate) enum ConfigCommand {
     /// Print an annotated configuration with every key and its default
     Example,
+    /// Print the configuration in force: file, environment and defaults
+    Show {
+        /// Tell behind each value where it comes from
+        #[arg(long)]
+        origin: bool,
+    },
 }
 
 /// For daemons without subcommands of their own.
@@ -102,9 +108,16 @@ fn command<D: Daemon>() -> clap::Command {
             ))
         })
         .mut_subcommand("config", |config| {
-            config.after_help(example(&format!("config example > {short}.toml"))).mut_subcommand(
-                "example",
-                |sample| sample.after_help(example(&format!("config example > {short}.toml"))),
-            )
+            let written = example(&format!("config example > {short}.toml"));
+            let variable = short.to_uppercase();
+            let shown = format!(
+                "Every key can be set by the environment: {variable}__HTTP__LISTEN is `listen` in [http]. Stronger is what comes \
+                 first: command line, environment, file, default.\n\n{}",
+                example(&format!("config show --origin --config {short}.toml"))
+            );
+            config
+                .after_help(written.clone())
+                .mut_subcommand("example", |sample| sample.after_help(written))
+                .mut_subcommand("show", |show| show.after_help(shown))
         })
 }

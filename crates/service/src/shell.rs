@@ -67,6 +67,10 @@ impl Shell {
                 Ok(())
             }
             Command::Config(ConfigCommand::Example) => print(D::SAMPLE),
+            Command::Config(ConfigCommand::Show { origin }) => {
+                let (sources, _) = self.configuration::<D>()?;
+                print(&sources.show(D::SAMPLE, D::WITHOUT_DEFAULT, origin))
+            }
             Command::Stats(stats) => {
                 let configured = if stats.names_daemons() { None } else { D::http(&self.config::<D>()?) };
                 stats.run(configured)
@@ -82,11 +86,15 @@ impl Shell {
         log::install(self.options.log_level.as_ref(), self.options.log_format).or_exit(Exit::Usage)
     }
 
-    /// Reads the configuration file of the command line, or the default one; fails with
-    /// [`Exit::Configuration`].
+    /// Reads the configuration file of the command line, or the default one, and the environment's variables above it; fails
+    /// with [`Exit::Configuration`].
     pub fn config<D: Daemon>(&self) -> Result<D::Config, Failure> {
+        Ok(self.configuration::<D>()?.1)
+    }
+
+    fn configuration<D: Daemon>(&self) -> Result<(config::Sources, D::Config), Failure> {
         let path = self.options.config_file::<D>();
-        let mut loaded = config::load(&path, D::validate);
+        let mut loaded = config::load_daemon::<D>(&path);
         if let (Err(error), false) = (&mut loaded, path.exists()) {
             error.note(format!("`{} config example` prints a configuration to start from", D::NAME));
         }

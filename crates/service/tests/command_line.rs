@@ -88,6 +88,38 @@ fn configuration_errors_show_the_place_and_what_would_be_right() {
 }
 
 #[test]
+fn the_environment_stands_above_the_file_and_every_value_tells_where_it_is_from() {
+    let folder = Folder::new("environment");
+    fs::write(folder.0.join("clock.toml"), "# comment\ninterval = \"20s\"\n").unwrap();
+    let mut transcript = String::new();
+    for (variables, arguments) in [
+        (&[][..], &["config", "show"][..]),
+        (&[], &["config", "show", "--origin"]),
+        (
+            &[("CLOCK__INTERVAL", "30s"), ("CLOCK__HTTP__LISTEN", "[::1]:9999"), ("CLOCKS__INTERVAL", "1")],
+            &["config", "show", "--origin"],
+        ),
+        (&[("CLOCK__INTERVAL", "0s")], &["check"]),
+        (&[("CLOCK__INTERVAL", "10")], &["check"]),
+        (&[("CLOCK__INTERVALL", "20s"), ("CLOCK__HTTP__LISTEN", "localhost")], &["check"]),
+        (&[("CLOCK__HTTP", "[1")], &["check"]),
+    ] {
+        let output = clock()
+            .args(arguments)
+            .args(["--config", "clock.toml"])
+            .envs(variables.iter().copied())
+            .current_dir(&folder.0)
+            .output()
+            .unwrap();
+        let shown: String = variables.iter().map(|(name, value)| format!("{name}='{value}' ")).collect();
+        let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        let code = output.status.code().unwrap();
+        transcript += &format!("$ {shown}flowpool-clock {}\n{out}{err}exit {code}\n\n", arguments.join(" "));
+    }
+    assert_golden("environment.txt", &transcript);
+}
+
+#[test]
 fn a_missing_file_is_a_configuration_error_with_advice() {
     let folder = Folder::new("missing-file");
     let output = folder.run(&["run", "--config", "none.toml"]);
@@ -105,6 +137,7 @@ fn help_of_every_command_ends_with_an_example() {
         &["check", "--help"],
         &["stats", "--help"],
         &["config", "example", "--help"],
+        &["config", "show", "--help"],
     ] {
         let output = folder.run(command);
         assert_eq!(output.status.code(), Some(0));

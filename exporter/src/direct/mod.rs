@@ -53,11 +53,12 @@ pub(crate) async fn run(config: &Config, udp: &Udp, context: Context) -> Result<
         template_refresh_packets: udp.template_refresh_packets,
         linger: config.export.linger.0,
     };
+    let session = Session::new(session, config.encoder().templates(), Instant::now(), export_time());
     let observer = setup::observe(config, classifier)?;
     info!(collector = %to, max_message, "exporting over UDP, without acknowledgements");
     let now = Instant::now();
     let driver = Driver {
-        session: Session::new(session, now, export_time()),
+        session,
         sender,
         observer,
         to,

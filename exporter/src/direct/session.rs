@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ipfix::{Content, ExportingConfig, ExportingSession, OutMessage};
 
-use crate::export::FlowTemplate;
+use crate::export::{TemplateIndex, Templates};
 
 /// UDP has no streams.
 const STREAM: u16 = 0;
@@ -61,13 +61,11 @@ pub(super) struct Session {
 impl Session {
     /// Returns a session whose first messages are the templates, twice: one copy may get lost
     /// (RFC 7011 section 8.4). `export_time` here and below is in seconds since the Unix epoch.
-    pub(super) fn new(config: SessionConfig, now: Instant, export_time: u32) -> Self {
+    pub(super) fn new(config: SessionConfig, templates: &Templates, now: Instant, export_time: u32) -> Self {
         let SessionConfig { domain, max_message, .. } = config;
         let mut exporting = ExportingSession::new(ExportingConfig { domain, max_message });
-        for template in FlowTemplate::ALL {
-            exporting
-                .define(STREAM, template.record(STREAM))
-                .expect("flow templates are valid and have ids of their own");
+        for template in templates.records(STREAM) {
+            exporting.define(STREAM, template).expect("flow templates are valid and have ids of their own");
         }
         let mut session = Self {
             config,
@@ -90,7 +88,7 @@ impl Session {
     }
 
     /// Takes an encoded flow record.
-    pub(super) fn push(&mut self, template: FlowTemplate, record: &[u8], now: Instant, export_time: u32) {
+    pub(super) fn push(&mut self, template: TemplateIndex, record: &[u8], now: Instant, export_time: u32) {
         self.books.metered += 1;
         match self.exporting.record(STREAM, template.id(STREAM), record, export_time) {
             Ok(()) => {

@@ -15,7 +15,7 @@ use transport::{Connector, Endpoint, EndpointConfig, tcp};
 
 use crate::capture::live::LiveError;
 use crate::capture::{self, CaptureError, Looped};
-use crate::config::{Config, Pool, Source, Transport};
+use crate::config::{Config, Pool, Transport};
 use crate::export::{Classes, Classifier};
 use crate::failover::{FailoverConfig, SpoolConfig};
 use crate::metering::{Meter, MeteringConfig};
@@ -37,6 +37,7 @@ pub(super) fn failover_config(
     FailoverConfig {
         domain: config.metering.observation_domain,
         classes,
+        templates: config.encoder().templates().clone(),
         max_message: config.export.max_message.as_usize(),
         max_lossy_message: config.export.max_lossy_message.map(service::config::Size::as_usize),
         linger: config.export.linger.0,
@@ -52,7 +53,7 @@ pub(super) fn failover_config(
 pub(crate) fn observe(config: &Config, classifier: Classifier) -> Result<Observer, Failure> {
     let (source, metering) = (&config.source, config.metering.metering());
     if source.is_live() {
-        return live(source, metering, &classifier);
+        return live(config, metering, &classifier);
     }
     let opened = Looped::open(&source.pcap[0], source.loop_options(since_epoch()));
     let exit = match &opened {
@@ -61,10 +62,11 @@ pub(crate) fn observe(config: &Config, classifier: Classifier) -> Result<Observe
     };
     let capture = opened.with_context(|| format!("source.pcap = {:?}", source.pcap)).or_exit(exit)?;
     let meter = Meter::new(metering, random()?);
-    Ok(Observer::start(capture, meter, classifier, source.speed(), Observed::new("pcap"))?)
+    Ok(Observer::start(capture, meter, config.encoder(), classifier, source.speed(), Observed::new("pcap"))?)
 }
 
-fn live(source: &Source, metering: MeteringConfig, classifier: &Classifier) -> Result<Observer, Failure> {
+fn live(config: &Config, metering: MeteringConfig, classifier: &Classifier) -> Result<Observer, Failure> {
+    let source = &config.source;
     let (watch, readers) = capture::live::open(source.live_options()).map_err(|error| match error {
         LiveError::Permission { .. } => Failure::new(Exit::Permission, error),
         error => error.into(),
@@ -73,7 +75,7 @@ fn live(source: &Source, metering: MeteringConfig, classifier: &Classifier) -> R
     let max_flows = metering.max_flows.div_ceil(readers.len());
     let shares = readers.into_iter().map(|reader| {
         let meter = Meter::new(MeteringConfig { max_flows, ..metering }, random()?);
-        Ok(Share { reader, meter, metrics: Observed::live("live") })
+        Ok(Share { reader, meter, encoder: config.encoder(), metrics: Observed::live("live") })
     });
     Ok(Observer::live(watch, shares.collect::<Result<_, Failure>>()?, classifier, captured)?)
 }

@@ -37,7 +37,7 @@ use rserpool::wire::asap::cookie::CookieEcho;
 use spool::Position;
 use transport::{Outcome, Ppid, Reliability, Token};
 
-use crate::export::{ClassIndex, Classes, FlowTemplate};
+use crate::export::{ClassIndex, Classes, TemplateIndex, Templates};
 use crate::spooling::{Command, Event};
 
 pub use books::{Abandonment, Books, DropReason};
@@ -60,6 +60,8 @@ pub struct FailoverConfig {
     pub domain: u32,
     /// The classes of flow records.
     pub classes: Classes,
+    /// The templates of flow records.
+    pub templates: Templates,
     /// Octets of a message at most, in class `reliable`.
     pub max_message: usize,
     /// Octets of a message at most, in the classes that may lose records; what the path carries in a packet without it.
@@ -123,7 +125,8 @@ impl Failover {
     pub fn new(config: FailoverConfig, incarnation: ExporterState, seed: u64) -> Self {
         let ExporterState { ledger, epoch } = incarnation;
         let classes = config.classes.iter().len();
-        let tiers = config.spool.map(|spool| Tiers::new(spool, incarnation, config.domain));
+        let tiers =
+            config.spool.map(|spool| Tiers::new(spool, incarnation, config.domain, config.templates.clone()));
         Self {
             buffer: Buffer::new(Retention::new(ledger, epoch, config.memory), tiers, classes),
             settled: vec![Books::default(); classes],
@@ -169,7 +172,7 @@ impl Failover {
     pub fn push(
         &mut self,
         class: ClassIndex,
-        template: FlowTemplate,
+        template: TemplateIndex,
         record: &[u8],
     ) -> Result<(), PushError> {
         let id = template.id(self.config.classes.stream(class));

@@ -14,7 +14,7 @@ use super::lane::{Carrier, Lane, Unsettled};
 use super::statistics::Statistics;
 use super::{FailoverConfig, Transmit};
 use crate::export::templates::{class_record_id, options_template, session_record_id};
-use crate::export::{Class, ClassIndex, Classes, FlowTemplate};
+use crate::export::{Class, ClassIndex, Classes, Templates};
 
 /// How often hold-back is looked at, for collectors without cookies.
 const RELEASE: Duration = Duration::from_millis(250);
@@ -64,6 +64,7 @@ pub(super) struct Session {
     control: VecDeque<Transmit>,
     /// The lane whose records the one stream carries at present.
     open: Option<usize>,
+    templates: Templates,
     /// Flow templates of class `reliable` follow its first session record.
     flow_templates_defined: bool,
     /// How many templates of other versions are defined.
@@ -117,6 +118,7 @@ impl Session {
             statistics: Statistics::new(config.domain, config.max_message),
             control: VecDeque::new(),
             open: None,
+            templates: config.templates.clone(),
             flow_templates_defined: false,
             foreign_templates: 0,
             announced: false,
@@ -154,9 +156,9 @@ impl Session {
     }
 
     fn define_flow_templates(&mut self, lane: usize) {
-        for template in FlowTemplate::ALL {
-            self.define(lane, template.record(self.lanes[lane].stream));
-        }
+        let stream = self.lanes[lane].stream;
+        let templates: Vec<TemplateRecord> = self.templates.records(stream).collect();
+        templates.into_iter().for_each(|template| self.define(lane, template));
     }
 
     /// Defines the templates of records that come from the spool of another version.

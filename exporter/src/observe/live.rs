@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::capture::live::{Reader, Watch, settled};
-use crate::export::Classifier;
+use crate::export::{Classifier, FlowEncoder};
 use crate::metering::Meter;
 use crate::metrics::{Captured, Observed};
 
@@ -25,6 +25,8 @@ pub struct Share {
     pub reader: Reader,
     /// Its part of the flows.
     pub meter: Meter,
+    /// Its records' form, the same of all.
+    pub encoder: FlowEncoder,
     /// What it counts.
     pub metrics: Observed,
 }
@@ -43,10 +45,11 @@ impl Observer {
         let captured = Arc::new(captured);
         let (sender, observations) = mpsc::channel(CHANNEL);
         let mut observer = Self { stop: Vec::new(), threads: Vec::new(), packets: Vec::new(), observations };
-        for Share { reader, meter, metrics } in shares {
+        for Share { reader, meter, encoder, metrics } in shares {
             let packets = Arc::new(AtomicU64::new(0));
             observer.packets.push(Arc::clone(&packets));
-            let point = ObservationPoint::new(meter, classifier.clone(), sender.clone(), metrics, packets);
+            let point =
+                ObservationPoint::new(meter, encoder, classifier.clone(), sender.clone(), metrics, packets);
             let captured = Arc::clone(&captured);
             observer.spawn("observation", move |stopped| point.run_live(reader, &captured, &stopped))?;
         }

@@ -19,11 +19,17 @@ fn begin() -> Instant {
     Instant::now()
 }
 
+fn templates() -> Templates {
+    crate::export::FlowEncoder::new().templates().clone()
+}
+
 fn push(session: &mut Session, count: usize, now: Instant) {
-    let fields = FlowTemplate::Ipv4Icmp.record(STREAM).fields;
+    let templates = templates();
+    let template = templates.indices().next().unwrap();
+    let fields = templates.get(template).fields();
     let record = vec![0; fields.iter().map(|field| usize::from(field.length)).sum()];
     for _ in 0..count {
-        session.push(FlowTemplate::Ipv4Icmp, &record, now, TIME);
+        session.push(template, &record, now, TIME);
     }
 }
 
@@ -59,7 +65,7 @@ fn collect(messages: &[OutMessage]) -> (u64, u64) {
 
 #[test]
 fn the_templates_come_first_and_twice() {
-    let mut session = Session::new(config(), begin(), TIME);
+    let mut session = Session::new(config(), &templates(), begin(), TIME);
     let first = send(&mut session);
     assert_eq!(contents(&first), [(Content::Templates, 0); 2]);
     assert_eq!(first[0].octets, first[1].octets);
@@ -69,7 +75,7 @@ fn the_templates_come_first_and_twice() {
 #[test]
 fn templates_are_repeated_by_time_with_or_without_records() {
     let now = begin();
-    let mut session = Session::new(config(), now, TIME);
+    let mut session = Session::new(config(), &templates(), now, TIME);
     send(&mut session);
     push(&mut session, 1, now);
     let later = now + Duration::from_millis(599_999);
@@ -88,7 +94,8 @@ fn templates_are_repeated_by_time_with_or_without_records() {
 #[test]
 fn templates_are_repeated_after_so_many_messages_and_the_time_starts_anew() {
     let now = begin();
-    let mut session = Session::new(SessionConfig { template_refresh_packets: 3, ..config() }, now, TIME);
+    let mut session =
+        Session::new(SessionConfig { template_refresh_packets: 3, ..config() }, &templates(), now, TIME);
     send(&mut session);
     let later = now + Duration::from_secs(400);
     for _ in 0..7 {
@@ -105,7 +112,7 @@ fn templates_are_repeated_after_so_many_messages_and_the_time_starts_anew() {
 #[test]
 fn a_record_waits_for_its_message_to_fill_but_not_long() {
     let now = begin();
-    let mut session = Session::new(config(), now, TIME);
+    let mut session = Session::new(config(), &templates(), now, TIME);
     send(&mut session);
     push(&mut session, 1, now);
     push(&mut session, 1, now + Duration::from_millis(40));
@@ -119,7 +126,8 @@ fn a_record_waits_for_its_message_to_fill_but_not_long() {
 #[test]
 fn a_collector_finds_every_record_and_misses_those_that_could_not_be_sent() {
     let now = begin();
-    let mut session = Session::new(SessionConfig { template_refresh_packets: 2, ..config() }, now, TIME);
+    let mut session =
+        Session::new(SessionConfig { template_refresh_packets: 2, ..config() }, &templates(), now, TIME);
     let mut sent = Vec::new();
     for round in 0..40 {
         push(&mut session, 100, now);
@@ -144,7 +152,7 @@ fn a_collector_finds_every_record_and_misses_those_that_could_not_be_sent() {
 #[test]
 fn messages_shrink_with_the_path() {
     let now = begin();
-    let mut session = Session::new(config(), now, TIME);
+    let mut session = Session::new(config(), &templates(), now, TIME);
     send(&mut session);
     push(&mut session, 200, now);
     assert!(send(&mut session).iter().any(|message| message.octets.len() > 1_350));

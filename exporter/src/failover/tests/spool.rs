@@ -11,6 +11,7 @@ use std::rc::Rc;
 use ::spool::{Disk, Medium, New, Spool, Writing};
 
 use super::*;
+use crate::export::templates::session_record_id;
 use crate::spooling::Worker;
 
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -219,7 +220,7 @@ impl Exporter {
 }
 
 fn settings(folder: &Folder, capacity: u64) -> ::spool::Config {
-    let templates = crate::spooling::templates();
+    let templates = crate::spooling::templates(FlowEncoder::new().templates());
     let segment = (capacity / 8).min(1 << 20);
     ::spool::Config { folder: folder.0.clone(), capacity, segment, domain: SERIES.domain, templates }
 }
@@ -430,13 +431,14 @@ fn records_of_another_version_are_sent_with_its_templates() {
         // sourceTransportPort, protocolIdentifier
         fields: vec![ipfix::FieldSpecifier::iana(7, 2), ipfix::FieldSpecifier::iana(4, 1)],
     };
-    let mut templates = crate::spooling::templates();
+    let mut templates = crate::spooling::templates(FlowEncoder::new().templates());
     let mut set = vec![0, 2, 0, 16];
     template.encode(&mut set);
     templates.extend(set);
     let settings = ::spool::Config { templates, ..settings(&folder, 1 << 30) };
     let (mut spool, _) = Spool::open(settings).unwrap();
-    let mut sets = vec![1, 16, 0, 44];
+    let mut sets = session_record_id(Classes::RELIABLE_STREAM).to_be_bytes().to_vec();
+    sets.extend([0, 44]);
     let record = SessionRecord { series: SERIES, first_number: 7, possible_duplicate_until: 0 };
     record.encode(&mut sets);
     sets.extend([1, 44, 0, 10, 0, 7, 6, 0, 8, 17]);
