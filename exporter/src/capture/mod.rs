@@ -5,6 +5,7 @@
 //! that come as they are seen are [`live`]'s.
 
 pub mod bpf;
+mod captures;
 mod error;
 pub mod live;
 mod looped;
@@ -15,6 +16,7 @@ mod pcapng;
 mod ring;
 mod window;
 
+pub use captures::Captures;
 pub use error::CaptureError;
 pub use looped::{LoopOptions, Looped};
 pub use pattern::Pattern;

@@ -1,6 +1,7 @@
 //! `[source]`: the packets.
 
 use std::fmt;
+use std::io;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -9,13 +10,13 @@ use serde::{Deserialize, Deserializer, de};
 use service::config::{Invalid, Size};
 
 use crate::capture::live::LiveOptions;
-use crate::capture::{LoopOptions, Pattern};
+use crate::capture::{Captures, LoopOptions, Pattern};
 
 /// `[source]`: the packets, of files or of interfaces.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Source {
-    /// Pcap or pcapng files.
+    /// Pcap or pcapng files, in this order: paths, patterns of file names, `-` for standard input.
     #[serde(default, deserialize_with = "one_or_many")]
     pub pcap: Vec<String>,
     /// Replay speed as a multiple of the capture's own; 0 reads as fast as possible. Default: 1.
@@ -178,6 +179,13 @@ impl Source {
         !self.interfaces.is_empty()
     }
 
+    /// Returns the files.
+    ///
+    /// Fails where a pattern has no file.
+    pub fn captures(&self) -> io::Result<Captures> {
+        Captures::find(self.pcap.iter().map(String::as_str))
+    }
+
     /// Returns how fast files are read.
     pub fn speed(&self) -> Speed {
         self.speed.unwrap_or(Speed::original())
@@ -245,6 +253,9 @@ impl Source {
         };
         if let Some((key, _)) = others.iter().find(|(_, is_set)| *is_set) {
             return Err(Invalid::new(format!("source.{key}"), format!("is of `{owner}` only")));
+        }
+        if self.pcap.iter().any(|path| path == "-") && self.rounds.unwrap_or(1) != 1 {
+            return Err(Invalid::new("source.loop", "standard input can be read once"));
         }
         if self.threads().get() > MAX_THREADS {
             return Err(Invalid::new("source.threads", format!("must be at most {MAX_THREADS}")));

@@ -259,6 +259,7 @@ fn packets_are_of_files_or_of_interfaces() {
         ("interfaces = \"lo\"\nspeed = 2", "`pcap` only"),
         ("interfaces = \"lo\"\nloop = 2", "`pcap` only"),
         ("interfaces = \"lo\"\nstart = \"now\"", "`pcap` only"),
+        ("pcap = [\"a\", \"-\"]\nloop = 0", "standard input can be read once"),
         ("pcap = \"a\"\nthreads = 2", "`interfaces` only"),
         ("pcap = \"a\"\nring = \"4MiB\"", "`interfaces` only"),
         ("pcap = \"a\"\npromiscuous = true", "`interfaces` only"),

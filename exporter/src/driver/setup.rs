@@ -55,12 +55,14 @@ pub(crate) fn observe(config: &Config, classifier: Classifier) -> Result<Observe
     if source.is_live() {
         return live(config, metering, &classifier);
     }
-    let opened = Looped::open(&source.pcap[0], source.loop_options(since_epoch()));
+    let context = || format!("source.pcap = {:?}", source.pcap);
+    let captures = source.captures().with_context(context).or_exit(Exit::Io)?;
+    let opened = Looped::all(captures, source.loop_options(since_epoch()));
     let exit = match &opened {
         Err(CaptureError::Io { .. }) => Exit::Io,
         _ => Exit::Failed,
     };
-    let capture = opened.with_context(|| format!("source.pcap = {:?}", source.pcap)).or_exit(exit)?;
+    let capture = opened.with_context(context).or_exit(exit)?;
     let meter = Meter::new(metering, random()?);
     Ok(Observer::start(capture, meter, config.encoder(), classifier, source.speed(), Observed::new("pcap"))?)
 }
