@@ -27,8 +27,7 @@ use crate::capture::CaptureError;
 use crate::config::{Config, Pool, Service, Transport};
 use crate::export::options::Teller;
 use crate::failover::{Books, Choice, ChoiceConfig, Failover, Role, Sign};
-use crate::metering::Meter;
-use crate::metrics::{COLLECTOR_INFO, Exported, Observed, TlsMetrics};
+use crate::metrics::{COLLECTOR_INFO, Exported, TlsMetrics};
 use crate::observe::{Encoded, Observation, Observer};
 use crate::spooling::Event as SpoolEvent;
 use crate::state;
@@ -60,8 +59,6 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     };
     let metrics = Exported::new(&classes, config.retention.memory.as_usize());
     let names: Vec<String> = classes.iter().map(|(_, class)| class.name.clone()).collect();
-    let source = setup::open(&config.source, since_epoch())?;
-    let meter = Meter::new(config.metering.metering(), random()?);
     let timers = config.profile.timers;
     let Connectors { collectors, registrars, identity } = setup::connectors(config, pool).await?;
     let Pool { transport, service, reconnect_pause, .. } = *pool;
@@ -83,9 +80,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let last = directory.and_then(|directory| state::last_collector(directory, &pool.handle));
     let memory = directory.map(|directory| Memory::new(directory.clone(), pool.handle.clone()));
     let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers, last)?, registrars));
-    let (speed, observed) = (config.source.speed, Observed::new("pcap"));
-    let facts = teller.facts();
-    let observer = Observer::start(source, meter, config.encoder(), classifier, speed, observed, facts)?;
+    let observer = setup::observe(config, classifier, &teller.facts())?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
         failover,
@@ -100,8 +95,8 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         service,
         pauses: Pauses::new(reconnect_pause.0),
         tls: identity.map(TlsMetrics::new),
-        capture: config.source.pcap.clone(),
-        source_waits: config.source.speed.is_unpaced(),
+        capture: config.source.to_string(),
+        source_waits: config.source.waits(),
         source_ended: None,
         stopping: false,
         deadline: None,
@@ -150,7 +145,8 @@ struct Driver {
     pauses: Pauses,
     tls: Option<TlsMetrics>,
     links: Links,
-    capture: PathBuf,
+    /// The source's name.
+    capture: String,
     /// Whether the source waits while there is no room. A replay at a pace goes on like what it replays: the oldest
     /// records make room.
     source_waits: bool,
@@ -366,7 +362,7 @@ impl Driver {
             (Some(Err(error)), late) => {
                 let rest = late.unwrap_or_else(|| "what is before the damage was exported".to_owned());
                 let error = anyhow::Error::new(error);
-                Err(error.context(format!("{} is damaged ({rest})", self.capture.display())).into())
+                Err(error.context(format!("{} is damaged ({rest})", self.capture)).into())
             }
             (_, Some(late)) => Err(Failure::new(Exit::Failed, late)),
             (_, None) => Ok(()),

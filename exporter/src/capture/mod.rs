@@ -1,17 +1,25 @@
 //! Where packets come from: octets of a frame with the time at which they were seen.
 //!
 //! A [`PacketSource`] lends one packet after the other from its own buffer; nothing is allocated
-//! per packet. Times are nanoseconds since the Unix epoch, taken from the capture and never from a clock.
+//! per packet. Times are nanoseconds since the Unix epoch, taken from the capture and never from a clock. Packets
+//! that come as they are seen are [`live`]'s.
 
+pub mod bpf;
+mod captures;
 mod error;
+pub mod live;
 mod looped;
+mod pattern;
 mod pcap;
 mod pcap_file;
 mod pcapng;
+mod ring;
 mod window;
 
+pub use captures::Captures;
 pub use error::CaptureError;
 pub use looped::{LoopOptions, Looped};
+pub use pattern::Pattern;
 pub use pcap_file::PcapFile;
 
 use std::fmt;

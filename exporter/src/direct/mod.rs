@@ -9,7 +9,6 @@ mod session;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -20,10 +19,8 @@ use transport::udp::Sender;
 
 use crate::capture::CaptureError;
 use crate::config::{Config, Udp};
-use crate::driver::{export_time, random, setup, since_epoch, until};
+use crate::driver::{export_time, setup, until};
 use crate::export::options::Teller;
-use crate::metering::Meter;
-use crate::metrics::Observed;
 use crate::observe::{Observation, Observer};
 use metrics::DirectMetrics;
 use session::{Session, SessionConfig};
@@ -44,8 +41,6 @@ const FINISH: Duration = Duration::from_secs(5);
 pub(crate) async fn run(config: &Config, udp: &Udp, context: Context) -> Result<(), Failure> {
     let [collector] = context.health.conditions(["collector"]);
     let (_, classifier) = config.classes().or_exit(Exit::Configuration)?;
-    let source = setup::open(&config.source, since_epoch())?;
-    let meter = Meter::new(config.metering.metering(), random()?);
     let to = udp.collector;
     let sender = Sender::connect(to, udp.address)
         .with_context(|| format!("udp.collector = \"{to}\""))
@@ -59,13 +54,10 @@ pub(crate) async fn run(config: &Config, udp: &Udp, context: Context) -> Result<
         template_refresh_packets: udp.template_refresh_packets,
         linger: config.export.linger.0,
     };
-    let encoder = config.encoder();
     let address = udp.address.or_else(|| Some(sender.local().ok()?.ip()));
     let teller = Teller::new(session.domain, std::process::id(), address);
-    let facts = teller.facts();
-    let session = Session::new(session, encoder.templates(), Instant::now(), export_time());
-    let (speed, observed) = (config.source.speed, Observed::new("pcap"));
-    let observer = Observer::start(source, meter, encoder, classifier, speed, observed, facts)?;
+    let session = Session::new(session, config.encoder().templates(), Instant::now(), export_time());
+    let observer = setup::observe(config, classifier, &teller.facts())?;
     info!(collector = %to, max_message, "exporting over UDP, without acknowledgements");
     let now = Instant::now();
     let driver = Driver {
@@ -74,7 +66,7 @@ pub(crate) async fn run(config: &Config, udp: &Udp, context: Context) -> Result<
         sender,
         observer,
         to,
-        capture: config.source.pcap.clone(),
+        capture: config.source.to_string(),
         domain: config.metering.observation_domain,
         asked,
         max_message,
@@ -97,7 +89,8 @@ struct Driver {
     sender: Sender,
     observer: Observer,
     to: SocketAddr,
-    capture: PathBuf,
+    /// The source's name.
+    capture: String,
     domain: u32,
     /// Octets of a message at most, by the configuration.
     asked: usize,
@@ -256,7 +249,7 @@ impl Driver {
         }
         if let Some(Err(error)) = self.source_ended {
             let error = anyhow::Error::new(error);
-            let context = format!("{} is damaged (what is before was exported)", self.capture.display());
+            let context = format!("{} is damaged (what is before was exported)", self.capture);
             return Err(error.context(context).into());
         }
         match dropped + waiting {
