@@ -170,7 +170,7 @@ fn signer(config: &Config) -> Result<Option<Arc<Signer>>, Failure> {
 }
 
 /// Reads the certificates, now and at each SIGHUP.
-fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
+pub(crate) fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
     let Some(tls) = &config.tls else { return Ok(None) };
     let identity = tls.read().context("[tls]").or_exit(Exit::Configuration)?;
     let reloading = identity.clone();

@@ -9,6 +9,7 @@ mod cards;
 mod config;
 mod decode;
 mod dedupe;
+mod doctor;
 mod driver;
 mod json;
 mod metadata;
@@ -29,7 +30,7 @@ use std::process::ExitCode;
 pub use config::Config;
 pub use decode::Format as DecodeFormat;
 use service::config::{Http, Invalid};
-use service::{Context, Daemon, Exit, Failure, OrExit as _, Shell};
+use service::{Context, Daemon, Exit, Failure, Findings, OrExit as _, Shell};
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -68,6 +69,10 @@ impl Daemon for Collector {
 
     async fn run(config: Config, context: Context) -> Result<(), Failure> {
         driver::run(config, context).await
+    }
+
+    async fn doctor(config: Config, findings: &mut Findings) {
+        doctor::examine(&config, findings).await;
     }
 
     fn command(command: Command, _shell: &Shell) -> Result<(), Failure> {

@@ -189,7 +189,7 @@ fn is_worth_telling(told: Load, new: Load) -> bool {
 
 /// How the pool's registrars are reached: from the address the element serves at, since a registrar lets it register
 /// no other (RFC 5355 threat 2).
-fn connector(
+pub(crate) fn connector(
     pool: &Pool,
     config: &Config,
     endpoint: Option<&Endpoint>,

@@ -8,6 +8,7 @@
 pub mod capture;
 pub mod config;
 pub mod direct;
+mod doctor;
 pub mod driver;
 pub mod export;
 pub mod failover;
@@ -57,6 +58,10 @@ impl service::Daemon for Daemon {
             Destination::Pool(pool) => driver::run(&config, pool, context).await,
             Destination::Udp(udp) => direct::run(&config, udp, context).await,
         }
+    }
+
+    async fn doctor(config: Self::Config, findings: &mut service::Findings) {
+        doctor::examine(&config, findings).await;
     }
 
     fn command(command: NoCommand, _: &Shell) -> Result<(), Failure> {

@@ -8,6 +8,7 @@ mod audit;
 mod client;
 mod config;
 mod control;
+mod doctor;
 mod driver;
 mod metrics;
 mod remotes;
@@ -19,7 +20,7 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use service::config::{Http, Invalid};
-use service::{Context, Daemon, Failure, Shell};
+use service::{Context, Daemon, Failure, Findings, Shell};
 
 pub use client::Command;
 pub use config::{
@@ -73,6 +74,10 @@ impl Daemon for RegistrarDaemon {
 
     async fn run(config: Config, context: Context) -> Result<(), Failure> {
         run(config, context).await
+    }
+
+    async fn doctor(config: Config, findings: &mut Findings) {
+        doctor::examine(&config, findings);
     }
 
     fn command(command: Command, _shell: &Shell) -> Result<(), Failure> {

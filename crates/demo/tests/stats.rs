@@ -119,3 +119,42 @@ fn what_is_no_daemon_and_what_is_no_url_is_told() {
     assert_eq!(output.status.code(), Some(2));
     assert!(printed(&output).contains("is no daemon of flowpool"), "{}", printed(&output));
 }
+
+#[test]
+fn doctor_finds_nothing_bad_in_a_running_pool_and_says_what_is_missing_in_a_dead_one() {
+    let mut pool = world::pool(12);
+    let used = world::wait_for_part(&mut pool, 0.1);
+    let examine = |stage: &Stage, role: &str, name: &str| {
+        let mut command = Command::new(world::program());
+        command.args([ROLE, role, "doctor", "--config"]).arg(stage.config(name));
+        command.current_dir(&stage.directory);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdin = child.stdin.take();
+        let output = child.wait_with_output().unwrap();
+        drop(stdin);
+        (output.status.code(), printed(&output))
+    };
+    let [registrar, collector, exporter] = [
+        demo::stage::registrar_name(0).to_owned(),
+        demo::stage::collector_name(used),
+        demo::stage::exporter_name(0).to_owned(),
+    ];
+    for (role, name, found) in [
+        ("registrar", &registrar, "the running daemon's"),
+        ("collector", &collector, "answers, pool ipfix: 2 collectors"),
+        ("exporter", &exporter, "ipfix: 2 collectors"),
+    ] {
+        let (code, text) = examine(&pool.stage, role, name);
+        assert!(code == Some(0) && text.contains(found), "{role}: {code:?} {text}");
+    }
+    pool.kill_registrar(0).unwrap();
+    if pool.second_registrar.is_some() {
+        pool.kill_registrar(1).unwrap();
+    }
+    let (code, text) = examine(&pool.stage, "exporter", &exporter);
+    assert!(
+        code == Some(1) && text.contains("BAD   pool.registrars          none answers"),
+        "{code:?} {text}"
+    );
+}

@@ -17,6 +17,7 @@ mod lookup;
 mod pool_element;
 mod pool_user;
 mod profile;
+mod reach;
 mod resolver;
 mod tls;
 
@@ -29,6 +30,7 @@ pub use pool_element::{
 };
 pub use pool_user::{Member, PoolUser, PoolUserConfig, PoolUserState, Selected};
 pub use profile::{ProfileConfig, Timers};
+pub use reach::{Reached, reach};
 pub use resolver::Resolver;
 pub use rserpool_proto::pe::ConfigError;
 pub use rserpool_proto::registrar::Network;

@@ -38,6 +38,8 @@ pub(crate) enum Command<C: Subcommand> {
     /// Print configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look at what the daemon needs of this host, and say how to mend what is wrong; exit code 0 if nothing is, 1 if something is
+    Doctor,
     /// Ask the running daemon whether it is ready; exit code 0 if it is, 1 if not
     Health(health::Arguments),
     /// Print the books of running daemons, and check that they balance
@@ -103,6 +105,7 @@ fn command<D: Daemon>() -> clap::Command {
         })
         .mut_subcommand("run", |run| run.after_help(example(&format!("run --config {short}.toml"))))
         .mut_subcommand("check", |check| check.after_help(example(&format!("check --config {short}.toml"))))
+        .mut_subcommand("doctor", |doctor| doctor.after_help(example(&format!("doctor --config {short}.toml"))))
         .mut_subcommand("health", |health| {
             health.after_help(example(&format!("health --config {short}.toml")))
         })

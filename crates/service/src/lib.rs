@@ -15,6 +15,7 @@ pub mod scrape;
 
 mod api;
 mod cli;
+mod doctor;
 mod exit;
 mod health;
 mod http;
@@ -35,6 +36,7 @@ use serde::de::DeserializeOwned;
 
 pub use api::{Api, ApiRequest, percent_decode};
 pub use cli::NoCommand;
+pub use doctor::Findings;
 pub use exit::{Exit, Failure, OrExit};
 pub use health::{Condition, Health, PULSE_LIMIT, Pulse};
 pub use http::HttpServer;
@@ -84,6 +86,12 @@ pub trait Daemon: Sized + 'static {
 
     /// Runs until the work is done or [`Shutdown::requested`] returns, cleans up, and returns.
     fn run(config: Self::Config, context: Context) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Looks at what the daemon needs of its host, for the subcommand `doctor`; the configuration, the HTTP port and the clock
+    /// were looked at before. Takes some seconds at most.
+    fn doctor(_config: Self::Config, _findings: &mut Findings) -> impl Future<Output = ()> {
+        async {}
+    }
 
     /// Runs a subcommand of its own. No runtime is running then.
     fn command(command: Self::Command, shell: &Shell) -> Result<(), Failure>;

@@ -2,12 +2,16 @@
 
 use std::io;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The service manager's socket, if there is one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Notify {
     address: Option<SocketAddr>,
+    /// Whether it was told that the daemon is ready.
+    is_ready: Arc<AtomicBool>,
 }
 
 impl Notify {
@@ -21,7 +25,7 @@ impl Notify {
 
     /// The socket `name`: a path, or an abstract name after `@`.
     fn to(name: &str) -> Self {
-        Self { address: address(name).ok() }
+        Self { address: address(name).ok(), is_ready: Arc::default() }
     }
 
     /// Sends one state such as `READY=1`. A service manager that is gone is no reason to fail.
@@ -35,8 +39,26 @@ impl Notify {
 }
 
 impl Notify {
-    /// Says that the configuration is being read; `READY=1` ends that.
-    pub(crate) fn send_reloading(&self) {
+    /// Says that the daemon is ready.
+    pub(crate) fn send_ready(&self) {
+        self.is_ready.store(true, Ordering::Relaxed);
+        self.send("READY=1");
+    }
+
+    /// Says that the configuration is being read while `reload` runs. A daemon that is not ready yet says nothing: the end of
+    /// it would be taken for the end of the start.
+    pub(crate) fn around_reload(&self, reload: impl FnOnce()) {
+        let is_ready = self.is_ready.load(Ordering::Relaxed);
+        if is_ready {
+            self.send_reloading();
+        }
+        reload();
+        if is_ready {
+            self.send("READY=1");
+        }
+    }
+
+    fn send_reloading(&self) {
         let Ok(uptime) = std::fs::read_to_string("/proc/uptime") else { return };
         let Some(seconds) = uptime.split(' ').next().and_then(|seconds| seconds.parse().ok()) else { return };
         let now = Duration::from_secs_f64(f64::max(seconds, 0.0));

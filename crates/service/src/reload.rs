@@ -25,12 +25,14 @@ pub fn on_hangup(reload: impl FnMut() -> bool + Send + 'static) {
 
 /// Answers every SIGHUP. `running` is what the daemon runs with, if it was read from a file. How it went is in
 /// `PREFIX_config_last_reload_successful` and `…_timestamp_seconds`.
-pub(crate) async fn watch<D: Daemon>(mut hangups: Signal, path: PathBuf, running: Option<Sources>) {
-    let notify = Notify::from_env();
+pub(crate) async fn watch<D: Daemon>(
+    mut hangups: Signal,
+    path: PathBuf,
+    running: Option<Sources>,
+    notify: Notify,
+) {
     while hangups.recv().await.is_some() {
-        notify.send_reloading();
-        record(D::METRICS_PREFIX, reload::<D>(&path, running.as_ref()));
-        notify.send("READY=1");
+        notify.around_reload(|| record(D::METRICS_PREFIX, reload::<D>(&path, running.as_ref())));
     }
 }
 

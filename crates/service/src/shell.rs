@@ -17,7 +17,8 @@ use crate::http::HttpServer;
 use crate::notify::{self, Notify};
 use crate::shutdown::Signals;
 use crate::{
-    Api, Context, Daemon, Exit, Failure, Health, Metrics, OrExit as _, Shutdown, config, log, reload,
+    Api, Context, Daemon, Exit, Failure, Findings, Health, Metrics, OrExit as _, Shutdown, config, log,
+    reload,
 };
 
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -72,6 +73,14 @@ impl Shell {
             Command::Config(ConfigCommand::Show { origin }) => {
                 let (sources, _) = self.configuration::<D>()?;
                 print(&sources.show(D::SAMPLE, D::WITHOUT_DEFAULT, origin))
+            }
+            Command::Doctor => {
+                let config = self.config::<D>()?;
+                let mut findings = Findings::default();
+                findings.common(&self.options.config_file::<D>(), D::http(&config));
+                let runtime = runtime(NonZeroUsize::new(1))?;
+                runtime.block_on(D::doctor(config, &mut findings));
+                findings.tell()
             }
             Command::Health(health) => health.run(D::http(&self.config::<D>()?)),
             Command::Stats(stats) => {
@@ -152,7 +161,8 @@ async fn supervise<D: Daemon>(config: D::Config, path: PathBuf) -> Result<(), Fa
     let mut tasks = JoinSet::new();
     tasks.spawn(signals.watch(shutdown.clone()));
     let running = config::load_daemon::<D>(&path).ok().map(|(sources, _)| sources);
-    tasks.spawn(reload::watch::<D>(signal(SignalKind::hangup())?, path, running));
+    let notify = Notify::from_env();
+    tasks.spawn(reload::watch::<D>(signal(SignalKind::hangup())?, path, running, notify.clone()));
     tasks.spawn(reload::watch_verbosity(signal(SignalKind::user_defined2())?));
     let api = Api::default();
     let http = match D::http(&config) {
@@ -169,7 +179,7 @@ async fn supervise<D: Daemon>(config: D::Config, path: PathBuf) -> Result<(), Fa
     };
     info!(version = D::VERSION, http = http.map(tracing::field::display), "{} started", D::NAME);
     tasks.spawn(upkeep(health.clone(), metrics.clone()));
-    let notified = tokio::spawn(notify(health.clone(), shutdown.clone()));
+    let notified = tokio::spawn(tell_manager(notify, health.clone(), shutdown.clone()));
 
     let context = Context { shutdown: shutdown.clone(), health, metrics, http, api };
     // A task like any other: the runtime polls the future it blocks on before what else is ready, and a daemon that lets
@@ -199,11 +209,10 @@ async fn upkeep(health: Health, metrics: Metrics) {
 }
 
 /// Tells the service manager once that the daemon is ready, what it waits for, that it lives, and when it is stopping.
-async fn notify(health: Health, shutdown: Shutdown) {
-    let notify = Notify::from_env();
+async fn tell_manager(notify: Notify, health: Health, shutdown: Shutdown) {
     let ready = async {
         health.ready().await;
-        notify.send("READY=1");
+        notify.send_ready();
         std::future::pending::<()>().await;
     };
     let status = health.tell_changes(|line| notify.send(&format!("STATUS={line}")));

@@ -160,8 +160,8 @@ impl Endpoint {
     }
 }
 
-/// The stack to use, and why.
-fn choose(stack: Stack) -> io::Result<(Stack, String)> {
+/// Returns the stack that an endpoint uses which is configured for `stack`, and why. Fails where that is not to be had.
+pub fn choose(stack: Stack) -> io::Result<(Stack, String)> {
     match (stack, kernel_sctp()) {
         (Stack::Userland, _) => Ok((Stack::Userland, "as configured".to_owned())),
         (Stack::Kernel, Ok(())) => Ok((Stack::Kernel, "as configured".to_owned())),

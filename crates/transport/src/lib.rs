@@ -41,7 +41,7 @@ pub use address::PeerAddress;
 pub use association::{Association, Sender};
 pub use budget::Budget;
 pub use connector::Connector;
-pub use endpoint::{ConnectOptions, Endpoint, EndpointConfig, SCTP_ENCAPSULATION_PORT, Stack};
+pub use endpoint::{ConnectOptions, Endpoint, EndpointConfig, SCTP_ENCAPSULATION_PORT, Stack, choose};
 pub use error::{ConnectError, LossReason, SendError, ShutdownError, TrySendError};
 pub use link::QueueLimits;
 pub use listener::Listener;

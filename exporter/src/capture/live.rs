@@ -121,6 +121,12 @@ pub fn open(options: LiveOptions) -> Result<(Watch, Vec<Reader>), LiveError> {
     Ok((watch, readers))
 }
 
+/// Returns the names of the interfaces of this host that a pattern matches. Fails where the operating system does not list them.
+pub fn matching(pattern: &Pattern) -> io::Result<Vec<String>> {
+    let names = interfaces()?.into_iter().map(|(_, name)| name);
+    Ok(names.filter(|name| pattern.matches(name)).collect())
+}
+
 impl Watch {
     /// Looks for interfaces once a second until the other end of `stopped` is dropped.
     pub fn run(mut self, stopped: &Receiver<()>) {

@@ -103,7 +103,7 @@ pub(super) fn read_keys(path: &Path) -> Result<KeyRing, Failure> {
 }
 
 /// `sticky` is the collector used last, if it is remembered.
-pub(super) fn pool_user(
+pub(crate) fn pool_user(
     pool: &Pool,
     timers: Timers,
     sticky: Option<PeId>,
@@ -118,15 +118,15 @@ pub(super) fn pool_user(
 }
 
 /// How collectors and registrars are reached.
-pub(super) struct Connectors {
+pub(crate) struct Connectors {
     pub(super) collectors: Connector,
-    pub(super) registrars: Connector,
+    pub(crate) registrars: Connector,
     /// Who this exporter is to TLS servers.
     pub(super) identity: Option<Identity>,
 }
 
 /// Opens what goes out: an SCTP endpoint only where something speaks SCTP, certificates where there are any.
-pub(super) async fn connectors(config: &Config, pool: &Pool) -> Result<Connectors, Failure> {
+pub(crate) async fn connectors(config: &Config, pool: &Pool) -> Result<Connectors, Failure> {
     let Pool { transport, registrars, announce, addresses, mptcp, .. } = pool;
     let speaks_sctp = *transport == Transport::Sctp
         || announce.is_some()
