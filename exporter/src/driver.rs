@@ -58,7 +58,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let metrics = Exported::new(&classes, config.retention.memory.as_usize());
     let names: Vec<String> = classes.iter().map(|(_, class)| class.name.clone()).collect();
     let source = setup::open(&config.source, since_epoch())?;
-    let meter = Meter::new(config.metering.metering(), random()?);
+    let meter = Meter::new(config.metering(), random()?);
     let timers = config.profile.timers;
     let Connectors { collectors, registrars, identity } = setup::connectors(config, pool).await?;
     let Pool { transport, service, reconnect_pause, .. } = *pool;

@@ -44,7 +44,7 @@ pub(crate) async fn run(config: &Config, udp: &Udp, context: Context) -> Result<
     let [collector] = context.health.conditions(["collector"]);
     let (_, classifier) = config.classes().or_exit(Exit::Configuration)?;
     let source = setup::open(&config.source, since_epoch())?;
-    let meter = Meter::new(config.metering.metering(), random()?);
+    let meter = Meter::new(config.metering(), random()?);
     let to = udp.collector;
     let sender = Sender::connect(to, udp.address)
         .with_context(|| format!("udp.collector = \"{to}\""))
