@@ -150,6 +150,26 @@ impl FlowTable {
     /// was cut, and some others that are due.
     #[inline]
     pub fn packet(&mut self, view: &PacketView, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
+        if self.is_special {
+            self.special_packet(view, packet, out)
+        } else {
+            self.meter::<false>(view, packet, out)
+        }
+    }
+
+    /// Apart, so that plain flows do not carry it along.
+    #[inline(never)]
+    fn special_packet(&mut self, view: &PacketView, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
+        self.meter::<true>(view, packet, out);
+    }
+
+    #[inline]
+    fn meter<const SPECIAL: bool>(
+        &mut self,
+        view: &PacketView,
+        packet: &Packet<'_>,
+        out: &mut Vec<FlowRecord>,
+    ) {
         self.observe(packet.timestamp);
         if self.wheel.is_due(self.clock) {
             self.expire(LOOKED_AT_PER_PACKET, out);
@@ -157,11 +177,11 @@ impl FlowTable {
         self.counters.packets += 1;
         self.counters.octets += u64::from(view.octets);
         let mut key = FlowKey::of(view);
-        let reversed = self.is_special && self.shape(&mut key);
+        let reversed = SPECIAL && self.shape(&mut key);
         let hash = self.hasher.hash(&key);
         let flows = &self.flows;
         match self.indices.find(hash, |&index| flows[index as usize].key == key) {
-            Some(&index) => self.packet_of(index, reversed, view, packet, out),
+            Some(&index) => self.packet_of::<SPECIAL>(index, reversed, view, packet, out),
             None => self.begin(key, reversed, hash, view, packet, out),
         }
     }
@@ -223,7 +243,7 @@ impl FlowTable {
     }
 
     #[inline]
-    fn packet_of(
+    fn packet_of<const SPECIAL: bool>(
         &mut self,
         index: u32,
         reversed: bool,
@@ -244,7 +264,7 @@ impl FlowTable {
         };
         if let Some(reason) = over {
             self.cut(index, reversed, reason, view, packet, out);
-        } else if self.is_special {
+        } else if SPECIAL {
             self.add_special(index, reversed, view, timestamp);
         } else {
             self.flows[index as usize].add(view, timestamp);
@@ -255,6 +275,7 @@ impl FlowTable {
     }
 
     /// Ends the flow at `index` before this packet, with which it begins anew.
+    #[cold]
     fn cut(
         &mut self,
         index: u32,
@@ -281,7 +302,6 @@ impl FlowTable {
         }
     }
 
-    #[inline(never)]
     fn add_special(&mut self, index: u32, reversed: bool, view: &PacketView, timestamp: u64) {
         let flow = &mut self.flows[index as usize];
         let is_reverse = flow.reversed != reversed;
