@@ -6,7 +6,7 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use exporter::capture::{PacketSource, PcapFile};
+use exporter::capture::{LinkType, Packet, PacketSource, PcapFile};
 use exporter::export::{Classes, FlowEncoder};
 use exporter::metering::{FlowEndReason, FlowRecord, Meter, MeteringConfig};
 use exporter::packet::PacketView;
@@ -14,10 +14,12 @@ use ipfix::{ExportingConfig, ExportingSession};
 use pcap_fixtures::Trace;
 use std::hint::black_box;
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 static TRACE: LazyLock<Trace> = LazyLock::new(|| Trace::new(42, 60_000));
 
 fn main() {
+    growth();
     check();
     divan::main();
 }
@@ -80,6 +82,97 @@ fn d_meter(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn e_encode(bencher: Bencher<'_, '_>) {
     counted(bencher, encoded);
+}
+
+/// Packets of so many flows in a random order, each flow as likely: nothing is in a cache unless all of it is.
+#[divan::bench(args = [10_000, 100_000, 1_000_000, 5_000_000], sample_count = 5)]
+fn f_active_flows(bencher: Bencher<'_, '_>, flows: u32) {
+    let mut flood = Flood::new(flows as usize, 42);
+    (0..flows).for_each(|flow| flood.packet(flow));
+    bencher.counter(ItemsCount::new(ROUND)).bench_local(move || {
+        for _ in 0..ROUND {
+            let flow = flood.draw(flows);
+            flood.packet(flow);
+        }
+    });
+}
+
+/// Every packet is a new flow and the table is full, so that every packet ends another one.
+#[divan::bench(args = [10_000, 524_288, 5_000_000], sample_count = 5)]
+fn g_flood(bencher: Bencher<'_, '_>, max_flows: u32) {
+    let mut flood = Flood::new(max_flows as usize, 42);
+    let mut next = 0..u32::MAX;
+    next.by_ref().take(max_flows as usize).for_each(|flow| flood.packet(flow));
+    bencher.counter(ItemsCount::new(ROUND)).bench_local(move || {
+        next.by_ref().take(ROUND).for_each(|flow| flood.packet(flow));
+    });
+}
+
+/// Packets of a sample.
+const ROUND: usize = 1_000_000;
+
+/// A meter and UDP packets from as many addresses as are asked for.
+struct Flood {
+    meter: Meter,
+    frame: [u8; 64],
+    records: Vec<FlowRecord>,
+    time: u64,
+    random: u64,
+}
+
+impl Flood {
+    fn new(max_flows: usize, seed: u64) -> Self {
+        let mut frame = [0; 64];
+        frame[12..24].copy_from_slice(&[8, 0, 0x45, 0, 0, 50, 0, 0, 0, 0, 64, 17]);
+        let config = MeteringConfig { max_flows, ..MeteringConfig::default() };
+        let meter = Meter::new(config, seed);
+        Self { meter, frame, records: Vec::new(), time: 1_750_000_000_000_000_000, random: seed }
+    }
+
+    fn packet(&mut self, flow: u32) {
+        self.frame[26..30].copy_from_slice(&flow.to_be_bytes());
+        self.time += 100;
+        let link = LinkType::Ethernet;
+        let packet =
+            Packet { timestamp: self.time, original_length: 64, octets: &self.frame, interface: 0, link };
+        self.meter.packet(&packet, &mut self.records);
+        if self.records.len() >= 256 {
+            black_box(&self.records);
+            self.records.clear();
+        }
+    }
+
+    fn draw(&mut self, bound: u32) -> u32 {
+        self.random =
+            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (((self.random >> 32) * u64::from(bound)) >> 32) as u32
+    }
+}
+
+/// How much memory flows take, and how long the slowest packet waited while the table grew to 5 million.
+#[expect(clippy::disallowed_methods, reason = "measures")]
+fn growth() {
+    let mut flood = Flood::new(5_000_000, 42);
+    let (mut slowest, mut at) = (Duration::ZERO, 0);
+    for flow in 0..5_000_000 {
+        if flow == 200_000 {
+            println!("200,000 flows: {} KiB resident", resident());
+        }
+        let begin = Instant::now();
+        flood.packet(flow);
+        let took = begin.elapsed();
+        if took > slowest {
+            (slowest, at) = (took, flow);
+        }
+    }
+    println!("5,000,000 flows: {} KiB resident; the slowest packet took {slowest:?}, flow {at}", resident());
+}
+
+/// Returns this process's resident memory in KiB; Linux only.
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = text.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+    pages.map_or(0, |pages: u64| pages * 4)
 }
 
 fn counted<O>(bencher: Bencher<'_, '_>, run: impl Fn() -> O + Sync) {

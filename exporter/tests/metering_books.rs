@@ -2,7 +2,7 @@
 //! input.
 
 use exporter::capture::{LinkType, Packet, PacketSource, PcapFile};
-use exporter::metering::{FlowEndReason, FlowRecord, Keys, Meter, MeteringConfig, Selector};
+use exporter::metering::{FlowEndReason, FlowRecord, Keys, Meter, MeteringConfig, Sampler, Selector};
 use exporter::packet::{PacketView, Unparsed};
 use pcap_fixtures::{ALL, fixture};
 use proptest::prelude::*;
@@ -132,7 +132,7 @@ proptest! {
             let mut captured = PACKETS[at.index(PACKETS.len())].clone();
             mutation.apply(&mut captured);
             let packet = captured.packet();
-            let selected = meter.sampler().map_or(0, |sampler| sampler.selected());
+            let selected = meter.sampler().map_or(0, Sampler::selected);
             meter.packet(&packet, &mut records);
             let is_selected = meter.sampler().is_none_or(|sampler| sampler.selected() > selected);
             if let Ok(view) = PacketView::parse(&packet) && is_selected {

@@ -9,6 +9,7 @@
 
 mod expiry;
 mod extra;
+mod index;
 mod key;
 mod record;
 pub mod sampling;

@@ -1,13 +1,13 @@
-//! The flow table: a hash table of indices into a slab of flows, with a timer wheel beside it.
+//! The flow table: an index of keys into a slab of flows, with a timer wheel beside it.
 
 use super::expiry::Wheel;
 use super::extra::Extra;
+use super::index::Index;
 use super::key::{FlowKey, KeyHasher, KeyMask};
 use super::record::{BiflowDirection, FlowEndReason, FlowRecord};
 use super::{Keys, MeteringConfig};
 use crate::capture::Packet;
 use crate::packet::PacketView;
-use hashbrown::HashTable;
 use std::time::Duration;
 
 /// Flows looked at for expiry with one packet, so that no packet waits for thousands.
@@ -40,7 +40,7 @@ pub struct FlowTable {
     /// When TCP ended flows, by their index; of those that are closing.
     closed: Vec<u64>,
     hasher: KeyHasher,
-    indices: HashTable<u32>,
+    indices: Index,
     flows: Vec<Flow>,
     free: Vec<u32>,
     wheel: Wheel,
@@ -136,7 +136,7 @@ impl FlowTable {
             quiet,
             linger: config.end_of_flow.map_or(quiet, nanoseconds).min(quiet),
             hasher: KeyHasher::new(seed),
-            indices: HashTable::new(),
+            indices: Index::default(),
             flows: Vec::new(),
             free: Vec::new(),
             wheel: Wheel::new(quiet),
@@ -151,9 +151,9 @@ impl FlowTable {
     #[inline]
     pub fn packet(&mut self, view: &PacketView, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
         if self.is_special {
-            self.special_packet(view, packet, out)
+            self.special_packet(view, packet, out);
         } else {
-            self.meter::<false>(view, packet, out)
+            self.meter::<false>(view, packet, out);
         }
     }
 
@@ -180,8 +180,8 @@ impl FlowTable {
         let reversed = SPECIAL && self.shape(&mut key);
         let hash = self.hasher.hash(&key);
         let flows = &self.flows;
-        match self.indices.find(hash, |&index| flows[index as usize].key == key) {
-            Some(&index) => self.packet_of::<SPECIAL>(index, reversed, view, packet, out),
+        match self.indices.find(hash, |index| flows[index as usize].key == key) {
+            Some(index) => self.packet_of::<SPECIAL>(index, reversed, view, packet, out),
             None => self.begin(key, reversed, hash, view, packet, out),
         }
     }
@@ -213,7 +213,7 @@ impl FlowTable {
 
     /// Tells whether no flow is kept.
     pub fn is_empty(&self) -> bool {
-        self.indices.is_empty()
+        self.indices.len() == 0
     }
 
     /// Returns what was metered so far.
@@ -339,7 +339,7 @@ impl FlowTable {
             }
         };
         let (flows, hasher) = (&self.flows, &self.hasher);
-        self.indices.insert_unique(hash, index, |&other| hasher.hash(&flows[other as usize].key));
+        self.indices.insert(hash, index, flows.len(), |other| hasher.hash(&flows[other as usize].key));
         self.wheel.insert(index, self.deadline(index, &self.flows[index as usize]));
         self.counters.started += 1;
         if self.is_special {
@@ -373,7 +373,7 @@ impl FlowTable {
     fn find_reverse(&self, index: u32) -> Option<u32> {
         let key = self.flows[index as usize].key.reversed();
         let flows = &self.flows;
-        self.indices.find(self.hasher.hash(&key), |&other| flows[other as usize].key == key).copied()
+        self.indices.find(self.hasher.hash(&key), |other| flows[other as usize].key == key)
     }
 
     /// Brings the deadline of a flow nearer that TCP has ended.
@@ -421,9 +421,7 @@ impl FlowTable {
     fn end(&mut self, index: u32, reason: FlowEndReason, out: &mut Vec<FlowRecord>) {
         out.push(self.record(index, reason));
         let hash = self.hasher.hash(&self.flows[index as usize].key);
-        if let Ok(entry) = self.indices.find_entry(hash, |&other| other == index) {
-            entry.remove();
-        }
+        self.indices.remove(hash, index);
         self.free.push(index);
     }
 
@@ -447,6 +445,7 @@ impl FlowTable {
         }
     }
 
+    #[inline]
     fn record(&mut self, index: u32, end_reason: FlowEndReason) -> FlowRecord {
         self.counters.ended[end_reason as usize - 1] += 1;
         let flow = &self.flows[index as usize];
@@ -461,10 +460,12 @@ impl FlowTable {
             end_ns: flow.last,
             ..FlowRecord::empty(self.config.direction, end_reason)
         };
-        let key = if flow.reversed { flow.key.reversed() } else { flow.key };
-        key.fill(&mut record);
         if self.is_special {
+            let key = if flow.reversed { flow.key.reversed() } else { flow.key };
+            key.fill(&mut record);
             self.extra.fill(index, &mut record);
+        } else {
+            flow.key.fill(&mut record);
         }
         record
     }
