@@ -14,11 +14,12 @@ use ipfix::{ExportingConfig, ExportingSession};
 use pcap_fixtures::Trace;
 use std::hint::black_box;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 static TRACE: LazyLock<Trace> = LazyLock::new(|| Trace::new(42, 60_000));
 
 fn main() {
+    flows();
     growth();
     check();
     divan::main();
@@ -84,32 +85,8 @@ fn e_encode(bencher: Bencher<'_, '_>) {
     counted(bencher, encoded);
 }
 
-/// Packets of so many flows in a random order, each flow as likely: nothing is in a cache unless all of it is.
-#[divan::bench(args = [10_000, 100_000, 1_000_000, 5_000_000], sample_count = 5)]
-fn f_active_flows(bencher: Bencher<'_, '_>, flows: u32) {
-    let mut flood = Flood::new(flows as usize, 42);
-    (0..flows).for_each(|flow| flood.packet(flow));
-    bencher.counter(ItemsCount::new(ROUND)).bench_local(move || {
-        for _ in 0..ROUND {
-            let flow = flood.draw(flows);
-            flood.packet(flow);
-        }
-    });
-}
-
-/// Every packet is a new flow and the table is full, so that every packet ends another one.
-#[divan::bench(args = [10_000, 524_288, 5_000_000], sample_count = 5)]
-fn g_flood(bencher: Bencher<'_, '_>, max_flows: u32) {
-    let mut flood = Flood::new(max_flows as usize, 42);
-    let mut next = 0..u32::MAX;
-    next.by_ref().take(max_flows as usize).for_each(|flow| flood.packet(flow));
-    bencher.counter(ItemsCount::new(ROUND)).bench_local(move || {
-        next.by_ref().take(ROUND).for_each(|flow| flood.packet(flow));
-    });
-}
-
-/// Packets of a sample.
-const ROUND: usize = 1_000_000;
+/// Packets of a measurement.
+const ROUND: u32 = 2_000_000;
 
 /// A meter and UDP packets from as many addresses as are asked for.
 struct Flood {
@@ -142,6 +119,14 @@ impl Flood {
         }
     }
 
+    /// Returns the nanoseconds of CPU time that one of [`ROUND`] packets costs.
+    fn cost(&mut self, mut packet: impl FnMut(&mut Self)) -> f64 {
+        let before = cpu_seconds();
+        (0..ROUND).for_each(|_| packet(self));
+        (cpu_seconds() - before) * 1e9 / f64::from(ROUND)
+    }
+
+    /// Returns a random flow: each is as likely, so that nothing is in a cache unless all of it is.
     fn draw(&mut self, bound: u32) -> u32 {
         self.random =
             self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -149,23 +134,46 @@ impl Flood {
     }
 }
 
-/// How much memory flows take, and how long the slowest packet waited while the table grew to 5 million.
+/// What a packet costs with so many active flows, and in a flood of new ones: CPU time, so that it counts only what this program does.
+fn flows() {
+    println!("active flows   ns per packet   in a full table, each packet a new flow   KiB of memory");
+    for flows in [10_000_u32, 100_000, 200_000, 1_000_000, 5_000_000] {
+        let before = resident();
+        let mut flood = Flood::new(flows as usize, 42);
+        (0..flows).for_each(|flow| flood.packet(flow));
+        let memory = resident().saturating_sub(before);
+        let active = flood.cost(|flood| {
+            let flow = flood.draw(flows);
+            flood.packet(flow);
+        });
+        let mut new = flows..u32::MAX;
+        let flooded = flood.cost(|flood| new.by_ref().take(1).for_each(|flow| flood.packet(flow)));
+        println!("{flows:>12}   {active:>13.0}   {flooded:>39.0}   {memory:>13}");
+    }
+}
+
+/// How long the slowest packet waited while the table grew to 5 million flows; of five tables the best, as others use the machine, too.
 #[expect(clippy::disallowed_methods, reason = "measures")]
 fn growth() {
-    let mut flood = Flood::new(5_000_000, 42);
-    let (mut slowest, mut at) = (Duration::ZERO, 0);
-    for flow in 0..5_000_000 {
-        if flow == 200_000 {
-            println!("200,000 flows: {} KiB resident", resident());
-        }
-        let begin = Instant::now();
-        flood.packet(flow);
-        let took = begin.elapsed();
-        if took > slowest {
-            (slowest, at) = (took, flow);
-        }
-    }
-    println!("5,000,000 flows: {} KiB resident; the slowest packet took {slowest:?}, flow {at}", resident());
+    let slowest = |_| {
+        let mut flood = Flood::new(5_000_000, 42);
+        let mut time = |flow| {
+            let begin = Instant::now();
+            flood.packet(flow);
+            begin.elapsed()
+        };
+        (0..5_000_000).map(&mut time).max()
+    };
+    println!("growing to 5,000,000 flows, the slowest packet took {:?}", (0..5).filter_map(slowest).min());
+}
+
+/// CPU time of this process in seconds; Linux only.
+fn cpu_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    text.split(' ')
+        .next()
+        .and_then(|text| text.parse::<f64>().ok())
+        .map_or(0.0, |nanoseconds| nanoseconds / 1e9)
 }
 
 /// Returns this process's resident memory in KiB; Linux only.
