@@ -26,7 +26,7 @@ pub use sampling::Sampling;
 pub use source::{Source, Speed, Start, parse_utc};
 pub use udp::Udp;
 
-/// The whole file; every key but `source.pcap` and, of the destination, `pool.key-file` or `udp.collector` has a
+/// The whole file; every key but `source.pcap` or `source.interfaces` and, of the destination, `pool.key-file` or `udp.collector` has a
 /// default.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -131,6 +131,7 @@ impl Config {
 
 /// Refuses what is good key by key and wrong together.
 pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
+    config.source.validate()?;
     config.classes()?;
     config.export.validate()?;
     config.retention.validate(config.state.directory.is_some())?;

@@ -3,6 +3,7 @@
 pub mod class;
 pub mod fields;
 pub mod flows;
+pub mod options;
 pub mod rules;
 pub mod templates;
 
