@@ -118,6 +118,24 @@ fn sums(records: &[FlowRecord]) -> (u64, u64, u64) {
     (records.len() as u64, packets, octets)
 }
 
+#[test]
+fn scaled_by_the_selectors_ratio_the_records_are_what_was_captured() {
+    // Of so many packets both select one in five, exactly.
+    let all: Vec<&Captured> = PACKETS.iter().take(PACKETS.len() / 100 * 100).collect();
+    for selector in
+        [Selector::Systematic { interval: 2, space: 8 }, Selector::Random { size: 20, population: 100 }]
+    {
+        let config = MeteringConfig { sampling: Some(selector), ..MeteringConfig::default() };
+        let (mut meter, mut records) = (Meter::new(config, 3), Vec::new());
+        all.iter().for_each(|captured| meter.packet(&captured.packet(), &mut records));
+        while meter.flush(FlowEndReason::ForcedEnd, &mut records) {}
+        let (_, packets, _) = sums(&records);
+        let left_out: u64 = Unparsed::ALL.iter().map(|reason| meter.unparsed(*reason)).sum();
+        assert_eq!((packets + left_out) * 5, all.len() as u64, "{selector:?}");
+        assert_eq!(meter.not_selected() * 5, all.len() as u64 * 4, "{selector:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]

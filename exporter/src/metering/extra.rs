@@ -14,7 +14,7 @@ const MAC_ADDRESSES: usize = 12;
 pub(super) struct Extra {
     details: Option<Vec<Details>>,
     reverse: Option<Vec<Other>>,
-    /// The flow begun last.
+    /// That of the next flow.
     flow_id: u64,
 }
 
@@ -27,8 +27,8 @@ struct Other {
 }
 
 impl Extra {
-    pub(super) fn new(details: bool, biflows: bool) -> Self {
-        Self { details: details.then(Vec::new), reverse: biflows.then(Vec::new), flow_id: 0 }
+    pub(super) fn new(details: bool, biflows: bool, first_flow_id: u64) -> Self {
+        Self { details: details.then(Vec::new), reverse: biflows.then(Vec::new), flow_id: first_flow_id }
     }
 
     /// A flow begins at `index`, which follows the last or was used before. `goes_on`: it is the rest of the one there.
@@ -44,8 +44,9 @@ impl Extra {
             let flow_id = match details.get(index as usize) {
                 Some(before) if goes_on => before.flow_id,
                 _ => {
-                    self.flow_id += 1;
-                    self.flow_id
+                    let flow_id = self.flow_id;
+                    self.flow_id = flow_id.wrapping_add(1);
+                    flow_id
                 }
             };
             put(details, index, first_details(view, packet, flow_id));

@@ -42,6 +42,8 @@ pub struct MeteringConfig {
     pub biflows: bool,
     /// Whether [`FlowRecord::details`] are kept; they take 40 octets of a flow. Default: they are not.
     pub details: bool,
+    /// The flowId of the first flow; meters beside this one need others. Default 1.
+    pub first_flow_id: u64,
     /// What the records say in flowDirection. Default ingress.
     pub direction: Direction,
     /// Which packet is metered where one travels in another. Default: the one on the wire.
@@ -60,6 +62,7 @@ impl Default for MeteringConfig {
             keys: Keys::default(),
             biflows: false,
             details: false,
+            first_flow_id: 1,
             direction: Direction::Ingress,
             layers: Layers::Outer,
             sampling: None,

@@ -54,7 +54,7 @@ pub struct FlowRecord {
 /// What only some exporters tell of a flow.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Details {
-    /// flowId: flows of one start of the exporter are numbered from 1; what goes on after an active time-out keeps its number.
+    /// flowId: flows of one start of the exporter are numbered; what goes on after an active time-out keeps its number.
     pub flow_id: u64,
     /// minimumIpTotalLength.
     pub minimum_length: u32,

@@ -129,7 +129,7 @@ impl FlowTable {
             heeds_end,
             is_special: config.biflows || config.details || config.keys != Keys::default(),
             mask: KeyMask::new(config.keys),
-            extra: Extra::new(config.details, config.biflows),
+            extra: Extra::new(config.details, config.biflows, config.first_flow_id),
             closed: Vec::new(),
             config: MeteringConfig { max_flows: config.max_flows.clamp(1, u32::MAX as usize), ..config },
             active,
