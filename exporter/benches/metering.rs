@@ -6,7 +6,7 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use exporter::capture::{PacketSource, PcapFile};
+use exporter::capture::{LinkType, Packet, PacketSource, PcapFile};
 use exporter::export::{Classes, FlowEncoder};
 use exporter::metering::{FlowEndReason, FlowRecord, Meter, MeteringConfig};
 use exporter::packet::PacketView;
@@ -14,10 +14,13 @@ use ipfix::{ExportingConfig, ExportingSession};
 use pcap_fixtures::Trace;
 use std::hint::black_box;
 use std::sync::LazyLock;
+use std::time::Instant;
 
 static TRACE: LazyLock<Trace> = LazyLock::new(|| Trace::new(42, 60_000));
 
 fn main() {
+    flows();
+    growth();
     check();
     divan::main();
 }
@@ -80,6 +83,104 @@ fn d_meter(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn e_encode(bencher: Bencher<'_, '_>) {
     counted(bencher, encoded);
+}
+
+/// Packets of a measurement.
+const ROUND: u32 = 2_000_000;
+
+/// A meter and UDP packets from as many addresses as are asked for.
+struct Flood {
+    meter: Meter,
+    frame: [u8; 64],
+    records: Vec<FlowRecord>,
+    time: u64,
+    random: u64,
+}
+
+impl Flood {
+    fn new(max_flows: usize, seed: u64) -> Self {
+        let mut frame = [0; 64];
+        frame[12..24].copy_from_slice(&[8, 0, 0x45, 0, 0, 50, 0, 0, 0, 0, 64, 17]);
+        let config = MeteringConfig { max_flows, ..MeteringConfig::default() };
+        let meter = Meter::new(config, seed);
+        Self { meter, frame, records: Vec::new(), time: 1_750_000_000_000_000_000, random: seed }
+    }
+
+    fn packet(&mut self, flow: u32) {
+        self.frame[26..30].copy_from_slice(&flow.to_be_bytes());
+        self.time += 100;
+        let link = LinkType::Ethernet;
+        let packet =
+            Packet { timestamp: self.time, original_length: 64, octets: &self.frame, interface: 0, link };
+        self.meter.packet(&packet, &mut self.records);
+        if self.records.len() >= 256 {
+            black_box(&self.records);
+            self.records.clear();
+        }
+    }
+
+    /// Returns the nanoseconds of CPU time that one of [`ROUND`] packets costs.
+    fn cost(&mut self, mut packet: impl FnMut(&mut Self)) -> f64 {
+        let before = cpu_seconds();
+        (0..ROUND).for_each(|_| packet(self));
+        (cpu_seconds() - before) * 1e9 / f64::from(ROUND)
+    }
+
+    /// Returns a random flow: each is as likely, so that nothing is in a cache unless all of it is.
+    fn draw(&mut self, bound: u32) -> u32 {
+        self.random =
+            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (((self.random >> 32) * u64::from(bound)) >> 32) as u32
+    }
+}
+
+/// What a packet costs with so many active flows, and in a flood of new ones: CPU time, so that it counts only what this program does.
+fn flows() {
+    println!("active flows   ns per packet   in a full table, each packet a new flow   KiB of memory");
+    for flows in [10_000_u32, 100_000, 200_000, 1_000_000, 5_000_000] {
+        let before = resident();
+        let mut flood = Flood::new(flows as usize, 42);
+        (0..flows).for_each(|flow| flood.packet(flow));
+        let memory = resident().saturating_sub(before);
+        let active = flood.cost(|flood| {
+            let flow = flood.draw(flows);
+            flood.packet(flow);
+        });
+        let mut new = flows..u32::MAX;
+        let flooded = flood.cost(|flood| new.by_ref().take(1).for_each(|flow| flood.packet(flow)));
+        println!("{flows:>12}   {active:>13.0}   {flooded:>39.0}   {memory:>13}");
+    }
+}
+
+/// How long the slowest packet waited while the table grew to 5 million flows; of five tables the best, as others use the machine, too.
+#[expect(clippy::disallowed_methods, reason = "measures")]
+fn growth() {
+    let slowest = |_| {
+        let mut flood = Flood::new(5_000_000, 42);
+        let mut time = |flow| {
+            let begin = Instant::now();
+            flood.packet(flow);
+            begin.elapsed()
+        };
+        (0..5_000_000).map(&mut time).max()
+    };
+    println!("growing to 5,000,000 flows, the slowest packet took {:?}", (0..5).filter_map(slowest).min());
+}
+
+/// CPU time of this process in seconds; Linux only.
+fn cpu_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    text.split(' ')
+        .next()
+        .and_then(|text| text.parse::<f64>().ok())
+        .map_or(0.0, |nanoseconds| nanoseconds / 1e9)
+}
+
+/// Returns this process's resident memory in KiB; Linux only.
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = text.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+    pages.map_or(0, |pages: u64| pages * 4)
 }
 
 fn counted<O>(bencher: Bencher<'_, '_>, run: impl Fn() -> O + Sync) {

@@ -5,6 +5,7 @@ mod export;
 mod metering;
 mod pool;
 mod rule;
+mod sampling;
 mod source;
 mod udp;
 
@@ -14,12 +15,14 @@ use serde::Deserialize;
 use service::config::{Http, Invalid};
 
 use crate::export::{Classes, Classifier, FlowEncoder};
+use crate::metering::MeteringConfig;
 
 pub use class::{ClassTable, ClassTables, Word};
 pub use export::{Durability, Export, RetentionConfig};
-pub use metering::Metering;
+pub use metering::{AddedField, Fields, KeyName, Metering, Times, TunnelLayers};
 pub use pool::{Pool, Service, Transport};
 pub use rule::{Conditions, RuleTable, TemplateName, TemplateNames};
+pub use sampling::Sampling;
 pub use source::{Source, Speed, Start, parse_utc};
 pub use udp::Udp;
 
@@ -33,6 +36,9 @@ pub struct Config {
     /// How packets become flows.
     #[serde(default)]
     pub metering: Metering,
+    /// Which packets are metered; all without it.
+    #[serde(default)]
+    pub sampling: Option<Sampling>,
     /// Where flows go: this or `udp`.
     #[serde(default)]
     pub pool: Option<Pool>,
@@ -105,9 +111,14 @@ impl Config {
         }
     }
 
+    /// Returns the settings of the metering process.
+    pub fn metering(&self) -> MeteringConfig {
+        MeteringConfig { sampling: self.sampling.map(Sampling::selector), ..self.metering.metering() }
+    }
+
     /// Returns what encodes flow records.
     pub fn encoder(&self) -> FlowEncoder {
-        FlowEncoder::new()
+        FlowEncoder::with(&self.metering.selection(self.sampling.is_some()))
     }
 
     /// Returns the classes and what sorts flow records into them.
@@ -125,6 +136,7 @@ pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
     config.export.validate()?;
     config.retention.validate(config.state.directory.is_some())?;
     config.metering.validate()?;
+    config.sampling.map_or(Ok(()), Sampling::validate)?;
     match config.destination()? {
         Destination::Pool(pool) => pool.validate(config.tls.is_some()),
         Destination::Udp(_) if !config.class.is_empty() => Err(Invalid::new(

@@ -30,6 +30,7 @@ pub struct Observed {
     packets: Option<Total>,
     tunnelled: Total,
     unparsed: [Total; Unparsed::ALL.len()],
+    not_selected: Total,
     flows_active: Gauge,
     flows: f64,
     expired: [Total; FlowEndReason::ALL.len()],
@@ -72,8 +73,11 @@ impl Observed {
         describe_gauge!("ipfix_exporter_flows_active", "Flows kept at present");
         describe_counter!("ipfix_exporter_flows_expired_total", "Flows that ended, by flowEndReason");
         let interface = interface.to_owned();
+        let not_selected = counter!("ipfix_exporter_packets_dropped_total", "interface" => interface.clone(),
+            "stage" => "sampling", "reason" => "not_selected");
         Self {
             packets: None,
+            not_selected: not_selected.into(),
             tunnelled: counter!("ipfix_exporter_packets_tunnelled_total", "interface" => interface.clone())
                 .into(),
             unparsed: Unparsed::ALL.map(|reason| {
@@ -95,9 +99,10 @@ impl Observed {
         let counters = meter.counters();
         let unparsed: u64 = Unparsed::ALL.map(|reason| meter.unparsed(reason)).iter().sum();
         if let Some(packets) = &mut self.packets {
-            packets.follow(counters.packets - meter.tunnelled() + unparsed);
+            packets.follow(counters.packets - meter.tunnelled() + unparsed + meter.not_selected());
         }
         self.tunnelled.follow(meter.tunnelled());
+        self.not_selected.follow(meter.not_selected());
         for (counter, reason) in self.unparsed.iter_mut().zip(Unparsed::ALL) {
             counter.follow(meter.unparsed(reason));
         }

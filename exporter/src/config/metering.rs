@@ -1,9 +1,10 @@
 //! `[metering]`: packets to flows.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use service::config::{Invalid, Period};
 
-use crate::metering::MeteringConfig;
+use crate::export::fields::{self, FieldSelection, Preset, TimeUnit};
+use crate::metering::{Keys, MeteringConfig};
 use crate::packet::Layers;
 
 /// `[metering]`: packets to flows.
@@ -16,8 +17,19 @@ pub struct Metering {
     pub active_timeout: Period,
     /// Flows kept at a time.
     pub max_flows: usize,
+    /// How long a TCP flow waits for further packets once a RST, or the FIN of both directions, has ended it. Without it, flows end by
+    /// the time-outs only.
+    pub tcp_linger: Option<Period>,
     /// Which packet is metered where one travels in another.
     pub layers: TunnelLayers,
+    /// The set of fields that records have.
+    pub fields: Fields,
+    /// Further fields, by the names of their elements.
+    pub add_fields: Vec<AddedField>,
+    /// Whether times are told in milliseconds or nanoseconds.
+    pub times: Times,
+    /// What tells flows apart beside addresses and protocol. What is not named has no field either.
+    pub keys: Vec<KeyName>,
     /// Observation Domain ID of the exported messages.
     pub observation_domain: u32,
 }
@@ -33,6 +45,64 @@ pub enum TunnelLayers {
     Inner,
     /// Each of them.
     Both,
+}
+
+/// A set of fields.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fields {
+    /// Keys, counts, times, TCP's control bits, class of service, TTLs, why the flow ended.
+    #[default]
+    Basic,
+    /// These, and lengths of packets, MAC addresses, the network in a tunnel, the top MPLS label.
+    Full,
+    /// Those of `basic`, for both directions in one record (RFC 5103).
+    Biflow,
+}
+
+/// The unit of times.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Times {
+    /// flowStartMilliseconds and the like.
+    #[default]
+    Milliseconds,
+    /// flowStartNanoseconds and the like.
+    Nanoseconds,
+}
+
+/// Part of a flow's key.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyName {
+    /// Ports, or ICMP's type and code.
+    Ports,
+    /// Both VLAN identifiers.
+    Vlan,
+    /// The network in a tunnel.
+    Segment,
+    /// The interface.
+    Interface,
+}
+
+impl KeyName {
+    const ALL: [Self; 4] = [Self::Ports, Self::Vlan, Self::Segment, Self::Interface];
+}
+
+/// A field beside the set: the number of an IANA element, by its name.
+#[derive(Clone, Copy, Debug)]
+pub struct AddedField(u16);
+
+impl<'de> Deserialize<'de> for AddedField {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let found = fields::addable().find(|element| element.name == name);
+        found.map(|element| Self(element.id)).ok_or_else(|| {
+            // In serde's words, so that the nearest name is suggested.
+            let known: Vec<String> = fields::addable().map(|element| format!("`{}`", element.name)).collect();
+            D::Error::custom(format!("unknown variant `{name}`, expected one of {}", known.join(", ")))
+        })
+    }
 }
 
 impl From<TunnelLayers> for Layers {
@@ -52,16 +122,54 @@ impl Default for Metering {
             idle_timeout: Period(idle_timeout),
             active_timeout: Period(active_timeout),
             max_flows,
+            tcp_linger: None,
             layers: TunnelLayers::default(),
+            fields: Fields::default(),
+            add_fields: Vec::new(),
+            times: Times::default(),
+            keys: KeyName::ALL.to_vec(),
             observation_domain: 1,
         }
     }
 }
 
 impl Metering {
-    /// Returns the settings of the metering process.
+    /// Returns the fields of flow records; `sampled`: not all packets are metered.
+    pub fn selection(&self, sampled: bool) -> FieldSelection {
+        FieldSelection {
+            preset: match self.fields {
+                Fields::Basic => Preset::Basic,
+                Fields::Full => Preset::Full,
+                Fields::Biflow => Preset::Biflow,
+            },
+            added: self.add_fields.iter().map(|field| field.0).collect(),
+            times: match self.times {
+                Times::Milliseconds => TimeUnit::Milliseconds,
+                Times::Nanoseconds => TimeUnit::Nanoseconds,
+            },
+            keys: self.keys(),
+            sampled,
+        }
+    }
+
+    fn keys(&self) -> Keys {
+        let has = |key| self.keys.contains(&key);
+        Keys {
+            ports: has(KeyName::Ports),
+            vlan: has(KeyName::Vlan),
+            segment: has(KeyName::Segment),
+            interface: has(KeyName::Interface),
+        }
+    }
+
+    /// Returns the settings of the metering process, which meters all packets.
     pub fn metering(&self) -> MeteringConfig {
+        let selection = self.selection(false);
         MeteringConfig {
+            end_of_flow: self.tcp_linger.map(|linger| linger.0),
+            keys: selection.keys,
+            biflows: selection.biflows(),
+            details: selection.details(),
             idle_timeout: self.idle_timeout.0,
             active_timeout: self.active_timeout.0,
             max_flows: self.max_flows,
@@ -77,6 +185,21 @@ impl Metering {
             if period.0.is_zero() {
                 return Err(Invalid::new(key, "must be longer than 0"));
             }
+        }
+        if let Some(field) = self.add_fields.iter().find(|field| fields::needs_biflows(field.0))
+            && !self.selection(false).biflows()
+        {
+            let name = ipfix::ie::lookup(0, field.0).map_or("", |element| element.name);
+            return Err(Invalid::new(
+                "metering.add-fields",
+                format!("`{name}` tells the two directions of a flow apart: needs `fields = \"biflow\"`"),
+            ));
+        }
+        if self.tcp_linger.is_some() && !self.keys().ports {
+            return Err(Invalid::new(
+                "metering.tcp-linger",
+                "without `ports` in `keys`, all connections of two hosts are one flow, which the end of one does not end",
+            ));
         }
         if self.max_flows == 0 {
             return Err(Invalid::new("metering.max-flows", "must be at least 1"));

@@ -62,11 +62,11 @@ impl TemplateName {
 
 impl RuleTable {
     fn templates(&self, templates: &Templates) -> Vec<TemplateIndex> {
-        let find = |name: &TemplateName| templates.find(name.kind().name());
+        let named = |name: &TemplateName| templates.named(name.kind().name());
         match &self.template {
             None => templates.indices().collect(),
-            Some(TemplateNames::One(name)) => find(name).into_iter().collect(),
-            Some(TemplateNames::Many(names)) => names.iter().filter_map(find).collect(),
+            Some(TemplateNames::One(name)) => named(name).collect(),
+            Some(TemplateNames::Many(names)) => names.iter().flat_map(named).collect(),
         }
     }
 }

@@ -276,3 +276,62 @@ fn packets_are_of_files_or_of_interfaces() {
         assert!(error.contains(expected), "{text}: {error}");
     }
 }
+
+#[test]
+fn fields_keys_and_times_are_chosen_by_name() {
+    let chosen = config(
+        "[metering]\nfields = \"biflow\"\nadd-fields = [\"flowId\", \"responderOctets\"]\ntimes = \"nanoseconds\"\n\
+         keys = [\"ports\", \"vlan\"]\ntcp-linger = \"2s\"",
+    );
+    let metering = chosen.unwrap().metering();
+    assert!(metering.biflows && metering.details && metering.keys.vlan && !metering.keys.interface);
+    assert_eq!(metering.end_of_flow, Some(std::time::Duration::from_secs(2)));
+    let plain = config("").unwrap().metering();
+    assert_eq!(plain, crate::metering::MeteringConfig::default());
+}
+
+#[test]
+fn fields_that_cannot_be_are_refused() {
+    for (text, told) in [
+        ("add-fields = [\"flowIdd\"]", "did you mean `flowId`?"),
+        ("add-fields = [\"responderOctets\"]", "`responderOctets` tells the two directions of a flow apart"),
+        ("fields = \"complete\"", "valid values: `basic`, `full`, `biflow`"),
+        ("keys = [\"port\"]", "did you mean `ports`?"),
+        ("keys = [\"vlan\"]\ntcp-linger = \"2s\"", "all connections of two hosts are one flow"),
+    ] {
+        assert_refused(&format!("[metering]\n{text}"), &["exporter.toml:", told]);
+    }
+}
+
+#[test]
+fn a_rule_over_a_field_that_records_have_not_is_refused() {
+    let ports = rule("match = { destinationTransportPort = 53 }");
+    assert!(config(&ports).is_ok());
+    assert_refused(
+        &format!("[metering]\nkeys = [\"vlan\"]\n{ports}"),
+        &["no template has all these elements"],
+    );
+}
+
+#[test]
+fn sampling_is_one_of_four_methods() {
+    use crate::metering::Selector;
+    for (text, selector) in [
+        ("systematic = { space = 99 }", Selector::Systematic { interval: 1, space: 99 }),
+        ("random = { size = 3, population = 100 }", Selector::Random { size: 3, population: 100 }),
+        ("uniform = { probability = 0.25 }", Selector::Uniform { probability: 0.25 }),
+        ("hash = { probability = 0.5 }", Selector::Hash { probability: 0.5, initialiser: 0 }),
+    ] {
+        let sampled = config(&format!("[sampling]\n{text}")).unwrap();
+        assert_eq!(sampled.metering().sampling, Some(selector));
+    }
+    for (text, told) in [
+        ("systematic = { interval = 0, space = 1 }", "must be at least 1"),
+        ("random = { size = 3, population = 2 }", "must be from 1 to `population`"),
+        ("uniform = { probability = 0.0 }", "must be above 0 and at most 1"),
+        ("hash = { probability = nan }", "must be above 0 and at most 1"),
+        ("systemmatic = { space = 99 }", "systematic"),
+    ] {
+        assert_refused(&format!("[sampling]\n{text}"), &["exporter.toml:", told]);
+    }
+}

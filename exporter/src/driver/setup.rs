@@ -58,7 +58,8 @@ pub(crate) fn observe(
     classifier: Classifier,
     facts: &Arc<Facts>,
 ) -> Result<Observer, Failure> {
-    let (source, metering) = (&config.source, config.metering.metering());
+    let (source, metering) = (&config.source, config.metering());
+    facts.select(metering.sampling.into_iter().map(Into::into).collect());
     if source.is_live() {
         return live(config, metering, &classifier, facts);
     }
@@ -88,8 +89,10 @@ fn live(
     })?;
     let captured = source.interfaces.iter().map(|interface| Captured::new(interface)).collect();
     let max_flows = metering.max_flows.div_ceil(readers.len());
-    let shares = readers.into_iter().map(|reader| {
-        let meter = Meter::new(MeteringConfig { max_flows, ..metering }, random()?);
+    let shares = readers.into_iter().enumerate().map(|(at, reader)| {
+        // Each numbers its flows in a range of its own.
+        let first_flow_id = (at as u64) << 48 | 1;
+        let meter = Meter::new(MeteringConfig { max_flows, first_flow_id, ..metering }, random()?);
         Ok(Share { reader, meter, encoder: config.encoder(), metrics: Observed::live("live") })
     });
     Ok(Observer::live(watch, shares.collect::<Result<_, Failure>>()?, classifier, captured, facts)?)

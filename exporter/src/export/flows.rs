@@ -1,14 +1,13 @@
-//! Flow records as IPFIX data records: which information elements, in which template.
+//! Flow records as IPFIX data records: kinds of flows, their templates, and the encoder.
 //!
-//! A template holds only what its flows have: addresses of one IP version, and ports or an ICMP
-//! type and code.
+//! A template holds only what its flows have: addresses of one IP version, ports or an ICMP type and code, and elements of the other
+//! direction if there are packets of it (RFC 5103 section 4.2).
 
 use std::net::IpAddr;
 
-use ipfix::FieldSpecifier;
-
+use super::fields::{FieldSelection, FlowField, Write};
 use super::templates::{TemplateIndex, Templates};
-use crate::metering::{Direction, FlowRecord};
+use crate::metering::FlowRecord;
 
 const ICMP: u8 = 1;
 const ICMP_IPV6: u8 = 58;
@@ -52,20 +51,12 @@ impl FlowKind {
     }
 }
 
-/// Returns the IANA elements that flow records can have, with their lengths in octets.
-pub fn elements() -> impl Iterator<Item = (&'static ipfix::ie::InformationElement, u16)> {
-    FIELDS.iter().filter_map(|field| Some((ipfix::ie::lookup(0, field.id)?, field.length)))
-}
-
-/// Appends one field of a flow.
-type Write = fn(&FlowRecord, &mut Vec<u8>);
-
 /// Encodes flow records; made once, so that a record costs no look-ups.
 #[derive(Debug)]
 pub struct FlowEncoder {
     templates: Templates,
-    /// By kind.
-    writers: [(TemplateIndex, Vec<Write>); FlowKind::ALL.len()],
+    /// By kind; then those of biflows.
+    writers: Vec<(TemplateIndex, Vec<Write>)>,
 }
 
 impl Default for FlowEncoder {
@@ -75,16 +66,24 @@ impl Default for FlowEncoder {
 }
 
 impl FlowEncoder {
-    /// Returns an encoder for all kinds of flows.
+    /// Returns an encoder for all kinds of flows with the fields of [`Preset::Basic`](super::fields::Preset::Basic).
     pub fn new() -> Self {
+        Self::with(&FieldSelection::default())
+    }
+
+    /// Returns an encoder for all kinds of flows with these fields.
+    pub fn with(selection: &FieldSelection) -> Self {
         let mut templates = Templates::default();
-        let writers = FlowKind::ALL.map(|kind| {
-            let fields = || FIELDS.iter().filter(|field| field.place.holds(kind));
-            let specifiers =
-                fields().map(|field| FieldSpecifier { pen: 0, id: field.id, length: field.length });
-            let index = templates.add(Some(kind.name()), specifiers.collect());
-            (index.expect("there is room for some"), fields().map(|field| field.write).collect())
-        });
+        let mut writers = Vec::new();
+        let both_ways: &[bool] = if selection.biflows() { &[false, true] } else { &[false] };
+        for &reverse in both_ways {
+            for kind in FlowKind::ALL {
+                let fields = || selection.fields(kind, reverse);
+                let index = templates.add(Some(kind.name()), fields().map(FlowField::specifier).collect());
+                let writes = fields().map(|field| field.write).collect();
+                writers.push((index.expect("there is room for some"), writes));
+            }
+        }
         Self { templates, writers }
     }
 
@@ -95,7 +94,10 @@ impl FlowEncoder {
 
     /// Appends the data record of `flow` and returns its template.
     pub fn encode(&self, flow: &FlowRecord, out: &mut Vec<u8>) -> TemplateIndex {
-        let (template, writers) = &self.writers[FlowKind::of(flow) as usize];
+        let kind = FlowKind::of(flow) as usize;
+        // A biflow that nobody asked for is encoded without its other direction.
+        let biflow = flow.reverse.and(self.writers.get(FlowKind::ALL.len() + kind));
+        let (template, writers) = biflow.unwrap_or(&self.writers[kind]);
         for write in writers {
             write(flow, out);
         }
@@ -103,99 +105,10 @@ impl FlowEncoder {
     }
 }
 
-/// Which kinds of flows have a field.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Place {
-    Everywhere,
-    Ipv4,
-    Ipv6,
-    Ports,
-    Only(FlowKind),
-}
-
-impl Place {
-    fn holds(self, kind: FlowKind) -> bool {
-        use FlowKind::{Ipv4, Ipv4Icmp, Ipv6, Ipv6Icmp};
-        match self {
-            Self::Everywhere => true,
-            Self::Ipv4 => matches!(kind, Ipv4 | Ipv4Icmp),
-            Self::Ipv6 => matches!(kind, Ipv6 | Ipv6Icmp),
-            Self::Ports => matches!(kind, Ipv4 | Ipv6),
-            Self::Only(only) => kind == only,
-        }
-    }
-}
-
-struct FlowField {
-    /// IANA element.
-    id: u16,
-    /// Octets on the wire.
-    length: u16,
-    place: Place,
-    write: Write,
-}
-
-const fn field(id: u16, length: u16, place: Place, write: Write) -> FlowField {
-    FlowField { id, length, place, write }
-}
-
-/// One line per information element, in the order on the wire; times are absolute, so that a record
-/// can be sent again later as it is.
-const FIELDS: &[FlowField] = &[
-    // flowStartMilliseconds, flowEndMilliseconds
-    field(152, 8, Place::Everywhere, |flow, out| out.extend_from_slice(&flow.start_ms().to_be_bytes())),
-    field(153, 8, Place::Everywhere, |flow, out| out.extend_from_slice(&flow.end_ms().to_be_bytes())),
-    // octetDeltaCount, packetDeltaCount
-    field(1, 8, Place::Everywhere, |flow, out| out.extend_from_slice(&flow.octets.to_be_bytes())),
-    field(2, 8, Place::Everywhere, |flow, out| out.extend_from_slice(&flow.packets.to_be_bytes())),
-    // sourceIPv4Address, destinationIPv4Address, sourceIPv6Address, destinationIPv6Address
-    field(8, 4, Place::Ipv4, |flow, out| address(flow.source, out)),
-    field(12, 4, Place::Ipv4, |flow, out| address(flow.destination, out)),
-    field(27, 16, Place::Ipv6, |flow, out| address(flow.source, out)),
-    field(28, 16, Place::Ipv6, |flow, out| address(flow.destination, out)),
-    // sourceTransportPort, destinationTransportPort, tcpControlBits
-    field(7, 2, Place::Ports, |flow, out| out.extend_from_slice(&flow.source_port.to_be_bytes())),
-    field(11, 2, Place::Ports, |flow, out| out.extend_from_slice(&flow.destination_port.to_be_bytes())),
-    field(6, 2, Place::Ports, |flow, out| out.extend_from_slice(&flow.tcp_control_bits.to_be_bytes())),
-    // icmpTypeCodeIPv4, icmpTypeCodeIPv6
-    field(32, 2, Place::Only(FlowKind::Ipv4Icmp), |flow, out| {
-        out.extend_from_slice(&flow.destination_port.to_be_bytes());
-    }),
-    field(139, 2, Place::Only(FlowKind::Ipv6Icmp), |flow, out| {
-        out.extend_from_slice(&flow.destination_port.to_be_bytes());
-    }),
-    // protocolIdentifier, ipClassOfService, minimumTTL, maximumTTL
-    field(4, 1, Place::Everywhere, |flow, out| out.push(flow.protocol)),
-    field(5, 1, Place::Everywhere, |flow, out| out.push(flow.class_of_service)),
-    field(52, 1, Place::Everywhere, |flow, out| out.push(flow.minimum_ttl)),
-    field(53, 1, Place::Everywhere, |flow, out| out.push(flow.maximum_ttl)),
-    // flowEndReason, flowDirection
-    field(136, 1, Place::Everywhere, |flow, out| out.push(flow.end_reason as u8)),
-    field(61, 1, Place::Everywhere, |flow, out| out.push(flow.direction as u8)),
-    // ingressInterface, egressInterface: zero where the flow goes the other way
-    field(10, 4, Place::Everywhere, |flow, out| interface(flow, Direction::Ingress, out)),
-    field(14, 4, Place::Everywhere, |flow, out| interface(flow, Direction::Egress, out)),
-    // dot1qVlanId, dot1qCustomerVlanId
-    field(243, 2, Place::Everywhere, |flow, out| out.extend_from_slice(&flow.vlan_id.to_be_bytes())),
-    field(245, 2, Place::Everywhere, |flow, out| out.extend_from_slice(&flow.customer_vlan_id.to_be_bytes())),
-];
-
-fn address(address: IpAddr, out: &mut Vec<u8>) {
-    match address {
-        IpAddr::V4(address) => out.extend_from_slice(&address.octets()),
-        IpAddr::V6(address) => out.extend_from_slice(&address.octets()),
-    }
-}
-
-fn interface(flow: &FlowRecord, direction: Direction, out: &mut Vec<u8>) {
-    let index = if flow.direction == direction { flow.interface } else { 0 };
-    out.extend_from_slice(&index.to_be_bytes());
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metering::FlowEndReason;
+    use crate::metering::{Details, Direction, FlowEndReason};
     use crate::packet::Segment;
 
     fn flow(source: &str, destination: &str, protocol: u8) -> FlowRecord {
@@ -219,6 +132,8 @@ mod tests {
             packets: 12,
             start_ns: 1_700_000_000_123_456_789,
             end_ns: 1_700_000_001_000_000_000,
+            details: Details::default(),
+            reverse: None,
         }
     }
 
@@ -233,7 +148,7 @@ mod tests {
         ] {
             let mut record = Vec::new();
             let template = encoder.encode(&flow(source, destination, protocol), &mut record);
-            assert_eq!(encoder.templates().find(expected.name()), Some(template));
+            assert_eq!(encoder.templates().named(expected.name()).last(), Some(template));
             let fields = encoder.templates().get(template).fields();
             assert_eq!(record.len(), fields.iter().map(|field| usize::from(field.length)).sum::<usize>());
         }

@@ -112,7 +112,7 @@ impl Templates {
     /// Templates at most.
     pub const MAX: usize = (FOREIGN - TABLE) as usize;
 
-    /// Appends a template, which rules can name if it has a name; none if the table is full.
+    /// Appends a template and returns its index; none if the table is full. Rules can name it if it has a name, which others may have, too.
     pub fn add(&mut self, name: Option<&'static str>, fields: Vec<FieldSpecifier>) -> Option<TemplateIndex> {
         if self.0.len() == Self::MAX {
             return None;
@@ -133,9 +133,9 @@ impl Templates {
         (0..self.0.len() as u16).map(TemplateIndex)
     }
 
-    /// Returns the template with this name.
-    pub fn find(&self, name: &str) -> Option<TemplateIndex> {
-        self.indices().find(|index| self.get(*index).name == Some(name))
+    /// Returns the templates with this name.
+    pub fn named(&self, name: &str) -> impl Iterator<Item = TemplateIndex> {
+        self.indices().filter(move |index| self.get(*index).name == Some(name))
     }
 
     /// Returns the definition of a template in the group of `stream`.
@@ -162,7 +162,10 @@ mod tests {
         let first = templates.add(Some("first"), vec![FIELD]).unwrap();
         while templates.add(None, vec![FIELD, FIELD]).is_some() {}
         assert_eq!(templates.indices().count(), Templates::MAX);
-        assert_eq!((templates.find("first"), templates.get(first).fields()), (Some(first), &[FIELD][..]));
+        assert_eq!(
+            (templates.named("first").last(), templates.get(first).fields()),
+            (Some(first), &[FIELD][..])
+        );
         assert_eq!(templates.record(first, 2).id, 256 + 2 * 4096 + 1);
     }
 

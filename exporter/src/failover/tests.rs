@@ -14,7 +14,7 @@ use transport::{Outcome, Reliability};
 use super::*;
 use crate::export::templates::class_record_id;
 use crate::export::{FlowEncoder, Kind};
-use crate::metering::{Direction, FlowEndReason, FlowRecord};
+use crate::metering::{Details, Direction, FlowEndReason, FlowRecord};
 use crate::packet::Segment;
 
 const KEY: &str = "1 000102030405060708090a0b0c0d0e0f";
@@ -102,6 +102,8 @@ fn flow(source_port: u16) -> FlowRecord {
         packets: 1,
         start_ns: 1_700_000_000_000_000_000,
         end_ns: 1_700_000_001_000_000_000,
+        details: Details::default(),
+        reverse: None,
     }
 }
 

@@ -3,8 +3,9 @@
 //! Keys are chosen by whoever sends packets, so the hash is keyed: NH (RFC 4418 section 5.2, with
 //! 64-bit words), whose collisions cannot be computed without the key, then one keyed folding multiplication.
 
+use super::Keys;
 use super::record::FlowRecord;
-use crate::packet::{PacketView, Segment};
+use crate::packet::{PacketView, Segment, protocol};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const WORDS: usize = 6;
@@ -40,6 +41,33 @@ impl FlowKey {
         Self([source[0], source[1], destination[0], destination[1], transport, origin])
     }
 
+    /// Tells whether it is of an ICMP or ICMPv6 message, whose type and code are where others have a port.
+    const fn is_icmp(&self) -> bool {
+        const ICMP: u64 = protocol::ICMP as u64;
+        const ICMPV6: u64 = protocol::ICMPV6 as u64;
+        matches!(self.0[4] >> 24 & 0xff, ICMP | ICMPV6)
+    }
+
+    /// Returns the key of packets that go the other way. A message of ICMP has none that goes with it.
+    pub(super) const fn reversed(&self) -> Self {
+        let Self([source_high, source_low, high, low, transport, origin]) = *self;
+        if self.is_icmp() {
+            return *self;
+        }
+        let ports = transport >> 48 | (transport >> 32 & 0xffff) << 16;
+        Self([high, low, source_high, source_low, ports << 32 | transport & 0xffff_ffff, origin])
+    }
+
+    /// Makes the same key of both directions; tells whether that is the other direction's.
+    pub(super) fn orient(&mut self) -> bool {
+        let other = self.reversed();
+        let is_reversed = other.0[..5] < self.0[..5];
+        if is_reversed {
+            *self = other;
+        }
+        is_reversed
+    }
+
     /// Puts the key's fields into a record.
     #[expect(clippy::cast_possible_truncation, reason = "takes the fields apart again")]
     pub(super) fn fill(&self, record: &mut FlowRecord) {
@@ -71,6 +99,32 @@ fn address(origin: u64, high: u64, low: u64) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from_bits(low as u32))
     } else {
         IpAddr::V6(Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low)))
+    }
+}
+
+/// Which bits of a key tell flows apart.
+#[derive(Clone, Copy)]
+pub(super) struct KeyMask {
+    transport: u64,
+    origin: u64,
+}
+
+impl KeyMask {
+    pub(super) const fn new(keys: Keys) -> Self {
+        const fn bits(on: bool, mask: u64) -> u64 {
+            if on { mask } else { 0 }
+        }
+        let protocol = 0xff << 24;
+        let version = 0xf << 32;
+        Self {
+            transport: bits(keys.ports, 0xffff_ffff << 32) | protocol | bits(keys.vlan, 0xff_ffff),
+            origin: bits(keys.segment, 0x0fff_ffff << 36) | version | bits(keys.interface, 0xffff_ffff),
+        }
+    }
+
+    pub(super) const fn apply(self, key: &mut FlowKey) {
+        key.0[4] &= self.transport;
+        key.0[5] &= self.origin;
     }
 }
 

@@ -1,4 +1,5 @@
-//! Packets to flow records (RFC 7011 section 2 "Metering Process"): unidirectional flows, ended by time-outs.
+//! Packets to flow records (RFC 7011 section 2 "Metering Process"): flows of one direction or of both (RFC 5103), ended by time-outs
+//! and by what TCP tells. The rules are in docs/metering.md.
 //!
 //! No clock: time is what the packets say, so a capture gives the same flows however fast it is read.
 //! A flow is cut when the next packet of its key comes more than the idle time-out after the last one
@@ -7,12 +8,16 @@
 //! late; this moves when a record comes out but not what is in it.
 
 mod expiry;
+mod extra;
+mod index;
 mod key;
 mod record;
+pub mod sampling;
 mod table;
 
 pub use key::FlowKey;
-pub use record::{Direction, FlowEndReason, FlowRecord};
+pub use record::{BiflowDirection, Details, Direction, FlowEndReason, FlowRecord, Reverse};
+pub use sampling::{Sampler, Selector};
 pub use table::{Counters, FlowTable};
 
 use crate::capture::Packet;
@@ -20,7 +25,7 @@ use crate::packet::{Layers, PacketView, Unparsed};
 use std::time::Duration;
 
 /// How packets become flows.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MeteringConfig {
     /// A flow without packets for longer than this ends. Default 15 s.
     pub idle_timeout: Duration,
@@ -28,12 +33,23 @@ pub struct MeteringConfig {
     pub active_timeout: Duration,
     /// Flows kept at a time. When one more comes, the flow nearest to its end is ended early. Default 524,288, which take about 64 MiB.
     pub max_flows: usize,
-    /// How long after a FIN or RST a TCP flow ends; it takes in the last acknowledgement. Default: it ends by the time-outs only.
+    /// How long a TCP flow waits for further packets once a RST, or the FIN of both directions, has ended it; it takes in the last
+    /// acknowledgements. Default: it ends by the time-outs only.
     pub end_of_flow: Option<Duration>,
+    /// What tells flows apart beside addresses and protocol.
+    pub keys: Keys,
+    /// Whether both directions are one flow. ICMP's are two nevertheless: their types differ. Default: they are two.
+    pub biflows: bool,
+    /// Whether [`FlowRecord::details`] are kept; they take 40 octets of a flow. Default: they are not.
+    pub details: bool,
+    /// The flowId of the first flow; meters beside this one need others. Default 1.
+    pub first_flow_id: u64,
     /// What the records say in flowDirection. Default ingress.
     pub direction: Direction,
     /// Which packet is metered where one travels in another. Default: the one on the wire.
     pub layers: Layers,
+    /// Which packets are metered at all. Default: all.
+    pub sampling: Option<Selector>,
 }
 
 impl Default for MeteringConfig {
@@ -43,9 +59,35 @@ impl Default for MeteringConfig {
             active_timeout: Duration::from_secs(60),
             max_flows: 1 << 19,
             end_of_flow: None,
+            keys: Keys::default(),
+            biflows: false,
+            details: false,
+            first_flow_id: 1,
             direction: Direction::Ingress,
             layers: Layers::Outer,
+            sampling: None,
         }
+    }
+}
+
+/// What tells flows apart beside addresses and protocol. What does not is not in their records either.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "a set")]
+pub struct Keys {
+    /// Ports, or ICMP's type and code.
+    pub ports: bool,
+    /// Both VLAN identifiers.
+    pub vlan: bool,
+    /// The network in a tunnel.
+    pub segment: bool,
+    /// The interface.
+    pub interface: bool,
+}
+
+impl Default for Keys {
+    /// All of them.
+    fn default() -> Self {
+        Self { ports: true, vlan: true, segment: true, interface: true }
     }
 }
 
@@ -70,10 +112,11 @@ impl Ignored {
     }
 }
 
-/// Parses and meters packets, and counts what could not be parsed.
+/// Selects, parses and meters packets, and counts what could not be parsed.
 pub struct Meter {
     table: FlowTable,
     layers: Layers,
+    sampler: Option<Sampler>,
     tunnelled: u64,
     unparsed: [u64; Unparsed::ALL.len()],
     ignored: Ignored,
@@ -85,20 +128,27 @@ impl Meter {
         Self {
             table: FlowTable::new(config, seed),
             layers: config.layers,
+            // Not the seed itself, whose numbers hash the flows.
+            sampler: config.sampling.map(|selector| Sampler::new(selector, seed.rotate_left(32))),
             tunnelled: 0,
             unparsed: [0; Unparsed::ALL.len()],
             ignored: Ignored::default(),
         }
     }
 
-    /// Meters one packet and appends the records of flows that ended before it.
+    /// Meters one packet, if it is selected, and appends the records of flows that ended before it.
     #[inline]
     pub fn packet(&mut self, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
+        if let Some(sampler) = &mut self.sampler
+            && !sampler.select(packet)
+        {
+            return;
+        }
         if self.layers != Layers::Outer {
             return self.packet_in_packets(packet, out);
         }
         match PacketView::parse(packet) {
-            Ok(view) => self.table.packet(&view, packet.timestamp, out),
+            Ok(view) => self.table.packet(&view, packet, out),
             Err(reason) => self.ignore(packet, reason),
         }
     }
@@ -107,7 +157,7 @@ impl Meter {
     #[inline(never)]
     fn packet_in_packets(&mut self, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
         let table = &mut self.table;
-        match PacketView::each(packet, self.layers, |view| table.packet(view, packet.timestamp, out)) {
+        match PacketView::each(packet, self.layers, |view| table.packet(view, packet, out)) {
             Ok(metered) => self.tunnelled += metered as u64 - 1,
             Err(reason) => self.ignore(packet, reason),
         }
@@ -129,6 +179,16 @@ impl Meter {
     /// Returns the IP packets that were not metered.
     pub const fn ignored(&self) -> Ignored {
         self.ignored
+    }
+
+    /// Returns what selects the packets, if not all are metered.
+    pub const fn sampler(&self) -> Option<&Sampler> {
+        self.sampler.as_ref()
+    }
+
+    /// Returns how many packets were left out by sampling.
+    pub fn not_selected(&self) -> u64 {
+        self.sampler().map_or(0, |sampler| sampler.observed() - sampler.selected())
     }
 
     /// Returns how many packets were metered that travelled in one that was metered, too ([`Layers::Both`]): so many more than were

@@ -4,7 +4,7 @@ use crate::packet::Segment;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// One unidirectional flow, in the words of the IANA information elements.
+/// One flow, in the words of the IANA information elements.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FlowRecord {
     /// sourceIPv4Address or sourceIPv6Address.
@@ -45,6 +45,62 @@ pub struct FlowRecord {
     pub start_ns: u64,
     /// Time of the last packet, in nanoseconds since the Unix epoch.
     pub end_ns: u64,
+    /// What is kept of flows where it is asked for ([`MeteringConfig::details`](super::MeteringConfig::details)); zero otherwise.
+    pub details: Details,
+    /// What went the other way, in a biflow with packets both ways (RFC 5103).
+    pub reverse: Option<Reverse>,
+}
+
+/// What only some exporters tell of a flow.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Details {
+    /// flowId: flows of one start of the exporter are numbered; what goes on after an active time-out keeps its number.
+    pub flow_id: u64,
+    /// minimumIpTotalLength.
+    pub minimum_length: u32,
+    /// maximumIpTotalLength.
+    pub maximum_length: u32,
+    /// mplsTopLabelStackSection of the first packet, as 24 bits: label, traffic class, bottom of stack; 0 for none.
+    pub mpls_top_label: u32,
+    /// sourceMacAddress of the frame the first packet came in; zero where it had none.
+    pub source_mac: [u8; 6],
+    /// destinationMacAddress of that frame.
+    pub destination_mac: [u8; 6],
+}
+
+/// The other direction of a biflow, in the words of the reverse information elements (RFC 5103 section 6.1).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Reverse {
+    /// reverseOctetDeltaCount.
+    pub octets: u64,
+    /// reversePacketDeltaCount, at least 1.
+    pub packets: u64,
+    /// Time of the first packet, in nanoseconds since the Unix epoch.
+    pub start_ns: u64,
+    /// Time of the last packet, in nanoseconds since the Unix epoch.
+    pub end_ns: u64,
+    /// reverseTcpControlBits.
+    pub tcp_control_bits: u16,
+    /// reverseIpClassOfService of the first packet.
+    pub class_of_service: u8,
+    /// reverseMinimumTTL.
+    pub minimum_ttl: u8,
+    /// reverseMaximumTTL.
+    pub maximum_ttl: u8,
+    /// biflowDirection.
+    pub direction: BiflowDirection,
+}
+
+/// biflowDirection (RFC 5103 section 6.3): how source and destination of a biflow were told apart.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(u8)]
+pub enum BiflowDirection {
+    /// The source began: its packet was the first, and none that answers another.
+    #[default]
+    Initiator = 1,
+    /// The destination began: the first packet accepted a connection, or the flow goes on after an active time-out with a packet of
+    /// the other side.
+    ReverseInitiator = 2,
 }
 
 impl FlowRecord {
@@ -79,6 +135,15 @@ impl FlowRecord {
             packets: 0,
             start_ns: 0,
             end_ns: 0,
+            details: Details {
+                flow_id: 0,
+                minimum_length: 0,
+                maximum_length: 0,
+                mpls_top_label: 0,
+                source_mac: [0; 6],
+                destination_mac: [0; 6],
+            },
+            reverse: None,
         }
     }
 }

@@ -1,11 +1,13 @@
-//! The flow table: a hash table of indices into a slab of flows, with a timer wheel beside it.
+//! The flow table: an index of keys into a slab of flows, with a timer wheel beside it.
 
-use super::MeteringConfig;
 use super::expiry::Wheel;
-use super::key::{FlowKey, KeyHasher};
-use super::record::{FlowEndReason, FlowRecord};
-use crate::packet::{PacketView, protocol};
-use hashbrown::HashTable;
+use super::extra::Extra;
+use super::index::Index;
+use super::key::{FlowKey, KeyHasher, KeyMask};
+use super::record::{BiflowDirection, FlowEndReason, FlowRecord};
+use super::{Keys, MeteringConfig};
+use crate::capture::Packet;
+use crate::packet::PacketView;
 use std::time::Duration;
 
 /// Flows looked at for expiry with one packet, so that no packet waits for thousands.
@@ -18,6 +20,7 @@ const BEHIND: u32 = 1024;
 const FIN: u16 = 0x001;
 const SYN: u16 = 0x002;
 const RST: u16 = 0x004;
+const ACK: u16 = 0x010;
 
 /// Meters packets into flows.
 pub struct FlowTable {
@@ -26,10 +29,18 @@ pub struct FlowTable {
     /// Without a packet for longer than this a flow is over: the smaller time-out, since a gap of either makes
     /// the next packet begin a new flow.
     quiet: u64,
-    /// The same after a FIN or RST.
+    /// The same after the end of TCP.
     linger: u64,
+    /// Whether the end of TCP is heeded.
+    heeds_end: bool,
+    /// Something is configured beyond the flows' own fields, or fewer keys.
+    is_special: bool,
+    mask: KeyMask,
+    extra: Extra,
+    /// When TCP ended flows, by their index; of those that are closing.
+    closed: Vec<u64>,
     hasher: KeyHasher,
-    indices: HashTable<u32>,
+    indices: Index,
     flows: Vec<Flow>,
     free: Vec<u32>,
     wheel: Wheel,
@@ -69,15 +80,17 @@ struct Flow {
     class_of_service: u8,
     minimum_ttl: u8,
     maximum_ttl: u8,
-    /// A FIN or RST was seen and the configuration heeds it.
+    /// TCP has ended it and the configuration heeds that.
     closing: bool,
+    /// The key is that of the other direction (biflows).
+    reversed: bool,
 }
 
 // What `MeteringConfig::max_flows` says of memory counts on it.
 const _: () = assert!(size_of::<Flow>() == 88);
 
 impl Flow {
-    fn begin(key: FlowKey, view: &PacketView, timestamp: u64) -> Self {
+    fn begin(key: FlowKey, reversed: bool, view: &PacketView, timestamp: u64) -> Self {
         Self {
             key,
             octets: u64::from(view.octets),
@@ -89,6 +102,7 @@ impl Flow {
             minimum_ttl: view.ttl,
             maximum_ttl: view.ttl,
             closing: false,
+            reversed,
         }
     }
 
@@ -109,13 +123,20 @@ impl FlowTable {
     pub fn new(config: MeteringConfig, seed: u64) -> Self {
         let active = nanoseconds(config.active_timeout);
         let quiet = nanoseconds(config.idle_timeout).min(active);
+        // Without ports, the connections of two hosts are one flow, and the end of one ends nothing.
+        let heeds_end = config.end_of_flow.is_some() && config.keys.ports;
         Self {
+            heeds_end,
+            is_special: config.biflows || config.details || config.keys != Keys::default(),
+            mask: KeyMask::new(config.keys),
+            extra: Extra::new(config.details, config.biflows, config.first_flow_id),
+            closed: Vec::new(),
             config: MeteringConfig { max_flows: config.max_flows.clamp(1, u32::MAX as usize), ..config },
             active,
             quiet,
             linger: config.end_of_flow.map_or(quiet, nanoseconds).min(quiet),
             hasher: KeyHasher::new(seed),
-            indices: HashTable::new(),
+            indices: Index::default(),
             flows: Vec::new(),
             free: Vec::new(),
             wheel: Wheel::new(quiet),
@@ -125,22 +146,43 @@ impl FlowTable {
         }
     }
 
-    /// Meters one packet seen at `timestamp` (nanoseconds since the Unix epoch) and appends the records of flows
-    /// that ended before it: its own predecessor, if it was cut, and some others that are due.
+    /// Meters one packet, of which `view` tells, and appends the records of flows that ended before it: its own predecessor, if it
+    /// was cut, and some others that are due.
     #[inline]
-    pub fn packet(&mut self, view: &PacketView, timestamp: u64, out: &mut Vec<FlowRecord>) {
-        self.observe(timestamp);
+    pub fn packet(&mut self, view: &PacketView, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
+        if self.is_special {
+            self.special_packet(view, packet, out);
+        } else {
+            self.meter::<false>(view, packet, out);
+        }
+    }
+
+    /// Apart, so that plain flows do not carry it along.
+    #[inline(never)]
+    fn special_packet(&mut self, view: &PacketView, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
+        self.meter::<true>(view, packet, out);
+    }
+
+    #[inline]
+    fn meter<const SPECIAL: bool>(
+        &mut self,
+        view: &PacketView,
+        packet: &Packet<'_>,
+        out: &mut Vec<FlowRecord>,
+    ) {
+        self.observe(packet.timestamp);
         if self.wheel.is_due(self.clock) {
             self.expire(LOOKED_AT_PER_PACKET, out);
         }
         self.counters.packets += 1;
         self.counters.octets += u64::from(view.octets);
-        let key = FlowKey::of(view);
+        let mut key = FlowKey::of(view);
+        let reversed = SPECIAL && self.shape(&mut key);
         let hash = self.hasher.hash(&key);
         let flows = &self.flows;
-        match self.indices.find(hash, |&index| flows[index as usize].key == key) {
-            Some(&index) => self.packet_of(index, view, timestamp, out),
-            None => self.begin(key, hash, view, timestamp, out),
+        match self.indices.find(hash, |index| flows[index as usize].key == key) {
+            Some(index) => self.packet_of::<SPECIAL>(index, reversed, view, packet, out),
+            None => self.begin(key, reversed, hash, view, packet, out),
         }
     }
 
@@ -158,7 +200,7 @@ impl FlowTable {
         for _ in 0..BATCH {
             let Some((index, _)) = self.wheel.pop_next() else { return false };
             let flow = &self.flows[index as usize];
-            let reason = if self.clock > self.deadline(flow) { self.reason(flow) } else { reason };
+            let reason = if self.clock > self.deadline(index, flow) { self.reason(flow) } else { reason };
             self.end(index, reason, out);
         }
         !self.is_empty()
@@ -171,7 +213,7 @@ impl FlowTable {
 
     /// Tells whether no flow is kept.
     pub fn is_empty(&self) -> bool {
-        self.indices.is_empty()
+        self.indices.len() == 0
     }
 
     /// Returns what was metered so far.
@@ -194,11 +236,24 @@ impl FlowTable {
         }
     }
 
+    /// Leaves the configured parts of a key; tells whether it has become that of the other direction.
+    fn shape(&self, key: &mut FlowKey) -> bool {
+        self.mask.apply(key);
+        self.config.biflows && key.orient()
+    }
+
     #[inline]
-    fn packet_of(&mut self, index: u32, view: &PacketView, timestamp: u64, out: &mut Vec<FlowRecord>) {
-        let heeds_end = self.config.end_of_flow.is_some() && view.protocol == protocol::TCP;
+    fn packet_of<const SPECIAL: bool>(
+        &mut self,
+        index: u32,
+        reversed: bool,
+        view: &PacketView,
+        packet: &Packet<'_>,
+        out: &mut Vec<FlowRecord>,
+    ) {
+        let timestamp = packet.timestamp;
         let flow = &self.flows[index as usize];
-        let over = if timestamp > self.deadline(flow) {
+        let over = if timestamp > self.deadline(index, flow) {
             Some(self.reason(flow))
         } else if timestamp.saturating_sub(flow.first) > self.active {
             Some(FlowEndReason::ActiveTimeout)
@@ -208,17 +263,54 @@ impl FlowTable {
             None
         };
         if let Some(reason) = over {
-            let key = flow.key;
-            out.push(self.record(index, reason));
-            self.counters.started += 1;
-            // Its place in the wheel is early rather than late.
-            self.flows[index as usize] = Flow::begin(key, view, timestamp);
+            self.cut(index, reversed, reason, view, packet, out);
+        } else if SPECIAL {
+            self.add_special(index, reversed, view, timestamp);
         } else {
             self.flows[index as usize].add(view, timestamp);
         }
-        if heeds_end {
-            self.heed_end(index, view);
+        if self.heeds_end && view.tcp_control_bits & (FIN | RST) != 0 {
+            self.heed_end(index, view, timestamp);
         }
+    }
+
+    /// Ends the flow at `index` before this packet, with which it begins anew.
+    #[cold]
+    fn cut(
+        &mut self,
+        index: u32,
+        reversed: bool,
+        reason: FlowEndReason,
+        view: &PacketView,
+        packet: &Packet<'_>,
+        out: &mut Vec<FlowRecord>,
+    ) {
+        out.push(self.record(index, reason));
+        self.counters.started += 1;
+        // Its place in the wheel is early rather than late.
+        let Flow { key, reversed: before, .. } = self.flows[index as usize];
+        self.flows[index as usize] = Flow::begin(key, reversed, view, packet.timestamp);
+        if self.is_special {
+            let goes_on = reason == FlowEndReason::ActiveTimeout;
+            let direction = match (goes_on, self.extra.direction(index)) {
+                (true, direction) if reversed == before => direction,
+                (true, BiflowDirection::Initiator) => BiflowDirection::ReverseInitiator,
+                (true, BiflowDirection::ReverseInitiator) => BiflowDirection::Initiator,
+                (false, _) => first_direction(view),
+            };
+            self.extra.begin(index, view, packet, direction, goes_on);
+        }
+    }
+
+    fn add_special(&mut self, index: u32, reversed: bool, view: &PacketView, timestamp: u64) {
+        let flow = &mut self.flows[index as usize];
+        let is_reverse = flow.reversed != reversed;
+        if is_reverse {
+            flow.last = flow.last.max(timestamp);
+        } else {
+            flow.add(view, timestamp);
+        }
+        self.extra.add(index, view, timestamp, is_reverse);
     }
 
     #[cold]
@@ -226,15 +318,16 @@ impl FlowTable {
     fn begin(
         &mut self,
         key: FlowKey,
+        reversed: bool,
         hash: u64,
         view: &PacketView,
-        timestamp: u64,
+        packet: &Packet<'_>,
         out: &mut Vec<FlowRecord>,
     ) {
         if self.indices.len() >= self.config.max_flows {
             self.make_room(out);
         }
-        let flow = Flow::begin(key, view, timestamp);
+        let flow = Flow::begin(key, reversed, view, packet.timestamp);
         let index = match self.free.pop() {
             Some(index) => {
                 self.flows[index as usize] = flow;
@@ -246,21 +339,53 @@ impl FlowTable {
             }
         };
         let (flows, hasher) = (&self.flows, &self.hasher);
-        self.indices.insert_unique(hash, index, |&other| hasher.hash(&flows[other as usize].key));
-        self.wheel.insert(index, self.deadline(&self.flows[index as usize]));
+        self.indices.insert(hash, index, flows.len(), |other| hasher.hash(&flows[other as usize].key));
+        self.wheel.insert(index, self.deadline(index, &self.flows[index as usize]));
         self.counters.started += 1;
-        if self.config.end_of_flow.is_some() && view.protocol == protocol::TCP {
-            self.heed_end(index, view);
+        if self.is_special {
+            self.extra.begin(index, view, packet, first_direction(view), false);
+        }
+        if self.heeds_end && view.tcp_control_bits & (FIN | RST) != 0 {
+            self.heed_end(index, view, packet.timestamp);
         }
     }
 
-    /// Brings the deadline nearer after a FIN or RST.
-    fn heed_end(&mut self, index: u32, view: &PacketView) {
+    /// A packet with FIN or RST was added: the connection is over if it was a RST, or if the other direction has sent its FIN or is
+    /// not seen here at all. Then both directions are.
+    #[cold]
+    fn heed_end(&mut self, index: u32, view: &PacketView, now: u64) {
+        let other = if self.config.biflows { None } else { self.find_reverse(index) };
+        let others_bits = match other {
+            Some(other) => Some(self.flows[other as usize].tcp_control_bits),
+            None => self.extra.reverse_control_bits(index),
+        };
+        let own_bits = self.flows[index as usize].tcp_control_bits;
+        let is_half_open = others_bits.is_some_and(|bits| own_bits & bits & FIN == 0);
+        if view.tcp_control_bits & RST != 0 || !is_half_open {
+            self.close(index, now);
+            if let Some(other) = other {
+                self.close(other, now);
+            }
+        }
+    }
+
+    /// Returns the flow of the other direction.
+    fn find_reverse(&self, index: u32) -> Option<u32> {
+        let key = self.flows[index as usize].key.reversed();
+        let flows = &self.flows;
+        self.indices.find(self.hasher.hash(&key), |other| flows[other as usize].key == key)
+    }
+
+    /// Brings the deadline of a flow nearer that TCP has ended.
+    fn close(&mut self, index: u32, now: u64) {
         let flow = &mut self.flows[index as usize];
-        if view.tcp_control_bits & (FIN | RST) != 0 && !flow.closing {
-            flow.closing = true;
+        if !std::mem::replace(&mut flow.closing, true) {
+            if self.closed.len() <= index as usize {
+                self.closed.resize(self.flows.len(), 0);
+            }
+            self.closed[index as usize] = now;
             self.wheel.remove(index);
-            self.wheel.insert(index, self.deadline(&self.flows[index as usize]));
+            self.wheel.insert(index, self.deadline(index, &self.flows[index as usize]));
         }
     }
 
@@ -270,7 +395,7 @@ impl FlowTable {
         for _ in 0..budget {
             let Some(index) = self.wheel.pop_due(self.clock) else { return false };
             let flow = &self.flows[index as usize];
-            let deadline = self.deadline(flow);
+            let deadline = self.deadline(index, flow);
             if self.clock > deadline {
                 self.end(index, self.reason(flow), out);
             } else {
@@ -284,7 +409,7 @@ impl FlowTable {
     #[cold]
     fn make_room(&mut self, out: &mut Vec<FlowRecord>) {
         while let Some((index, tick)) = self.wheel.pop_next() {
-            let deadline = self.deadline(&self.flows[index as usize]);
+            let deadline = self.deadline(index, &self.flows[index as usize]);
             if self.wheel.tick_of(deadline) <= tick {
                 return self.end(index, FlowEndReason::LackOfResources, out);
             }
@@ -296,16 +421,17 @@ impl FlowTable {
     fn end(&mut self, index: u32, reason: FlowEndReason, out: &mut Vec<FlowRecord>) {
         out.push(self.record(index, reason));
         let hash = self.hasher.hash(&self.flows[index as usize].key);
-        if let Ok(entry) = self.indices.find_entry(hash, |&other| other == index) {
-            entry.remove();
-        }
+        self.indices.remove(hash, index);
         self.free.push(index);
     }
 
-    /// Until when the flow waits for its next packet.
+    /// Until when a flow, the one at `index`, waits for its next packet.
     #[inline]
-    const fn deadline(&self, flow: &Flow) -> u64 {
-        flow.last.saturating_add(if flow.closing { self.linger } else { self.quiet })
+    fn deadline(&self, index: u32, flow: &Flow) -> u64 {
+        if flow.closing {
+            return flow.last.max(self.closed[index as usize]).saturating_add(self.linger);
+        }
+        flow.last.saturating_add(self.quiet)
     }
 
     /// Why a flow whose deadline has passed is over.
@@ -319,6 +445,7 @@ impl FlowTable {
         }
     }
 
+    #[inline]
     fn record(&mut self, index: u32, end_reason: FlowEndReason) -> FlowRecord {
         self.counters.ended[end_reason as usize - 1] += 1;
         let flow = &self.flows[index as usize];
@@ -333,8 +460,23 @@ impl FlowTable {
             end_ns: flow.last,
             ..FlowRecord::empty(self.config.direction, end_reason)
         };
-        flow.key.fill(&mut record);
+        if self.is_special {
+            let key = if flow.reversed { flow.key.reversed() } else { flow.key };
+            key.fill(&mut record);
+            self.extra.fill(index, &mut record);
+        } else {
+            flow.key.fill(&mut record);
+        }
         record
+    }
+}
+
+/// Returns which direction a flow has whose first packet is this: one that accepts a connection answers another.
+const fn first_direction(view: &PacketView) -> BiflowDirection {
+    if view.tcp_control_bits & (SYN | ACK) == SYN | ACK {
+        BiflowDirection::ReverseInitiator
+    } else {
+        BiflowDirection::Initiator
     }
 }
 

@@ -173,6 +173,12 @@ impl PacketView {
         network(packet).map(|network| network.view)
     }
 
+    /// Reads the headers of the packet on the wire; returns its payload as well, as far as it was captured, without the link layer's
+    /// padding. A later fragment has none.
+    pub fn parse_with_payload<'a>(packet: &Packet<'a>) -> Result<(Self, &'a [u8]), Unparsed> {
+        network(packet).map(|network| (network.view, network.payload))
+    }
+
     /// Reads the headers of a packet and of those in it, and hands over the ones that `layers` asks for. Returns how many were handed
     /// over, which is at least one.
     ///

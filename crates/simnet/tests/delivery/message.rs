@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use delivery::{Epoch, Identity, Series, SessionRecord};
 use exporter::export::{FlowEncoder, TemplateIndex};
-use exporter::metering::{Direction, FlowEndReason, FlowRecord};
+use exporter::metering::{Details, Direction, FlowEndReason, FlowRecord};
 use ipfix::{CollectingConfig, CollectingSession, Record, Visitor};
 
 use crate::exporter::SERIES;
@@ -107,6 +107,8 @@ pub(crate) fn flow(encoder: &FlowEncoder, name: u64, out: &mut Vec<u8>) -> Templ
         packets: 1,
         start_ns: 1_700_000_000_000_000_000,
         end_ns: 1_700_000_001_000_000_000,
+        details: Details::default(),
+        reverse: None,
     };
     encoder.encode(&flow, out)
 }

@@ -8,7 +8,7 @@ use ipfix::ie::{DataType, InformationElement};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de::Error as _};
 
-use crate::export::flows::elements;
+use crate::export::fields::elements;
 use crate::export::rules::Ranges;
 
 /// The IANA elements of a rule and the values they may have.

@@ -1,6 +1,8 @@
 //! Selector Report Interpretation (RFC 5476 section 6.5.2): how packets were selected before they were metered.
 
 use super::{OptionsRecord, Template};
+use crate::export::fields::SELECTOR_ID as OWN_ID;
+use crate::metering::{self, sampling};
 
 /// IANA's elements.
 const SELECTOR_ID: u16 = 302;
@@ -58,6 +60,27 @@ pub enum Method {
     },
 }
 
+impl From<metering::Selector> for Selector {
+    /// Returns what to tell of the metering process's own selector.
+    fn from(selector: metering::Selector) -> Self {
+        let method = match selector {
+            metering::Selector::Systematic { interval, space } => Method::CountBased { interval, space },
+            metering::Selector::Random { size, population } => Method::OutOf { size, population },
+            metering::Selector::Uniform { probability } => Method::Probability(probability),
+            metering::Selector::Hash { .. } => {
+                let (low, high) = selector.selected_range().unwrap_or(0..=u32::MAX).into_inner();
+                Method::Hash {
+                    algorithm: selector.algorithm(),
+                    payload: (0, sampling::HASH_PAYLOAD as u64),
+                    output: (0, u32::MAX.into()),
+                    selected: (low.into(), high.into()),
+                }
+            }
+        };
+        Self { id: OWN_ID, method }
+    }
+}
+
 impl Selector {
     /// Returns its options record.
     pub(super) fn record(&self) -> OptionsRecord {
@@ -99,5 +122,29 @@ impl Selector {
                 record
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_the_metering_process_is_what_it_does() {
+        let method = |selector: metering::Selector| Selector::from(selector).method;
+        let systematic = metering::Selector::Systematic { interval: 1, space: 99 };
+        assert_eq!(method(systematic), Method::CountBased { interval: 1, space: 99 });
+        let random = metering::Selector::Random { size: 3, population: 100 };
+        assert_eq!(method(random), Method::OutOf { size: 3, population: 100 });
+        let uniform = metering::Selector::Uniform { probability: 0.25 };
+        assert_eq!(method(uniform), Method::Probability(0.25));
+        let Method::Hash { algorithm, payload, output, selected } =
+            method(metering::Selector::Hash { probability: 0.25, initialiser: 0 })
+        else {
+            panic!("a hash");
+        };
+        assert_eq!((algorithm, payload, output), (6, (0, 20), (0, 0xffff_ffff)));
+        assert_eq!((selected.1 - selected.0 + 1) * 4, output.1 + 1);
+        assert_eq!(Selector::from(systematic).id, OWN_ID);
     }
 }

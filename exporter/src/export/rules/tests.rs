@@ -1,6 +1,6 @@
 use super::*;
 use crate::export::{FlowEncoder, FlowKind};
-use crate::metering::{Direction, FlowEndReason, FlowRecord};
+use crate::metering::{Details, Direction, FlowEndReason, FlowRecord};
 use crate::packet::Segment;
 
 const OCTETS: u16 = 1;
@@ -50,6 +50,8 @@ fn flow(source: &str, protocol: u8, destination_port: u16, octets: u64) -> FlowR
         packets: 1,
         start_ns: 0,
         end_ns: 0,
+        details: Details::default(),
+        reverse: None,
     }
 }
 
@@ -91,8 +93,11 @@ fn addresses_match_by_prefix_in_records_of_their_version() {
 #[test]
 fn a_rule_may_be_for_some_templates() {
     let mut icmp = rule(&[], 0);
-    icmp.templates =
-        [FlowKind::Ipv4Icmp, FlowKind::Ipv6Icmp].map(|kind| templates().find(kind.name()).unwrap()).to_vec();
+    let templates = templates();
+    icmp.templates = [FlowKind::Ipv4Icmp, FlowKind::Ipv6Icmp]
+        .iter()
+        .flat_map(|kind| templates.named(kind.name()))
+        .collect();
     let classifier = compile(&[icmp], ClassIndex(1)).unwrap();
     assert_eq!(class_of(&classifier, &flow("192.0.2.1", 1, 0, 1)), 0);
     assert_eq!(class_of(&classifier, &flow("192.0.2.1", 17, 0, 1)), 1);

@@ -1,5 +1,9 @@
+mod special;
+
 use super::*;
-use crate::packet::{Segment, Unparsed};
+use crate::capture::LinkType;
+use crate::metering::Details;
+use crate::packet::{Segment, Unparsed, protocol};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -35,6 +39,10 @@ fn view(source_port: u16) -> PacketView {
     }
 }
 
+fn packet(timestamp: u64) -> Packet<'static> {
+    Packet { timestamp, original_length: 0, octets: &[], interface: 0, link: LinkType::RawIp }
+}
+
 /// A table and what came out of it.
 struct Metered {
     table: FlowTable,
@@ -48,7 +56,7 @@ impl Metered {
 
     /// Meters a packet so many nanoseconds after the start.
     fn packet(&mut self, view: PacketView, after: u64) {
-        self.table.packet(&view, START + after, &mut self.out);
+        self.table.packet(&view, &packet(START + after), &mut self.out);
     }
 
     fn flush(&mut self) {
@@ -87,6 +95,8 @@ fn a_record_tells_all_of_its_packets() {
         packets: 3,
         start_ns: START,
         end_ns: START + SECOND,
+        details: Details::default(),
+        reverse: None,
     };
     assert_eq!(metered.out, [expected]);
     assert_eq!((expected.start_ms(), expected.end_ms()), (1_750_000_000_000, 1_750_000_001_000));
@@ -220,8 +230,8 @@ fn times_at_both_ends_of_their_range_do_no_harm() {
         let mut out = Vec::new();
         for timestamp in [0, u64::MAX, 1, u64::MAX - 1, START, 0, u64::MAX] {
             for port in 0..4 {
-                table.packet(&view(port), timestamp, &mut out);
-                table.packet(&PacketView { tcp_control_bits: 1, ..view(port) }, timestamp, &mut out);
+                table.packet(&view(port), &packet(timestamp), &mut out);
+                table.packet(&PacketView { tcp_control_bits: 1, ..view(port) }, &packet(timestamp), &mut out);
             }
         }
         let _ = table.advance(u64::MAX, &mut out);
@@ -256,6 +266,8 @@ impl Reference {
         let record = self.open.entry(port).or_insert(FlowRecord {
             start_ns: time,
             end_ns: time,
+            details: Details::default(),
+            reverse: None,
             ..FlowRecord::empty(Default::default(), FlowEndReason::ForcedEnd)
         });
         if time - record.end_ns > SECOND || time - record.start_ns > 3 * SECOND {
@@ -284,7 +296,7 @@ proptest::proptest! {
         let mut time = START;
         for (port, pause) in packets {
             time += pause * MILLISECOND;
-            metered.table.packet(&view(port), time, &mut metered.out);
+            metered.table.packet(&view(port), &packet(time), &mut metered.out);
             reference.packet(port, time);
         }
         metered.flush();
