@@ -79,6 +79,24 @@ async fn every_class_delivers_over_a_path_without_loss_and_the_books_balance() {
     }
 }
 
+/// RFC 6526 over a real association, to its end.
+#[tokio::test]
+async fn an_exporter_that_was_asked_to_follows_per_stream_export() {
+    for (per_stream, expected) in [(true, PerStream::Enabled), (false, PerStream::Absent)] {
+        let world = World::new();
+        world.registrar();
+        let mut collector = Collector::start(&world, 2, CONTROL).await;
+        let (_, flows) = metered(&fixture(DEMO), 1);
+        let classes = format!("reliable]\n[class.unreliable]\n[export]\nper-stream = {per_stream} #");
+        let source = "speed = 0";
+        let exporter = Exporter::start(&world, &world.config(&fixture(DEMO), source, &classes));
+        let mut session = collector.accept().await;
+        session.serve().await;
+        assert_eq!(exporter.end().await.balanced_flows(), flows);
+        assert_eq!((session.per_stream(), session.seen.arrived), (expected, flows));
+    }
+}
+
 #[tokio::test]
 async fn the_metrics_balance() {
     let world = World::new();
