@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use delivery::cookie::State;
+use ipfix::PerStream;
 use pcap_fixtures::{DEMO, fixture};
 use rserpool::{PeId, TransportUse};
 use transport::Ppid;
@@ -87,7 +88,10 @@ async fn an_exporter_that_was_asked_to_follows_per_stream_export() {
         world.registrar();
         let mut collector = Collector::start(&world, 2, CONTROL).await;
         let (_, flows) = metered(&fixture(DEMO), 1);
-        let classes = format!("reliable]\n[class.unreliable]\n[export]\nper-stream = {per_stream} #");
+        let classes = format!(
+            "reliable]\n[class.unreliable]\n[[rule]]\nmatch = {{ protocolIdentifier = 6 }}\nclass = \"reliable\"\n\
+             [export]\nper-stream = {per_stream} #"
+        );
         let source = "speed = 0";
         let exporter = Exporter::start(&world, &world.config(&fixture(DEMO), source, &classes));
         let mut session = collector.accept().await;
