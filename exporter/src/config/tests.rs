@@ -276,3 +276,10 @@ fn packets_are_of_files_or_of_interfaces() {
         assert!(error.contains(expected), "{text}: {error}");
     }
 }
+
+#[test]
+fn options_records_are_sent_every_second_at_most() {
+    assert_refused("[export]\noptions-interval = \"500ms\"\n", &["export.options-interval", "at least 1s"]);
+    let export = config("[export]\noptions-interval = \"1s\"\nper-stream = true\n").unwrap().export;
+    assert!(export.per_stream && export.options_interval.0 == std::time::Duration::from_secs(1));
+}
