@@ -335,3 +335,10 @@ fn sampling_is_one_of_four_methods() {
         assert_refused(&format!("[sampling]\n{text}"), &["exporter.toml:", told]);
     }
 }
+
+#[test]
+fn options_records_are_sent_every_second_at_most() {
+    assert_refused("[export]\noptions-interval = \"500ms\"\n", &["export.options-interval", "at least 1s"]);
+    let export = config("[export]\noptions-interval = \"1s\"\nper-stream = true\n").unwrap().export;
+    assert!(export.per_stream && export.options_interval.0 == std::time::Duration::from_secs(1));
+}

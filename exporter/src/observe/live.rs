@@ -12,7 +12,7 @@ use tracing::warn;
 use crate::capture::live::{Reader, Watch, settled};
 use crate::export::options::Facts;
 use crate::export::{Classifier, FlowEncoder};
-use crate::metering::Meter;
+use crate::metering::{Ignored, Meter};
 use crate::metrics::{Captured, Observed};
 
 use super::{Abandoned, CHANNEL, ObservationPoint, Observer};
@@ -111,7 +111,14 @@ impl ObservationPoint {
     fn look(&mut self, reader: &mut Reader, captured: &[Captured]) -> Result<(), Abandoned> {
         reader.look();
         reader.take_interfaces().into_iter().for_each(|interface| self.facts.describe(interface));
-        captured.iter().zip(reader.take_counts()).for_each(|(captured, counts)| captured.add(counts));
+        let mut dropped = 0;
+        for (captured, counts) in captured.iter().zip(reader.take_counts()) {
+            captured.add(counts);
+            dropped += counts.dropped;
+        }
+        // Nobody knows how long they were.
+        let now = settled();
+        self.facts.ignore(Ignored { packets: dropped, octets: 0, first_ns: now, last_ns: now });
         self.deliver()
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use delivery::cookie::State;
+use ipfix::PerStream;
 use pcap_fixtures::{DEMO, fixture};
 use rserpool::{PeId, TransportUse};
 use transport::Ppid;
@@ -76,6 +77,27 @@ async fn every_class_delivers_over_a_path_without_loss_and_the_books_balance() {
         // Three statistics and the types of ten private elements, and where the exporter is: at the begin and at the end.
         assert!(on_control.len() >= 3 && seen.told_of_exporter >= 2 * (4 + 10), "{}", seen.told_of_exporter);
         assert_eq!(seen.series.is_some(), class == "reliable", "only class reliable has numbers");
+    }
+}
+
+/// RFC 6526 over a real association, to its end.
+#[tokio::test]
+async fn an_exporter_that_was_asked_to_follows_per_stream_export() {
+    for (per_stream, expected) in [(true, PerStream::Enabled), (false, PerStream::Absent)] {
+        let world = World::new();
+        world.registrar();
+        let mut collector = Collector::start(&world, 2, CONTROL).await;
+        let (_, flows) = metered(&fixture(DEMO), 1);
+        let classes = format!(
+            "reliable]\n[class.unreliable]\n[[rule]]\nmatch = {{ protocolIdentifier = 6 }}\nclass = \"reliable\"\n\
+             [export]\nper-stream = {per_stream} #"
+        );
+        let source = "speed = 0";
+        let exporter = Exporter::start(&world, &world.config(&fixture(DEMO), source, &classes));
+        let mut session = collector.accept().await;
+        session.serve().await;
+        assert_eq!(exporter.end().await.balanced_flows(), flows);
+        assert_eq!((session.per_stream(), session.seen.arrived), (expected, flows));
     }
 }
 

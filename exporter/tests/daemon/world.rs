@@ -14,7 +14,7 @@ use delivery::cookie::{Entry, State};
 use delivery::{ClassRecord, Cookie, KeyRing, RangeSet, Series, SessionRecord, StatisticsRecord};
 use exporter::capture::{LoopOptions, Looped, PacketSource as _};
 use exporter::metering::{FlowEndReason, Meter, MeteringConfig};
-use ipfix::{CollectingConfig, CollectingSession, Record, Visitor};
+use ipfix::{CollectingConfig, CollectingSession, PerStream, Record, Visitor};
 use rserpool::wire::Message as Asap;
 use rserpool::wire::asap::business_card::BusinessCard;
 use rserpool::wire::asap::cookie::Cookie as CookieMessage;
@@ -434,6 +434,11 @@ impl Session {
     pub(crate) fn new(association: Association) -> Self {
         let collecting = CollectingSession::new(CollectingConfig::default());
         Self { association, collecting, seen: Seen::default() }
+    }
+
+    /// Tells whether the exporter follows RFC 6526, as far as the collector can see.
+    pub(crate) const fn per_stream(&self) -> PerStream {
+        self.collecting.per_stream()
     }
 
     /// Takes in one event; returns why the association is lost if it is.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use delivery::{Epoch, ExporterState, KeyRing, RangeSet};
+use exporter::export::options::Told;
 use exporter::export::{Class, Classes, Kind};
 use exporter::failover::{Choice, ChoiceConfig, Failover, FailoverConfig, SpoolConfig};
 
@@ -52,11 +53,16 @@ pub(super) fn failover(settings: Settings, epoch: Epoch, spool: Option<SpoolConf
         max_message: 1_400,
         max_lossy_message: Some(1_000),
         linger: Duration::from_millis(50),
-        per_stream: false,
-        options_interval: Duration::from_secs(600),
+        // One seed in six follows RFC 6526, one in three tells of itself.
+        per_stream: settings.seed % 6 == 5,
+        options_interval: Duration::from_secs(1),
         memory: settings.memory,
         spool,
         keys: keys(),
     };
-    Failover::new(config, ExporterState { ledger: SERIES.ledger, epoch }, settings.seed)
+    let mut failover = Failover::new(config, ExporterState { ledger: SERIES.ledger, epoch }, settings.seed);
+    if settings.seed % 3 == 2 {
+        failover.set_told(Told { domain: SERIES.domain, ..Told::default() });
+    }
+    failover
 }
