@@ -174,6 +174,13 @@ pub fn parse_utc(text: &str) -> Option<u64> {
 }
 
 impl Source {
+    /// Files to be read once, as fast as possible, with their own times.
+    pub fn unpaced(pcap: Vec<String>) -> Self {
+        let (speed, rounds, start) = (Some(Speed(0.0)), None, None);
+        let (interfaces, threads, ring, promiscuous) = (Vec::new(), None, None, None);
+        Self { pcap, speed, rounds, start, interfaces, threads, ring, promiscuous }
+    }
+
     /// Tells whether packets come from interfaces.
     pub fn is_live(&self) -> bool {
         !self.interfaces.is_empty()
