@@ -16,7 +16,7 @@ pub use record::{Direction, FlowEndReason, FlowRecord};
 pub use table::{Counters, FlowTable};
 
 use crate::capture::Packet;
-use crate::packet::{Layers, PacketView, Unparsed};
+use crate::packet::{Fragments, Layers, PacketView, Unparsed};
 use std::time::Duration;
 
 /// How packets become flows.
@@ -53,6 +53,7 @@ impl Default for MeteringConfig {
 pub struct Meter {
     table: FlowTable,
     layers: Layers,
+    fragments: Fragments,
     tunnelled: u64,
     unparsed: [u64; Unparsed::ALL.len()],
 }
@@ -63,6 +64,7 @@ impl Meter {
         Self {
             table: FlowTable::new(config, seed),
             layers: config.layers,
+            fragments: Fragments::new(seed.rotate_left(16)),
             tunnelled: 0,
             unparsed: [0; Unparsed::ALL.len()],
         }
@@ -75,7 +77,12 @@ impl Meter {
             return self.packet_in_packets(packet, out);
         }
         match PacketView::parse(packet) {
-            Ok(view) => self.table.packet(&view, packet.timestamp, out),
+            Ok(mut view) => {
+                if view.fragment.is_some() {
+                    self.fragments.resolve(&mut view, packet.timestamp);
+                }
+                self.table.packet(&view, packet.timestamp, out);
+            }
             Err(reason) => self.unparsed[reason as usize] += 1,
         }
     }
@@ -83,8 +90,13 @@ impl Meter {
     /// Apart, so that metering without tunnels does not carry it along.
     #[inline(never)]
     fn packet_in_packets(&mut self, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
-        let table = &mut self.table;
-        match PacketView::each(packet, self.layers, |view| table.packet(view, packet.timestamp, out)) {
+        let Self { table, fragments, .. } = self;
+        let metered = PacketView::each(packet, self.layers, |view| {
+            let mut view = *view;
+            fragments.resolve(&mut view, packet.timestamp);
+            table.packet(&view, packet.timestamp, out);
+        });
+        match metered {
             Ok(metered) => self.tunnelled += metered as u64 - 1,
             Err(reason) => self.unparsed[reason as usize] += 1,
         }
@@ -94,6 +106,11 @@ impl Meter {
     /// captured.
     pub const fn tunnelled(&self) -> u64 {
         self.tunnelled
+    }
+
+    /// Returns how many fragments were metered without ports, because their first fragment was not known.
+    pub const fn unknown_fragments(&self) -> u64 {
+        self.fragments.unknown()
     }
 
     /// See [`FlowTable::advance`].
