@@ -19,8 +19,9 @@ pub use live::Share;
 
 use crate::capture::{CaptureError, PacketSource};
 use crate::config::Speed;
+use crate::export::options::Facts;
 use crate::export::{ClassIndex, Classifier, FlowEncoder, TemplateIndex};
-use crate::metering::{FlowEndReason, FlowRecord, Meter};
+use crate::metering::{FlowEndReason, FlowRecord, Ignored, Meter};
 use crate::metrics::Observed;
 
 /// Octets of a batch at most, and one record: some 300 records.
@@ -125,11 +126,13 @@ impl Observer {
         classifier: Classifier,
         speed: Speed,
         metrics: Observed,
+        facts: Arc<Facts>,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = std::sync::mpsc::channel();
         let (sender, observations) = mpsc::channel(CHANNEL);
         let packets = Arc::new(AtomicU64::new(0));
-        let point = ObservationPoint::new(meter, encoder, classifier, sender, metrics, Arc::clone(&packets));
+        let point =
+            ObservationPoint::new(meter, encoder, classifier, sender, metrics, facts, Arc::clone(&packets));
         let pace = Pace { speed, stopped, begin: None, unchecked: 0 };
         let thread =
             thread::Builder::new().name("observation".into()).spawn(move || point.run(source, pace))?;
@@ -165,6 +168,9 @@ struct ObservationPoint {
     batch: Batch,
     sender: mpsc::Sender<Observation>,
     metrics: Observed,
+    facts: Arc<Facts>,
+    /// Told to `facts` so far.
+    ignored: Ignored,
     packets: Arc<AtomicU64>,
 }
 
@@ -178,10 +184,11 @@ impl ObservationPoint {
         classifier: Classifier,
         sender: mpsc::Sender<Observation>,
         metrics: Observed,
+        facts: Arc<Facts>,
         packets: Arc<AtomicU64>,
     ) -> Self {
-        let (flows, batch) = (Vec::new(), Batch::default());
-        Self { meter, encoder, classifier, flows, batch, sender, metrics, packets }
+        let (flows, batch, ignored) = (Vec::new(), Batch::default(), Ignored::default());
+        Self { meter, encoder, classifier, flows, batch, sender, metrics, facts, ignored, packets }
     }
 
     fn run(mut self, source: impl PacketSource, pace: Pace) {
@@ -211,6 +218,9 @@ impl ObservationPoint {
         mut pace: Pace,
     ) -> Result<Result<(), CaptureError>, Abandoned> {
         loop {
+            for interface in source.take_interfaces() {
+                self.facts.describe(interface);
+            }
             let packet = match source.next_packet() {
                 Ok(Some(packet)) => packet,
                 Ok(None) => return Ok(Ok(())),
@@ -246,6 +256,8 @@ impl ObservationPoint {
     /// Sends what is encoded; waits while the driver has enough.
     fn deliver(&mut self) -> Result<(), Abandoned> {
         self.metrics.update(&self.meter);
+        self.facts.ignore(self.meter.ignored().since(self.ignored));
+        self.ignored = self.meter.ignored();
         self.packets.store(self.meter.counters().packets - self.meter.tunnelled(), Ordering::Relaxed);
         if self.batch.is_empty() {
             return Ok(());

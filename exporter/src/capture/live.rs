@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "driver: live packets have the time of the clock")]
 
 use std::collections::HashMap;
+use std::fs;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +14,7 @@ use tracing::{info, warn};
 
 use super::bpf::Program;
 use super::ring::{KEPT, RETIRE, Ring, RingOptions, interfaces};
-use super::{Packet, Pattern};
+use super::{Interface, Packet, Pattern};
 
 /// Between two looks at the interfaces.
 const LOOK: Duration = Duration::from_secs(1);
@@ -62,6 +63,8 @@ pub enum LiveError {
 struct Captured {
     ring: Ring,
     name: String,
+    /// Its alias, for people (`ip link set eth0 alias TEXT`); may be empty.
+    alias: String,
     /// Which of the patterns it is of.
     pattern: usize,
     /// Drops of it that are counted.
@@ -81,6 +84,7 @@ pub struct Watch {
 pub struct Reader {
     rings: Vec<Captured>,
     arrivals: Receiver<Captured>,
+    described: Vec<Interface>,
     /// By pattern: packets lent, and packets dropped by the kernel.
     counts: Vec<Counts>,
 }
@@ -104,7 +108,7 @@ pub fn open(options: LiveOptions) -> Result<(Watch, Vec<Reader>), LiveError> {
     let (senders, readers) = (0..options.readers.max(1))
         .map(|_| {
             let (sender, arrivals) = channel();
-            (sender, Reader { rings: Vec::new(), arrivals, counts: counts.clone() })
+            (sender, Reader { rings: Vec::new(), arrivals, described: Vec::new(), counts: counts.clone() })
         })
         .unzip();
     let mut watch = Watch { options, ring, known: HashMap::new(), readers: senders };
@@ -148,9 +152,16 @@ impl Watch {
     fn open(&self, index: u32, name: &str, pattern: usize) -> io::Result<()> {
         let rings = Ring::open(index, self.readers.len(), &self.ring)?;
         info!(interface = name, index, "capturing");
+        let alias = fs::read_to_string(format!("/sys/class/net/{name}/ifalias")).unwrap_or_default();
         for (reader, ring) in self.readers.iter().zip(rings) {
             // A reader that is gone needs none.
-            let _ = reader.send(Captured { ring, name: name.to_owned(), pattern, drops: 0 });
+            let _ = reader.send(Captured {
+                ring,
+                name: name.to_owned(),
+                alias: alias.trim_end().to_owned(),
+                pattern,
+                drops: 0,
+            });
         }
         Ok(())
     }
@@ -203,7 +214,12 @@ impl Reader {
     /// Takes in rings of new interfaces, gives up those of interfaces that are gone, and counts drops. To be called from time to
     /// time: that new packets wait meanwhile is what the ring is for.
     pub fn look(&mut self) {
-        self.rings.extend(self.arrivals.try_iter());
+        for captured in self.arrivals.try_iter() {
+            let Captured { ring, name, alias, .. } = &captured;
+            let (name, description) = (name.clone(), alias.clone());
+            self.described.push(Interface { index: ring.interface(), name, description });
+            self.rings.push(captured);
+        }
         for captured in &mut self.rings {
             let drops = captured.ring.drops();
             self.counts[captured.pattern].dropped += drops - captured.drops;
@@ -226,6 +242,11 @@ impl Reader {
             }
         }
         RETIRE * 3
+    }
+
+    /// Returns the interfaces that came since the last call.
+    pub fn take_interfaces(&mut self) -> Vec<Interface> {
+        std::mem::take(&mut self.described)
     }
 
     /// Returns what became of packets since the last call, by pattern.

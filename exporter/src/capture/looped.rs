@@ -2,7 +2,7 @@
 
 use super::captures::{Captures, Counted};
 use super::pcap_file::{Found, PcapFile};
-use super::{CaptureError, Packet, PacketSource};
+use super::{CaptureError, Interface, Packet, PacketSource};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -145,6 +145,11 @@ impl PacketSource for Looped {
         let Some(found) = self.found()? else { return Ok(None) };
         let timestamp = self.shifted(found.timestamp);
         Ok(Some(Packet { timestamp, ..self.file.packet(found) }))
+    }
+
+    #[inline]
+    fn take_interfaces(&mut self) -> Vec<Interface> {
+        self.file.described()
     }
 }
 

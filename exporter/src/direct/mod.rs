@@ -20,6 +20,7 @@ use transport::udp::Sender;
 use crate::capture::CaptureError;
 use crate::config::{Config, Udp};
 use crate::driver::{export_time, setup, until};
+use crate::export::options::Teller;
 use crate::observe::{Observation, Observer};
 use metrics::DirectMetrics;
 use session::{Session, SessionConfig};
@@ -53,12 +54,15 @@ pub(crate) async fn run(config: &Config, udp: &Udp, context: Context) -> Result<
         template_refresh_packets: udp.template_refresh_packets,
         linger: config.export.linger.0,
     };
+    let address = udp.address.or_else(|| Some(sender.local().ok()?.ip()));
+    let teller = Teller::new(session.domain, std::process::id(), address);
     let session = Session::new(session, config.encoder().templates(), Instant::now(), export_time());
-    let observer = setup::observe(config, classifier)?;
+    let observer = setup::observe(config, classifier, &teller.facts())?;
     info!(collector = %to, max_message, "exporting over UDP, without acknowledgements");
     let now = Instant::now();
     let driver = Driver {
         session,
+        teller,
         sender,
         observer,
         to,
@@ -81,6 +85,7 @@ pub(crate) async fn run(config: &Config, udp: &Udp, context: Context) -> Result<
 
 struct Driver {
     session: Session,
+    teller: Teller,
     sender: Sender,
     observer: Observer,
     to: SocketAddr,
@@ -131,15 +136,25 @@ impl Driver {
                 }
                 Wake::Observation(Some(Observation::Flows(batch))) => {
                     let (now, export_time) = (Instant::now(), export_time());
+                    self.tell(export_time);
                     for record in batch.iter() {
                         self.session.push(record.template, record.octets, now, export_time);
                     }
                 }
                 Wake::Observation(Some(Observation::End(result))) => self.source_over(result),
                 Wake::Observation(None) => self.source_over(Ok(())),
-                Wake::Time => self.session.handle_timeout(Instant::now(), export_time()),
+                Wake::Time => {
+                    self.tell(export_time());
+                    self.session.handle_timeout(Instant::now(), export_time());
+                }
             }
         }
+    }
+
+    /// Hands on what options records are to say.
+    fn tell(&mut self, export_time: u32) {
+        let dropped = self.session.books().dropped;
+        self.session.set_told(self.teller.told(dropped, export_time).clone(), export_time);
     }
 
     /// Waits for what happens next. Nothing is lost with the branches not taken: a channel keeps its message.

@@ -16,6 +16,7 @@ use transport::{Connector, Endpoint, EndpointConfig, tcp};
 use crate::capture::live::LiveError;
 use crate::capture::{self, CaptureError, Looped};
 use crate::config::{Config, Pool, Transport};
+use crate::export::options::Facts;
 use crate::export::{Classes, Classifier};
 use crate::failover::{FailoverConfig, SpoolConfig};
 use crate::metering::{Meter, MeteringConfig};
@@ -41,6 +42,8 @@ pub(super) fn failover_config(
         max_message: config.export.max_message.as_usize(),
         max_lossy_message: config.export.max_lossy_message.map(service::config::Size::as_usize),
         linger: config.export.linger.0,
+        per_stream: config.export.per_stream,
+        options_interval: config.export.options_interval.0,
         memory: config.retention.memory.as_usize(),
         spool,
         keys,
@@ -50,10 +53,14 @@ pub(super) fn failover_config(
 /// Opens the source and begins to meter.
 ///
 /// Fails where there is no permission to capture. A file that is no capture is a failure like a damaged one.
-pub(crate) fn observe(config: &Config, classifier: Classifier) -> Result<Observer, Failure> {
+pub(crate) fn observe(
+    config: &Config,
+    classifier: Classifier,
+    facts: &Arc<Facts>,
+) -> Result<Observer, Failure> {
     let (source, metering) = (&config.source, config.metering.metering());
     if source.is_live() {
-        return live(config, metering, &classifier);
+        return live(config, metering, &classifier, facts);
     }
     let context = || format!("source.pcap = {:?}", source.pcap);
     let captures = source.captures().with_context(context).or_exit(Exit::Io)?;
@@ -64,10 +71,16 @@ pub(crate) fn observe(config: &Config, classifier: Classifier) -> Result<Observe
     };
     let capture = opened.with_context(context).or_exit(exit)?;
     let meter = Meter::new(metering, random()?);
-    Ok(Observer::start(capture, meter, config.encoder(), classifier, source.speed(), Observed::new("pcap"))?)
+    let (speed, observed) = (source.speed(), Observed::new("pcap"));
+    Ok(Observer::start(capture, meter, config.encoder(), classifier, speed, observed, Arc::clone(facts))?)
 }
 
-fn live(config: &Config, metering: MeteringConfig, classifier: &Classifier) -> Result<Observer, Failure> {
+fn live(
+    config: &Config,
+    metering: MeteringConfig,
+    classifier: &Classifier,
+    facts: &Arc<Facts>,
+) -> Result<Observer, Failure> {
     let source = &config.source;
     let (watch, readers) = capture::live::open(source.live_options()).map_err(|error| match error {
         LiveError::Permission { .. } => Failure::new(Exit::Permission, error),
@@ -79,7 +92,7 @@ fn live(config: &Config, metering: MeteringConfig, classifier: &Classifier) -> R
         let meter = Meter::new(MeteringConfig { max_flows, ..metering }, random()?);
         Ok(Share { reader, meter, encoder: config.encoder(), metrics: Observed::live("live") })
     });
-    Ok(Observer::live(watch, shares.collect::<Result<_, Failure>>()?, classifier, captured)?)
+    Ok(Observer::live(watch, shares.collect::<Result<_, Failure>>()?, classifier, captured, facts)?)
 }
 
 pub(super) fn read_keys(path: &Path) -> Result<KeyRing, Failure> {
@@ -128,7 +141,7 @@ pub(super) async fn connectors(config: &Config, pool: &Pool) -> Result<Connector
         None => None,
     };
     if let Some(identity) = identity.clone() {
-        service::on_hangup::<crate::Daemon>(move || identity.reload_or_tell())?;
+        service::on_hangup(move || identity.reload_or_tell());
     }
     let tls = config.tls.as_ref().zip(identity.as_ref());
     let Opened { now, later } = endpoint;

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::capture::live::{Reader, Watch, settled};
+use crate::export::options::Facts;
 use crate::export::{Classifier, FlowEncoder};
 use crate::metering::Meter;
 use crate::metrics::{Captured, Observed};
@@ -41,6 +42,7 @@ impl Observer {
         shares: Vec<Share>,
         classifier: &Classifier,
         captured: Vec<Captured>,
+        facts: &Arc<Facts>,
     ) -> std::io::Result<Self> {
         let captured = Arc::new(captured);
         let (sender, observations) = mpsc::channel(CHANNEL);
@@ -48,8 +50,8 @@ impl Observer {
         for Share { reader, meter, encoder, metrics } in shares {
             let packets = Arc::new(AtomicU64::new(0));
             observer.packets.push(Arc::clone(&packets));
-            let point =
-                ObservationPoint::new(meter, encoder, classifier.clone(), sender.clone(), metrics, packets);
+            let (classifier, sender, facts) = (classifier.clone(), sender.clone(), Arc::clone(facts));
+            let point = ObservationPoint::new(meter, encoder, classifier, sender, metrics, facts, packets);
             let captured = Arc::clone(&captured);
             observer.spawn("observation", move |stopped| point.run_live(reader, &captured, &stopped))?;
         }
@@ -108,6 +110,7 @@ impl ObservationPoint {
     /// Takes in what is not packets, and hands over what there is.
     fn look(&mut self, reader: &mut Reader, captured: &[Captured]) -> Result<(), Abandoned> {
         reader.look();
+        reader.take_interfaces().into_iter().for_each(|interface| self.facts.describe(interface));
         captured.iter().zip(reader.take_counts()).for_each(|(captured, counts)| captured.add(counts));
         self.deliver()
     }

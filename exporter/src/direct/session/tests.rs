@@ -35,7 +35,7 @@ fn push(session: &mut Session, count: usize, now: Instant) {
 
 /// Sends all messages; returns them.
 fn send(session: &mut Session) -> Vec<OutMessage> {
-    let messages = session.messages().to_vec();
+    let messages: Vec<_> = session.messages().iter().map(|queued| queued.message.clone()).collect();
     session.handle_sent(messages.len());
     messages
 }
@@ -133,8 +133,8 @@ fn a_collector_finds_every_record_and_misses_those_that_could_not_be_sent() {
         push(&mut session, 100, now);
         session.flush(now, TIME);
         if round == 20 {
-            while session.messages()[0].records == 0 {
-                sent.push(session.messages()[0].clone());
+            while session.messages()[0].message.records == 0 {
+                sent.push(session.messages()[0].message.clone());
                 session.handle_sent(1);
             }
             session.handle_refused();
