@@ -15,7 +15,7 @@ use ipfix::{ExportingConfig, ExportingSession};
 use service::{Exit, Failure, OrExit as _, Shell};
 
 use crate::Daemon;
-use crate::capture::{CaptureError, Captures, LoopOptions, Looped, PacketSource as _};
+use crate::capture::{CaptureError, Captures, Filter, LoopOptions, Looped, PacketSource as _};
 use crate::config::{Config, Source};
 use crate::driver::random;
 use crate::export::{Classes, FlowEncoder};
@@ -39,6 +39,9 @@ pub struct Replay {
     /// Write an IPFIX file (RFC 5655) instead of exporting to the configured pool or collector
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Meter only packets that this chooses, in tcpdump's syntax (needs tcpdump)
+    #[arg(long, value_name = "EXPRESSION")]
+    filter: Option<String>,
 }
 
 impl Replay {
@@ -49,7 +52,8 @@ impl Replay {
     pub fn run(self, shell: &Shell) -> Result<(), Failure> {
         let Some(output) = self.output else {
             let config = shell.config::<Daemon>()?;
-            return shell.run::<Daemon>(Config { source: Source::unpaced(self.files), ..config });
+            return shell
+                .run::<Daemon>(Config { source: Source::unpaced(self.files, self.filter), ..config });
         };
         let (metering, encoder, domain) = if shell.has_config() {
             let config = shell.config::<Daemon>()?;
@@ -57,10 +61,18 @@ impl Replay {
         } else {
             (MeteringConfig::default(), FlowEncoder::new(), 1)
         };
+        let filter = self
+            .filter
+            .as_deref()
+            .map(Filter::compile)
+            .transpose()
+            .context("--filter")
+            .or_exit(Exit::Usage)?;
         let captures = Captures::find(self.files.iter().map(String::as_str)).or_exit(Exit::Io)?;
         let progress = Progress::new(&captures);
-        let mut source =
-            Looped::all(captures, LoopOptions::default()).map_err(|error| failure(error, &self.files))?;
+        let mut source = Looped::all(captures, LoopOptions::default())
+            .map_err(|error| failure(error, &self.files))?
+            .filtered(filter);
         let writer = Writer::create(&output, encoder, domain).or_exit(Exit::Io)?;
         let begin = Instant::now();
         let (summary, end) = meter(&mut source, Meter::new(metering, random()?), writer, progress)

@@ -9,9 +9,8 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use exporter::capture::Pattern;
-use exporter::capture::bpf::{Instruction, Program};
 use exporter::capture::live::{self, LiveError, LiveOptions, Reader};
+use exporter::capture::{Filter, FilterError, Pattern};
 use exporter::metering::{FlowEndReason, FlowRecord, Meter, MeteringConfig};
 
 /// Until when packets that were sent are there.
@@ -163,41 +162,26 @@ fn open(socket: &UdpSocket, readers: usize) -> Option<Vec<Reader>> {
         readers,
         ring: 1 << 20,
         promiscuous: false,
-        filter: Some(port(address(socket).port())),
+        filter: match Filter::compile(&format!("udp port {}", address(socket).port())) {
+            Err(error @ FilterError::Tcpdump(_)) => return skipped(&error),
+            filter => Some(filter.unwrap()),
+        },
     };
     match live::open(options) {
         Ok((_, mut readers)) => {
             readers.iter_mut().for_each(Reader::look);
             Some(readers)
         }
-        Err(error @ LiveError::Permission { .. }) => {
-            // Not `eprintln!`, which shows nothing of a test that passes.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: {error}");
-            None
-        }
+        Err(error @ LiveError::Permission { .. }) => skipped(&error),
         Err(error) => panic!("{error:?}"),
     }
 }
 
-/// UDP over IPv4 without options from or to `port`.
-fn port(port: u16) -> Program {
-    let (load, jump) = (|k| Instruction::new(0x28, k), |k, yes, no| Instruction::jump(0x15, k, yes, no));
-    let protocol = Instruction::new(0x30, 23);
-    let port = u32::from(port);
-    let keep = |octets| Instruction::new(0x06, octets);
-    let program = vec![
-        load(12),
-        jump(0x0800, 0, 7),
-        protocol,
-        jump(17, 0, 5),
-        load(34),
-        jump(port, 2, 0),
-        load(36),
-        jump(port, 0, 1),
-        keep(2_048),
-        keep(0),
-    ];
-    Program::new(program).unwrap()
+/// Says that a test is skipped.
+fn skipped<T>(why: &dyn std::error::Error) -> Option<T> {
+    // Not `eprintln!`, which shows nothing of a test that passes.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+    None
 }
 
 /// Reads so many packets.

@@ -11,7 +11,7 @@ use exporter::capture::{LoopOptions, Looped, PacketSource as _};
 use exporter::export::FlowEncoder;
 use exporter::metering::{FlowEndReason, Meter, MeteringConfig};
 use ipfix::{CollectingConfig, CollectingSession, Record, Visitor};
-use pcap_fixtures::{DEMO, HTTP, MIXED, fixture};
+use pcap_fixtures::{DEMO, HTTP, IPV6, MIXED, VLAN, fixture};
 use serde_json::Value;
 
 fn replay(arguments: &[&str], input: &[u8]) -> Output {
@@ -139,4 +139,37 @@ fn a_damaged_capture_is_a_failure_and_what_is_before_is_in_the_file() {
     assert!(told.contains("damaged.pcap") && told.contains(&format!("octet {}:", second + 8)), "{told}");
     assert_eq!(decode(&file).len(), 1);
     assert_eq!(replay(&["/nowhere/*.pcap", "--output", file.to_str().unwrap()], &[]).status.code(), Some(74));
+}
+
+#[test]
+fn a_filter_chooses_what_tcpdump_chooses() {
+    let directory = Directory::new();
+    let (chosen, ours, theirs) =
+        (directory.path("chosen.pcap"), directory.path("ours.ipfix"), directory.path("theirs.ipfix"));
+    for (capture, filter) in [
+        (DEMO, "tcp port 443 or (udp and not port 53)"),
+        (VLAN, "vlan and icmp"),
+        (VLAN, "not vlan"),
+        (IPV6, "ip6 and less 1000"),
+        (HTTP, "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0"),
+    ] {
+        let path = fixture(capture);
+        let path = path.to_str().unwrap();
+        let tcpdump =
+            Command::new("tcpdump").args(["-r", path, "-w", chosen.to_str().unwrap(), filter]).output();
+        if tcpdump.is_err() {
+            return direct::skipped("tcpdump");
+        }
+        let filtered = replay(&[path, "--filter", filter, "--output", ours.to_str().unwrap()], &[]);
+        let expected = replay(&[chosen.to_str().unwrap(), "--output", theirs.to_str().unwrap()], &[]);
+        assert!(summary(&filtered)["flows"].as_u64() > Some(0), "{filter}");
+        assert_eq!(summary(&filtered)["packets"], summary(&expected)["packets"], "{filter}");
+        assert!(decode(&ours) == decode(&theirs), "{filter}");
+    }
+    for (wrong, told) in [("udp prt 53", "can't parse filter expression"), ("inbound", "not supported")] {
+        let output = replay(&["-", "--filter", wrong, "--output", ours.to_str().unwrap()], &[]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(told), "{error}");
+    }
 }
