@@ -204,6 +204,7 @@ impl Session {
     }
 
     fn refresh(&mut self, now: Instant, export_time: u32) {
+        self.finish(export_time);
         self.exporting.repeat_templates(export_time);
         self.books.refreshes += 1;
         self.since_templates = 0;
@@ -211,21 +212,28 @@ impl Session {
         self.tell(export_time);
     }
 
-    /// Sends what there is, then the options records, in messages of their own.
-    fn tell(&mut self, export_time: u32) {
-        let told = self.told.take();
-        if told.is_some() {
+    /// Finishes the message being filled, if options records are to follow.
+    fn finish(&mut self, export_time: u32) {
+        if self.told.is_some() {
             self.exporting.flush_all(export_time);
             self.flush_at = None;
         }
+    }
+
+    /// Sends what there is, then the options records, in messages of their own.
+    fn tell(&mut self, export_time: u32) {
+        self.finish(export_time);
+        let told = self.told.take();
         self.enqueue(|message| message.records.into());
         let Some(told) = told else { return };
         let Books { messages, octets, sent: records, .. } = self.books;
-        for record in options::records(&told, &Sent { messages, octets, records }) {
-            let id = record.template.id;
+        let records: Vec<_> = options::records(&told, &Sent { messages, octets, records }).collect();
+        for record in &records {
             let defined = self.exporting.define(STREAM, record.template.clone());
             defined.expect("options templates are valid and have ids of their own");
-            let packed = self.exporting.record(STREAM, id, record.octets(), export_time);
+        }
+        for record in &records {
+            let packed = self.exporting.record(STREAM, record.template.id, record.octets(), export_time);
             packed.expect("records are encoded by the templates defined");
         }
         self.told = Some(told);

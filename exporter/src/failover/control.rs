@@ -52,40 +52,41 @@ impl Control {
     ) -> Vec<Transmit> {
         self.due = None;
         let (fields, scopes) = (&statistics_record::FIELDS, statistics_record::SCOPE_FIELDS);
+        self.define([options_template(STATISTICS_RECORD_ID, fields, scopes)], export_time);
         let mut octets = Vec::with_capacity(statistics_record::LENGTH);
         for record in records {
             octets.clear();
             record.encode(&mut octets);
-            let template = options_template(STATISTICS_RECORD_ID, fields, scopes);
-            self.record(template, &octets, export_time);
+            self.pack(STATISTICS_RECORD_ID, &octets, export_time);
         }
         self.messages(export_time)
     }
 
     /// Returns the messages with these records.
-    pub(super) fn options(
-        &mut self,
-        records: impl IntoIterator<Item = OptionsRecord>,
-        export_time: u32,
-    ) -> Vec<Transmit> {
+    pub(super) fn options(&mut self, records: &[OptionsRecord], export_time: u32) -> Vec<Transmit> {
+        self.define(records.iter().map(|record| record.template.clone()), export_time);
         for record in records {
-            self.record(record.template.clone(), record.octets(), export_time);
+            self.pack(record.template.id, record.octets(), export_time);
         }
         self.messages(export_time)
     }
 
-    /// Packs a record, with its template and what is told of that before the first one (RFC 6526 section 4.2).
-    fn record(&mut self, template: TemplateRecord, octets: &[u8], export_time: u32) {
-        let id = template.id;
-        if self.defined.insert(id) {
-            self.exporting.define(STREAM, template).expect("flowpool's templates are valid");
-            if self.per_stream {
-                let about = reliability::template(STREAM);
-                self.exporting.define(STREAM, about).expect("the template is valid");
+    /// Defines templates and packs what is told of them before their first records (RFC 6526 section 4.2).
+    fn define(&mut self, templates: impl IntoIterator<Item = TemplateRecord>, export_time: u32) {
+        let mut untold = Vec::new();
+        for template in templates {
+            let id = template.id;
+            if self.defined.insert(id) {
+                self.exporting.define(STREAM, template).expect("flowpool's templates are valid");
+                untold.push(id);
+            }
+        }
+        if self.per_stream && !untold.is_empty() {
+            self.exporting.define(STREAM, reliability::template(STREAM)).expect("the template is valid");
+            for id in untold {
                 self.pack(reliability::id(STREAM), &reliability::record(id, true), export_time);
             }
         }
-        self.pack(id, octets, export_time);
     }
 
     fn pack(&mut self, template: u16, octets: &[u8], export_time: u32) {

@@ -356,13 +356,15 @@ impl Session {
     }
 
     /// Packs options records on the one stream, between the records of classes, in messages of their own.
-    pub(super) fn tell_between(&mut self, moment: Moment, records: Vec<OptionsRecord>, mark: Option<Mark>) {
+    pub(super) fn tell_between(&mut self, moment: Moment, records: &[OptionsRecord], mark: Option<Mark>) {
         const LANE: usize = 0;
         if let Some(before) = self.open.take() {
             self.flush(before, moment, mark);
         }
         for record in records {
             self.define(LANE, record.template.clone());
+        }
+        for record in records {
             self.pack(LANE, moment, record.template.id, record.octets(), mark);
         }
         self.flush(LANE, moment, mark);

@@ -72,9 +72,12 @@ impl Session {
         }
         let records = self.options(moment, told);
         match self.carrier {
-            Carrier::Streams => self.control.extend(self.control_stream.options(records, moment.export_time)),
+            Carrier::Streams => {
+                let messages = self.control_stream.options(&records, moment.export_time);
+                self.control.extend(messages);
+            }
             Carrier::OneStream => {
-                self.tell_between(moment, records, buffer.retention.mark(self.id));
+                self.tell_between(moment, &records, buffer.retention.mark(self.id));
                 // Another record follows those of class `reliable`: they go on with a new session record.
                 buffer.retention.end_run(self.id, self.domain);
             }
@@ -86,7 +89,7 @@ impl Session {
         match self.carrier {
             Carrier::Streams => {
                 let records = self.options(moment, told);
-                self.control_stream.options(records, moment.export_time)
+                self.control_stream.options(&records, moment.export_time)
             }
             Carrier::OneStream => Vec::new(),
         }

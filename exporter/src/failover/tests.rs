@@ -2,6 +2,7 @@ mod classes;
 mod per_stream;
 mod spool;
 mod standby;
+mod telling;
 
 use std::time::{Duration, Instant};
 

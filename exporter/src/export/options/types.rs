@@ -18,7 +18,7 @@ const ELEMENTS: [Element; 10] = [
     (3, "firstNumber", DataType::Unsigned64, Semantics::Identifier, 0),
     (4, "possibleDuplicateUntil", DataType::Unsigned64, Semantics::Quantity, 0),
     (5, "reliabilityClass", DataType::Unsigned8, Semantics::Identifier, 0),
-    (6, "className", DataType::String, Semantics::Default, 0),
+    (6, "reliabilityClassName", DataType::String, Semantics::Default, 0),
     (7, "stream", DataType::Unsigned16, Semantics::Identifier, 0),
     (8, "recordsSent", DataType::Unsigned64, Semantics::TotalCounter, FLOWS),
     (9, "recordsSettled", DataType::Unsigned64, Semantics::TotalCounter, FLOWS),
@@ -65,6 +65,7 @@ mod tests {
         let document = include_str!("../../../../docs/wire.md");
         for (id, name, ..) in ELEMENTS {
             assert!(document.contains(&format!("| {id} | {name} |")), "{name}");
+            assert_eq!(ipfix::ie::by_name(name), None, "who knows it would not believe that {id} is {name}");
         }
     }
 }
