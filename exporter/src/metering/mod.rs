@@ -100,14 +100,18 @@ impl Meter {
             return self.packet_in_packets(packet, out);
         }
         match PacketView::parse(packet) {
-            Ok(mut view) => {
-                if view.fragment.is_some() {
-                    self.fragments.resolve(&mut view, packet.timestamp);
-                }
-                self.table.packet(&view, packet.timestamp, out);
-            }
+            Ok(view) if view.fragment.is_some() => self.fragment(view, packet, out),
+            Ok(view) => self.table.packet(&view, packet.timestamp, out),
             Err(reason) => self.ignore(packet, reason),
         }
+    }
+
+    /// Apart, so that the view of a whole packet need not be in memory.
+    #[cold]
+    #[inline(never)]
+    fn fragment(&mut self, mut view: PacketView, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
+        self.fragments.resolve(&mut view, packet.timestamp);
+        self.table.packet(&view, packet.timestamp, out);
     }
 
     /// Apart, so that metering without tunnels does not carry it along.
