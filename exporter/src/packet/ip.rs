@@ -45,7 +45,8 @@ pub(super) fn ipv4<'a>(link: &Link<'a>, on_wire: u32) -> Result<Network<'a>, Unp
     const OFFSET: u16 = 0x1fff;
     let place = u16::from_be_bytes([header[6], header[7]]);
     let later_fragment = place & OFFSET != 0;
-    let fragment = if place & MORE_AND_OFFSET == 0 { None } else { identification(header) };
+    let identification = u32::from(u16::from_be_bytes([header[4], header[5]]));
+    let fragment = if place & MORE_AND_OFFSET == 0 { None } else { Some(identification) };
     let protocol = header[9];
     // What follows the packet is padding of the link layer, not its payload.
     let packet = &link.payload[..link.payload.len().min(octets as usize)];
@@ -75,12 +76,6 @@ pub(super) fn ipv4<'a>(link: &Link<'a>, on_wire: u32) -> Result<Network<'a>, Unp
     };
     #[expect(clippy::cast_possible_truncation, reason = "60 at most")]
     Ok(Network { view, payload: payload.unwrap_or_default(), headers: header_length as u32 })
-}
-
-/// Apart, so that whole packets pay for one comparison.
-#[cold]
-fn identification(header: &[u8; 20]) -> Option<u32> {
-    Some(u16::from_be_bytes([header[4], header[5]]).into())
 }
 
 #[inline]
