@@ -147,7 +147,7 @@ fn a_filter_chooses_what_tcpdump_chooses() {
     let (chosen, ours, theirs) =
         (directory.path("chosen.pcap"), directory.path("ours.ipfix"), directory.path("theirs.ipfix"));
     for (capture, filter) in [
-        (DEMO, "tcp port 443 or (udp and not port 53)"),
+        (DEMO, "udp or (ip6 and not tcp port 80)"),
         (VLAN, "vlan and icmp"),
         (VLAN, "not vlan"),
         (IPV6, "ip6 and less 1000"),
