@@ -16,15 +16,27 @@ pub mod metering;
 pub mod metrics;
 pub mod observe;
 pub mod packet;
+pub mod replay;
 pub mod spooling;
 pub mod state;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use service::{Context, Exit, Failure, NoCommand, OrExit as _, Shell};
+use service::{Context, Exit, Failure, OrExit as _, Shell};
 
 use config::Destination;
+
+/// What the exporter does besides running as a daemon.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Read captures as fast as possible and export their flows, to the configured pool or into an IPFIX file
+    #[command(
+        after_help = "Example:\n  ipfix-exporter replay monday.pcap tuesday.pcap --output week.ipfix\n  \
+                            ipfix-exporter replay --config exporter.toml '/var/pcap/*.pcapng'"
+    )]
+    Replay(replay::Replay),
+}
 
 /// The exporter as its shell sees it.
 #[derive(Debug)]
@@ -43,7 +55,7 @@ impl service::Daemon for Daemon {
         &[(metrics::FAILOVER_DURATION, metrics::FAILOVER_BUCKETS)];
 
     type Config = config::Config;
-    type Command = NoCommand;
+    type Command = Command;
 
     fn http(config: &Self::Config) -> Option<service::config::Http> {
         Some(config.http)
@@ -64,8 +76,10 @@ impl service::Daemon for Daemon {
         doctor::examine(&config, findings).await;
     }
 
-    fn command(command: NoCommand, _: &Shell) -> Result<(), Failure> {
-        match command {}
+    fn command(command: Command, shell: &Shell) -> Result<(), Failure> {
+        match command {
+            Command::Replay(replay) => replay.run(shell),
+        }
     }
 }
 

@@ -29,6 +29,7 @@ pub struct Observed {
     /// None where they are counted by interface.
     packets: Option<Total>,
     tunnelled: Total,
+    unknown_fragments: Total,
     unparsed: [Total; Unparsed::ALL.len()],
     not_selected: Total,
     flows_active: Gauge,
@@ -70,6 +71,10 @@ impl Observed {
             "ipfix_exporter_packets_tunnelled_total",
             "Packets metered that travelled in a packet that was metered, too (layers = both)"
         );
+        describe_counter!(
+            "ipfix_exporter_fragments_unknown_total",
+            "Fragments metered without ports, because the first of their packet was not seen before"
+        );
         describe_gauge!("ipfix_exporter_flows_active", "Flows kept at present");
         describe_counter!("ipfix_exporter_flows_expired_total", "Flows that ended, by flowEndReason");
         let interface = interface.to_owned();
@@ -80,6 +85,8 @@ impl Observed {
             not_selected: not_selected.into(),
             tunnelled: counter!("ipfix_exporter_packets_tunnelled_total", "interface" => interface.clone())
                 .into(),
+            unknown_fragments:
+                counter!("ipfix_exporter_fragments_unknown_total", "interface" => interface.clone()).into(),
             unparsed: Unparsed::ALL.map(|reason| {
                 counter!("ipfix_exporter_packets_dropped_total", "interface" => interface.clone(),
                     "stage" => "parse", "reason" => reason.label())
@@ -103,6 +110,7 @@ impl Observed {
         }
         self.tunnelled.follow(meter.tunnelled());
         self.not_selected.follow(meter.not_selected());
+        self.unknown_fragments.follow(meter.unknown_fragments());
         for (counter, reason) in self.unparsed.iter_mut().zip(Unparsed::ALL) {
             counter.follow(meter.unparsed(reason));
         }

@@ -2,15 +2,16 @@
 #![expect(clippy::disallowed_methods, reason = "packets come when they come")]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use exporter::capture::Pattern;
-use exporter::capture::bpf::{Instruction, Program};
 use exporter::capture::live::{self, LiveError, LiveOptions, Reader};
+use exporter::capture::{Filter, FilterError, Pattern};
 use exporter::metering::{FlowEndReason, FlowRecord, Meter, MeteringConfig};
 
 /// Until when packets that were sent are there.
@@ -115,9 +116,52 @@ fn a_quiet_link_is_not_held_up() {
 }
 
 #[test]
+fn the_exporter_meters_an_interface_until_it_is_told_to_end() {
+    let ([from, to], collector) = (sockets(), UdpSocket::bind((loopback(), 0)).unwrap());
+    if open(&to, 1).is_none() {
+        return;
+    }
+    let config = folder("run").join("exporter.toml");
+    let text = format!(
+        "[source]\ninterfaces = [\"lo\", \"no-such*\"]\nthreads = 2\nring = \"1MiB\"\nfilter = \"udp port {}\"\n\
+         [udp]\ncollector = \"{}\"\n[http]\nlisten = \"{}:0\"\n",
+        address(&to).port(),
+        address(&collector),
+        loopback()
+    );
+    fs::write(&config, text).unwrap();
+    let mut exporter = Command::new(env!("CARGO_BIN_EXE_ipfix-exporter"))
+        .args(["run", "--config", config.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(exporter.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let told: Vec<String> = log.by_ref().take_while(|line| !line.contains("exporting over UDP")).collect();
+    assert!(told.iter().any(|line| line.contains("capturing") && line.contains("lo")), "{told:#?}");
+    assert!(told.iter().any(|line| line.contains("no such interface yet")), "{told:#?}");
+    for _ in 0..25 {
+        from.send_to(&[0; 72], address(&to)).unwrap();
+        to.send_to(&[0; 22], address(&from)).unwrap();
+    }
+    // What was sent is still metered, though it is told to end at once.
+    assert!(Command::new("kill").arg(exporter.id().to_string()).status().unwrap().success());
+    let rest: Vec<String> = log.collect();
+    let output = exporter.wait_with_output().unwrap();
+    fs::remove_dir_all(config.parent().unwrap()).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{rest:#?}");
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let number = |key: &str| summary[key].as_u64();
+    assert_eq!(
+        (number("packets"), number("flows"), number("sent")),
+        (Some(50), Some(2), Some(2)),
+        "{summary}"
+    );
+}
+
+#[test]
 fn without_the_capability_the_exporter_says_what_it_needs() {
-    let folder = std::env::temp_dir().join(format!("flowpool-live-{}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
+    let folder = folder("capability");
     // Another user may run it there.
     let (program, config) = (folder.join("ipfix-exporter"), folder.join("exporter.toml"));
     fs::copy(env!("CARGO_BIN_EXE_ipfix-exporter"), &program).unwrap();
@@ -135,6 +179,13 @@ fn without_the_capability_the_exporter_says_what_it_needs() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(77), "{told}");
     assert!(told.contains("CAP_NET_RAW: setcap cap_net_raw+ep /"), "{told}");
+}
+
+/// A folder of this process's.
+fn folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("flowpool-live-{name}-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    folder
 }
 
 /// A loopback address of this process's.
@@ -162,40 +213,26 @@ fn open(socket: &UdpSocket, readers: usize) -> Option<Vec<Reader>> {
         readers,
         ring: 1 << 20,
         promiscuous: false,
-        filter: Some(port(address(socket).port())),
+        filter: match Filter::compile(&format!("udp port {}", address(socket).port())) {
+            Err(error @ FilterError::Tcpdump(_)) => return skipped(&error),
+            filter => Some(filter.unwrap()),
+        },
     };
     match live::open(options) {
         Ok((_, mut readers)) => {
             readers.iter_mut().for_each(Reader::look);
             Some(readers)
         }
-        Err(error @ LiveError::Permission { .. }) => {
-            eprintln!("skipped: {error}");
-            None
-        }
+        Err(error @ LiveError::Permission { .. }) => skipped(&error),
         Err(error) => panic!("{error:?}"),
     }
 }
 
-/// UDP over IPv4 without options from or to `port`.
-fn port(port: u16) -> Program {
-    let (load, jump) = (|k| Instruction::new(0x28, k), |k, yes, no| Instruction::jump(0x15, k, yes, no));
-    let protocol = Instruction::new(0x30, 23);
-    let port = u32::from(port);
-    let keep = |octets| Instruction::new(0x06, octets);
-    let program = vec![
-        load(12),
-        jump(0x0800, 0, 7),
-        protocol,
-        jump(17, 0, 5),
-        load(34),
-        jump(port, 2, 0),
-        load(36),
-        jump(port, 0, 1),
-        keep(2_048),
-        keep(0),
-    ];
-    Program::new(program).unwrap()
+/// Says that a test is skipped.
+fn skipped<T>(why: &dyn std::error::Error) -> Option<T> {
+    // Not `eprintln!`, which shows nothing of a test that passes.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+    None
 }
 
 /// Reads so many packets.

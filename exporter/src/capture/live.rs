@@ -12,9 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::{info, warn};
 
-use super::bpf::Program;
-use super::ring::{KEPT, RETIRE, Ring, RingOptions, interfaces};
-use super::{Interface, Packet, Pattern};
+use super::ring::{RETIRE, Ring, RingOptions, interfaces};
+use super::{Filter, Interface, Packet, Pattern};
 
 /// Between two looks at the interfaces.
 const LOOK: Duration = Duration::from_secs(1);
@@ -33,7 +32,7 @@ pub struct LiveOptions {
     /// Whether packets for other hosts are captured, too.
     pub promiscuous: bool,
     /// Which packets; all without one.
-    pub filter: Option<Program>,
+    pub filter: Option<Filter>,
 }
 
 /// Why live capture cannot begin.
@@ -102,8 +101,8 @@ pub struct Counts {
 ///
 /// Fails without CAP_NET_RAW, and where an interface that is there cannot be captured on.
 pub fn open(options: LiveOptions) -> Result<(Watch, Vec<Reader>), LiveError> {
-    let filter = options.filter.clone().unwrap_or_else(|| Program::keep(KEPT));
-    let ring = RingOptions { octets: options.ring, promiscuous: options.promiscuous, filter };
+    let LiveOptions { ring, promiscuous, ref filter, .. } = options;
+    let ring = RingOptions { octets: ring, promiscuous, filter: filter.clone() };
     let counts = vec![Counts::default(); options.interfaces.len()];
     let (senders, readers) = (0..options.readers.max(1))
         .map(|_| {

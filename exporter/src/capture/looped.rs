@@ -2,7 +2,7 @@
 
 use super::captures::{Captures, Counted};
 use super::pcap_file::{Found, PcapFile};
-use super::{CaptureError, Interface, Packet, PacketSource};
+use super::{CaptureError, Filter, Interface, Packet, PacketSource};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ impl Default for LoopOptions {
 pub struct Looped {
     captures: Captures,
     options: LoopOptions,
+    filter: Option<Filter>,
     file: PcapFile<Counted>,
     /// The file to open next.
     next: usize,
@@ -58,8 +59,20 @@ impl Looped {
     pub fn all(captures: Captures, options: LoopOptions) -> Result<Self, CaptureError> {
         let file = captures.open(0)?;
         let (first, base, latest) = (None, 0, 0);
-        let (failed, truncated) = (false, 0);
-        Ok(Self { captures, options, file, next: 1, rounds: 1, first, base, latest, failed, truncated })
+        let (failed, truncated, filter) = (false, 0, None);
+        Ok(Self {
+            captures,
+            options,
+            filter,
+            file,
+            next: 1,
+            rounds: 1,
+            first,
+            base,
+            latest,
+            failed,
+            truncated,
+        })
     }
 
     /// Returns how many rounds were begun, the first included.
@@ -72,14 +85,24 @@ impl Looped {
         self.truncated
     }
 
+    /// Passes over packets that `filter` does not choose.
+    #[must_use]
+    pub fn filtered(self, filter: Option<Filter>) -> Self {
+        Self { filter, ..self }
+    }
+
     #[inline]
     fn found(&mut self) -> Result<Option<Found>, CaptureError> {
-        if self.failed {
-            return Ok(None);
-        }
-        match self.file.advance() {
-            Ok(Some(found)) => Ok(Some(found)),
-            end => self.next_file(end),
+        loop {
+            let found = if self.failed { Ok(None) } else { self.file.advance() };
+            let found = match found {
+                Ok(Some(found)) => Some(found),
+                end => self.next_file(end)?,
+            };
+            match (&self.filter, found) {
+                (Some(filter), Some(found)) if !filter.chooses(&self.file.packet(found)) => {}
+                (_, found) => return Ok(found),
+            }
         }
     }
 
@@ -89,6 +112,9 @@ impl Looped {
         &mut self,
         mut end: Result<Option<Found>, CaptureError>,
     ) -> Result<Option<Found>, CaptureError> {
+        if self.failed {
+            return end;
+        }
         loop {
             match end {
                 Err(error @ CaptureError::Truncated { .. }) => {

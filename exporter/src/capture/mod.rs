@@ -7,6 +7,7 @@
 pub mod bpf;
 mod captures;
 mod error;
+mod filter;
 pub mod live;
 mod looped;
 mod pattern;
@@ -18,6 +19,7 @@ mod window;
 
 pub use captures::Captures;
 pub use error::CaptureError;
+pub use filter::{Filter, FilterError};
 pub use looped::{LoopOptions, Looped};
 pub use pattern::Pattern;
 pub use pcap_file::PcapFile;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, de};
 use service::config::{Invalid, Size};
 
 use crate::capture::live::LiveOptions;
-use crate::capture::{Captures, LoopOptions, Pattern};
+use crate::capture::{Captures, Filter, FilterError, LoopOptions, Pattern};
 
 /// `[source]`: the packets, of files or of interfaces.
 #[derive(Debug, Deserialize)]
@@ -40,6 +40,9 @@ pub struct Source {
     /// Whether packets for other hosts are captured, too. Default: no.
     #[serde(default)]
     pub promiscuous: Option<bool>,
+    /// Which packets are metered, in tcpdump's syntax. Default: all.
+    #[serde(default)]
+    pub filter: Option<String>,
 }
 
 /// Threads at most; each has rings of its own.
@@ -174,6 +177,13 @@ pub fn parse_utc(text: &str) -> Option<u64> {
 }
 
 impl Source {
+    /// Files to be read once, as fast as possible, with their own times.
+    pub fn unpaced(pcap: Vec<String>, filter: Option<String>) -> Self {
+        let (speed, rounds, start) = (Some(Speed(0.0)), None, None);
+        let (interfaces, threads, ring, promiscuous) = (Vec::new(), None, None, None);
+        Self { pcap, speed, rounds, start, interfaces, threads, ring, promiscuous, filter }
+    }
+
     /// Tells whether packets come from interfaces.
     pub fn is_live(&self) -> bool {
         !self.interfaces.is_empty()
@@ -211,14 +221,21 @@ impl Source {
         }
     }
 
+    /// Returns what chooses packets, if not all are metered.
+    ///
+    /// Fails where the expression is wrong, and without tcpdump.
+    pub fn filter(&self) -> Result<Option<Filter>, FilterError> {
+        self.filter.as_deref().map(Filter::compile).transpose()
+    }
+
     /// Returns how interfaces are captured.
-    pub fn live_options(&self) -> LiveOptions {
+    pub fn live_options(&self, filter: Option<Filter>) -> LiveOptions {
         LiveOptions {
             interfaces: self.interfaces.iter().map(Pattern::new).collect(),
             readers: self.threads().get(),
             ring: self.ring.unwrap_or(Size::mebi(32)).as_usize(),
             promiscuous: self.promiscuous.unwrap_or(false),
-            filter: None,
+            filter,
         }
     }
 

@@ -245,7 +245,7 @@ fn a_spool_needs_a_place_and_a_size() {
 fn source(text: &str) -> String {
     let text = format!("[source]\n{text}\n[pool]\nkey-file = \"k\"\n");
     match parse::<Config>("x", &text, validate) {
-        Ok(config) => format!("{} {:?}", config.source, config.source.live_options()),
+        Ok(config) => format!("{} {:?}", config.source, config.source.live_options(None)),
         Err(error) => error.to_string(),
     }
 }

@@ -14,7 +14,7 @@ use transport::tls::Identity;
 use transport::{Connector, Endpoint, EndpointConfig, tcp};
 
 use crate::capture::live::LiveError;
-use crate::capture::{self, CaptureError, Looped};
+use crate::capture::{self, CaptureError, Filter, Looped};
 use crate::config::{Config, Pool, Transport};
 use crate::export::options::Facts;
 use crate::export::{Classes, Classifier};
@@ -60,8 +60,10 @@ pub(crate) fn observe(
 ) -> Result<Observer, Failure> {
     let (source, metering) = (&config.source, config.metering());
     facts.select(metering.sampling.into_iter().map(Into::into).collect());
+    let told = || format!("source.filter = {:?}", source.filter.as_deref().unwrap_or_default());
+    let filter = source.filter().with_context(told).or_exit(Exit::Configuration)?;
     if source.is_live() {
-        return live(config, metering, &classifier, facts);
+        return live(config, filter, metering, &classifier, facts);
     }
     let context = || format!("source.pcap = {:?}", source.pcap);
     let captures = source.captures().with_context(context).or_exit(Exit::Io)?;
@@ -70,7 +72,7 @@ pub(crate) fn observe(
         Err(CaptureError::Io { .. }) => Exit::Io,
         _ => Exit::Failed,
     };
-    let capture = opened.with_context(context).or_exit(exit)?;
+    let capture = opened.with_context(context).or_exit(exit)?.filtered(filter);
     let meter = Meter::new(metering, random()?);
     let (speed, observed) = (source.speed(), Observed::new("pcap"));
     Ok(Observer::start(capture, meter, config.encoder(), classifier, speed, observed, Arc::clone(facts))?)
@@ -78,12 +80,13 @@ pub(crate) fn observe(
 
 fn live(
     config: &Config,
+    filter: Option<Filter>,
     metering: MeteringConfig,
     classifier: &Classifier,
     facts: &Arc<Facts>,
 ) -> Result<Observer, Failure> {
     let source = &config.source;
-    let (watch, readers) = capture::live::open(source.live_options()).map_err(|error| match error {
+    let (watch, readers) = capture::live::open(source.live_options(filter)).map_err(|error| match error {
         LiveError::Permission { .. } => Failure::new(Exit::Permission, error),
         error => error.into(),
     })?;

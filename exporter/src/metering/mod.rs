@@ -21,7 +21,7 @@ pub use sampling::{Sampler, Selector};
 pub use table::{Counters, FlowTable};
 
 use crate::capture::Packet;
-use crate::packet::{Layers, PacketView, Unparsed};
+use crate::packet::{Fragments, Layers, PacketView, Unparsed};
 use std::time::Duration;
 
 /// How packets become flows.
@@ -117,6 +117,7 @@ pub struct Meter {
     table: FlowTable,
     layers: Layers,
     sampler: Option<Sampler>,
+    fragments: Fragments,
     tunnelled: u64,
     unparsed: [u64; Unparsed::ALL.len()],
     ignored: Ignored,
@@ -130,6 +131,7 @@ impl Meter {
             layers: config.layers,
             // Not the seed itself, whose numbers hash the flows.
             sampler: config.sampling.map(|selector| Sampler::new(selector, seed.rotate_left(32))),
+            fragments: Fragments::new(seed.rotate_left(16)),
             tunnelled: 0,
             unparsed: [0; Unparsed::ALL.len()],
             ignored: Ignored::default(),
@@ -148,16 +150,30 @@ impl Meter {
             return self.packet_in_packets(packet, out);
         }
         match PacketView::parse(packet) {
+            Ok(view) if view.fragment.is_some() => self.fragment(view, packet, out),
             Ok(view) => self.table.packet(&view, packet, out),
             Err(reason) => self.ignore(packet, reason),
         }
     }
 
+    /// Apart, so that the view of a whole packet need not be in memory.
+    #[cold]
+    #[inline(never)]
+    fn fragment(&mut self, mut view: PacketView, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
+        self.fragments.resolve(&mut view, packet.timestamp);
+        self.table.packet(&view, packet, out);
+    }
+
     /// Apart, so that metering without tunnels does not carry it along.
     #[inline(never)]
     fn packet_in_packets(&mut self, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
-        let table = &mut self.table;
-        match PacketView::each(packet, self.layers, |view| table.packet(view, packet, out)) {
+        let Self { table, fragments, .. } = self;
+        let metered = PacketView::each(packet, self.layers, |view| {
+            let mut view = *view;
+            fragments.resolve(&mut view, packet.timestamp);
+            table.packet(&view, packet, out);
+        });
+        match metered {
             Ok(metered) => self.tunnelled += metered as u64 - 1,
             Err(reason) => self.ignore(packet, reason),
         }
@@ -195,6 +211,11 @@ impl Meter {
     /// captured.
     pub const fn tunnelled(&self) -> u64 {
         self.tunnelled
+    }
+
+    /// Returns how many fragments were metered without ports, because their first fragment was not known.
+    pub const fn unknown_fragments(&self) -> u64 {
+        self.fragments.unknown()
     }
 
     /// See [`FlowTable::advance`].

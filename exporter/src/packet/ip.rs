@@ -41,8 +41,12 @@ pub(super) fn ipv4<'a>(link: &Link<'a>, on_wire: u32) -> Result<Network<'a>, Unp
     if (octets as usize) < header_length {
         return Err(Unparsed::TotalLength);
     }
-    let fragment_offset = u16::from_be_bytes([header[6], header[7]]) & 0x1fff;
-    let later_fragment = fragment_offset != 0;
+    const MORE_AND_OFFSET: u16 = 0x3fff;
+    const OFFSET: u16 = 0x1fff;
+    let place = u16::from_be_bytes([header[6], header[7]]);
+    let later_fragment = place & OFFSET != 0;
+    let identification = u32::from(u16::from_be_bytes([header[4], header[5]]));
+    let fragment = if place & MORE_AND_OFFSET == 0 { None } else { Some(identification) };
     let protocol = header[9];
     // What follows the packet is padding of the link layer, not its payload.
     let packet = &link.payload[..link.payload.len().min(octets as usize)];
@@ -67,6 +71,7 @@ pub(super) fn ipv4<'a>(link: &Link<'a>, on_wire: u32) -> Result<Network<'a>, Unp
         segment: Segment::NONE,
         interface: link.interface.unwrap_or(0),
         octets,
+        fragment,
         later_fragment,
     };
     #[expect(clippy::cast_possible_truncation, reason = "60 at most")]
@@ -107,6 +112,7 @@ pub(super) fn ipv6<'a>(link: &Link<'a>, on_wire: u32) -> Result<Network<'a>, Unp
         segment: Segment::NONE,
         interface: link.interface.unwrap_or(0),
         octets,
+        fragment: chain.fragment,
         later_fragment: chain.later_fragment,
     };
     let payload = payload.unwrap_or_default();
@@ -127,13 +133,14 @@ struct Chain<'a> {
     protocol: u8,
     /// What follows, if it was captured.
     payload: Option<&'a [u8]>,
+    fragment: Option<u32>,
     later_fragment: bool,
 }
 
 /// Follows the chain. Each header is at least 8 octets, so what was captured bounds the work.
 #[inline]
 fn extensions(mut protocol: u8, mut rest: &[u8]) -> Chain<'_> {
-    let mut later_fragment = false;
+    let (mut fragment, mut later_fragment) = (None, false);
     loop {
         let length = match protocol {
             HOP_BY_HOP | ROUTING | DESTINATION | MOBILITY | HIP | SHIM6 => {
@@ -141,20 +148,27 @@ fn extensions(mut protocol: u8, mut rest: &[u8]) -> Chain<'_> {
             }
             AUTHENTICATION => rest.get(1).map(|&words| (usize::from(words) + 2) * 4),
             FRAGMENT => {
-                let field = super::be16(rest, 2);
-                later_fragment = field.is_some_and(|field| field & 0xfff8 != 0);
-                field.map(|_| 8)
+                const MORE_AND_OFFSET: u16 = 0xfff9;
+                const OFFSET: u16 = 0xfff8;
+                let header: Option<&[u8; 8]> = rest.first_chunk();
+                let place = super::be16(rest, 2).unwrap_or(0);
+                later_fragment = place & OFFSET != 0;
+                // A packet in one part (RFC 6946) is whole.
+                fragment = header
+                    .filter(|_| place & MORE_AND_OFFSET != 0)
+                    .map(|header| u32::from_be_bytes([header[4], header[5], header[6], header[7]]));
+                super::be16(rest, 2).map(|_| 8)
             }
-            _ => return Chain { protocol, payload: Some(rest), later_fragment },
+            _ => return Chain { protocol, payload: Some(rest), fragment, later_fragment },
         };
         let Some((length, &next)) = length.zip(rest.first()) else {
-            return Chain { protocol, payload: None, later_fragment };
+            return Chain { protocol, payload: None, fragment, later_fragment };
         };
         protocol = next;
         match rest.get(length..) {
             // The header after a later fragment's is data from the middle of the packet.
             Some(after) if !later_fragment => rest = after,
-            _ => return Chain { protocol, payload: None, later_fragment },
+            _ => return Chain { protocol, payload: None, fragment, later_fragment },
         }
     }
 }

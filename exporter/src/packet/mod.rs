@@ -7,9 +7,12 @@
 //! an [`Unparsed`] reason, to be counted.
 
 mod ethernet;
+mod fragments;
 mod ip;
 mod transport;
 mod tunnel;
+
+pub use fragments::Fragments;
 
 use crate::capture::{LinkType, Packet};
 use ethernet::Link;
@@ -71,6 +74,8 @@ pub struct PacketView {
     pub interface: u32,
     /// Octets of the IP packet, header included, as the header tells.
     pub octets: u32,
+    /// The identification of the packet that it is a fragment of; none for a whole one.
+    pub fragment: Option<u32>,
     /// Whether it is a fragment other than the first.
     pub later_fragment: bool,
 }

@@ -46,6 +46,7 @@ fn an_ipv4_segment_gives_addresses_ports_flags_and_length() {
         segment: Segment::NONE,
         interface: 7,
         octets: 140,
+        fragment: None,
         later_fragment: false,
     };
     assert_eq!(view, expected);

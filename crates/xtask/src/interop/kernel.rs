@@ -40,7 +40,13 @@ pub(crate) const SUITES: [Suite; 2] = [
         prefixes: &["kernel", "interop_kernel"],
         // Of the contract of all back ends, only the kernel's part is for the machine.
         part: Some(("contract", "kernel")),
-        programs: &[("ip", "iproute2"), ("tc", "iproute2"), ("ethtool", "ethtool"), ("sysctl", "procps")],
+        programs: &[
+            ("ip", "iproute2"),
+            ("tc", "iproute2"),
+            ("ethtool", "ethtool"),
+            ("sysctl", "procps"),
+            ("tcpdump", "tcpdump"),
+        ],
         at_once: 1,
         alone: None,
     },

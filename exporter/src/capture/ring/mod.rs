@@ -14,13 +14,13 @@ use std::time::Duration;
 use socket2::{Domain, SockFilter, Socket, Type};
 
 use super::bpf::{Instruction, Program};
-use super::{LinkType, Packet};
+use super::{Filter, LinkType, Packet};
 use sys::Blocks;
 
 /// The kernel hands over a block that is not full so long after it began it.
 pub(super) const RETIRE: Duration = Duration::from_millis(20);
 /// Octets kept of a packet: headers, also those of tunnels.
-pub(super) const KEPT: u32 = 512;
+const KEPT: u32 = 512;
 /// Octets of a block: some hundred packets.
 const BLOCK: usize = 1 << 18;
 /// Blocks of a ring at least: one is read, one is written, others wait.
@@ -40,8 +40,8 @@ pub(super) struct RingOptions {
     pub(super) octets: usize,
     /// Whether packets for other hosts are received, too.
     pub(super) promiscuous: bool,
-    /// Which packets are received, and how much of them.
-    pub(super) filter: Program,
+    /// Which packets are received.
+    pub(super) filter: Option<Filter>,
 }
 
 /// Lends the packets of one interface.
@@ -50,6 +50,10 @@ pub(super) struct Ring {
     blocks: Blocks,
     interface: u32,
     link: LinkType,
+    /// What the kernel filters by.
+    kernel: Program,
+    /// What chooses of the packets that the kernel's filter lets pass, where that cannot see all.
+    own: Option<Program>,
     /// Whether packets are received that leave there.
     outgoing: bool,
     /// The block to read next, or being read.
@@ -87,7 +91,7 @@ impl Ring {
         }
         for ring in &rings {
             // Until here nothing passed, or each ring would have had everything until it joined.
-            ring.attach(&options.filter)?;
+            ring.attach(&ring.kernel)?;
             sys::statistics(ring.socket.as_fd())?;
         }
         Ok(rings)
@@ -118,18 +122,10 @@ impl Ring {
         if options.promiscuous {
             sys::promiscuous(socket.as_fd(), interface)?;
         }
-        let ring = Self {
-            socket,
-            blocks,
-            interface,
-            link,
-            outgoing,
-            block: 0,
-            held: false,
-            left: 0,
-            at: 0,
-            drops: 0,
-        };
+        let (kernel, own) = programs(options.filter.as_ref(), link);
+        let (block, held, left, at, drops) = (0, false, 0, 0, 0);
+        let ring =
+            Self { socket, blocks, interface, link, kernel, own, outgoing, block, held, left, at, drops };
         ring.attach(&Program::keep(0))?;
         sys::bind(ring.socket.as_fd(), interface, sys::ALL)?;
         Ok(ring)
@@ -189,25 +185,27 @@ impl Ring {
     /// Returns the next packet; none if there is none at present.
     #[inline]
     pub(super) fn next_packet(&mut self) -> Option<Packet<'_>> {
-        while self.left == 0 {
-            self.next_block()?;
-        }
-        self.left -= 1;
-        let restores = self.link == LinkType::Ethernet;
-        let block = self.blocks.get(self.block)?;
-        let Some((frame, next)) = frame(block, self.at, restores) else {
-            // No kernel writes such a thing.
-            self.left = 0;
-            return None;
+        let frame = loop {
+            while self.left == 0 {
+                self.next_block()?;
+            }
+            self.left -= 1;
+            let block = self.blocks.get(self.block)?;
+            let Some((frame, next)) = frame(block, self.at, self.link == LinkType::Ethernet) else {
+                // No kernel writes such a thing.
+                self.left = 0;
+                return None;
+            };
+            self.at += next;
+            match &self.own {
+                Some(own) if !own.chooses(frame.octets(block), frame.original_length) => {}
+                _ => break frame,
+            }
         };
-        self.at += next;
-        Some(Packet {
-            timestamp: frame.timestamp,
-            original_length: frame.original_length,
-            octets: &block[frame.at..frame.at + frame.length],
-            interface: self.interface,
-            link: self.link,
-        })
+        let Frame { timestamp, original_length, .. } = frame;
+        let (interface, link) = (self.interface, self.link);
+        let octets = frame.octets(self.blocks.get(self.block)?);
+        Some(Packet { timestamp, original_length, octets, interface, link })
     }
 
     /// Gives back the block that was read, and begins with the next one, if it is there.
@@ -228,6 +226,24 @@ impl Ring {
     pub(super) const fn at_end_of_block(&self) -> bool {
         self.left == 0
     }
+}
+
+impl Frame {
+    fn octets<'a>(&self, block: &'a [u8]) -> &'a [u8] {
+        &block[self.at..self.at + self.length]
+    }
+}
+
+/// Returns what the kernel filters by, and what is left to do here: tags are in packets here only.
+fn programs(filter: Option<&Filter>, link: LinkType) -> (Program, Option<Program>) {
+    let Some(filter) = filter else { return (Program::keep(KEPT), None) };
+    // What makes no sense on this link layer chooses nothing.
+    let mut program = filter.program(link).cloned().unwrap_or_else(|| Program::keep(0));
+    if filter.heeds_tags() && link == LinkType::Ethernet {
+        return (Program::keep(KEPT), Some(program));
+    }
+    program.limit(KEPT);
+    (program, None)
 }
 
 /// What the kernel is asked for.

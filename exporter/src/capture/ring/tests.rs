@@ -1,4 +1,12 @@
-use super::{ADDRESSES, TAG, frame};
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use pcap_fixtures::Frame;
+use socket2::{Domain, Socket, Type};
+
+use super::{ADDRESSES, Ring, RingOptions, TAG, frame, interfaces, sys};
+use crate::capture::{Filter, FilterError};
 
 /// A block of one packet of 60 octets with headers at 64, and room for a tag before it.
 fn block(status: u32, control: u16, kind: u16) -> Vec<u8> {
@@ -47,4 +55,45 @@ fn a_header_that_points_outside_is_no_packet() {
         assert!(frame(&mut block, 64, true).is_none(), "{at} {value}");
     }
     assert!(frame(&mut block(0, 0, 0), 240, true).is_none());
+}
+
+/// A ring of the loopback interface with a filter; none without permission or tcpdump.
+fn loopback(filter: &str) -> Option<(u32, Ring)> {
+    let skipped = |why: &dyn std::error::Error| {
+        // Not `eprintln!`, which shows nothing of a test that passes.
+        let _ = writeln!(io::stderr(), "SKIPPED: {why}");
+        None
+    };
+    let filter = match Filter::compile(filter) {
+        Err(error @ FilterError::Tcpdump(_)) => return skipped(&error),
+        filter => Some(filter.unwrap()),
+    };
+    let (index, _) = interfaces().unwrap().into_iter().find(|(_, name)| name == "lo")?;
+    let options = RingOptions { octets: 1 << 20, promiscuous: false, filter };
+    match Ring::open(index, 1, &options) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => skipped(&error),
+        rings => Some((index, rings.unwrap().pop()?)),
+    }
+}
+
+#[test]
+fn tags_of_live_packets_are_where_they_were() {
+    // Of other test runs at this time.
+    let [high, low, ..] = std::process::id().to_le_bytes();
+    let port = u16::from_be_bytes([high, low | 1]);
+    let Some((index, mut ring)) = loopback(&format!("vlan 77 and udp port {port}")) else { return };
+    let sender = Socket::new(Domain::PACKET, Type::RAW, None).unwrap();
+    sys::bind(sender.as_fd(), index, sys::NONE).unwrap();
+    let address = |host: &str| format!("{host}:{port}").parse().unwrap();
+    let frame = Frame::udp(address("192.0.2.1"), address("192.0.2.2")).unwrap();
+    // Of the second one another filter would have let pass neither or both.
+    let [tagged, other] = [77, 78].map(|vlan| frame.clone().tag(0x8100, vlan).ethernet());
+    for frame in [&other, &tagged] {
+        sender.send(frame).unwrap();
+    }
+    Ring::wait(std::iter::once(&ring), Duration::from_secs(20)).unwrap();
+    let packet = ring.next_packet().unwrap();
+    assert_eq!(packet.octets, tagged);
+    assert_eq!(packet.original_length as usize, tagged.len());
+    assert!(ring.next_packet().is_none());
 }

@@ -35,6 +35,7 @@ fn view(source_port: u16) -> PacketView {
         segment: Segment::vxlan(0xfedcba),
         interface: 3,
         octets: 100,
+        fragment: None,
         later_fragment: false,
     }
 }
