@@ -13,7 +13,7 @@ use serde::Deserialize;
 use service::config::{Http, Invalid, Period, Size, check_endpoint};
 
 use self::output::Jsonl;
-pub(crate) use self::output::{Biflows, Compression, Forward, Output, Role};
+pub(crate) use self::output::{Biflows, Compression, Forward, Ipfix, Output, Role};
 pub(crate) use self::pool::{Pool, Service, Transport};
 pub(crate) use self::udp::Udp;
 

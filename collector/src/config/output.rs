@@ -147,6 +147,9 @@ pub struct Ipfix {
     pub durable: Option<bool>,
     /// Whether options records are kept.
     pub options_records: bool,
+    /// Whether each record tells the address of its exporter, as seen here, in originalExporterIPv4Address or
+    /// originalExporterIPv6Address (RFC 7119 section 5). One that a record has already stays.
+    pub original_exporter: bool,
     /// As of JSON lines.
     pub biflows: Biflows,
     /// As of JSON lines.
@@ -171,6 +174,7 @@ impl Default for Ipfix {
             path: PathBuf::from("flows.ipfix"),
             durable: None,
             options_records: true,
+            original_exporter: true,
             biflows: Biflows::Keep,
             queue: Size::mebi(16),
             when_full: None,
@@ -195,6 +199,9 @@ pub struct Forward {
     /// Whether options records are sent.
     #[serde(default = "yes")]
     pub options_records: bool,
+    /// As of files of IPFIX messages.
+    #[serde(default = "yes")]
+    pub original_exporter: bool,
     /// As of JSON lines.
     #[serde(default)]
     pub biflows: Biflows,

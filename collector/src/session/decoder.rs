@@ -7,7 +7,7 @@ mod visit;
 
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
@@ -250,6 +250,11 @@ impl Decoder {
     /// Says where datagrams come from.
     pub(crate) fn set_source(&mut self, source: SocketAddr) {
         self.renderers.set_source(source);
+    }
+
+    /// Says which address the exporter has.
+    pub(crate) fn set_exporter(&mut self, exporter: IpAddr) {
+        self.renderers.set_exporter(exporter);
     }
 
     /// Returns the templates, with their domains.

@@ -97,7 +97,10 @@ pub(crate) async fn serve(association: Association, shared: Shared) {
     let signer = signer.filter(|_| cards.borrow().has_control(over));
     let mut acks = Acks::new(signer.clone(), outputs.progress());
     acks.set_state(*state.borrow());
-    let decoder = Decoder::new(outputs.forms(), metrics.clone());
+    let mut decoder = Decoder::new(outputs.forms(), metrics.clone());
+    if let Some(exporter) = peer.ip() {
+        decoder.set_exporter(exporter);
+    }
     let mut session = Session {
         association,
         decoder,
