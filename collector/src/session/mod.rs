@@ -195,13 +195,16 @@ impl Session {
         }
     }
 
-    fn message(&mut self, Message { stream, ppid, data, .. }: &Message) -> Option<End> {
+    fn message(&mut self, Message { stream, ppid, unordered, data }: &Message) -> Option<End> {
         if *ppid == Ppid::ASAP {
             self.asap(data);
             return None;
         }
         self.transport.messages.increment(1);
         self.transport.octets.increment(data.len() as u64);
+        if *unordered {
+            self.decoder.unordered(*stream);
+        }
         if let Err(hopeless) = self.decoder.message(*stream, data, wall_clock()) {
             info!(peer = %self.association.peer(), reason = %hopeless, "association aborted");
             self.association.abort();
