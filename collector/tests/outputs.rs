@@ -112,6 +112,34 @@ async fn an_output_that_nobody_reads_drops_and_the_durable_one_goes_on() {
 }
 
 #[tokio::test]
+async fn where_no_output_is_durable_one_holds_the_exporter_back_and_has_every_record() {
+    const RECORDS: u64 = 50_000;
+    let directory = Directory::new();
+    let (path, mut reader) = pipe(&directory);
+    let config = format!(
+        "[output.a.jsonl]\npath = {path:?}\nqueue = \"64KiB\"\n\
+         [output.b.jsonl]\npath = {:?}\ndurable = false\n",
+        directory.path("b.jsonl")
+    );
+    let collector = Collector::start(&directory, address(), &config);
+    let mut flows = world::Flows::new();
+    flows.flows(0..RECORDS);
+    let (messages, to) = (flows.messages().concat(), collector.tcp());
+    let sender = std::thread::spawn(move || std::net::TcpStream::connect(to).unwrap().write_all(&messages));
+    // Nobody reads: as soon as the queue is full nothing more is taken from the exporter.
+    while stats(&collector)["outputs"]["a"]["in_flight"].as_u64().unwrap() < 300 {
+        std::thread::yield_now();
+    }
+    // It has the other end as well, and ends with the test.
+    std::thread::spawn(move || while reader.read(&mut [0; 65_536]).is_ok() {});
+    sender.join().unwrap().unwrap();
+    wait_for_written(&collector, "a", RECORDS);
+    let stats = stats(&collector);
+    assert_eq!(stats["outputs"]["a"]["dropped"]["full"], 0);
+    assert_eq!(stats["outputs"]["a"]["received"], RECORDS);
+}
+
+#[tokio::test]
 async fn an_output_whose_disk_is_gone_neither_stops_the_others_nor_the_acknowledgements() {
     let directory = Directory::new();
     // Every write fails there.
