@@ -112,6 +112,34 @@ async fn an_output_that_nobody_reads_drops_and_the_durable_one_goes_on() {
 }
 
 #[tokio::test]
+async fn where_no_output_is_durable_one_holds_the_exporter_back_and_has_every_record() {
+    const RECORDS: u64 = 50_000;
+    let directory = Directory::new();
+    let (path, mut reader) = pipe(&directory);
+    let config = format!(
+        "[output.a.jsonl]\npath = {path:?}\nqueue = \"64KiB\"\n\
+         [output.b.jsonl]\npath = {:?}\ndurable = false\n",
+        directory.path("b.jsonl")
+    );
+    let collector = Collector::start(&directory, address(), &config);
+    let mut flows = world::Flows::new();
+    flows.flows(0..RECORDS);
+    let (messages, to) = (flows.messages().concat(), collector.tcp());
+    let sender = std::thread::spawn(move || std::net::TcpStream::connect(to).unwrap().write_all(&messages));
+    // Nobody reads: as soon as the queue is full nothing more is taken from the exporter.
+    while stats(&collector)["outputs"]["a"]["in_flight"].as_u64().unwrap() < 300 {
+        std::thread::yield_now();
+    }
+    // It has the other end as well, and ends with the test.
+    std::thread::spawn(move || while reader.read(&mut [0; 65_536]).is_ok() {});
+    sender.join().unwrap().unwrap();
+    wait_for_written(&collector, "a", RECORDS);
+    let stats = stats(&collector);
+    assert_eq!(stats["outputs"]["a"]["dropped"]["full"], 0);
+    assert_eq!(stats["outputs"]["a"]["received"], RECORDS);
+}
+
+#[tokio::test]
 async fn an_output_whose_disk_is_gone_neither_stops_the_others_nor_the_acknowledgements() {
     let directory = Directory::new();
     // Every write fails there.
@@ -196,8 +224,9 @@ fn values_in(directory: &Directory) -> Vec<u64> {
 async fn an_ipfix_file_holds_every_acknowledged_record_once_through_kills() {
     let directory = Directory::new();
     let path = directory.path("flows.ipfix");
-    let config =
-        format!("[output.archive.ipfix]\npath = {path:?}\nrotate-octets = \"16KiB\"\n") + &pool(&directory);
+    let config = format!(
+        "[output.archive.ipfix]\npath = {path:?}\nrotate-octets = \"16KiB\"\noriginal-exporter = false\n"
+    ) + &pool(&directory);
     for round in 0..3 {
         let collector = Collector::start(&directory, address(), &config);
         let mut exporter = Exporter::connect(&collector).await;
@@ -234,7 +263,8 @@ async fn another_collector_gets_every_record_and_goes_on_after_it_was_away() {
     let file = |name: &str| format!("[output.flows.jsonl]\npath = {:?}\n", other.path(name));
     let upstream = Collector::start(&other, last_address, &file("first.jsonl"));
     let config = format!(
-        "{}{}[output.upstream.forward]\nto = \"{last_address}:4739\"\nreconnect = \"1s\"\n",
+        "{}{}[output.upstream.forward]\nto = \"{last_address}:4739\"\nreconnect = \"1s\"\n\
+         original-exporter = false\n",
         output(&directory),
         pool(&directory)
     );
@@ -273,7 +303,7 @@ async fn biflows_are_split_by_the_outputs_that_are_asked_to_and_the_books_say_so
         "[output.kept.jsonl]\npath = {}\n[output.split.jsonl]\npath = {}\nbiflows = \"split\"\n\
          [output.table.csv]\npath = {}\nbiflows = \"split\"\n\
          columns = [\"direction\", \"sourceIPv4Address\", \"octetDeltaCount\"]\n\
-         [output.archive.ipfix]\npath = {}\nbiflows = \"split\"\n",
+         [output.archive.ipfix]\npath = {}\nbiflows = \"split\"\noriginal-exporter = false\n",
         path("kept.jsonl"),
         path("split.jsonl"),
         path("table.csv"),
@@ -372,16 +402,23 @@ async fn lists_of_sub_templates_are_read_alike_from_a_file_and_by_the_next_colle
     assert!(collector.stop().success() && upstream.stop().success());
 
     let without_ids = |text: &str| {
-        regex_lite::Regex::new("\"template\":[0-9]+").unwrap().replace_all(text, "").into_owned()
+        let ids = regex_lite::Regex::new("\"template\":[0-9]+").unwrap();
+        ids.replace_all(text, "").replace(",\"originalExporterIPv4Address\":\"127.0.0.1\"", "")
     };
     let received = without_ids(&read(&directory.path("flows.jsonl")));
     let innermost = ["{\"octetDeltaCount\":5}", "{\"interfaceName\":\"eth0\"}"];
     assert_eq!(innermost.map(|record| received.matches(record).count()), [6, 6], "{received}");
-    assert_eq!(without_ids(&read(&other.path("flows.jsonl"))), received);
     let file = finished(&directory, "ipfix").remove(0);
     let decode = [OsStr::new("decode"), file.as_os_str()];
     let printed = Command::new(env!("CARGO_BIN_EXE_ipfix-collector")).args(decode).output().unwrap();
-    assert_eq!(without_ids(&String::from_utf8(printed.stdout).unwrap()), received);
+    for read_again in [read(&other.path("flows.jsonl")), String::from_utf8(printed.stdout).unwrap()] {
+        assert_eq!(
+            read_again.matches("originalExporterIPv4Address").count(),
+            6,
+            "each record tells its exporter"
+        );
+        assert_eq!(without_ids(&read_again), received);
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use service::config::{Http, Invalid, Period, Size, check_endpoint};
 
 use self::output::Jsonl;
-pub(crate) use self::output::{Biflows, Compression, Forward, Output, Role};
+pub(crate) use self::output::{Biflows, Compression, Forward, Ipfix, Output, Role};
 pub(crate) use self::pool::{Pool, Service, Transport};
 pub(crate) use self::udp::Udp;
 
@@ -168,7 +168,7 @@ impl Config {
             return Err(Invalid::new("output", "needs at least one output"));
         }
         self.output.iter().try_for_each(|(name, output)| output.validate(name))?;
-        output::validate_paths(&self.output)?;
+        output::validate_paths(&self.output, &self.dead_letter_path())?;
         for (at, pool) in self.pool.iter().enumerate() {
             pool.validate(at, self)?;
         }
@@ -217,13 +217,18 @@ mod tests {
         let durable = |text: &str| parse(text).unwrap().durable_outputs();
         assert_eq!(durable(""), ["flows"]);
         assert_eq!(durable("[output.a.jsonl]\npath = \"-\"\n[output.b.jsonl]\n[output.c.csv]"), ["b"]);
-        assert_eq!(durable("[output.a.jsonl]\ndurable = false\n[output.b.csv]"), [""; 0]);
+        assert_eq!(
+            durable("[output.a.jsonl]\ndurable = false\n[output.b.csv]"),
+            ["b"],
+            "a speaks for itself"
+        );
+        assert_eq!(durable("[output.a.jsonl]\ndurable = false\n[output.b.csv]\ndurable = false"), [""; 0]);
         assert_eq!(durable("[output.a.jsonl]\ndurable = true\n[output.b.csv]\ndurable = true"), ["a", "b"]);
         assert_eq!(durable("[output.a.jsonl]\nwhen-full = \"drop\"\n[output.b.csv]"), ["b"]);
     }
 
     #[test]
-    fn an_output_that_is_not_durable_holds_nobody_back_unless_it_is_alone_or_told_to() {
+    fn an_output_that_is_not_durable_holds_nobody_back_unless_no_other_does_or_it_is_told_to() {
         let holds_back = |text: &str| -> Vec<bool> {
             parse(text).unwrap().outputs().iter().map(|(_, _, role)| role.holds_back).collect()
         };
@@ -232,6 +237,14 @@ mod tests {
         let told = "[output.a.jsonl]\n[output.b.csv]\nwhen-full = \"wait\"";
         assert_eq!(holds_back(told), [true, true]);
         assert_eq!(holds_back("[output.a.forward]\nto = \"h:1\"\n[output.b.ipfix]"), [false, true]);
+        // Where none is durable, one waits all the same: the first file, or the first of all.
+        let none = "[output.b.jsonl]\ndurable = false\n[output.c.csv]\ndurable = false\n";
+        assert_eq!(holds_back(&(none.to_owned() + "[output.a.forward]\nto = \"h:1\"")), [false, true, false]);
+        let two = "[output.a.forward]\nto = \"h:1\"\n[output.b.forward]\nto = \"h:2\"\n";
+        assert_eq!(holds_back(two), [true, false]);
+        assert_eq!(holds_back(&(two.to_owned() + "when-full = \"wait\"")), [false, true]);
+        let drop = "[output.a.jsonl]\nwhen-full = \"drop\"\n[output.b.csv]\nwhen-full = \"drop\"";
+        assert_eq!(holds_back(drop), [false, false], "as it is said");
         let error = parse("[output.a.jsonl]\ndurable = true\nwhen-full = \"drop\"").unwrap_err();
         assert!(error.contains("collector.toml:3:1") && error.contains("cannot drop"), "{error}");
     }
@@ -243,6 +256,29 @@ mod tests {
         assert!(twice.contains("output a writes there"), "{twice}");
         let keep = error("[output.a.jsonl]\nkeep = 3");
         assert!(keep.contains("collector.toml:2:1") && keep.contains("needs `rotate`"), "{keep}");
+        let small = error("[output.a.ipfix]\nrotate-octets = \"1GiB\"\nmax-octets = \"512MiB\"");
+        assert!(
+            small.contains("`output.a.ipfix.max-octets`") && small.contains("collector.toml:3:1"),
+            "{small}"
+        );
+        assert!(small.contains("no finished file would stay"), "{small}");
+        for queue in ["0B", "4095B", "2GiB"] {
+            let error = error(&format!("[output.a.csv]\n\nqueue = \"{queue}\""));
+            assert!(
+                error.contains("`output.a.csv.queue`") && error.contains("collector.toml:3:1"),
+                "{error}"
+            );
+        }
+        let standard = error("[output.a.jsonl]\npath = \"-\"\ndurable = true");
+        assert!(
+            standard.contains("collector.toml:3:1") && standard.contains("cannot be durable"),
+            "{standard}"
+        );
+        let letters = error("[output.a.jsonl]\npath = \"x.jsonl\"\n[dead-letter]\npath = \"x.jsonl\"");
+        assert!(
+            letters.contains("collector.toml:4:1") && letters.contains("output a writes there"),
+            "{letters}"
+        );
         assert!(error("[output.a.ipfix]\npath = \"-\"").contains("cannot be several files"));
         assert!(error("[output.a.jsonl]\nrotate = \"10ms\"").contains("at least 1s"));
         assert!(error("[output.a.csv]\ncolumns = []").contains("needs a column"));

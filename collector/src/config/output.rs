@@ -9,6 +9,10 @@ use service::config::{Invalid, Period, Size};
 
 use crate::output::{Column, Limits};
 
+/// Octets that a queue may have room for.
+const MIN_QUEUE: u64 = 4 << 10;
+const MAX_QUEUE: u64 = 1 << 30;
+
 /// One output: a table named after its kind.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -29,8 +33,8 @@ pub enum Output {
 pub struct Jsonl {
     /// The file; `-` is standard output.
     pub path: PathBuf,
-    /// Whether records are acknowledged only when they are synced here. Default: true for the first file (by name) when
-    /// no output says it, else false. Only a regular file can be durable.
+    /// Whether records are acknowledged only when they are synced here. Default: true for the first file (by name) that does not
+    /// say false or drops, if no output says true. Only a regular file can be durable.
     pub durable: Option<bool>,
     /// Whether options records (statistics, interface names) are written, marked by `"options":true`.
     pub options_records: bool,
@@ -41,7 +45,8 @@ pub struct Jsonl {
     pub biflows: Biflows,
     /// Octets of lines that may wait for the file.
     pub queue: Size,
-    /// What happens to records while the queue is full. Default: a durable output and one that is alone wait, others drop.
+    /// What happens to records while the queue is full. Default: a durable output waits, others drop; where none is durable
+    /// and none is told to wait, the first file waits, or the first output where there is no file.
     pub when_full: Option<WhenFull>,
     /// Another file is begun when a multiple of this has passed since 1970 (UTC). With this, `rotate-octets`, `keep` or
     /// `max-octets`, files take turns: `flows.jsonl` is `flows-20261122T043000.000Z.jsonl`, `.part` behind it while written.
@@ -147,6 +152,9 @@ pub struct Ipfix {
     pub durable: Option<bool>,
     /// Whether options records are kept.
     pub options_records: bool,
+    /// Whether each record tells the address of its exporter, as seen here, in originalExporterIPv4Address or
+    /// originalExporterIPv6Address (RFC 7119 section 5). One that a record has already stays.
+    pub original_exporter: bool,
     /// As of JSON lines.
     pub biflows: Biflows,
     /// As of JSON lines.
@@ -171,6 +179,7 @@ impl Default for Ipfix {
             path: PathBuf::from("flows.ipfix"),
             durable: None,
             options_records: true,
+            original_exporter: true,
             biflows: Biflows::Keep,
             queue: Size::mebi(16),
             when_full: None,
@@ -195,6 +204,9 @@ pub struct Forward {
     /// Whether options records are sent.
     #[serde(default = "yes")]
     pub options_records: bool,
+    /// As of files of IPFIX messages.
+    #[serde(default = "yes")]
+    pub original_exporter: bool,
     /// As of JSON lines.
     #[serde(default)]
     pub biflows: Biflows,
@@ -324,6 +336,11 @@ impl Output {
         }
     }
 
+    /// Whether it writes into a file, or what is there in the place of one.
+    const fn is_file(&self) -> bool {
+        !matches!(self, Self::Forward(_))
+    }
+
     /// Returns its path, or where it connects to.
     pub(crate) fn path(&self) -> &Path {
         self.common().path
@@ -349,6 +366,12 @@ impl Output {
         let invalid = |key: &str, why: &str| {
             Err(Invalid::new(format!("output.{name}.{}.{key}", common.kind), why.to_owned()))
         };
+        if common.durable == Some(true) && common.path.as_os_str() == "-" {
+            return invalid("durable", "standard output cannot be durable");
+        }
+        if !(MIN_QUEUE..=MAX_QUEUE).contains(&common.queue.0) {
+            return invalid("queue", "must be from 4KiB to 1GiB");
+        }
         if common.durable == Some(true) && common.when_full == Some(WhenFull::Drop) {
             return invalid("when-full", "a durable output cannot drop records");
         }
@@ -357,6 +380,11 @@ impl Output {
         }
         if common.rotate_octets == Some(Size(0)) {
             return invalid("rotate-octets", "must not be 0");
+        }
+        if let (Some(rotate), Some(max)) = (common.rotate_octets, common.max_octets)
+            && max < rotate
+        {
+            return invalid("max-octets", "is less than `rotate-octets`: no finished file would stay");
         }
         let ends = common.rotate.is_some() || common.rotate_octets.is_some();
         let of_finished = [
@@ -395,8 +423,8 @@ impl Output {
     }
 }
 
-/// Refuses outputs that would write into one file.
-pub(super) fn validate_paths(outputs: &BTreeMap<String, Output>) -> Result<(), Invalid> {
+/// Refuses outputs that would write into one file, with each other or with the dead letters.
+pub(super) fn validate_paths(outputs: &BTreeMap<String, Output>, letters: &Path) -> Result<(), Invalid> {
     let mut seen: BTreeMap<&Path, &str> = BTreeMap::new();
     for (name, output) in outputs {
         let Common { kind, path, .. } = output.common();
@@ -405,40 +433,51 @@ pub(super) fn validate_paths(outputs: &BTreeMap<String, Output>) -> Result<(), I
             return Err(Invalid::new(key, format!("output {other} writes there")));
         }
     }
-    Ok(())
+    match seen.get(letters) {
+        Some(name) => Err(Invalid::new("dead-letter.path", format!("output {name} writes there"))),
+        None => Ok(()),
+    }
 }
 
-/// Returns the names of the outputs that acknowledge, in order of their names.
+/// Returns the names of the outputs that acknowledge, in order of their names: those that say so, or else the first
+/// file that does not say otherwise.
 pub(super) fn durable(outputs: &BTreeMap<String, Output>) -> Vec<String> {
-    let said = outputs.values().any(|output| output.common().durable.is_some());
-    let mut names = outputs.iter().filter(|(_, output)| {
-        if said {
-            output.common().durable == Some(true)
-        } else {
-            let drops = output.common().when_full == Some(WhenFull::Drop);
-            let is_file = !matches!(output, Output::Forward(_));
-            is_file && !drops && output.path().as_os_str() != "-" && !is_special(output.path())
-        }
-    });
-    if said {
-        names.map(|(name, _)| name.clone()).collect()
-    } else {
-        names.next().map(|(name, _)| name.clone()).into_iter().collect()
-    }
+    let said: Vec<_> = outputs.iter().filter(|(_, output)| output.common().durable == Some(true)).collect();
+    let can_be = |(_, output): &(&String, &Output)| {
+        let Common { durable, path, when_full, .. } = output.common();
+        let drops = when_full == Some(WhenFull::Drop);
+        output.is_file() && durable.is_none() && !drops && path.as_os_str() != "-" && !is_special(path)
+    };
+    let durable = if said.is_empty() { outputs.iter().find(can_be).into_iter().collect() } else { said };
+    durable.into_iter().map(|(name, _)| name.clone()).collect()
 }
 
 /// Returns every output with its role, by name.
 pub(super) fn roles(outputs: &BTreeMap<String, Output>) -> Vec<(&str, &Output, Role)> {
     let durable = durable(outputs);
+    let waits = waits_by_default(outputs, &durable);
     let role = |(name, output): (&'_ String, &'_ Output)| {
         let slot = durable.iter().position(|durable| durable == name);
         let holds_back = match output.common().when_full {
             Some(when_full) => when_full == WhenFull::Wait,
-            None => slot.is_some() || outputs.len() == 1,
+            None => slot.is_some() || waits == Some(name),
         };
         Role { slot, holds_back }
     };
     outputs.iter().map(|(name, output)| (name.as_str(), output, role((name, output)))).collect()
+}
+
+/// Returns the output that waits although it is not durable and nobody says so. Where none is durable and none is told to
+/// wait, all would drop at once, and no exporter would be held back: one has to have everything. It is the first file, or the
+/// first output where there is no file: another collector may be away for long.
+fn waits_by_default<'a>(outputs: &'a BTreeMap<String, Output>, durable: &[String]) -> Option<&'a String> {
+    let waits = outputs.values().any(|output| output.common().when_full == Some(WhenFull::Wait));
+    if waits || !durable.is_empty() {
+        return None;
+    }
+    let mut open = outputs.iter().filter(|(_, output)| output.common().when_full.is_none());
+    let file = open.clone().find(|(_, output)| output.is_file());
+    file.or_else(|| open.next()).map(|(name, _)| name)
 }
 
 /// Whether there is something at `path` that is no regular file.

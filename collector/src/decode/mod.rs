@@ -1,10 +1,12 @@
 //! `ipfix-collector decode FILE`: prints what is in an IPFIX message file (RFC 5655: messages back to back), in one of NetFlow
-//! messages, or was caught in a pcap or pcapng file, as JSON lines or as text for people.
+//! messages, or was caught in a pcap or pcapng file, as JSON lines or as text for people. Files that this collector has compressed
+//! are read as they are.
 //!
 //! What cannot be read is passed over, and told on standard error at the end. Data without a template is no failure; malformed
 //! messages, and octets that are no message, are.
 
 mod capture;
+mod frames;
 mod messages;
 mod packet;
 mod printer;
@@ -17,6 +19,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use self::frames::Frames;
 use self::messages::Messages;
 use self::printer::{Printer, Session};
 use crate::netflow::{Reader, Version};
@@ -60,8 +63,18 @@ pub(crate) fn run(path: &Path, options: Options) -> anyhow::Result<()> {
     decoded.and(finished).with_context(|| format!("{name}"))
 }
 
-/// Prints what is in `input`, of whatever kind it is.
+/// Prints what is in `input`, of whatever kind it is, compressed or not.
 fn decode<W: Write>(mut input: BufReader<impl Read + Send>, printer: &mut Printer<W>) -> anyhow::Result<()> {
+    if *first_octets(&mut input)? != frames::MAGIC {
+        return decode_plain(input, printer);
+    }
+    decode_plain(BufReader::with_capacity(READ_OCTETS, Frames::new(input)?), printer)
+}
+
+fn decode_plain<W: Write>(
+    mut input: BufReader<impl Read + Send>,
+    printer: &mut Printer<W>,
+) -> anyhow::Result<()> {
     match *first_octets(&mut input)? {
         [] => Ok(()),
         [0xd4, 0xc3, 0xb2, 0xa1]

@@ -39,6 +39,21 @@ fn lines(input: &[u8]) -> String {
     lines
 }
 
+#[test]
+fn a_compressed_file_is_printed_whatever_its_frames() {
+    let compress = |octets: &[u8]| {
+        ruzstd::encoding::compress_to_vec(octets, ruzstd::encoding::CompressionLevel::Fastest)
+    };
+    let file = messages().concat();
+    assert_eq!(lines(&compress(&file)), LINES);
+    let (first, second) = file.split_at(30);
+    let frames = [compress(first), compress(second)].concat();
+    assert_eq!(lines(&frames), LINES);
+    let (printed, _, error) = json(&frames[..frames.len() - 1]);
+    assert!(LINES.starts_with(&printed) && !error.is_empty(), "{printed} {error}");
+    assert_eq!(json(&[&frames[..], b"something"].concat()).0, LINES);
+}
+
 /// A classic pcap file of packets without a link header (link type 101).
 fn pcap(packets: &[Vec<u8>]) -> Vec<u8> {
     let mut file = Vec::new();

@@ -224,7 +224,8 @@ mod tests {
     /// A share with so many records of 1,000 octets each.
     fn share(records: u64) -> Share {
         let fields = Box::new([FieldSpecifier::iana(1, 8), FieldSpecifier::iana(210, 992)]);
-        let template = Arc::new(FlowTemplate { domain: 1, scope_fields: 0, fields });
+        let template =
+            Arc::new(FlowTemplate { domain: 1, scope_fields: 0, fields, described: Box::default() });
         let (mut rendered, mut form) = (Rendered::default(), Form::default());
         form.place(&template);
         rendered.forms.push(form);

@@ -164,7 +164,10 @@ fn form_of(output: &config::Output) -> form::Form {
     let kind = match output {
         config::Output::Jsonl(jsonl) => form::Kind::Json { metadata: jsonl.metadata },
         config::Output::Csv(csv) => form::Kind::Csv(csv.columns.as_slice().into()),
-        config::Output::Ipfix(_) | config::Output::Forward(_) => form::Kind::Ipfix,
+        config::Output::Ipfix(config::Ipfix { original_exporter, .. })
+        | config::Output::Forward(config::Forward { original_exporter, .. }) => {
+            form::Kind::Ipfix { original_exporter: *original_exporter }
+        }
     };
     form::Form { kind, splits_biflows: output.biflows() == config::Biflows::Split }
 }

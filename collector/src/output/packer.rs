@@ -6,14 +6,20 @@
 //! use one id for different templates do not meet; a template that several sessions have is there once. Lists within records
 //! (RFC 6313) name templates by these ids, too, and those come before the record. Sequence numbers count
 //! from 0 in each domain. Messages are ended with each batch.
+//!
+//! Before a template with elements of enterprises come type records (RFC 5610) of those whose types are known, by a registry here or
+//! from the exporter, so that another reader knows them, too.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
 
-use ipfix::{FIRST_TEMPLATE_ID, Header, OPTIONS_TEMPLATE_SET, TEMPLATE_SET, TemplateRecord, VERSION};
+use ipfix::{
+    ElementDescription, FIRST_TEMPLATE_ID, FieldSpecifier, Header, OPTIONS_TEMPLATE_SET, RecordWriter,
+    TEMPLATE_SET, TemplateRecord, VERSION, ie,
+};
 
 use super::batch::Form;
 use super::file::Format;
@@ -36,6 +42,8 @@ pub(super) struct Packer {
     templates: HashMap<Arc<FlowTemplate>, u16>,
     template_octets: usize,
     domains: HashMap<u32, Domain>,
+    /// Elements whose type was told: domain, enterprise, number.
+    told: HashSet<(u32, u32, u16)>,
     /// Of the form at hand, the id of each template that was met.
     ids: Vec<Option<u16>>,
     open: Option<Open>,
@@ -68,6 +76,7 @@ impl Packer {
         if let Some(&id) = self.templates.get(template) {
             return Some(id);
         }
+        self.describe(out, template, export_time);
         let domain = self.domains.entry(template.domain);
         let domain = domain.or_insert(Domain { next_id: FIRST_TEMPLATE_ID.into(), sequence: 0 });
         let id = u16::try_from(domain.next_id).ok().filter(|&id| id != UNTOLD)?;
@@ -81,6 +90,40 @@ impl Packer {
         self.room(out, template.domain, export_time, set, record.wire_length());
         record.encode(out);
         Some(id)
+    }
+
+    /// Appends type records for the elements of a template that need them.
+    fn describe(&mut self, out: &mut Vec<u8>, template: &FlowTemplate, export_time: u32) {
+        let (domain, mut is_news) = (template.domain, false);
+        let enterprises = |field: &&FieldSpecifier| field.pen != 0 && field.pen != ie::REVERSE_PEN;
+        for &FieldSpecifier { pen, id, .. } in template.fields.iter().filter(enterprises) {
+            if self.told.contains(&(domain, pen, id)) {
+                continue;
+            }
+            let is_it = |told: &&ElementDescription| (told.pen, told.id) == (pen, id);
+            let known = ie::lookup(pen, id).map(ElementDescription::of);
+            let Some(known) = known.or_else(|| template.described.iter().find(is_it).cloned()) else {
+                continue;
+            };
+            self.told.insert((domain, pen, id));
+            self.template_octets += size_of::<(u32, u32, u16)>();
+            let TemplateRecord { scope_fields, fields, .. } = ElementDescription::template(FIRST_TEMPLATE_ID);
+            let fields = fields.into();
+            let types = FlowTemplate { domain, scope_fields, fields, described: Box::default() };
+            let Some(set) = self.define(out, &Arc::new(types), export_time) else { return };
+            let mut record = RecordWriter::new();
+            known.encode(&mut record);
+            self.room(out, domain, export_time, set, record.octets().len());
+            out.extend_from_slice(record.octets());
+            if let Some(open) = &mut self.open {
+                open.records += 1;
+            }
+            is_news = true;
+        }
+        // Readers go by the types they were told in messages before.
+        if is_news {
+            self.end_message(out);
+        }
     }
 
     /// Makes room at the end of `out` for a record of a set, in a message of the domain and time.

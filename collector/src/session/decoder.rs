@@ -7,13 +7,13 @@ mod visit;
 
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use delivery::class_record::Reliability;
 use delivery::{Numberings, Series};
-use ipfix::{CollectingConfig, CollectingSession, DecodeError, Summary, Template, Transport};
+use ipfix::{Breach, CollectingConfig, CollectingSession, DecodeError, Summary, Template, Transport};
 use tracing::debug;
 
 use self::visit::{Visit, letter};
@@ -242,6 +242,11 @@ impl Decoder {
         }
     }
 
+    /// The message to come was sent unordered.
+    pub(crate) fn unordered(&mut self, stream: u16) {
+        self.collecting.tell_unordered(stream).inspect(tell_breach);
+    }
+
     /// Returns the octets of memory that the templates take.
     pub(crate) fn template_octets(&self) -> usize {
         self.collecting.template_octets()
@@ -250,6 +255,11 @@ impl Decoder {
     /// Says where datagrams come from.
     pub(crate) fn set_source(&mut self, source: SocketAddr) {
         self.renderers.set_source(source);
+    }
+
+    /// Says which address the exporter has.
+    pub(crate) fn set_exporter(&mut self, exporter: IpAddr) {
+        self.renderers.set_exporter(exporter);
     }
 
     /// Returns the templates, with their domains.
@@ -323,9 +333,7 @@ impl Decoder {
         if summary.no_template_sets > 0 && self.told.is_none() {
             metrics.no_template.increment(summary.no_template_sets.into());
         }
-        if let Some(breach) = summary.breach {
-            debug!(%breach, "per-stream export (RFC 6526) is not followed further in this session");
-        }
+        summary.breach.inspect(tell_breach);
         let templates = summary.templates + summary.options_templates + summary.templates_refused;
         if templates + summary.withdrawals > 0 {
             metrics.templates_received.increment(summary.templates.into());
@@ -360,6 +368,10 @@ impl Drop for Decoder {
         self.collecting.restart();
         self.tell_templates();
     }
+}
+
+fn tell_breach(breach: &Breach) {
+    debug!(%breach, "per-stream export (RFC 6526) is not followed further in this session");
 }
 
 /// Counts a malformed message and keeps it for the dead-letter file.

@@ -97,7 +97,10 @@ pub(crate) async fn serve(association: Association, shared: Shared) {
     let signer = signer.filter(|_| cards.borrow().has_control(over));
     let mut acks = Acks::new(signer.clone(), outputs.progress());
     acks.set_state(*state.borrow());
-    let decoder = Decoder::new(outputs.forms(), metrics.clone());
+    let mut decoder = Decoder::new(outputs.forms(), metrics.clone());
+    if let Some(exporter) = peer.ip() {
+        decoder.set_exporter(exporter);
+    }
     let mut session = Session {
         association,
         decoder,
@@ -192,13 +195,16 @@ impl Session {
         }
     }
 
-    fn message(&mut self, Message { stream, ppid, data, .. }: &Message) -> Option<End> {
+    fn message(&mut self, Message { stream, ppid, unordered, data }: &Message) -> Option<End> {
         if *ppid == Ppid::ASAP {
             self.asap(data);
             return None;
         }
         self.transport.messages.increment(1);
         self.transport.octets.increment(data.len() as u64);
+        if *unordered {
+            self.decoder.unordered(*stream);
+        }
         if let Err(hopeless) = self.decoder.message(*stream, data, wall_clock()) {
             info!(peer = %self.association.peer(), reason = %hopeless, "association aborted");
             self.association.abort();

@@ -7,7 +7,7 @@ mod csv;
 mod ipfix;
 mod plans;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ::ipfix::{BiflowSplitter, Direction, Record};
@@ -38,8 +38,8 @@ pub(crate) enum Kind {
     Json { metadata: bool },
     /// Lines of comma-separated values.
     Csv(Arc<[Column]>),
-    /// The octets as they came.
-    Ipfix,
+    /// The octets as they came, or with the address of the exporter behind them.
+    Ipfix { original_exporter: bool },
 }
 
 /// The forms that the outputs need, each once.
@@ -76,7 +76,10 @@ impl Forms {
                     Content::Json(Json { lines: Lines::with_keys(plan_octets), prefix: None, metadata })
                 }
                 Kind::Csv(columns) => Content::Csv(Rows::new(Arc::clone(columns), plan_octets)),
-                Kind::Ipfix => Content::Ipfix(Records::new(plan_octets)),
+                Kind::Ipfix { original_exporter } => Content::Ipfix {
+                    records: Records::new(plan_octets),
+                    original_exporter: *original_exporter,
+                },
             };
             Renderer { content, splitter: form.splits_biflows.then(|| BiflowSplitter::new(plan_octets)) }
         };
@@ -100,7 +103,7 @@ struct Renderer {
 enum Content {
     Json(Json),
     Csv(Rows),
-    Ipfix(Records),
+    Ipfix { records: Records, original_exporter: bool },
 }
 
 /// Which flow record it is, for exporters that tell.
@@ -118,12 +121,23 @@ impl Renderers {
         }
     }
 
-    /// Says where the records come from, where they have no identity.
+    /// Says where datagrams come from, before the first of them.
     pub(crate) fn set_source(&mut self, source: SocketAddr) {
         for renderer in &mut self.0 {
             match &mut renderer.content {
                 Content::Json(Json { metadata: Some(metadata), .. }) => metadata.set_source(source),
-                Content::Json(_) | Content::Csv(_) | Content::Ipfix(_) => {}
+                Content::Json(_) | Content::Csv(_) | Content::Ipfix { .. } => {}
+            }
+        }
+        self.set_exporter(source.ip());
+    }
+
+    /// Says which address the exporter has, before its first record.
+    pub(crate) fn set_exporter(&mut self, exporter: IpAddr) {
+        for renderer in &mut self.0 {
+            match &mut renderer.content {
+                Content::Ipfix { records, original_exporter: true } => records.set_exporter(exporter),
+                Content::Json(_) | Content::Csv(_) | Content::Ipfix { .. } => {}
             }
         }
     }
@@ -157,7 +171,7 @@ impl Content {
         match self {
             Self::Json(json) => json.record(&mut form.octets, record, number, direction),
             Self::Csv(rows) => rows.record(&mut form.octets, record, number, direction),
-            Self::Ipfix(records) => records.record(form, record),
+            Self::Ipfix { records, .. } => records.record(form, record),
         }
     }
 }

@@ -79,12 +79,17 @@ struct Session {
 
 impl Session {
     fn new(domain: u32, templates: &[Shape<'_>]) -> Self {
-        let mut exporting = ExportingSession::new(ExportingConfig { domain, max_message: 1400 });
+        Self::with_messages(1400, domain, templates)
+    }
+
+    fn with_messages(max_message: usize, domain: u32, templates: &[Shape<'_>]) -> Self {
+        let mut exporting = ExportingSession::new(ExportingConfig { domain, max_message });
         for &(id, scope_fields, fields) in templates {
             let fields = fields.iter().map(|&(pen, id, length)| FieldSpecifier { pen, id, length }).collect();
             exporting.define(0, TemplateRecord { id, scope_fields, fields }).unwrap();
         }
-        let (forms, _) = Forms::of([form::Form { kind: Kind::Ipfix, splits_biflows: false }]);
+        let (forms, _) =
+            Forms::of([form::Form { kind: Kind::Ipfix { original_exporter: true }, splits_biflows: false }]);
         let (forms, mut rendered) = (forms.renderers(1 << 20), Rendered::default());
         forms.prepare(&mut rendered);
         let collecting = CollectingSession::new(CollectingConfig::default());
@@ -242,6 +247,83 @@ fn lists_name_the_templates_of_the_file_whatever_the_ids_of_the_exporters() {
 }
 
 #[test]
+fn elements_of_enterprises_are_described_before_their_records_in_every_file() {
+    let described = |id, name: &str| ElementDescription {
+        pen: 32_473,
+        id,
+        data_type: ipfix::DataType::Unsigned32,
+        semantics: ipfix::Semantics::Quantity,
+        units: 2,
+        name: name.into(),
+    };
+    // Two elements that the exporter describes, one that nobody knows, and CERT's initialTCPFlags with a reverse element.
+    let fields = [(32_473, 1, 4), (32_473, 3, 4), (6871, 14, 1), (29_305, 1, 4), (32_473, 2, 4)];
+    let mut session = Session::new(7, &[(300, 0, &fields)]);
+    session.exporting.define(0, ElementDescription::template(400)).unwrap();
+    for told in [described(1, "cars"), described(2, "doors")] {
+        let mut writer = RecordWriter::new();
+        told.encode(&mut writer);
+        session.share(&[(400, writer.octets())], 4);
+    }
+    let (mut packer, mut first, mut second) = (Packer::default(), Vec::new(), Vec::new());
+    packer.begin(&mut first);
+    let mut writer = RecordWriter::new();
+    writer.unsigned(4, 4).unsigned(9, 4).unsigned(2, 1).unsigned(5, 4).unsigned(3, 4);
+    pack(&mut packer, &mut first, &session.share(&[(300, writer.octets())], 5));
+    packer.begin(&mut second);
+    pack(&mut packer, &mut second, &session.share(&[(300, writer.octets())], 6));
+
+    let flow = "{\"cars\":4,\"e32473id3\":\"00000009\",\"initialTCPFlags\":2,\"reverseOctetDeltaCount\":5,\"doors\":3}";
+    for file in [first, second] {
+        let lines = Json::of(&file);
+        assert_eq!(lines.lines().last(), Some(flow));
+        let told = |name: &str| lines.matches(&format!("\"informationElementName\":\"{name}\"")).count();
+        assert_eq!(["cars", "doors", "initialTCPFlags"].map(told), [1, 1, 1], "{lines}");
+        assert_eq!(
+            lines.lines().count(),
+            4,
+            "nothing is told of elements that nobody knows, or that are IANA's"
+        );
+        // No sequence number is missing.
+        read(&file);
+    }
+}
+
+#[test]
+fn records_tell_which_exporter_they_are_of() {
+    let fields: &[(u32, u16, u16)] = &[(0, 1, 8)];
+    let [mut one, mut two, mut mediator] =
+        [fields, fields, &[(0, 1, 8), (0, 403, 4)]].map(|fields| Session::new(7, &[(256, 0, fields)]));
+    one.renders.forms.set_exporter("192.0.2.1".parse().unwrap());
+    two.renders.forms.set_exporter("2001:db8::1".parse().unwrap());
+    mediator.renders.forms.set_exporter("::ffff:192.0.2.2".parse().unwrap());
+    let (mut packer, mut out) = (Packer::default(), Vec::new());
+    packer.begin(&mut out);
+    pack(&mut packer, &mut out, &one.share(&[(256, &1_u64.to_be_bytes())], 5));
+    pack(&mut packer, &mut out, &two.share(&[(256, &2_u64.to_be_bytes())], 5));
+    let told = [0, 0, 0, 0, 0, 0, 0, 3, 198, 51, 100, 7];
+    pack(&mut packer, &mut out, &mediator.share(&[(256, &told)], 5));
+    let expected = "{\"octetDeltaCount\":1,\"originalExporterIPv4Address\":\"192.0.2.1\"}\n\
+                    {\"octetDeltaCount\":2,\"originalExporterIPv6Address\":\"2001:db8::1\"}\n\
+                    {\"octetDeltaCount\":3,\"originalExporterIPv4Address\":\"198.51.100.7\"}\n";
+    assert_eq!(Json::of(&out), expected);
+}
+
+#[test]
+fn a_record_or_template_that_fills_a_message_is_written_without_its_exporter() {
+    // 65,515 octets: the longest record, and with a template record of four octets for each field and four more the longest of these.
+    let long = vec![7; 65_515];
+    let many: Vec<(u32, u16, u16)> = std::iter::repeat_n((0, 4, 1), 16_377).collect();
+    let mut session = Session::with_messages(65_535, 7, &[(256, 0, &[(0, 313, 65_515)]), (257, 0, &many)]);
+    session.renders.forms.set_exporter("192.0.2.1".parse().unwrap());
+    let (mut packer, mut out) = (Packer::default(), Vec::new());
+    packer.begin(&mut out);
+    pack(&mut packer, &mut out, &session.share(&[(256, &long), (257, &[6; 16_377])], 5));
+    let seen = read(&out).records;
+    assert_eq!(seen.iter().map(|seen| seen.4.len()).collect::<Vec<_>>(), [65_515, 16_377]);
+}
+
+#[test]
 fn the_next_file_begins_with_the_templates_of_the_last_and_counts_from_zero() {
     let mut session = Session::new(7, &[(256, 0, &[(0, 1, 8)]), (257, 0, &[(0, 2, 8)])]);
     let (mut packer, mut first, mut second) = (Packer::default(), Vec::new(), Vec::new());
@@ -296,7 +378,7 @@ fn templates_do_not_grow_without_bound() {
     let mut form = Form::default();
     let template = |domain| {
         let fields = Box::new([FieldSpecifier::iana(1, 8)]);
-        Arc::new(FlowTemplate { domain, scope_fields: 0, fields })
+        Arc::new(FlowTemplate { domain, scope_fields: 0, fields, described: Box::default() })
     };
     for domain in 0..5_000 {
         assert_eq!(form.place(&template(domain)), domain as usize);
@@ -318,7 +400,9 @@ fn templates_too_many_to_be_remembered_are_in_a_batch_once() {
     let mut session = Session::new(7, &[(256, 0, &[(0, 1, 8)]), (257, 0, &[(0, 2, 8)])]);
     // Room for neither.
     session.renders.forms =
-        Forms::of([form::Form { kind: Kind::Ipfix, splits_biflows: false }]).0.renderers(1);
+        Forms::of([form::Form { kind: Kind::Ipfix { original_exporter: true }, splits_biflows: false }])
+            .0
+            .renderers(1);
     let records: Vec<(u16, &[u8])> =
         (0..100).map(|at| if at % 2 == 0 { (256, &[1; 8][..]) } else { (257, &[2; 8][..]) }).collect();
     let share = session.share(&records, 5);

@@ -2,7 +2,7 @@ use delivery::{
     ClassRecord, Epoch, Ledger, SessionRecord, StatisticsRecord, class_record, session_record,
     statistics_record,
 };
-use ipfix::{ExportingConfig, ExportingSession, FieldSpecifier, TemplateRecord};
+use ipfix::{ExportingConfig, ExportingSession, FieldSpecifier, PerStream, TemplateRecord};
 
 use super::*;
 
@@ -221,4 +221,20 @@ fn a_class_record_and_statistics_make_the_books_of_a_stream() {
         (20, 0),
         "records about classes are not written"
     );
+}
+
+#[test]
+fn a_message_that_was_sent_unordered_ends_per_stream_export() {
+    let mut world = World::new();
+    // templateId and dataRecordsReliability of the flows, and of the flow template of the world.
+    let fields = vec![FieldSpecifier::iana(145, 2), FieldSpecifier::iana(276, 1)];
+    world.exporting.define(1, TemplateRecord { id: 300, scope_fields: 1, fields }).unwrap();
+    world.exporting.record(1, 300, &[1, 0, 2], 0).unwrap();
+    world.flows(3).good();
+    assert_eq!(world.decoder.collecting.per_stream(), PerStream::Enabled);
+    world.decoder.unordered(1);
+    let breach = Breach::Unordered { stream: 1 };
+    assert_eq!(world.decoder.collecting.per_stream(), PerStream::Disabled(breach));
+    world.flows(3).good();
+    assert_eq!(world.decoder.take().rendered.flows(), 6, "its records are read as before");
 }

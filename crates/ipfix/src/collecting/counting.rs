@@ -24,6 +24,18 @@ pub(super) struct Span {
     pub(super) end: u32,
 }
 
+impl Span {
+    pub(super) const fn length(self) -> u32 {
+        self.end.wrapping_sub(self.start)
+    }
+
+    /// Whether all of `part` is in it, and begins in it.
+    pub(super) const fn contains(self, part: Self) -> bool {
+        let from_start = part.start.wrapping_sub(self.start);
+        from_start < self.length() && part.length() <= self.length() - from_start
+    }
+}
+
 /// The way one exporter counts on one stream and domain.
 #[derive(Debug, Default)]
 pub(super) struct Habit {

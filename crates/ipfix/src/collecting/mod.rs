@@ -196,9 +196,10 @@ impl CollectingSession {
         self.per_stream.state()
     }
 
-    /// Tells that a message came with SCTP's flag U set: per-stream export forbids that (RFC 6526 section 4.5.3).
-    pub fn tell_unordered(&mut self, stream: u16) {
-        self.per_stream.unordered(stream);
+    /// Tells that a message came with SCTP's flag U set, which per-stream export forbids (RFC 6526 section 4.5.3). Returns
+    /// the breach if the exporter kept to per-stream export until then; it is to be logged.
+    pub fn tell_unordered(&mut self, stream: u16) -> Option<Breach> {
+        self.per_stream.unordered(stream)
     }
 
     /// Returns the records missing before messages whose forward jump no further message has confirmed.

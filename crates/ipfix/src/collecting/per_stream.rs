@@ -103,10 +103,11 @@ impl Follower {
         self.state
     }
 
-    /// A message came out of order on this stream.
-    pub(super) fn unordered(&mut self, stream: u16) {
-        if self.state == PerStream::Enabled {
-            self.disable(Breach::Unordered { stream });
+    /// A message came out of order on this stream. Returns the breach if that is news.
+    pub(super) fn unordered(&mut self, stream: u16) -> Option<Breach> {
+        match self.state {
+            PerStream::Undecided | PerStream::Enabled => self.disable(Breach::Unordered { stream }),
+            PerStream::Absent | PerStream::Disabled(_) => None,
         }
     }
 

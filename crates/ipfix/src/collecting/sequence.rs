@@ -1,6 +1,6 @@
 //! Sequence numbers per stream and observation domain, and what they show missing (RFC 7011 section 3.1).
 //!
-//! * The first message only sets the position.
+//! * The first message only sets the position. Those that it overtook were before it and are no jump back.
 //! * A jump, forward or back, is believed when a second message continues it. A forward jump is a loss; a jump
 //!   back is a restart of the exporter, unless the message fills a gap found before: then it is late.
 //! * After a data set without a template the position is not known; the next message sets it.
@@ -11,7 +11,8 @@ use super::Summary;
 use super::counting::{Habit, Span};
 
 /// How far after a jump's message the next may start and still confirm it: more records than one message holds,
-/// so that losing every second message is seen as that.
+/// so that losing every second message is seen as that. Also how many records the first message may overtake, until as
+/// many have come behind it.
 const CONFIRMATION_WINDOW: u32 = 1 << 16;
 
 /// Gaps remembered for late messages.
@@ -29,6 +30,8 @@ struct Position {
     /// Sequence number the next message should have; `None` if not known.
     next: Option<u32>,
     jump: Option<Span>,
+    /// What the first message may have overtaken.
+    overtaken: Option<Span>,
     gaps: Vec<Span>,
     /// Records told lost while the way of counting is in doubt: taken back if it turns out another.
     doubtful: u32,
@@ -85,7 +88,16 @@ impl Sequences {
 
 impl Position {
     fn advance(&mut self, message: Span, summary: &mut Summary) {
+        self.follow(message, summary);
+        let next = self.next.unwrap_or(message.end);
+        let is_near = |first: &Span| next.wrapping_sub(first.end) < CONFIRMATION_WINDOW;
+        self.overtaken = self.overtaken.filter(is_near);
+    }
+
+    fn follow(&mut self, message: Span, summary: &mut Summary) {
         let Some(next) = self.next else {
+            let start = message.start.wrapping_sub(CONFIRMATION_WINDOW);
+            self.overtaken = Some(Span { start, end: message.start });
             self.next = Some(message.end);
             return;
         };
@@ -98,8 +110,11 @@ impl Position {
             return;
         }
         summary.out_of_sequence = true;
+        if self.overtaken.is_some_and(|overtaken| overtaken.contains(message)) {
+            return;
+        }
         if self.fill_gap(message) {
-            summary.late = summary.late.saturating_add(message.end.wrapping_sub(message.start));
+            summary.late = summary.late.saturating_add(message.length());
             return;
         }
         let Some(jump) = self.jump.filter(|jump| message.start.wrapping_sub(jump.end) < CONFIRMATION_WINDOW)
@@ -114,6 +129,7 @@ impl Position {
             }
             None => {
                 summary.restarted = true;
+                self.overtaken = None;
                 self.gaps.clear();
             }
         }
@@ -123,14 +139,7 @@ impl Position {
 
     /// Takes `message` out of the gap it lies in. Returns whether it lies in one.
     fn fill_gap(&mut self, message: Span) -> bool {
-        let length = message.end.wrapping_sub(message.start);
-        let Some(at) = self.gaps.iter().position(|gap| {
-            let from_start = message.start.wrapping_sub(gap.start);
-            let gap_length = gap.end.wrapping_sub(gap.start);
-            from_start < gap_length && length <= gap_length - from_start
-        }) else {
-            return false;
-        };
+        let Some(at) = self.gaps.iter().position(|gap| gap.contains(message)) else { return false };
         let gap = self.gaps.swap_remove(at);
         self.remember(Span { start: gap.start, end: message.start });
         self.remember(Span { start: message.end, end: gap.end });
@@ -206,6 +215,25 @@ mod tests {
     #[test]
     fn two_swapped_messages_are_no_loss() {
         assert_eq!(follow(&[(0, 10), (20, 10), (10, 10), (30, 10)]), [NOTHING; 4]);
+    }
+
+    #[test]
+    fn a_first_message_that_overtook_others_is_no_loss() {
+        assert_eq!(follow(&[(20, 10), (0, 10), (10, 10), (30, 10), (40, 10), (50, 10)]), [NOTHING; 6]);
+        // As far as it may overtake them, and around zero.
+        let far = follow(&[(CONFIRMATION_WINDOW - 20, 10), (u32::MAX - 19, 10), (u32::MAX - 9, 10), (0, 9)]);
+        assert_eq!(far, [NOTHING; 4]);
+    }
+
+    #[test]
+    fn a_restart_to_where_the_first_message_was_is_told_once_the_exporter_has_gone_on() {
+        let sent = (0..8).map(|at| (30_000 + at * 10_000, 10_000));
+        let messages: Vec<_> = sent.chain([(0, 10), (10, 10), (20, 10)]).collect();
+        assert_eq!(follow(&messages)[8..], [NOTHING, (0, 0, true), NOTHING]);
+        // Although every second message gets lost: at last 10,000 records.
+        let messages: Vec<_> =
+            (0..8).map(|at| (30_000 + at * 20_000, 10_000)).chain([(0, 10), (10, 10)]).collect();
+        assert_eq!(follow(&messages)[9], (0, 0, true));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! records contradict each other. Names that are no plain words, or the name of an element somebody else defined, are
 //! refused: they become keys of JSON.
 
-use super::{DataType, REVERSE_PEN, Semantics, by_name, lookup};
+use super::{DataType, InformationElement, REVERSE_PEN, Semantics, by_name, lookup};
 use crate::{FieldSpecifier, Fields, RecordWriter, Template, TemplateRecord, VARIABLE, Value};
 
 /// IANA's elements of a type record.
@@ -14,6 +14,26 @@ const NAME: u16 = 341;
 const SEMANTICS: u16 = 344;
 const UNITS: u16 = 345;
 const PRIVATE_ENTERPRISE_NUMBER: u16 = 346;
+
+/// Units by their numbers (IANA "IPFIX Information Element Units").
+const UNIT_NAMES: [&str; 16] = [
+    "none",
+    "bits",
+    "octets",
+    "packets",
+    "flows",
+    "seconds",
+    "milliseconds",
+    "microseconds",
+    "nanoseconds",
+    "4-octet words",
+    "messages",
+    "hops",
+    "entries",
+    "frames",
+    "ports",
+    "inferred",
+];
 
 /// The longest name taken. IANA's have 40 octets and fewer.
 const MAX_NAME: usize = 64;
@@ -77,6 +97,16 @@ impl ElementDescription {
         ];
         let fields = fields.map(|(id, length)| FieldSpecifier::iana(id, length)).to_vec();
         TemplateRecord { id, scope_fields: 2, fields }
+    }
+
+    /// Returns what a registry here knows of an enterprise's element. Semantics that do not go with its type are left out
+    /// (section 3.10).
+    #[must_use]
+    pub fn of(element: &InformationElement) -> Self {
+        let &InformationElement { pen, id, name, data_type, semantics, units, .. } = element;
+        let semantics = if go_together(data_type, semantics) { semantics } else { Semantics::Default };
+        let units = UNIT_NAMES.iter().position(|&name| name == units).unwrap_or(0);
+        Self { pen, id, data_type, semantics, units: u16::try_from(units).unwrap_or(0), name: name.into() }
     }
 
     /// Appends the type record of [`Self::template`].
@@ -167,5 +197,24 @@ fn go_together(data_type: DataType, semantics: Semantics) -> bool {
         | DataType::Ipv4Address
         | DataType::Ipv6Address
         | DataType::Unsigned256 => semantics == Semantics::Default,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_of_a_registry_are_described_as_it_knows_them() {
+        // CERT's silkFlowType and initialTCPFlags.
+        let of = |id| ElementDescription::of(lookup(6871, id).unwrap());
+        assert_eq!(&*of(14).name, "initialTCPFlags");
+        assert!(go_together(of(14).data_type, of(14).semantics));
+        let octets = super::super::all().iter().find(|element| element.units == "octets").unwrap();
+        assert_eq!(ElementDescription::of(octets).units, 2);
+        for element in super::super::all() {
+            let described = ElementDescription::of(element);
+            assert!(go_together(described.data_type, described.semantics), "{}", element.name);
+        }
     }
 }

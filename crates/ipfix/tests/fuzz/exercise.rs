@@ -122,7 +122,7 @@ pub(crate) fn session(mut story: &[u8]) -> usize {
             match what >> 2 {
                 1 => session.restart(),
                 2 => drop(session.expire_templates(seconds)),
-                3 => session.tell_unordered(stream),
+                3 => drop(session.tell_unordered(stream)),
                 4 => session.ignore_sequence(stream, 1),
                 5 => drop(session.settle()),
                 6 => session.set_received(seconds),

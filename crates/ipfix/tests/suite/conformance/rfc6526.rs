@@ -165,8 +165,16 @@ fn a_loss_of_records_said_to_be_reliable_ends_per_stream_export() {
 fn an_unordered_message_ends_per_stream_export() {
     let mut exporter = Exporter::new();
     exporter.send(1, &[reliability(300, true), set(300, &[6])]);
-    exporter.session.tell_unordered(1);
-    exporter.is(PerStream::Disabled(Breach::Unordered { stream: 1 }));
+    let breach = Breach::Unordered { stream: 1 };
+    assert_eq!(exporter.session.tell_unordered(1), Some(breach));
+    exporter.is(PerStream::Disabled(breach));
+    assert_eq!(exporter.session.tell_unordered(2), None, "it is told once");
+
+    // Before anything else it says that the exporter does not use the extension.
+    let mut exporter = Exporter::new();
+    assert_eq!(exporter.session.tell_unordered(1), None);
+    exporter.send(1, &[reliability(300, true), set(300, &[6])]);
+    exporter.is(PerStream::Absent);
 }
 
 /// Section 4.5.2: other elements may stand beside the reliability.
