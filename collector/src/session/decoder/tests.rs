@@ -28,7 +28,7 @@ impl World {
         exporting.define(1, template(FLOW, 0, &[(0, 1, 4)])).unwrap();
         exporting.define(1, template(SESSION, 1, &session_record::FIELDS)).unwrap();
         exporting.define(1, template(STATISTICS, 1, &[(0, 149, 4), (0, 41, 8)])).unwrap();
-        Self { exporting, decoder: Decoder::new(&Forms::json(), SessionMetrics::new()) }
+        Self { exporting, decoder: Decoder::new(&Forms::json(), SessionMetrics::new(), Arc::default()) }
     }
 
     fn session(&mut self, first_number: u64) -> &mut Self {

@@ -333,7 +333,10 @@ fn there_are_no_more_sessions_than_allowed_and_silent_ones_make_room() {
 #[test]
 fn templates_of_all_sources_are_bounded_together() {
     let most = 1 << 20;
-    let mut world = World::limited(config::Udp::default(), Totals::with_templates(most, Loaded::default()));
+    let mut world = World::limited(
+        config::Udp::default(),
+        Totals::with_templates(TemplateRoom::new(most), Loaded::default()),
+    );
     let mut exporter = Exporter::new(1, 4);
     // Each source has some long templates.
     let fields: Vec<_> = (0..300).map(|_| FieldSpecifier::iana(1, 4)).collect();
@@ -346,14 +349,18 @@ fn templates_of_all_sources_are_bounded_together() {
     for port in 1..20 {
         world.send_all(port, &messages);
     }
-    let octets = || world.sources.totals.template_octets.load(Ordering::Relaxed);
     // A message brings two templates, of some 20 KiB in memory each.
     let one = 64 << 10;
-    assert!((most - one..=most).contains(&octets()), "{}", octets());
+    let used = world.sources.totals.templates.used();
+    assert!((most - one..=most).contains(&used), "{used}");
     assert!(world.metric("records_dropped_total{reason=\"limit\"}") > 0);
+    // Whoever comes then has room all the same.
+    let mut honest = Exporter::new(1, 4);
+    world.send_all(100, &[honest.templates(), honest.flows(1..3)]);
+    assert_eq!(world.values(), [1, 2]);
     let totals = Arc::clone(&world.sources.totals);
     drop(world.sources);
-    assert_eq!(totals.template_octets.load(Ordering::Relaxed), 0);
+    assert_eq!(totals.templates.used(), 0);
 }
 
 #[test]
