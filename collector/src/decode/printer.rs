@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Write;
 
 use anyhow::bail;
-use ipfix::{CollectingConfig, CollectingSession, Record, Summary, Transport, Visitor};
+use ipfix::{BiflowSplitter, CollectingConfig, CollectingSession, Record, Summary, Transport, Visitor};
 
 use super::{Format, Options};
 use crate::json::Lines;
@@ -16,7 +16,9 @@ const WRITE_OCTETS: usize = 256 << 10;
 /// Octets of a set's header.
 const SET_HEADER: usize = 4;
 
-/// Octets of keys kept for one session of a capture, of which there may be thousands.
+/// Octets of keys kept for a file.
+const FILE_KEY_OCTETS: usize = 4 << 20;
+/// The same for one session of a capture, of which there may be thousands.
 const KEY_OCTETS: usize = 64 << 10;
 
 /// Templates and lines of one transport session.
@@ -24,6 +26,7 @@ const KEY_OCTETS: usize = 64 << 10;
 pub(super) struct Session {
     collecting: CollectingSession,
     lines: Lines,
+    splitter: Option<BiflowSplitter>,
     /// What NetFlow has told; empty for IPFIX.
     netflow: netflow::Source,
 }
@@ -31,18 +34,21 @@ pub(super) struct Session {
 impl Session {
     /// A whole file is one session (RFC 5655 section 7.1).
     pub(super) fn file(options: Options) -> Self {
-        let lines = Lines::default().split_biflows(options.split_biflows);
-        Self::new(CollectingConfig::default(), lines)
+        Self::new(CollectingConfig::default(), FILE_KEY_OCTETS, options)
     }
 
     pub(super) fn captured(transport: Transport, options: Options) -> Self {
         let config = CollectingConfig { transport, ..CollectingConfig::default() };
-        let lines = Lines::with_keys(KEY_OCTETS).split_biflows(options.split_biflows);
-        Self::new(config, lines)
+        Self::new(config, KEY_OCTETS, options)
     }
 
-    fn new(config: CollectingConfig, lines: Lines) -> Self {
-        Self { collecting: CollectingSession::new(config), lines, netflow: netflow::Source::default() }
+    fn new(config: CollectingConfig, octets: usize, options: Options) -> Self {
+        Self {
+            collecting: CollectingSession::new(config),
+            lines: Lines::with_keys(octets),
+            splitter: options.split_biflows.then(|| BiflowSplitter::new(octets)),
+            netflow: netflow::Source::default(),
+        }
     }
 
     pub(super) fn restart(&mut self) {
@@ -131,9 +137,12 @@ impl<W: Write> Printer<W> {
         octets: &[u8],
         place: fmt::Arguments<'_>,
     ) -> std::io::Result<()> {
-        let Session { collecting, lines, .. } = session;
+        let Session { collecting, lines, splitter, .. } = session;
         let decoded = match self.options.format {
-            Format::Json => collecting.decode(stream, octets, &mut JsonLines { lines, text: &mut self.text }),
+            Format::Json => {
+                let mut visitor = JsonLines { lines, splitter: splitter.as_mut(), text: &mut self.text };
+                collecting.decode(stream, octets, &mut visitor)
+            }
             Format::Text => {
                 ipfix::view::message_with_summary(collecting, stream, octets).map(|(text, summary)| {
                     self.text.extend_from_slice(text.as_bytes());
@@ -215,11 +224,18 @@ impl<W: Write> Printer<W> {
 
 struct JsonLines<'a> {
     lines: &'a mut Lines,
+    splitter: Option<&'a mut BiflowSplitter>,
     text: &'a mut Vec<u8>,
 }
 
 impl Visitor for JsonLines<'_> {
     fn record(&mut self, record: &Record<'_>) {
-        self.lines.record(self.text, record, None);
+        let Self { lines, splitter, text } = self;
+        match splitter {
+            None => lines.record(text, record, None),
+            Some(splitter) => {
+                splitter.split(record, |record, direction| lines.uniflow(text, record, None, direction));
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{Daemon, log, stats};
+use crate::{Daemon, health, log, stats};
 
 #[derive(Debug, Parser)]
 struct Cli<C: Subcommand> {
@@ -38,6 +38,8 @@ pub(crate) enum Command<C: Subcommand> {
     /// Print configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Ask the running daemon whether it is ready; exit code 0 if it is, 1 if not
+    Health(health::Arguments),
     /// Print the books of running daemons, and check that they balance
     ///
     /// Exit codes: 0 done, 1 the books do not balance, 2 usage, or a daemon is not reached.
@@ -101,6 +103,9 @@ fn command<D: Daemon>() -> clap::Command {
         })
         .mut_subcommand("run", |run| run.after_help(example(&format!("run --config {short}.toml"))))
         .mut_subcommand("check", |check| check.after_help(example(&format!("check --config {short}.toml"))))
+        .mut_subcommand("health", |health| {
+            health.after_help(example(&format!("health --config {short}.toml")))
+        })
         .mut_subcommand("stats", |stats| {
             stats.after_help(format!(
                 "Example:\n  {name} stats --config {short}.toml --verify\n  \

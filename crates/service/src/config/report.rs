@@ -41,6 +41,20 @@ impl ConfigError {
         Self { file: file.to_owned(), reports }
     }
 
+    /// Returns what is wrong in a line each, for a log.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> + '_ {
+        self.reports.iter().map(|report| {
+            let Report { message, place, label, .. } = report;
+            let place = match place.as_deref() {
+                Some(Place { variable: Some(variable), .. }) => variable.clone(),
+                Some(Place { line, column, .. }) => format!("{}:{line}:{column}", self.file),
+                None => self.file.clone(),
+            };
+            let label = if label.is_empty() { String::new() } else { format!(", {label}") };
+            format!("{place}: {message}{label}")
+        })
+    }
+
     /// Adds a line below the last report.
     pub(crate) fn note(&mut self, note: String) {
         self.reports.last_mut().into_iter().for_each(|report| report.notes.push(note.clone()));

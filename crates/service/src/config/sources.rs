@@ -6,6 +6,7 @@
 //! has a string there, a string; where the sample has an array, its elements separated by commas.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use toml::de::{DeArray, DeString, DeTable, DeValue, Error};
@@ -114,6 +115,13 @@ impl Sources {
         Origin::Variable(name, text, span.start - begin..(span.end - begin).min(text.len()))
     }
 
+    /// Returns the paths of the keys that are other ones than in `former`, or have other values.
+    pub(crate) fn changed(&self, former: &Self) -> Vec<String> {
+        let (new, old) = (flatten(self), flatten(former));
+        let keys: BTreeSet<&String> = new.keys().chain(old.keys()).collect();
+        keys.into_iter().filter(|key| new.get(*key) != old.get(*key)).cloned().collect()
+    }
+
     /// Refuses a variable that does not say which of several tables it is for.
     pub(super) fn ambiguous(&self, document: &DeTable<'_>) -> Option<Invalid> {
         self.variables.iter().find_map(|variable| {
@@ -123,6 +131,35 @@ impl Sources {
             Some(Invalid::new(key, message).noting(note))
         })
     }
+}
+
+/// Returns every value of a document by its path, as it was written.
+fn flatten(sources: &Sources) -> BTreeMap<String, String> {
+    fn add(sources: &Sources, path: &str, value: &Spanned<DeValue<'_>>, all: &mut BTreeMap<String, String>) {
+        match value.get_ref() {
+            DeValue::Table(table) => {
+                for (key, value) in table.iter() {
+                    add(sources, &format!("{path}.{}", key.get_ref()), value, all);
+                }
+            }
+            DeValue::Array(array) if array.iter().any(|value| value.get_ref().is_table()) => {
+                for (index, value) in array.iter().enumerate() {
+                    add(sources, &format!("{path}.{index}"), value, all);
+                }
+            }
+            _ => {
+                let text = match sources.origin(&value.span()) {
+                    Origin::File(text, place) | Origin::Variable(_, text, place) => text[place].to_owned(),
+                };
+                all.insert(path.trim_start_matches('.').to_owned(), text);
+            }
+        }
+    }
+    let mut all = BTreeMap::new();
+    for (key, value) in sources.document().iter().flat_map(|document| document.get_ref().iter()) {
+        add(sources, key.get_ref(), value, &mut all);
+    }
+    all
 }
 
 /// Returns the path that `parts` name, as the sample has it, and what the sample has there.
