@@ -123,7 +123,8 @@ impl Renderers {
         for renderer in &mut self.0 {
             match &mut renderer.content {
                 Content::Json(Json { metadata: Some(metadata), .. }) => metadata.set_source(source),
-                Content::Json(_) | Content::Csv(_) | Content::Ipfix(_) => {}
+                Content::Csv(rows) => rows.set_source(source),
+                Content::Json(_) | Content::Ipfix(_) => {}
             }
         }
     }
