@@ -103,6 +103,10 @@ impl RetentionConfig {
         if !matches!(self.spool_limit.0, 0 | SMALLEST_SPOOL..) {
             return Err(Invalid::new("retention.spool-limit", "must be 0B (no spool) or at least 64MiB"));
         }
+        if kept && self.spool_limit.0 > 0 && self.memory.0 > self.spool_limit.0 {
+            let message = "must be at least as much as `memory`, which goes there at the end";
+            return Err(Invalid::new("retention.spool-limit", message));
+        }
         if self.durability == Durability::Spool && !(kept && self.spool_limit.0 > 0) {
             return Err(Invalid::new(
                 "retention.durability",

@@ -234,6 +234,10 @@ fn a_spool_needs_a_place_and_a_size() {
     let kept = "[state]\ndirectory = \"s\"\n[retention]\n";
     assert_refused(&format!("{kept}durability = \"spool\"\nspool-limit = \"0B\"\n"), &["spool-limit"]);
     assert_refused(&format!("{kept}spool-limit = \"1MiB\"\n"), &["retention.spool-limit", "64MiB"]);
+    assert_refused(
+        &format!("{kept}memory = \"2GiB\"\n"),
+        &["retention.spool-limit", "at least as much as `memory`"],
+    );
     let config = config(&format!("{kept}durability = \"spool\"\nspool-limit = \"64MiB\"\n")).unwrap();
     assert_eq!(config.retention.durability, Durability::Spool);
 }
