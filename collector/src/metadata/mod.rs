@@ -10,11 +10,13 @@ mod sampling;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ipfix::{Record, Template, Value};
 
 use self::sampling::Factor;
 use crate::json::text;
+use crate::session::room::Room;
 
 /// Octets kept for one session.
 const MAX_OCTETS: usize = 256 << 10;
@@ -111,6 +113,8 @@ pub(crate) struct Metadata {
     names: BTreeMap<(u32, Subject), Vec<u8>>,
     factors: BTreeMap<(u32, Scope), Factor>,
     octets: usize,
+    /// What all sessions have, if they share.
+    room: Option<Arc<Room>>,
     /// Where the records come from, for sources without an identity.
     source: Option<SocketAddr>,
     /// Where the fields are in the records of the last template.
@@ -155,6 +159,11 @@ impl Metadata {
         self.source = Some(source);
     }
 
+    /// Says where memory comes from, before anything is learned.
+    pub(crate) fn share(&mut self, room: Arc<Room>) {
+        self.room = Some(room);
+    }
+
     /// Takes in an options record.
     pub(crate) fn learn(&mut self, record: &Record<'_>) {
         learning::learn(self, record);
@@ -191,7 +200,14 @@ impl Metadata {
             Key::ScaledOctets => scaled(places.octets).map(Told::Count),
             Key::ScaledPackets => scaled(places.packets).map(Told::Count),
             Key::ExporterSource => self.source.map(Told::Source),
-            _ => {
+            Key::IngressInterfaceName
+            | Key::IngressInterfaceDescription
+            | Key::EgressInterfaceName
+            | Key::EgressInterfaceDescription
+            | Key::IngressVrfName
+            | Key::EgressVrfName
+            | Key::ApplicationName
+            | Key::ExporterAddress => {
                 let name = self.names.get(&(record.domain, subject(key, record, &places)?))?;
                 Some(Told::Text(name))
             }
@@ -263,8 +279,7 @@ impl Metadata {
         };
         let cost = OVERHEAD + own(&key) + name.len();
         let old = self.names.get(&key).map_or(0, |known| OVERHEAD + own(&key) + known.len());
-        if self.octets - old + cost <= MAX_OCTETS {
-            self.octets = self.octets - old + cost;
+        if self.take(old, cost) {
             self.names.insert(key, name.to_vec());
         }
     }
@@ -272,13 +287,27 @@ impl Metadata {
     /// Remembers a factor, if there is room for it.
     fn factor(&mut self, domain: u32, scope: Scope, factor: Factor) {
         let key = (domain, scope);
-        if !self.factors.contains_key(&key) {
-            if self.octets + OVERHEAD > MAX_OCTETS {
-                return;
-            }
-            self.octets += OVERHEAD;
+        if self.factors.contains_key(&key) || self.take(0, OVERHEAD) {
+            self.factors.insert(key, factor);
         }
-        self.factors.insert(key, factor);
+    }
+
+    /// Takes `new` octets in place of `old`. Returns whether there is room.
+    fn take(&mut self, old: usize, new: usize) -> bool {
+        let octets = self.octets - old + new;
+        let limit = self.room.as_ref().map_or(MAX_OCTETS, |room| room.limit(self.octets).min(MAX_OCTETS));
+        if octets > limit {
+            return false;
+        }
+        self.room.iter().for_each(|room| room.change(self.octets, octets));
+        self.octets = octets;
+        true
+    }
+}
+
+impl Drop for Metadata {
+    fn drop(&mut self) {
+        self.room.iter().for_each(|room| room.change(self.octets, 0));
     }
 }
 

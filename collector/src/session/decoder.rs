@@ -19,7 +19,7 @@ use tracing::debug;
 
 use self::visit::{Visit, letter};
 use super::classes::{Classes, Closed};
-use super::template_room::TemplateRoom;
+use super::room::{Room, Rooms};
 use crate::json::text;
 use crate::metrics::SessionMetrics;
 use crate::output::{Forms, Rendered, Renderers, RunKind};
@@ -124,7 +124,7 @@ pub(crate) struct Decoder {
     templates: usize,
     /// Octets of templates at most, and what all sessions have of them.
     max_template_octets: usize,
-    room: Arc<TemplateRoom>,
+    room: Arc<Room>,
     /// Octets of templates that `room` knows of.
     template_octets: usize,
     /// Over UDP: somebody else decides about data sets without template.
@@ -141,15 +141,15 @@ pub(crate) struct Hopeless {
 }
 
 impl Decoder {
-    /// The decoder of an association; `forms` are what the outputs need, `room` is that of all associations.
-    pub(crate) fn new(forms: &Forms, metrics: SessionMetrics, room: Arc<TemplateRoom>) -> Self {
+    /// The decoder of an association; `forms` are what the outputs need, `rooms` are those of all associations.
+    pub(crate) fn new(forms: &Forms, metrics: SessionMetrics, rooms: &Rooms) -> Self {
         let config = CollectingConfig { max_template_octets: TEMPLATE_OCTETS, ..CollectingConfig::default() };
-        Self::with(config, forms.renderers(PLAN_OCTETS), true, metrics, room)
+        Self::with(config, forms.renderers(PLAN_OCTETS), true, metrics, rooms)
     }
 
     /// The decoder of a source of datagrams. Records have no identity: a session record that was lost would give
     /// those behind it the numbers of others (docs/wire.md section 3).
-    pub(crate) fn udp(forms: &Forms, metrics: SessionMetrics, room: Arc<TemplateRoom>) -> Self {
+    pub(crate) fn udp(forms: &Forms, metrics: SessionMetrics, rooms: &Rooms) -> Self {
         let config = CollectingConfig {
             transport: Transport::Udp,
             max_templates: 1024,
@@ -157,7 +157,7 @@ impl Decoder {
             // One for each domain, and one for what was held back.
             max_sequences: 128,
         };
-        let mut decoder = Self::with(config, forms.renderers(UDP_PLAN_OCTETS), false, metrics, room);
+        let mut decoder = Self::with(config, forms.renderers(UDP_PLAN_OCTETS), false, metrics, rooms);
         // In the first second as well, templates are as old as their reception.
         decoder.collecting.set_received(decoder.received);
         decoder.told = Some(Told::default());
@@ -166,11 +166,12 @@ impl Decoder {
 
     fn with(
         config: CollectingConfig,
-        renderers: Renderers,
+        mut renderers: Renderers,
         has_identities: bool,
         metrics: SessionMetrics,
-        room: Arc<TemplateRoom>,
+        rooms: &Rooms,
     ) -> Self {
+        renderers.share_metadata(&rooms.metadata);
         Self {
             collecting: CollectingSession::new(config),
             numberings: Numberings::new(),
@@ -183,7 +184,7 @@ impl Decoder {
             received: 0,
             templates: 0,
             max_template_octets: config.max_template_octets,
-            room,
+            room: Arc::clone(&rooms.templates),
             template_octets: 0,
             told: None,
             metrics,

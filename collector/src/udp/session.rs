@@ -1,7 +1,6 @@
 //! One source of one version: its decoder, and the data sets of it that wait for their template.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ipfix::{Header, OPTIONS_TEMPLATE_SET, TEMPLATE_SET, Template, TemplateRecord};
@@ -15,7 +14,7 @@ use crate::netflow::{self, Version};
 use crate::output::Forms;
 use crate::session::Decoder;
 use crate::session::decoder::{Decoded, MAX_MALFORMED, Reception, Unknown, discard};
-use crate::session::template_room::TemplateRoom;
+use crate::session::room::Rooms;
 
 /// What belongs to all sources of a socket.
 pub(super) struct Around<'a> {
@@ -53,13 +52,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(
-        (source, version): Key,
-        forms: &Forms,
-        metrics: SessionMetrics,
-        room: Arc<TemplateRoom>,
-    ) -> Self {
-        let mut decoder = Decoder::udp(forms, metrics, room);
+    pub(super) fn new((source, version): Key, forms: &Forms, metrics: SessionMetrics, rooms: &Rooms) -> Self {
+        let mut decoder = Decoder::udp(forms, metrics, rooms);
         decoder.set_source(source);
         Self {
             decoder,

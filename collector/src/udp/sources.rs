@@ -25,7 +25,7 @@ use crate::metrics::{SessionMetrics, UdpMetrics};
 use crate::netflow::{self, Version};
 use crate::output::Forms;
 use crate::session::decoder::{Decoded, MAX_MALFORMED, Reception, discard};
-use crate::session::template_room::TemplateRoom;
+use crate::session::room::Rooms;
 
 /// How long a source stays in the penalty box.
 const PENALTY: Duration = Duration::from_secs(60);
@@ -40,7 +40,7 @@ const MAX_SUSPECTS: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Totals {
     sessions: AtomicUsize,
-    templates: Arc<TemplateRoom>,
+    rooms: Rooms,
     /// Templates from before the start.
     pub(super) loaded: Loaded,
     /// Of data sets that wait for their template.
@@ -50,12 +50,12 @@ pub(super) struct Totals {
 impl Totals {
     /// Of no sources yet; `loaded` is for those that come back.
     pub(super) fn new(loaded: Loaded) -> Self {
-        Self::with_templates(TemplateRoom::default(), loaded)
+        Self::with(Rooms::default(), loaded)
     }
 
-    fn with_templates(templates: TemplateRoom, loaded: Loaded) -> Self {
+    fn with(rooms: Rooms, loaded: Loaded) -> Self {
         let (sessions, held) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { sessions, templates: Arc::new(templates), held, loaded }
+        Self { sessions, rooms, held, loaded }
     }
 }
 
@@ -318,8 +318,7 @@ impl Sources {
         }
         debug!(from = %from.0, version = ?from.1, "exporter found");
         self.udp.sessions.increment(1.0);
-        let room = Arc::clone(&self.totals.templates);
-        let session = Session::new(from, &self.forms, self.metrics.clone(), room);
+        let session = Session::new(from, &self.forms, self.metrics.clone(), &self.totals.rooms);
         let source = Source { last: now, session: Some(Box::new(session)), malformed: 0, penalty_ends: None };
         if self.sources.insert(from, source).is_some() {
             self.suspects -= 1;

@@ -4,7 +4,6 @@
 //! characters of strings from the wire are escaped as in JSON (`\n`, `\u0007`), so that every record is one line.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -133,11 +132,9 @@ impl Rows {
         Self { columns, plans, text: Vec::new(), places: Vec::new(), metadata }
     }
 
-    /// Says where the records come from, where they have no identity.
-    pub(super) fn set_source(&mut self, source: SocketAddr) {
-        if let Some(metadata) = &mut self.metadata {
-            metadata.set_source(source);
-        }
+    /// What options records told, where a column asks for it.
+    pub(super) const fn metadata_mut(&mut self) -> &mut Option<Box<Metadata>> {
+        &mut self.metadata
     }
 
     /// Appends one line; an options record has none.

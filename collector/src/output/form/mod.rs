@@ -22,6 +22,7 @@ use self::ipfix::Records;
 use super::batch::{self, Rendered};
 use crate::json::{Identity, Lines, identity_prefix};
 use crate::metadata::Metadata;
+use crate::session::room::Room;
 
 /// One form.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -123,9 +124,23 @@ impl Renderers {
         for renderer in &mut self.0 {
             match &mut renderer.content {
                 Content::Json(Json { metadata: Some(metadata), .. }) => metadata.set_source(source),
-                Content::Csv(rows) => rows.set_source(source),
+                Content::Csv(rows) => {
+                    rows.metadata_mut().iter_mut().for_each(|metadata| metadata.set_source(source));
+                }
                 Content::Json(_) | Content::Ipfix(_) => {}
             }
+        }
+    }
+
+    /// Says where memory for what options records tell comes from.
+    pub(crate) fn share_metadata(&mut self, room: &Arc<Room>) {
+        for renderer in &mut self.0 {
+            let metadata = match &mut renderer.content {
+                Content::Json(json) => &mut json.metadata,
+                Content::Csv(rows) => rows.metadata_mut(),
+                Content::Ipfix(_) => continue,
+            };
+            metadata.iter_mut().for_each(|metadata| metadata.share(Arc::clone(room)));
         }
     }
 

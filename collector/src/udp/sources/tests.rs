@@ -2,6 +2,7 @@ use ipfix::{ExportingConfig, ExportingSession, FieldSpecifier, TemplateRecord};
 use service::Metrics;
 
 use super::*;
+use crate::session::room::Room;
 
 const FLOW: u16 = 256;
 const TIME: u32 = 1_795_219_200;
@@ -333,10 +334,8 @@ fn there_are_no_more_sessions_than_allowed_and_silent_ones_make_room() {
 #[test]
 fn templates_of_all_sources_are_bounded_together() {
     let most = 1 << 20;
-    let mut world = World::limited(
-        config::Udp::default(),
-        Totals::with_templates(TemplateRoom::new(most), Loaded::default()),
-    );
+    let rooms = Rooms { templates: Arc::new(Room::new(16 << 10, most)), ..Rooms::default() };
+    let mut world = World::limited(config::Udp::default(), Totals::with(rooms, Loaded::default()));
     let mut exporter = Exporter::new(1, 4);
     // Each source has some long templates.
     let fields: Vec<_> = (0..300).map(|_| FieldSpecifier::iana(1, 4)).collect();
@@ -351,7 +350,7 @@ fn templates_of_all_sources_are_bounded_together() {
     }
     // A message brings two templates, of some 20 KiB in memory each.
     let one = 64 << 10;
-    let used = world.sources.totals.templates.used();
+    let used = world.sources.totals.rooms.templates.used();
     assert!((most - one..=most).contains(&used), "{used}");
     assert!(world.metric("records_dropped_total{reason=\"limit\"}") > 0);
     // Whoever comes then has room all the same.
@@ -360,7 +359,7 @@ fn templates_of_all_sources_are_bounded_together() {
     assert_eq!(world.values(), [1, 2]);
     let totals = Arc::clone(&world.sources.totals);
     drop(world.sources);
-    assert_eq!(totals.templates.used(), 0);
+    assert_eq!(totals.rooms.templates.used(), 0);
 }
 
 #[test]

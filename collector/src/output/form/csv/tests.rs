@@ -96,7 +96,8 @@ type Message<'a> = (u32, u16, &'a [(u16, u16)], &'a [u8]);
 fn told(columns: &str, messages: &[Message<'_>]) -> String {
     let columns: Vec<Column> = columns.split(' ').map(|name| name.parse().unwrap()).collect();
     let mut rows = Rows::new(columns.into(), 1 << 20);
-    rows.set_source("192.0.2.9:4000".parse().unwrap());
+    let source = "192.0.2.9:4000".parse().unwrap();
+    rows.metadata_mut().iter_mut().for_each(|metadata| metadata.set_source(source));
     let mut printer = Printer { rows, number: None, out: Vec::new() };
     let mut session = CollectingSession::new(CollectingConfig::default());
     for (id, &(domain, scope_fields, fields, record)) in (300..).zip(messages) {
