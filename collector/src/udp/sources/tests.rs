@@ -342,14 +342,18 @@ fn templates_of_all_sources_are_bounded_together() {
     for id in 300..320 {
         exporter.exporting.define(0, TemplateRecord { id, scope_fields: 0, fields: fields.clone() }).unwrap();
     }
+    // And short ones, for which there is room when there is none for those.
+    for id in 320..600 {
+        exporter.exporting.define(0, TemplateRecord { id, ..template(4) }).unwrap();
+    }
     exporter.exporting.repeat_templates(TIME);
     let messages: Vec<_> =
         std::iter::from_fn(|| exporter.exporting.poll_message()).map(|message| message.octets).collect();
     for port in 1..20 {
         world.send_all(port, &messages);
     }
-    // A message brings two templates, of some 20 KiB in memory each.
-    let one = 64 << 10;
+    // Of a short template.
+    let one = 256;
     let used = world.sources.totals.rooms.templates.used();
     assert!((most - one..=most).contains(&used), "{used}");
     assert!(world.metric("records_dropped_total{reason=\"limit\"}") > 0);
