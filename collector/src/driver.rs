@@ -47,7 +47,15 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     let (card_sink, cards) = watch::channel(Cards::new(&config));
     let mut standing = Standing::new(&writers.look());
     let (state_sink, state) = watch::channel(standing.state(false));
-    let shared = Shared { outputs, metrics, signer, cards, state, ending: ending.clone() };
+    let shared = Shared {
+        outputs,
+        metrics,
+        rooms: crate::session::room::Rooms::default(),
+        signer,
+        cards,
+        state,
+        ending: ending.clone(),
+    };
     let (accepted, mut associations) = mpsc::channel(64);
     let identity = identity(&config)?;
     let tls = identity.clone().map(TlsMetrics::new);

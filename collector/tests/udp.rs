@@ -110,6 +110,67 @@ fn without_room_in_the_outputs_records_are_dropped_and_counted_exactly() {
 }
 
 #[test]
+fn the_books_add_up_with_unknown_templates_malformed_datagrams_repeats_and_a_full_queue() {
+    let directory = Directory::new();
+    let pipe = directory.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut reader = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    let stalled = format!("[output.stalled.jsonl]\npath = \"{}\"\nqueue = \"64KiB\"\n", pipe.display());
+    let collector = Collector::start_udp(&directory, &(stalled + "[udp]\nhold = \"8KiB\"\n"));
+    let metric = |name: &str| collector.metric(&format!("ipfix_collector_{name}"));
+    let mut sent = 0.0;
+    // Known, and a repeat.
+    let (known, mut flows) = (exporter(&collector), Flows::new());
+    flows.flows(0..5_000);
+    let mut datagrams = flows.messages();
+    datagrams.push(datagrams.last().unwrap().clone());
+    datagrams.iter().for_each(|datagram| assert!(known.send(datagram).is_ok()));
+    sent += datagrams.len() as f64;
+    // Ten records in a datagram whose template has not come.
+    let (unknown, mut flows) = (exporter(&collector), Flows::new());
+    let template = flows.messages();
+    let mut octets = 0;
+    for number in 0..100 {
+        flows.flows(number * 10..number * 10 + 10);
+        let [datagram] = &flows.messages()[..] else { panic!("one datagram") };
+        octets = datagram.len();
+        unknown.send(datagram).unwrap();
+        sent += 1.0;
+    }
+    // Three malformed ones and two in the penalty box, of IPFIX and of NetFlow.
+    for datagram in [&[0, 10, 0, 99, 0, 0][..], &[0, 9, 0, 1, 0, 0]] {
+        let noise = exporter(&collector);
+        (0..5).for_each(|_| assert!(noise.send(datagram).is_ok()));
+        sent += 5.0;
+    }
+    collector.wait_for_metric(MESSAGES, sent);
+    assert_eq!(metric("udp_kernel_drops_total"), 0.0);
+    assert_eq!(metric("udp_datagrams_discarded_total{reason=\"duplicate\"}"), 1.0);
+    assert_eq!((metric("messages_malformed_total"), collector.metric(PENALTY)), (6.0, 4.0));
+    // Each datagram has waited, or was given up.
+    let no_template = metric("records_dropped_total{reason=\"no_template\"}");
+    let held = metric("udp_held_bytes") / (octets + 64) as f64;
+    assert_eq!((held + no_template, held.fract()), (100.0, 0.0));
+    assert!(held > 10.0 && no_template > 10.0, "{held} held");
+    assert_eq!(collector.metric(DATA), 5_000.0);
+    unknown.send(&template[0]).unwrap();
+    collector.wait_for_metric(DATA, 5_000.0 + 10.0 * held);
+    assert_eq!(metric("udp_held_bytes"), 0.0);
+    assert_eq!(metric("records_dropped_total{reason=\"no_template\"}"), no_template);
+    // What was decoded is dropped or written, once somebody reads.
+    let (received, dropped) = (collector.metric(DATA), metric("records_dropped_total{reason=\"output\"}"));
+    signal(&collector, "-TERM");
+    let (mut written, mut octets) = (0, [0; 65_536]);
+    while f64::from(written) + dropped < received {
+        let length = reader.read(&mut octets).unwrap();
+        written += octets[..length].iter().map(|octet| u32::from(*octet == b'\n')).sum::<u32>();
+    }
+    assert_eq!(f64::from(written) + dropped, received);
+    assert!(dropped > 1_000.0, "{dropped}");
+    assert!(collector.wait().success());
+}
+
+#[test]
 fn several_sockets_share_the_port_and_every_source_is_read() {
     let directory = Directory::new();
     let mut collector = Collector::start_udp(

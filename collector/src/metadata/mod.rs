@@ -10,11 +10,13 @@ mod sampling;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ipfix::{Record, Template, Value};
 
 use self::sampling::Factor;
 use crate::json::text;
+use crate::session::room::Room;
 
 /// Octets kept for one session.
 const MAX_OCTETS: usize = 256 << 10;
@@ -56,12 +58,63 @@ enum Scope {
     Domain,
 }
 
+/// Something that is told about flow records.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Key {
+    ScaledOctets,
+    ScaledPackets,
+    IngressInterfaceName,
+    IngressInterfaceDescription,
+    EgressInterfaceName,
+    EgressInterfaceDescription,
+    IngressVrfName,
+    EgressVrfName,
+    /// Unless the record has one itself.
+    ApplicationName,
+    /// Address and port that the record came from, over UDP.
+    ExporterSource,
+    /// Address by which the exporter calls itself.
+    ExporterAddress,
+}
+
+impl Key {
+    /// All of them, and what columns of CSV call them.
+    const ALL: [(Self, &str); 11] = [
+        (Self::ScaledOctets, "scaledOctetDeltaCount"),
+        (Self::ScaledPackets, "scaledPacketDeltaCount"),
+        (Self::IngressInterfaceName, "ingressInterfaceName"),
+        (Self::IngressInterfaceDescription, "ingressInterfaceDescription"),
+        (Self::EgressInterfaceName, "egressInterfaceName"),
+        (Self::EgressInterfaceDescription, "egressInterfaceDescription"),
+        (Self::IngressVrfName, "ingressVRFName"),
+        (Self::EgressVrfName, "egressVRFName"),
+        (Self::ApplicationName, "applicationName"),
+        (Self::ExporterSource, "exporterSource"),
+        (Self::ExporterAddress, "exporterAddress"),
+    ];
+
+    /// Returns the key with this name.
+    pub(crate) fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(key, _)| *key)
+    }
+}
+
+/// What is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Told<'a> {
+    Count(u64),
+    Text(&'a [u8]),
+    Source(SocketAddr),
+}
+
 /// What one session's options records told.
 #[derive(Debug, Default)]
 pub(crate) struct Metadata {
     names: BTreeMap<(u32, Subject), Vec<u8>>,
     factors: BTreeMap<(u32, Scope), Factor>,
     octets: usize,
+    /// What all sessions have, if they share.
+    room: Option<Arc<Room>>,
     /// Where the records come from, for sources without an identity.
     source: Option<SocketAddr>,
     /// Where the fields are in the records of the last template.
@@ -106,6 +159,11 @@ impl Metadata {
         self.source = Some(source);
     }
 
+    /// Says where memory comes from, before anything is learned.
+    pub(crate) fn share(&mut self, room: Arc<Room>) {
+        self.room = Some(room);
+    }
+
     /// Takes in an options record.
     pub(crate) fn learn(&mut self, record: &Record<'_>) {
         learning::learn(self, record);
@@ -113,41 +171,58 @@ impl Metadata {
 
     /// Adds what is known about a flow record to its line, which is the end of `out`.
     pub(crate) fn add(&mut self, out: &mut Vec<u8>, record: &Record<'_>) {
-        let serial = record.template.serial();
-        let places = match self.places {
-            Some((last, places)) if last == serial => places,
-            _ => Places::of(record.template),
-        };
-        self.places = Some((serial, places));
+        let places = self.places(record);
         // What follows stands before the end of the line, a brace and a newline.
         out.truncate(out.len().saturating_sub(2));
         let empty = out.last() == Some(&b'{');
         let start = out.len();
         self.add_exporter(out, record.domain);
         self.add_sampling(out, record, &places);
-        let number = |place: Option<usize>| number(record, place);
-        for (place, name, description) in [
-            (places.ingress, "ingressInterfaceName", "ingressInterfaceDescription"),
-            (places.egress, "egressInterfaceName", "egressInterfaceDescription"),
-        ] {
-            if let Some(interface) = number(place) {
-                self.add_name(out, record.domain, name, Subject::InterfaceName(interface));
-                self.add_name(out, record.domain, description, Subject::InterfaceDescription(interface));
+        // Counts stand before, the exporter in an object of its own.
+        for (key, name) in Key::ALL {
+            if let Some(subject) = subject(key, record, &places)
+                && subject != Subject::Exporter
+            {
+                self.add_name(out, record.domain, name, subject);
             }
-        }
-        for (place, key) in [(places.ingress_vrf, "ingressVRFName"), (places.egress_vrf, "egressVRFName")] {
-            if let Some(vrf) = number(place) {
-                self.add_name(out, record.domain, key, Subject::Vrf(vrf));
-            }
-        }
-        if let Some(application) = places.application.and_then(|place| record.field(place)) {
-            let subject = Subject::Application(application.octets().to_vec());
-            self.add_name(out, record.domain, "applicationName", subject);
         }
         if empty && out.len() > start {
             out.remove(start);
         }
         out.extend_from_slice(b"}\n");
+    }
+
+    /// Returns what is told about a flow record.
+    pub(crate) fn told(&mut self, key: Key, record: &Record<'_>) -> Option<Told<'_>> {
+        let places = self.places(record);
+        let scaled = |place| Some(self.factor_of(record, &places)?.scale(number(record, place)?));
+        match key {
+            Key::ScaledOctets => scaled(places.octets).map(Told::Count),
+            Key::ScaledPackets => scaled(places.packets).map(Told::Count),
+            Key::ExporterSource => self.source.map(Told::Source),
+            Key::IngressInterfaceName
+            | Key::IngressInterfaceDescription
+            | Key::EgressInterfaceName
+            | Key::EgressInterfaceDescription
+            | Key::IngressVrfName
+            | Key::EgressVrfName
+            | Key::ApplicationName
+            | Key::ExporterAddress => {
+                let name = self.names.get(&(record.domain, subject(key, record, &places)?))?;
+                Some(Told::Text(name))
+            }
+        }
+    }
+
+    /// Where the fields of a record are.
+    fn places(&mut self, record: &Record<'_>) -> Places {
+        let serial = record.template.serial();
+        let places = match self.places {
+            Some((last, places)) if last == serial => places,
+            _ => Places::of(record.template),
+        };
+        self.places = Some((serial, places));
+        places
     }
 
     fn add_name(&self, out: &mut Vec<u8>, domain: u32, key: &str, subject: Subject) {
@@ -169,12 +244,7 @@ impl Metadata {
     }
 
     fn add_sampling(&self, out: &mut Vec<u8>, record: &Record<'_>, places: &Places) {
-        let told = |scope| self.factors.get(&(record.domain, scope)).copied();
-        let of_record = number(record, places.interval).and_then(Factor::one_of);
-        let by_selector = || told(Scope::Selector(number(record, places.selector)?));
-        let by_interface = || told(Scope::Interface(number(record, places.ingress)?));
-        let factor = of_record.or_else(by_selector).or_else(by_interface).or_else(|| told(Scope::Domain));
-        let Some(factor) = factor.filter(Factor::is_sampled) else { return };
+        let Some(factor) = self.factor_of(record, places) else { return };
         for (place, key) in
             [(places.octets, "scaledOctetDeltaCount"), (places.packets, "scaledPacketDeltaCount")]
         {
@@ -183,6 +253,16 @@ impl Metadata {
                 text::unsigned(out, factor.scale(count));
             }
         }
+    }
+
+    /// Returns how the packets of a flow were sampled. None: not at all, or nobody told.
+    fn factor_of(&self, record: &Record<'_>, places: &Places) -> Option<Factor> {
+        let told = |scope| self.factors.get(&(record.domain, scope)).copied();
+        let of_record = number(record, places.interval).and_then(Factor::one_of);
+        let by_selector = || told(Scope::Selector(number(record, places.selector)?));
+        let by_interface = || told(Scope::Interface(number(record, places.ingress)?));
+        let factor = of_record.or_else(by_selector).or_else(by_interface).or_else(|| told(Scope::Domain));
+        factor.filter(Factor::is_sampled)
     }
 
     /// Remembers a name, if there is room for it.
@@ -199,8 +279,7 @@ impl Metadata {
         };
         let cost = OVERHEAD + own(&key) + name.len();
         let old = self.names.get(&key).map_or(0, |known| OVERHEAD + own(&key) + known.len());
-        if self.octets - old + cost <= MAX_OCTETS {
-            self.octets = self.octets - old + cost;
+        if self.take(old, cost) {
             self.names.insert(key, name.to_vec());
         }
     }
@@ -208,13 +287,45 @@ impl Metadata {
     /// Remembers a factor, if there is room for it.
     fn factor(&mut self, domain: u32, scope: Scope, factor: Factor) {
         let key = (domain, scope);
-        if !self.factors.contains_key(&key) {
-            if self.octets + OVERHEAD > MAX_OCTETS {
-                return;
-            }
-            self.octets += OVERHEAD;
+        if self.factors.contains_key(&key) || self.take(0, OVERHEAD) {
+            self.factors.insert(key, factor);
         }
-        self.factors.insert(key, factor);
+    }
+
+    /// Takes `new` octets in place of `old`. Returns whether there is room.
+    fn take(&mut self, old: usize, new: usize) -> bool {
+        let octets = self.octets - old + new;
+        let limit = self.room.as_ref().map_or(MAX_OCTETS, |room| room.limit(self.octets).min(MAX_OCTETS));
+        if octets > limit {
+            return false;
+        }
+        self.room.iter().for_each(|room| room.change(self.octets, octets));
+        self.octets = octets;
+        true
+    }
+}
+
+impl Drop for Metadata {
+    fn drop(&mut self) {
+        self.room.iter().for_each(|room| room.change(self.octets, 0));
+    }
+}
+
+/// Returns what the name that a key asks for is of, in this record.
+fn subject(key: Key, record: &Record<'_>, places: &Places) -> Option<Subject> {
+    let number = |place: Option<usize>| number(record, place);
+    match key {
+        Key::IngressInterfaceName => number(places.ingress).map(Subject::InterfaceName),
+        Key::IngressInterfaceDescription => number(places.ingress).map(Subject::InterfaceDescription),
+        Key::EgressInterfaceName => number(places.egress).map(Subject::InterfaceName),
+        Key::EgressInterfaceDescription => number(places.egress).map(Subject::InterfaceDescription),
+        Key::IngressVrfName => number(places.ingress_vrf).map(Subject::Vrf),
+        Key::EgressVrfName => number(places.egress_vrf).map(Subject::Vrf),
+        Key::ApplicationName => {
+            Some(Subject::Application(record.field(places.application?)?.octets().to_vec()))
+        }
+        Key::ExporterAddress => Some(Subject::Exporter),
+        Key::ScaledOctets | Key::ScaledPackets | Key::ExporterSource => None,
     }
 }
 

@@ -118,3 +118,19 @@ fn what_is_learned_is_bounded_and_known_names_go_on_to_change() {
     assert!(world.message(1, 0, &[(10, 2)], &[0, 1]).contains("\"eth9\""));
     assert!(!world.message(1, 0, &[(10, 2)], &20_000_u16.to_be_bytes()).contains("Name"));
 }
+
+#[test]
+fn what_all_sessions_learn_is_bounded_and_each_has_its_share() {
+    let room = Arc::new(Room::new(1_000, 5_000));
+    let mut worlds: Vec<_> = (0..10).map(|_| World::default()).collect();
+    for world in &mut worlds {
+        world.metadata.share(Arc::clone(&room));
+        for interface in 0..50 {
+            world.message(1, 1, &[(10, 1), (82, 4)], &[interface, b'e', b't', b'h', b'0']);
+        }
+        assert!(world.metadata.octets > 900 && world.metadata.octets < 4_000, "{}", world.metadata.octets);
+    }
+    assert!((4_900..=5_000).contains(&room.used()), "{}", room.used());
+    drop(worlds);
+    assert_eq!(room.used(), 0);
+}

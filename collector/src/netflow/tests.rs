@@ -237,34 +237,8 @@ fn malformed_datagrams_are_refused_whole() {
     assert!(world.read(&v5(31, 0, 0)).is_err());
 }
 
-#[test]
-fn whatever_comes_nothing_panics() {
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = move || {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (random >> 33) as usize
-    };
-    let samples = [
-        v5(3, 0, 1),
-        v7(),
-        v9(&[template(256, &[(22, 4), (1, 4), (33_000, 2)]), set(256, &[1; 20]), set(300, &[2; 9])]),
-    ];
-    let mut world = World::new();
-    let mut read = 0;
-    for round in 0..20_000 {
-        let mut datagram = samples[round % 3].clone();
-        for _ in 0..next() % 4 {
-            let at = 2 + next() % (datagram.len() - 2);
-            datagram[at] = next().to_le_bytes()[0];
-        }
-        datagram.truncate(datagram.len() - (next() % 8).saturating_sub(5));
-        let Ok(_) = world.read(&datagram) else { continue };
-        read += 1;
-        for message in world.reader.messages() {
-            world.session.decode(0, message, &mut Printer::default()).unwrap();
-        }
-    }
-    assert!(read > 5_000, "{read}");
-}
-
 mod differential;
+mod exercise;
+mod mutated;
+#[path = "../../../crates/ipfix/tests/suite/random.rs"]
+mod random;

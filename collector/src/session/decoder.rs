@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use delivery::class_record::Reliability;
@@ -18,6 +19,7 @@ use tracing::debug;
 
 use self::visit::{Visit, letter};
 use super::classes::{Classes, Closed};
+use super::room::{Room, Rooms};
 use crate::json::text;
 use crate::metrics::SessionMetrics;
 use crate::output::{Forms, Rendered, Renderers, RunKind};
@@ -26,8 +28,9 @@ use crate::output::{Forms, Rendered, Renderers, RunKind};
 /// listened to for a while.
 pub(crate) const MAX_MALFORMED: u32 = 3;
 
-/// Octets of what each form derives from the templates of one session. Whoever defines more has it derived again and again.
-const PLAN_OCTETS: usize = 4 << 20;
+/// Octets of templates of one session, and of what each form derives from them. Whoever defines more has it derived again and again.
+const TEMPLATE_OCTETS: usize = 4 << 20;
+const PLAN_OCTETS: usize = 1 << 20;
 /// Octets of templates of one source of datagrams, and of what each form derives of them. There may be thousands of sources.
 const UDP_TEMPLATE_OCTETS: usize = 1 << 20;
 const UDP_PLAN_OCTETS: usize = 32 << 10;
@@ -41,8 +44,6 @@ pub(crate) struct Reception {
     pub(crate) received: u32,
     /// How many of these seconds a template lives that is not repeated (RFC 7011 section 8.4).
     pub(crate) lifetime: u32,
-    /// Octets that further templates may take.
-    pub(crate) template_room: usize,
     /// Whether it is a set that was held back: its sequence number is of the past.
     pub(crate) again: bool,
 }
@@ -121,6 +122,11 @@ pub(crate) struct Decoder {
     /// When the last datagram came.
     received: u32,
     templates: usize,
+    /// Octets of templates at most, and what all sessions have of them.
+    max_template_octets: usize,
+    room: Arc<Room>,
+    /// Octets of templates that `room` knows of.
+    template_octets: usize,
     /// Over UDP: somebody else decides about data sets without template.
     told: Option<Told>,
     metrics: SessionMetrics,
@@ -135,14 +141,15 @@ pub(crate) struct Hopeless {
 }
 
 impl Decoder {
-    /// The decoder of an association; `forms` are what the outputs need.
-    pub(crate) fn new(forms: &Forms, metrics: SessionMetrics) -> Self {
-        Self::with(CollectingConfig::default(), forms.renderers(PLAN_OCTETS), true, metrics)
+    /// The decoder of an association; `forms` are what the outputs need, `rooms` are those of all associations.
+    pub(crate) fn new(forms: &Forms, metrics: SessionMetrics, rooms: &Rooms) -> Self {
+        let config = CollectingConfig { max_template_octets: TEMPLATE_OCTETS, ..CollectingConfig::default() };
+        Self::with(config, forms.renderers(PLAN_OCTETS), true, metrics, rooms)
     }
 
     /// The decoder of a source of datagrams. Records have no identity: a session record that was lost would give
     /// those behind it the numbers of others (docs/wire.md section 3).
-    pub(crate) fn udp(forms: &Forms, metrics: SessionMetrics) -> Self {
+    pub(crate) fn udp(forms: &Forms, metrics: SessionMetrics, rooms: &Rooms) -> Self {
         let config = CollectingConfig {
             transport: Transport::Udp,
             max_templates: 1024,
@@ -150,7 +157,7 @@ impl Decoder {
             // One for each domain, and one for what was held back.
             max_sequences: 128,
         };
-        let mut decoder = Self::with(config, forms.renderers(UDP_PLAN_OCTETS), false, metrics);
+        let mut decoder = Self::with(config, forms.renderers(UDP_PLAN_OCTETS), false, metrics, rooms);
         // In the first second as well, templates are as old as their reception.
         decoder.collecting.set_received(decoder.received);
         decoder.told = Some(Told::default());
@@ -159,10 +166,12 @@ impl Decoder {
 
     fn with(
         config: CollectingConfig,
-        renderers: Renderers,
+        mut renderers: Renderers,
         has_identities: bool,
         metrics: SessionMetrics,
+        rooms: &Rooms,
     ) -> Self {
+        renderers.share_metadata(&rooms.metadata);
         Self {
             collecting: CollectingSession::new(config),
             numberings: Numberings::new(),
@@ -174,6 +183,9 @@ impl Decoder {
             has_identities,
             received: 0,
             templates: 0,
+            max_template_octets: config.max_template_octets,
+            room: Arc::clone(&rooms.templates),
+            template_octets: 0,
             told: None,
             metrics,
         }
@@ -184,7 +196,7 @@ impl Decoder {
         &mut self,
         decoded: &mut Decoded,
         octets: &[u8],
-        Reception { now, received, lifetime, template_room, again }: Reception,
+        Reception { now, received, lifetime, again }: Reception,
     ) -> Result<bool, Hopeless> {
         if received != self.received {
             self.received = received;
@@ -193,8 +205,6 @@ impl Decoder {
                 self.tell_templates();
             }
         }
-        let limit = self.collecting.template_octets().saturating_add(template_room);
-        self.collecting.set_max_template_octets(limit.min(UDP_TEMPLATE_OCTETS));
         std::mem::swap(&mut self.decoded, decoded);
         let stream = u16::from(again);
         let outcome = self.message(stream, octets, now);
@@ -212,6 +222,8 @@ impl Decoder {
     /// Decodes one message; `now` is in milliseconds since the Unix epoch. Fails when the association must be ended.
     pub(crate) fn message(&mut self, stream: u16, octets: &[u8], now: u64) -> Result<(), Hopeless> {
         self.renderers.prepare(&mut self.decoded.rendered);
+        let limit = self.room.limit(self.template_octets);
+        self.collecting.set_max_template_octets(limit.min(self.max_template_octets));
         let mut visit = Visit {
             has_identities: self.has_identities,
             stream,
@@ -229,6 +241,7 @@ impl Decoder {
         if let Some(domain) = visit.counted_elsewhere {
             self.collecting.ignore_sequence(stream, domain);
         }
+        self.tell_template_octets();
         match outcome {
             Ok(summary) => {
                 self.classes.receive(stream, &summary);
@@ -245,11 +258,6 @@ impl Decoder {
     /// The message to come was sent unordered.
     pub(crate) fn unordered(&mut self, stream: u16) {
         self.collecting.tell_unordered(stream).inspect(tell_breach);
-    }
-
-    /// Returns the octets of memory that the templates take.
-    pub(crate) fn template_octets(&self) -> usize {
-        self.collecting.template_octets()
     }
 
     /// Says where datagrams come from.
@@ -344,12 +352,18 @@ impl Decoder {
         }
     }
 
-    /// Keeps the gauge of all sessions right by what changed in this one.
+    /// Keeps the gauge and the octets of all sessions right by what changed in this one.
     fn tell_templates(&mut self) {
+        self.tell_template_octets();
         let templates = self.collecting.templates().count();
         let (old, new) = (std::mem::replace(&mut self.templates, templates), templates);
         #[expect(clippy::cast_precision_loss, reason = "thousands at most")]
         self.metrics.templates.increment(new as f64 - old as f64);
+    }
+
+    fn tell_template_octets(&mut self) {
+        let octets = self.collecting.template_octets();
+        self.room.change(std::mem::replace(&mut self.template_octets, octets), octets);
     }
 
     fn refuse(&mut self, stream: u16, octets: &[u8], now: u64, error: DecodeError) -> Result<(), Hopeless> {

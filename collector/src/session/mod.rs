@@ -7,6 +7,7 @@
 mod acks;
 mod classes;
 pub(crate) mod decoder;
+pub(crate) mod room;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,6 +24,7 @@ use self::acks::Acks;
 pub(crate) use self::acks::Signer;
 use self::classes::Closed as ClassBooks;
 pub(crate) use self::decoder::Decoder;
+use self::room::Rooms;
 use crate::cards::Cards;
 use crate::config::Transport;
 use crate::metrics::{SessionMetrics, TransportMetrics};
@@ -38,6 +40,8 @@ const END: Duration = Duration::from_secs(5);
 pub(crate) struct Shared {
     pub(crate) outputs: Outputs,
     pub(crate) metrics: SessionMetrics,
+    /// Of all associations.
+    pub(crate) rooms: Rooms,
     /// None: this collector sends no cookies.
     pub(crate) signer: Option<Arc<Signer>>,
     pub(crate) cards: watch::Receiver<Cards>,
@@ -87,7 +91,7 @@ enum End {
 
 /// Serves `association` until it ends or the collector does.
 pub(crate) async fn serve(association: Association, shared: Shared) {
-    let Shared { outputs, metrics, signer, cards, state, ending } = shared;
+    let Shared { outputs, metrics, rooms, signer, cards, state, ending } = shared;
     let peer = association.peer();
     let (over, transport) = match peer {
         PeerAddress::Tls(_) => (Transport::Tls, metrics.tls.clone()),
@@ -97,7 +101,7 @@ pub(crate) async fn serve(association: Association, shared: Shared) {
     let signer = signer.filter(|_| cards.borrow().has_control(over));
     let mut acks = Acks::new(signer.clone(), outputs.progress());
     acks.set_state(*state.borrow());
-    let mut decoder = Decoder::new(outputs.forms(), metrics.clone());
+    let mut decoder = Decoder::new(outputs.forms(), metrics.clone(), &rooms);
     if let Some(exporter) = peer.ip() {
         decoder.set_exporter(exporter);
     }

@@ -14,6 +14,7 @@ use crate::netflow::{self, Version};
 use crate::output::Forms;
 use crate::session::Decoder;
 use crate::session::decoder::{Decoded, MAX_MALFORMED, Reception, Unknown, discard};
+use crate::session::room::Rooms;
 
 /// What belongs to all sources of a socket.
 pub(super) struct Around<'a> {
@@ -51,8 +52,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new((source, version): Key, forms: &Forms, metrics: SessionMetrics) -> Self {
-        let mut decoder = Decoder::udp(forms, metrics);
+    pub(super) fn new((source, version): Key, forms: &Forms, metrics: SessionMetrics, rooms: &Rooms) -> Self {
+        let mut decoder = Decoder::udp(forms, metrics, rooms);
         decoder.set_source(source);
         Self {
             decoder,

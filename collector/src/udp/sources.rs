@@ -25,6 +25,7 @@ use crate::metrics::{SessionMetrics, UdpMetrics};
 use crate::netflow::{self, Version};
 use crate::output::Forms;
 use crate::session::decoder::{Decoded, MAX_MALFORMED, Reception, discard};
+use crate::session::room::Rooms;
 
 /// How long a source stays in the penalty box.
 const PENALTY: Duration = Duration::from_secs(60);
@@ -35,31 +36,26 @@ const DEPOSIT: Duration = Duration::from_secs(60);
 /// Sources without a session that are remembered for malformed messages, of one socket.
 const MAX_SUSPECTS: usize = 1024;
 
-/// Octets of templates of all sources together. No source gets more while there are as many.
-const MAX_TEMPLATE_OCTETS: usize = 64 << 20;
-
 /// What there is of all sockets.
 #[derive(Debug)]
 pub(super) struct Totals {
     sessions: AtomicUsize,
-    template_octets: AtomicUsize,
+    rooms: Rooms,
     /// Templates from before the start.
     pub(super) loaded: Loaded,
     /// Of data sets that wait for their template.
     held: AtomicUsize,
-    max_template_octets: usize,
 }
 
 impl Totals {
     /// Of no sources yet; `loaded` is for those that come back.
-    pub(super) const fn new(loaded: Loaded) -> Self {
-        Self::with_templates(MAX_TEMPLATE_OCTETS, loaded)
+    pub(super) fn new(loaded: Loaded) -> Self {
+        Self::with(Rooms::default(), loaded)
     }
 
-    const fn with_templates(max_template_octets: usize, loaded: Loaded) -> Self {
-        let (sessions, template_octets) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let held = AtomicUsize::new(0);
-        Self { sessions, template_octets, held, loaded, max_template_octets }
+    fn with(rooms: Rooms, loaded: Loaded) -> Self {
+        let (sessions, held) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { sessions, rooms, held, loaded }
     }
 }
 
@@ -173,14 +169,10 @@ impl Sources {
         if session.recent.has(hash, received) {
             return self.udp.duplicates.increment(1);
         }
-        let before = session.decoder.template_octets();
-        let others = &self.totals.template_octets;
-        let template_room = self.totals.max_template_octets.saturating_sub(others.load(Ordering::Relaxed));
-        let reception = Reception { now: wall_clock, received, lifetime, template_room, again: false };
+        let reception = Reception { now: wall_clock, received, lifetime, again: false };
         let mut around = around!(self);
         session.restore(&mut around, kept, reception);
         let taken = session.take(&mut around, octets, reception);
-        move_by(others, before, session.decoder.template_octets());
         match taken {
             Taken::Well => session.recent.add(hash, received),
             Taken::Malformed => {}
@@ -253,7 +245,6 @@ impl Sources {
         }
         let idle = self.config.idle.0;
         let (mut ended, mut suspects, mut released) = (0, 0, 0);
-        let totals = &self.totals;
         let received = self.received(now);
         let held_since = received.saturating_sub(seconds(self.config.hold_time.0));
         let seen_since = received.saturating_sub(seconds(self.config.template_lifetime.0));
@@ -273,7 +264,6 @@ impl Sources {
                 None if keep => {}
                 Some(session) => {
                     session.expire(&mut around, u32::MAX, wall_clock);
-                    move_by(&totals.template_octets, session.decoder.template_octets(), 0);
                     ended += 1;
                 }
                 None => suspects += 1,
@@ -328,7 +318,7 @@ impl Sources {
         }
         debug!(from = %from.0, version = ?from.1, "exporter found");
         self.udp.sessions.increment(1.0);
-        let session = Session::new(from, &self.forms, self.metrics.clone());
+        let session = Session::new(from, &self.forms, self.metrics.clone(), &self.totals.rooms);
         let source = Source { last: now, session: Some(Box::new(session)), malformed: 0, penalty_ends: None };
         if self.sources.insert(from, source).is_some() {
             self.suspects -= 1;
@@ -365,24 +355,10 @@ fn seconds(time: Duration) -> u32 {
     u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
-/// Takes over a part of a total that was `before` and is `after`.
-fn move_by(total: &AtomicUsize, before: usize, after: usize) {
-    if after > before {
-        total.fetch_add(after - before, Ordering::Relaxed);
-    } else if after < before {
-        total.fetch_sub(before - after, Ordering::Relaxed);
-    }
-}
-
 impl Drop for Sources {
     fn drop(&mut self) {
-        let sessions: Vec<usize> = self
-            .sources
-            .values()
-            .filter_map(|source| Some(source.session.as_ref()?.decoder.template_octets()))
-            .collect();
-        move_by(&self.totals.template_octets, sessions.iter().sum(), 0);
-        self.end_sessions(u32::try_from(sessions.len()).unwrap_or(u32::MAX));
+        let sessions = self.sources.values().filter(|source| source.session.is_some()).count();
+        self.end_sessions(u32::try_from(sessions).unwrap_or(u32::MAX));
         let penalized = self.sources.values().filter(|source| source.penalty_ends.is_some()).count();
         self.udp.penalized.decrement(f64::from(u32::try_from(penalized).unwrap_or(u32::MAX)));
     }

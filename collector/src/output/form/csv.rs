@@ -13,6 +13,10 @@ use serde::Deserialize;
 use super::Number;
 use super::plans::Plans;
 use crate::json::{self, text};
+use crate::metadata::{Key, Metadata, Told};
+
+/// applicationName.
+const APPLICATION_NAME: u16 = 96;
 
 /// One column.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
@@ -33,6 +37,8 @@ enum Content {
     Domain,
     /// `reverse` for the reverse flow of a biflow that was split.
     Direction,
+    /// What options records tell (docs/metadata.md).
+    Told(Key),
     /// An element; `nth` counts its occurrences in the template from 0.
     Element {
         pen: u32,
@@ -45,7 +51,7 @@ enum Content {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "`{name}` is no information element; a column is an element's name (`octetDeltaCount`), `ePENidID`, `ledger`, `epoch`, \
-     `domain`, `number` or `direction`"
+     `domain`, `number`, `direction`, or what options records tell (`ingressInterfaceName`)"
 )]
 pub struct ColumnError {
     name: String,
@@ -62,7 +68,7 @@ impl FromStr for Column {
             "number" => Content::Number,
             "domain" => Content::Domain,
             "direction" => Content::Direction,
-            _ => element(name).ok_or_else(unknown)?,
+            _ => element(name).or_else(|| Key::by_name(name).map(Content::Told)).ok_or_else(unknown)?,
         };
         Ok(Self { name: name.to_owned(), content })
     }
@@ -115,11 +121,20 @@ pub(super) struct Rows {
     /// The fields of one record as text, in record order, and where each column's is.
     text: Vec<u8>,
     places: Vec<(usize, usize)>,
+    /// Where a column asks for it.
+    metadata: Option<Box<Metadata>>,
 }
 
 impl Rows {
     pub(super) fn new(columns: Arc<[Column]>, plan_octets: usize) -> Self {
-        Self { columns, plans: Plans::new(plan_octets), text: Vec::new(), places: Vec::new() }
+        let asks = columns.iter().any(|column| column.content.told().is_some());
+        let (plans, metadata) = (Plans::new(plan_octets), asks.then(Box::default));
+        Self { columns, plans, text: Vec::new(), places: Vec::new(), metadata }
+    }
+
+    /// What options records told, where a column asks for it.
+    pub(super) const fn metadata_mut(&mut self) -> &mut Option<Box<Metadata>> {
+        &mut self.metadata
     }
 
     /// Appends one line; an options record has none.
@@ -131,6 +146,9 @@ impl Rows {
         direction: Direction,
     ) {
         if record.template.is_options() {
+            if let Some(metadata) = &mut self.metadata {
+                metadata.learn(record);
+            }
             return;
         }
         let columns = &self.columns;
@@ -150,7 +168,12 @@ impl Rows {
                 out.push(b',');
             }
             match (column.content, number) {
-                (Content::Element { .. }, _) => out.extend_from_slice(&self.text[start..end]),
+                (Content::Element { .. }, _) if start < end => out.extend_from_slice(&self.text[start..end]),
+                (Content::Element { .. } | Content::Told(_), _) => {
+                    let told = self.metadata.as_mut().zip(column.content.told());
+                    let told = told.and_then(|(metadata, key)| metadata.told(key, record));
+                    told.into_iter().for_each(|told| append(out, told));
+                }
                 (Content::Domain, _) => text::unsigned(out, record.domain.into()),
                 (Content::Direction, _) if direction == Direction::Reverse => {
                     out.extend_from_slice(b"reverse");
@@ -163,6 +186,28 @@ impl Rows {
         }
         out.extend_from_slice(b"\r\n");
     }
+}
+
+impl Content {
+    /// Returns what options records are asked for: for an element too, if they may have it where the record does not.
+    fn told(self) -> Option<Key> {
+        match self {
+            Self::Told(key) => Some(key),
+            Self::Element { pen: 0, id: APPLICATION_NAME, nth: 0 } => Some(Key::ApplicationName),
+            _ => None,
+        }
+    }
+}
+
+/// Appends what options records told.
+fn append(out: &mut Vec<u8>, told: Told<'_>) {
+    let start = out.len();
+    match told {
+        Told::Count(count) => text::unsigned(out, count),
+        Told::Text(text) => string(out, text),
+        Told::Source(source) => out.extend_from_slice(source.to_string().as_bytes()),
+    }
+    quote(out, start);
 }
 
 /// Returns the column of each field up to the last that has one, and the octets this takes.

@@ -22,6 +22,7 @@ use self::ipfix::Records;
 use super::batch::{self, Rendered};
 use crate::json::{Identity, Lines, identity_prefix};
 use crate::metadata::Metadata;
+use crate::session::room::Room;
 
 /// One form.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -126,7 +127,10 @@ impl Renderers {
         for renderer in &mut self.0 {
             match &mut renderer.content {
                 Content::Json(Json { metadata: Some(metadata), .. }) => metadata.set_source(source),
-                Content::Json(_) | Content::Csv(_) | Content::Ipfix { .. } => {}
+                Content::Csv(rows) => {
+                    rows.metadata_mut().iter_mut().for_each(|metadata| metadata.set_source(source));
+                }
+                Content::Json(_) | Content::Ipfix { .. } => {}
             }
         }
         self.set_exporter(source.ip());
@@ -139,6 +143,18 @@ impl Renderers {
                 Content::Ipfix { records, original_exporter: true } => records.set_exporter(exporter),
                 Content::Json(_) | Content::Csv(_) | Content::Ipfix { .. } => {}
             }
+        }
+    }
+
+    /// Says where memory for what options records tell comes from.
+    pub(crate) fn share_metadata(&mut self, room: &Arc<Room>) {
+        for renderer in &mut self.0 {
+            let metadata = match &mut renderer.content {
+                Content::Json(json) => &mut json.metadata,
+                Content::Csv(rows) => rows.metadata_mut(),
+                Content::Ipfix { .. } => continue,
+            };
+            metadata.iter_mut().for_each(|metadata| metadata.share(Arc::clone(room)));
         }
     }
 

@@ -30,7 +30,7 @@ impl World {
         exporting.define(1, template(SESSION, 1, &session_record::FIELDS)).unwrap();
         exporting.define(1, template(STATISTICS, 1, &[(0, 149, 4), (0, 41, 8)])).unwrap();
         exporting.define(1, template(RELIABILITY, 1, &[(0, 145, 2), (0, 276, 1)])).unwrap();
-        Self { exporting, decoder: Decoder::new(&Forms::json(), SessionMetrics::new()) }
+        Self { exporting, decoder: Decoder::new(&Forms::json(), SessionMetrics::new(), &Rooms::default()) }
     }
 
     fn session(&mut self, first_number: u64) -> &mut Self {

@@ -2,6 +2,7 @@ use ipfix::{ExportingConfig, ExportingSession, FieldSpecifier, TemplateRecord};
 use service::Metrics;
 
 use super::*;
+use crate::session::room::Room;
 
 const FLOW: u16 = 256;
 const TIME: u32 = 1_795_219_200;
@@ -333,12 +334,17 @@ fn there_are_no_more_sessions_than_allowed_and_silent_ones_make_room() {
 #[test]
 fn templates_of_all_sources_are_bounded_together() {
     let most = 1 << 20;
-    let mut world = World::limited(config::Udp::default(), Totals::with_templates(most, Loaded::default()));
+    let rooms = Rooms { templates: Arc::new(Room::new(16 << 10, most)), ..Rooms::default() };
+    let mut world = World::limited(config::Udp::default(), Totals::with(rooms, Loaded::default()));
     let mut exporter = Exporter::new(1, 4);
     // Each source has some long templates.
     let fields: Vec<_> = (0..300).map(|_| FieldSpecifier::iana(1, 4)).collect();
     for id in 300..320 {
         exporter.exporting.define(0, TemplateRecord { id, scope_fields: 0, fields: fields.clone() }).unwrap();
+    }
+    // And short ones, for which there is room when there is none for those.
+    for id in 320..600 {
+        exporter.exporting.define(0, TemplateRecord { id, ..template(4) }).unwrap();
     }
     exporter.exporting.repeat_templates(TIME);
     let messages: Vec<_> =
@@ -346,14 +352,18 @@ fn templates_of_all_sources_are_bounded_together() {
     for port in 1..20 {
         world.send_all(port, &messages);
     }
-    let octets = || world.sources.totals.template_octets.load(Ordering::Relaxed);
-    // A message brings two templates, of some 20 KiB in memory each.
-    let one = 64 << 10;
-    assert!((most - one..=most).contains(&octets()), "{}", octets());
+    // Of a short template.
+    let one = 256;
+    let used = world.sources.totals.rooms.templates.used();
+    assert!((most - one..=most).contains(&used), "{used}");
     assert!(world.metric("records_dropped_total{reason=\"limit\"}") > 0);
+    // Whoever comes then has room all the same.
+    let mut honest = Exporter::new(1, 4);
+    world.send_all(100, &[honest.templates(), honest.flows(1..3)]);
+    assert_eq!(world.values(), [1, 2]);
     let totals = Arc::clone(&world.sources.totals);
     drop(world.sources);
-    assert_eq!(totals.template_octets.load(Ordering::Relaxed), 0);
+    assert_eq!(totals.rooms.templates.used(), 0);
 }
 
 #[test]

@@ -101,9 +101,12 @@ impl Templates {
             self.add(key, Arc::clone(same), refreshed);
             return (Change::Same, old);
         }
+        // First of all: whoever sends millions of them is not to have each one compiled.
+        if self.living.len() >= self.max_templates {
+            return (Change::Refused, None);
+        }
         let template = self.compile(domain, record);
-        let full =
-            self.living.len() >= self.max_templates || self.memory + template.memory() > self.max_memory;
+        let full = self.memory + template.memory() > self.max_memory;
         let empty = record.fields.iter().filter(|field| field.length == 0).count();
         if full || template.shortest_record() == 0 || empty > MAX_EMPTY_FIELDS {
             return (Change::Refused, None);

@@ -88,3 +88,61 @@ fn the_header_names_the_columns() {
     header(&mut out, &columns);
     assert_eq!(out, b"number,octetDeltaCount\r\n");
 }
+
+/// A record with a template of its own: domain, scope fields, fields, and its octets.
+type Message<'a> = (u32, u16, &'a [(u16, u16)], &'a [u8]);
+
+/// Lines of messages with one record each.
+fn told(columns: &str, messages: &[Message<'_>]) -> String {
+    let columns: Vec<Column> = columns.split(' ').map(|name| name.parse().unwrap()).collect();
+    let mut rows = Rows::new(columns.into(), 1 << 20);
+    let source = "192.0.2.9:4000".parse().unwrap();
+    rows.metadata_mut().iter_mut().for_each(|metadata| metadata.set_source(source));
+    let mut printer = Printer { rows, number: None, out: Vec::new() };
+    let mut session = CollectingSession::new(CollectingConfig::default());
+    for (id, &(domain, scope_fields, fields, record)) in (300..).zip(messages) {
+        let mut exporting = ExportingSession::new(ExportingConfig { domain, max_message: 1400 });
+        let fields = fields.iter().map(|&(id, length)| FieldSpecifier::iana(id, length)).collect();
+        exporting.define(0, TemplateRecord { id, scope_fields, fields }).unwrap();
+        exporting.record(0, id, record, 0).unwrap();
+        exporting.flush_all(0);
+        while let Some(message) = exporting.poll_message() {
+            session.decode(0, &message.octets, &mut printer).unwrap();
+        }
+    }
+    String::from_utf8(printer.out).unwrap()
+}
+
+#[test]
+fn columns_show_what_options_records_told_before() {
+    let columns = "ingressInterface ingressInterfaceName ingressInterfaceDescription egressInterfaceName ingressVRFName \
+                   applicationName octetDeltaCount scaledOctetDeltaCount scaledPacketDeltaCount exporterSource exporterAddress";
+    let flow = [(10, 1), (14, 1), (234, 1), (95, 4), (1, 2), (2, 1)];
+    let record = b"\x01\x02\x07\x0d\0\0\x01\x01\0\x03";
+    let lines = told(
+        columns,
+        &[
+            (1, 0, &flow, record),
+            (1, 1, &[(10, 1), (82, 6), (83, 3)], b"\x01Gi0,1\0up "),
+            (1, 1, &[(234, 1), (236, 4)], b"\x07red\0"),
+            (1, 1, &[(95, 4), (96, 4)], b"\x0d\0\0\x01http"),
+            (1, 1, &[(144, 1), (34, 1)], &[1, 100]),
+            (1, 1, &[(144, 1), (130, 4)], &[1, 10, 0, 0, 9]),
+            (1, 0, &flow, record),
+            (2, 0, &flow, record),
+        ],
+    );
+    let nothing = "1,,,,,,256,,,192.0.2.9:4000,\r\n";
+    let all = "1,\"Gi0,1\",up,,red,http,256,25600,300,192.0.2.9:4000,10.0.0.9\r\n";
+    assert_eq!(lines, [nothing, all, nothing].concat());
+}
+
+#[test]
+fn an_application_name_of_the_record_itself_goes_before() {
+    let fields: [(u16, u16); 2] = [(95, 4), (96, 3)];
+    let told = told(
+        "applicationName",
+        &[(1, 1, &[(95, 4), (96, 4)], b"\x0d\0\0\x01http"), (1, 0, &fields, b"\x0d\0\0\x01dns")],
+    );
+    assert_eq!(told, "dns\r\n");
+}
