@@ -31,7 +31,7 @@ impl Session {
 
     pub(super) fn captured(transport: Transport, options: Options) -> Self {
         let config = CollectingConfig { transport, ..CollectingConfig::default() };
-        let lines = Lines::with_keys(KEY_OCTETS).split_biflows(options.split_biflows);
+        let lines = Lines::with_plans(KEY_OCTETS).split_biflows(options.split_biflows);
         Self { collecting: CollectingSession::new(config), lines }
     }
 

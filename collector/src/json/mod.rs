@@ -1,6 +1,6 @@
 //! Data Records as lines of JSON: one object per record, keys in template order, IANA's element names.
 //!
-//! A template compiles once to its keys; a record is appended to an octet buffer without allocating. Elements no
+//! A template compiles once to a plan (`plan.rs`): its keys and the shapes of its values; a record is appended to an octet buffer without allocating. Elements no
 //! registry here has are kept as `e<PEN>id<N>` in hexadecimal, unless the exporter told their names and types (RFC 5610); so is
 //! what does not fit its type. An element that
 //! occurs again in a template (RFC 7011 section 8) has `#2`, `#3`, … behind its name. Padding is left out.
@@ -8,18 +8,18 @@
 //! Lists (RFC 6313) are objects, `list.rs` says of which form.
 
 mod list;
+mod piece;
+mod plan;
 pub(crate) mod text;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use ipfix::view::ElementName;
-use ipfix::{BiflowSplit, Field, FieldSpecifier, Fields, PlanField, Record, Template, Value};
+use ipfix::{PlanField, Record, Template, Value};
 
-use self::text::Fraction;
-
-/// IANA's paddingOctets (RFC 7012): its value means nothing.
-const PADDING_OCTETS: (u32, u16) = (0, 210);
+use self::piece::{Date, Fraction};
+use self::plan::{Plan, Uniflows};
 
 /// Keys of a line that are no element's. An exporter must not name one of its elements so.
 const OWN_KEYS: [&str; 16] = [
@@ -41,9 +41,9 @@ const OWN_KEYS: [&str; 16] = [
     "scaled",
 ];
 
-/// Octets of keys kept for the templates of one session, unless told otherwise. Whoever defines more has them compiled
+/// Octets of plans kept for the templates of one session, unless told otherwise. Whoever defines more has them compiled
 /// again and again.
-const MAX_KEY_OCTETS: usize = 4 << 20;
+const MAX_PLAN_OCTETS: usize = 4 << 20;
 
 /// The identity of a record (see docs/wire.md), as its line tells it.
 #[derive(Clone, Copy, Debug)]
@@ -68,49 +68,34 @@ pub(crate) fn identity_prefix(ledger: [u8; 16], epoch: u32, domain: u32) -> Vec<
 /// Writes the records of one transport session.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    keys: Vec<Arc<Keys>>,
-    /// Place in `keys` by [`Template::serial`].
+    plans: Vec<Arc<Plan>>,
+    /// Place in `plans` by [`Template::serial`].
     places: HashMap<u64, usize>,
     latest: Option<(u64, usize)>,
-    /// Octets of all keys, and how many there may be.
+    /// Octets of all plans, and how many there may be.
     octets: usize,
     max_octets: usize,
     split_biflows: bool,
+    date: Date,
 }
 
 impl Default for Lines {
     fn default() -> Self {
-        Self::with_keys(MAX_KEY_OCTETS)
+        Self::with_plans(MAX_PLAN_OCTETS)
     }
 }
 
-/// The keys of a template, one after the other, each with the comma before it and the colon after it.
-#[derive(Debug, Default)]
-struct Keys {
-    text: Vec<u8>,
-    /// Where each field's key ends; a field without a key ends where the one before it does.
-    ends: Vec<u32>,
-    uniflows: Option<Box<Uniflows>>,
-}
-
-/// The keys of a biflow's two uniflows.
-#[derive(Debug)]
-struct Uniflows {
-    split: BiflowSplit,
-    forward: Keys,
-    reverse: Keys,
-}
-
 impl Lines {
-    /// Returns lines that keep so many octets of keys at most.
-    pub(crate) fn with_keys(max_octets: usize) -> Self {
+    /// Returns lines that keep so many octets of plans at most.
+    pub(crate) fn with_plans(max_octets: usize) -> Self {
         Self {
-            keys: Vec::new(),
+            plans: Vec::new(),
             places: HashMap::new(),
             latest: None,
             octets: 0,
             max_octets,
             split_biflows: false,
+            date: Date::default(),
         }
     }
 
@@ -146,9 +131,11 @@ impl Lines {
         if record.template.has_lists() {
             self.fields_with_lists(out, record.template, record.fields(), record.sub_templates);
         } else {
-            self.keys(record.template).write(out, record.fields(), |out, field| {
+            let mut date = self.date;
+            self.plan(record.template).write(out, &mut date, record.fields(), |out, field| {
                 value(out, field.value(), field.octets().len());
             });
+            self.date = date;
         }
         close(out, line);
         1
@@ -157,107 +144,49 @@ impl Lines {
     /// Appends the lines of a biflow: its forward flow, and its reverse one if anything went back. Returns how many: none
     /// if the record is no biflow.
     fn uniflows(&mut self, out: &mut Vec<u8>, record: &Record<'_>, identity: Option<Identity<'_>>) -> usize {
-        let keys = Arc::clone(self.keys(record.template));
-        let Some(Uniflows { split, forward, reverse }) = keys.uniflows.as_deref() else { return 0 };
+        let plan = Arc::clone(self.plan(record.template));
+        let Some(Uniflows { split, forward, reverse }) = plan.uniflows.as_deref() else { return 0 };
         let views = [(forward, &b""[..]), (reverse, b",\"direction\":\"reverse\"")];
         let lines = if split.has_reverse(record) { 2 } else { 1 };
-        for (keys, mark) in &views[..lines] {
+        for (plan, mark) in &views[..lines] {
             let line = out.len();
             if let Some(Identity { prefix, number }) = identity {
                 out.extend_from_slice(prefix);
                 text::unsigned(out, number);
             }
             out.extend_from_slice(mark);
-            keys.write(out, record.fields(), |out, field| self.any_value(out, field, record.sub_templates));
+            let mut date = self.date;
+            plan.write(out, &mut date, record.fields(), |out, field| {
+                self.any_value(out, field, record.sub_templates);
+            });
+            self.date = date;
             close(out, line);
         }
         lines
     }
 
-    fn keys(&mut self, template: &Template) -> &Arc<Keys> {
+    fn plan(&mut self, template: &Template) -> &Arc<Plan> {
         let serial = template.serial();
         let place = match self.latest {
             Some((latest, place)) if latest == serial => place,
             _ => self.place(serial, template),
         };
         self.latest = Some((serial, place));
-        &self.keys[place]
+        &self.plans[place]
     }
 
     fn place(&mut self, serial: u64, template: &Template) -> usize {
         if let Some(&place) = self.places.get(&serial) {
             return place;
         }
-        let keys = Keys::compile(template, self.split_biflows);
-        if self.octets + keys.octets() > self.max_octets {
-            *self = Self::with_keys(self.max_octets).split_biflows(self.split_biflows);
+        let plan = Plan::compile(template, self.split_biflows);
+        if self.octets + plan.octets() > self.max_octets {
+            *self = Self::with_plans(self.max_octets).split_biflows(self.split_biflows);
         }
-        self.octets += keys.octets();
-        self.keys.push(Arc::new(keys));
-        self.places.insert(serial, self.keys.len() - 1);
-        self.keys.len() - 1
-    }
-}
-
-impl Keys {
-    fn compile(template: &Template, split_biflows: bool) -> Self {
-        let mut keys = Self::named(template, |at, field| {
-            let specifier = field.specifier();
-            let is_padding = (specifier.pen, specifier.id) == PADDING_OCTETS;
-            (!is_padding).then(|| name(template, at, field))
-        });
-        let split = if split_biflows { BiflowSplit::of(template) } else { None };
-        keys.uniflows = split.map(|split| {
-            let view = |fields: &[Option<FieldSpecifier>]| {
-                Self::named(template, |at, field| match fields[at] {
-                    Some(specifier) if specifier == field.specifier() => Some(name(template, at, field)),
-                    specifier => Some(ElementName(specifier?).to_string()),
-                })
-            };
-            let (forward, reverse) = (view(split.forward_fields()), view(split.reverse_fields()));
-            Box::new(Uniflows { split, forward, reverse })
-        });
-        keys
-    }
-
-    /// Returns the keys of the fields that `name` names.
-    fn named(template: &Template, name: impl Fn(usize, &PlanField) -> Option<String>) -> Self {
-        let mut keys = Self::default();
-        let mut seen = HashMap::<String, u32>::new();
-        for (at, field) in template.fields().iter().enumerate() {
-            if let Some(name) = name(at, field) {
-                let occurrence = seen.entry(name.clone()).or_default();
-                *occurrence += 1;
-                let again = if *occurrence > 1 { format!("#{occurrence}") } else { String::new() };
-                keys.text.extend_from_slice(format!(",\"{name}{again}\":").as_bytes());
-            }
-            keys.ends.push(u32::try_from(keys.text.len()).unwrap_or(u32::MAX));
-        }
-        keys
-    }
-
-    /// Appends the fields that have a key, each as `write` does.
-    #[inline]
-    fn write<'a>(
-        &self,
-        out: &mut Vec<u8>,
-        fields: Fields<'a>,
-        mut write: impl FnMut(&mut Vec<u8>, &Field<'a>),
-    ) {
-        let mut start = 0;
-        for (field, &end) in fields.zip(&self.ends) {
-            let end = end as usize;
-            if start < end {
-                out.extend_from_slice(&self.text[start..end]);
-                write(out, &field);
-            }
-            start = end;
-        }
-    }
-
-    fn octets(&self) -> usize {
-        let own = self.text.len() + self.ends.len() * size_of::<u32>();
-        own + self.uniflows.as_ref().map_or(0, |both| both.forward.octets() + both.reverse.octets())
+        self.octets += plan.octets();
+        self.plans.push(Arc::new(plan));
+        self.places.insert(serial, self.plans.len() - 1);
+        self.plans.len() - 1
     }
 }
 
@@ -292,8 +221,7 @@ pub(crate) fn value(out: &mut Vec<u8>, value: Value<'_>, octets: usize) {
         Value::String(text) => text::string(out, text.0),
         Value::Seconds(seconds) => text::time(out, seconds.into(), 0, Fraction::Milli),
         Value::Milliseconds(time) => {
-            let nanos = u32::try_from(time % 1000).unwrap_or(0) * 1_000_000;
-            text::time(out, time / 1000, nanos, Fraction::Milli);
+            text::time(out, time / 1000, nanos(time), Fraction::Milli);
         }
         Value::Microseconds(time) => {
             let time = time.microseconds_since_unix_epoch();
@@ -307,6 +235,11 @@ pub(crate) fn value(out: &mut Vec<u8>, value: Value<'_>, octets: usize) {
         Value::Ipv6(address) => text::ipv6(out, address.octets()),
         Value::Octets(octets) | Value::List(octets) => text::hex(out, octets),
     }
+}
+
+/// Returns the nanoseconds of a time in milliseconds beyond its second.
+fn nanos(milliseconds: u64) -> u32 {
+    u32::try_from(milliseconds % 1000).unwrap_or(0) * 1_000_000
 }
 
 #[cfg(test)]

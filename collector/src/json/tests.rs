@@ -223,7 +223,7 @@ fn keys_that_have_no_room_beside_each_other_still_make_whole_lines() {
     exporting.record(1, 256, record.octets(), 0).unwrap();
     exporting.flush_all(0);
     let mut collecting = CollectingSession::new(CollectingConfig::default());
-    let mut writer = Writer { lines: Lines::with_keys(1), identity: None, out: Vec::new() };
+    let mut writer = Writer { lines: Lines::with_plans(1), identity: None, out: Vec::new() };
     while let Some(message) = exporting.poll_message() {
         collecting.decode(1, &message.octets, &mut writer).unwrap();
     }

@@ -64,7 +64,7 @@ impl Forms {
         let renderer = |kind: &Kind| match kind {
             Kind::Json { metadata } => {
                 let metadata = metadata.then(Box::default);
-                Renderer::Json(Json { lines: Lines::with_keys(plan_octets), prefix: None, metadata })
+                Renderer::Json(Json { lines: Lines::with_plans(plan_octets), prefix: None, metadata })
             }
             Kind::Csv(columns) => Renderer::Csv(Rows::new(Arc::clone(columns), plan_octets)),
             Kind::Ipfix => Renderer::Ipfix(Records::new(plan_octets)),
