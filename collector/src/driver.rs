@@ -38,6 +38,7 @@ const FINISH: Duration = Duration::from_secs(10);
 /// Runs the collector until it is told to end.
 pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure> {
     let [listening, writable, registered] = context.health.conditions(["listening", "outputs", "registered"]);
+    let pulse = context.health.pulse("collector");
     let signer = signer(&config)?;
     let (outputs, mut writers) = Outputs::start(&config).or_exit(Exit::Io)?;
     let metrics = SessionMetrics::new();
@@ -71,6 +72,7 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
             }
             Some(_) = sessions.join_next() => {}
             _ = look.tick() => {
+                pulse.beat();
                 let found = writers.look();
                 is_failing = found.failing.is_some();
                 standing.look(&found, shared.outputs.fullest());
@@ -172,7 +174,7 @@ fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
     let Some(tls) = &config.tls else { return Ok(None) };
     let identity = tls.read().context("[tls]").or_exit(Exit::Configuration)?;
     let reloading = identity.clone();
-    service::on_hangup::<crate::Collector>(move || reloading.reload_or_tell())?;
+    service::on_hangup(move || reloading.reload_or_tell());
     Ok(Some(identity))
 }
 

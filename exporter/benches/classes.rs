@@ -7,7 +7,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use exporter::capture::{PacketSource, PcapFile};
 use exporter::export::rules::{Ranges, Rule};
-use exporter::export::{Class, ClassIndex, Classes, Classifier, FlowEncoder, FlowTemplate, Kind};
+use exporter::export::{Class, ClassIndex, Classes, Classifier, FlowEncoder, Kind};
 use exporter::failover::{Carrier, Failover, FailoverConfig};
 use exporter::metering::{FlowEndReason, FlowRecord, Meter, MeteringConfig};
 use pcap_fixtures::Trace;
@@ -34,8 +34,10 @@ fn main() {
 
 /// Five rules, of which a record meets three in the mean: numbers, ranges, lists and prefixes.
 fn classifier() -> Classifier {
+    let encoder = FlowEncoder::new();
+    let templates = encoder.templates();
     let rule = |conditions, class| Rule {
-        templates: FlowTemplate::ALL.to_vec(),
+        templates: templates.indices().collect(),
         conditions,
         class: ClassIndex(class),
     };
@@ -49,7 +51,7 @@ fn classifier() -> Classifier {
         rule(vec![(27, v6)], 2),
         rule(vec![(7, numbers(&[(30_000, 40_000)]))], 1),
     ];
-    Classifier::new(&rules, ClassIndex(2)).expect("rules that match something")
+    Classifier::new(&rules, ClassIndex(2), templates).expect("rules that match something")
 }
 
 #[divan::bench]
@@ -94,12 +96,16 @@ fn export(bencher: Bencher<'_, '_>, classifier: &Classifier) {
         class("dns", Kind::Limited { max_retransmissions: 1 }),
         class("rest", Kind::Timed { lifetime }),
     ];
+    let encoder = FlowEncoder::new();
     let config = FailoverConfig {
         domain: 1,
         classes: Classes::new(classes).expect("three classes"),
+        templates: encoder.templates().clone(),
         max_message: 8 << 10,
         max_lossy_message: Some(8 << 10),
         linger: Duration::from_millis(50),
+        per_stream: false,
+        options_interval: Duration::from_secs(600),
         memory: 64 << 20,
         spool: None,
         keys: delivery::KeyRing::parse("1 000102030405060708090a0b0c0d0e0f").expect("a key"),
@@ -108,7 +114,6 @@ fn export(bencher: Bencher<'_, '_>, classifier: &Classifier) {
     let mut failover = Failover::new(config, incarnation, 1);
     failover.handle_connected(Carrier::OneStream, false);
     let now = std::time::Instant::now();
-    let encoder = FlowEncoder::new();
     let (mut octets, mut records) = (Vec::new(), 0_u32);
     counted(bencher, |flow| {
         octets.clear();

@@ -7,7 +7,7 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use exporter::capture::{PacketSource, PcapFile};
-use exporter::export::{Classes, FlowEncoder, FlowTemplate};
+use exporter::export::{Classes, FlowEncoder};
 use exporter::metering::{FlowEndReason, FlowRecord, Meter, MeteringConfig};
 use exporter::packet::PacketView;
 use ipfix::{ExportingConfig, ExportingSession};
@@ -123,8 +123,8 @@ fn encoded() -> u64 {
     const STREAM: u16 = Classes::RELIABLE_STREAM;
     let encoder = FlowEncoder::new();
     let mut session = ExportingSession::new(ExportingConfig { domain: 1, max_message: 8 << 10 });
-    for template in FlowTemplate::ALL {
-        session.define(STREAM, template.record(STREAM)).expect("a valid template");
+    for template in encoder.templates().records(STREAM) {
+        session.define(STREAM, template).expect("a valid template");
     }
     let (mut octets, mut records) = (Vec::new(), 0);
     metered(|flow| {

@@ -2,7 +2,7 @@
 //! `cargo run --release --example meter -- FILE [IDLE SECONDS] [ACTIVE SECONDS] [MAX FLOWS]`.
 
 use exporter::capture::{PacketSource, PcapFile};
-use exporter::export::{Classes, FlowEncoder, FlowTemplate};
+use exporter::export::{Classes, FlowEncoder};
 use exporter::metering::{FlowEndReason, FlowRecord, Meter, MeteringConfig};
 use exporter::packet::Unparsed;
 use ipfix::{ExportingConfig, ExportingSession};
@@ -87,11 +87,12 @@ const STREAM: u16 = Classes::RELIABLE_STREAM;
 impl Export {
     fn new() -> Result<Self, ipfix::DefineError> {
         let mut session = ExportingSession::new(ExportingConfig { domain: 1, max_message: 8 << 10 });
-        for template in FlowTemplate::ALL {
-            session.define(STREAM, template.record(STREAM))?;
+        let encoder = FlowEncoder::new();
+        for template in encoder.templates().records(STREAM) {
+            session.define(STREAM, template)?;
         }
         Ok(Self {
-            encoder: FlowEncoder::new(),
+            encoder,
             session,
             record: Vec::new(),
             packets: 0,

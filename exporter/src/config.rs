@@ -13,17 +13,17 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use service::config::{Http, Invalid};
 
-use crate::export::{Classes, Classifier};
+use crate::export::{Classes, Classifier, FlowEncoder};
 
 pub use class::{ClassTable, ClassTables, Word};
 pub use export::{Durability, Export, RetentionConfig};
 pub use metering::Metering;
 pub use pool::{Pool, Service, Transport};
-pub use rule::{Conditions, RuleTable, TemplateName, Templates};
+pub use rule::{Conditions, RuleTable, TemplateName, TemplateNames};
 pub use source::{Source, Speed, Start, parse_utc};
 pub use udp::Udp;
 
-/// The whole file; every key but `source.pcap` and, of the destination, `pool.key-file` or `udp.collector` has a
+/// The whole file; every key but `source.pcap` or `source.interfaces` and, of the destination, `pool.key-file` or `udp.collector` has a
 /// default.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -105,16 +105,22 @@ impl Config {
         }
     }
 
+    /// Returns what encodes flow records.
+    pub fn encoder(&self) -> FlowEncoder {
+        FlowEncoder::new()
+    }
+
     /// Returns the classes and what sorts flow records into them.
     ///
     /// Fails where they contradict each other; never for a configuration that was checked.
     pub fn classes(&self) -> Result<(Classes, Classifier), Invalid> {
-        rule::compile(&self.class, &self.rule)
+        rule::compile(&self.class, &self.rule, self.encoder().templates())
     }
 }
 
 /// Refuses what is good key by key and wrong together.
 pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
+    config.source.validate()?;
     config.classes()?;
     config.export.validate()?;
     config.retention.validate(config.state.directory.is_some())?;

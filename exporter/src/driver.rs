@@ -18,16 +18,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rserpool::{PoolUser, PoolUserState};
-use service::{Condition, Context, Exit, Failure, Metrics, OrExit as _, Shutdown};
+use service::{Condition, Context, Exit, Failure, Metrics, OrExit as _, Pulse, Shutdown};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 use transport::Connector;
 
 use crate::capture::CaptureError;
 use crate::config::{Config, Pool, Service, Transport};
+use crate::export::options::Teller;
 use crate::failover::{Books, Choice, ChoiceConfig, Failover, Role, Sign};
-use crate::metering::Meter;
-use crate::metrics::{COLLECTOR_INFO, Exported, Observed, TlsMetrics};
+use crate::metrics::{COLLECTOR_INFO, Exported, TlsMetrics};
 use crate::observe::{Encoded, Observation, Observer};
 use crate::spooling::Event as SpoolEvent;
 use crate::state;
@@ -42,6 +42,8 @@ use summary::Summary;
 
 /// Events of a collector taken in before it is blamed for silence, at most.
 const EVENTS_AT_ONCE: usize = 64;
+/// The loop turns at least so often, so that who watches sees that it does.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// Runs the exporter until its source ends and everything is acknowledged, or until it is told to stop.
 ///
@@ -57,11 +59,12 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     };
     let metrics = Exported::new(&classes, config.retention.memory.as_usize());
     let names: Vec<String> = classes.iter().map(|(_, class)| class.name.clone()).collect();
-    let source = setup::open(&config.source, since_epoch())?;
-    let meter = Meter::new(config.metering.metering(), random()?);
     let timers = config.profile.timers;
     let Connectors { collectors, registrars, identity } = setup::connectors(config, pool).await?;
     let Pool { transport, service, reconnect_pause, .. } = *pool;
+    let address = pool.addresses.first().copied();
+    let address = address.or_else(|| Some(collectors.endpoint.as_ref()?.local_address().ip()));
+    let teller = Teller::new(config.metering.observation_domain, std::process::id(), address);
     if transport != Transport::Sctp
         && let Some((_, lossy)) = classes.iter().find(|(_, class)| class.kind.is_lossy())
     {
@@ -77,10 +80,11 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let last = directory.and_then(|directory| state::last_collector(directory, &pool.handle));
     let memory = directory.map(|directory| Memory::new(directory.clone(), pool.handle.clone()));
     let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers, last)?, registrars));
-    let observer = Observer::start(source, meter, classifier, config.source.speed, Observed::new("pcap"))?;
+    let observer = setup::observe(config, classifier, &teller.facts())?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
         failover,
+        teller,
         spool,
         choice,
         observer,
@@ -91,13 +95,14 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         service,
         pauses: Pauses::new(reconnect_pause.0),
         tls: identity.map(TlsMetrics::new),
-        capture: config.source.pcap.clone(),
-        source_waits: config.source.speed.is_unpaced(),
+        capture: config.source.to_string(),
+        source_waits: config.source.waits(),
         source_ended: None,
         stopping: false,
         deadline: None,
         drain_timeout: config.retention.drain_timeout.0,
         health: Conditions { registrar, collector },
+        pulse: context.health.pulse("exporter"),
         metrics,
         paths: Paths::new(),
         shown: context.metrics,
@@ -129,6 +134,7 @@ struct Conditions {
 
 struct Driver {
     failover: Failover,
+    teller: Teller,
     spool: Option<Spool>,
     choice: Choice,
     observer: Observer,
@@ -139,7 +145,8 @@ struct Driver {
     pauses: Pauses,
     tls: Option<TlsMetrics>,
     links: Links,
-    capture: PathBuf,
+    /// The source's name.
+    capture: String,
     /// Whether the source waits while there is no room. A replay at a pace goes on like what it replays: the oldest
     /// records make room.
     source_waits: bool,
@@ -150,6 +157,8 @@ struct Driver {
     deadline: Option<Instant>,
     drain_timeout: Duration,
     health: Conditions,
+    /// This loop turns at least once in [`BEAT`].
+    pulse: Pulse,
     metrics: Exported,
     paths: Paths,
     shown: Metrics,
@@ -172,15 +181,18 @@ enum Wake {
 impl Driver {
     async fn run(mut self, shutdown: Shutdown) -> Result<(), Failure> {
         let mut pool = self.pool.state();
-        let mut settled = 0;
+        let (mut settled, mut dropped) = (0, 0);
         loop {
+            self.pulse.beat();
             if let Some(spool) = &self.spool {
                 spool.obey(&mut self.failover, Instant::now());
             }
             self.obey();
+            self.failover.set_told(self.teller.told(dropped, export_time()).clone());
             self.transmit();
             self.tell(&pool.borrow());
             let books = self.failover.books();
+            dropped = books.dropped();
             let progress = books.metered + books.recovered - books.waiting;
             if progress > settled && self.source_ended.is_some() && !self.stopping {
                 self.deadline = Some(Instant::now() + self.drain_timeout);
@@ -217,7 +229,8 @@ impl Driver {
         let can_send = self.links.active.as_ref().is_some_and(|collector| collector.has_room());
         let machines =
             [self.failover.poll_timeout(can_send), self.failover.spool_timeout(), self.choice.poll_timeout()];
-        let due = machines.into_iter().chain([self.deadline]).flatten().min();
+        let beat = Instant::now() + BEAT;
+        let due = machines.into_iter().chain([self.deadline, Some(beat)]).flatten().min();
         tokio::select! {
             () = shutdown.requested(), if !self.stopping => Wake::Shutdown,
             event = self.links.next() => Wake::Link(event),
@@ -349,7 +362,7 @@ impl Driver {
             (Some(Err(error)), late) => {
                 let rest = late.unwrap_or_else(|| "what is before the damage was exported".to_owned());
                 let error = anyhow::Error::new(error);
-                Err(error.context(format!("{} is damaged ({rest})", self.capture.display())).into())
+                Err(error.context(format!("{} is damaged ({rest})", self.capture)).into())
             }
             (_, Some(late)) => Err(Failure::new(Exit::Failed, late)),
             (_, None) => Ok(()),

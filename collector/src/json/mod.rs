@@ -1,9 +1,9 @@
 //! Data Records as lines of JSON: one object per record, keys in template order, IANA's element names.
 //!
-//! A template compiles once to a plan (`plan.rs`): its keys and the shapes of its values; a record is appended to an octet buffer without allocating. Elements no
-//! registry here has are kept as `e<PEN>id<N>` in hexadecimal, unless the exporter told their names and types (RFC 5610); so is
-//! what does not fit its type. An element that
-//! occurs again in a template (RFC 7011 section 8) has `#2`, `#3`, … behind its name. Padding is left out.
+//! A template compiles once to a plan (`plan.rs`): its keys, and the shapes of its values. A record is appended to an octet
+//! buffer without allocating. Elements no registry here has are kept as `e<PEN>id<N>` in hexadecimal, unless the exporter
+//! told their names and types (RFC 5610); so is what does not fit its type. An element that occurs again in a template
+//! (RFC 7011 section 8) has `#2`, `#3`, … behind its name. Padding is left out.
 //!
 //! Lists (RFC 6313) are objects, `list.rs` says of which form.
 
@@ -16,10 +16,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ipfix::view::ElementName;
-use ipfix::{PlanField, Record, Template, Value};
+use ipfix::{Direction, PlanField, Record, Template, Value};
 
 use self::piece::{Date, Fraction};
-use self::plan::{Plan, Uniflows};
+use self::plan::Plan;
 
 /// Keys of a line that are no element's. An exporter must not name one of its elements so.
 const OWN_KEYS: [&str; 16] = [
@@ -44,6 +44,9 @@ const OWN_KEYS: [&str; 16] = [
 /// Octets of plans kept for the templates of one session, unless told otherwise. Whoever defines more has them compiled
 /// again and again.
 const MAX_PLAN_OCTETS: usize = 4 << 20;
+
+/// What marks the line of a biflow's reverse flow, before its fields.
+pub(crate) const REVERSE: &[u8] = b",\"direction\":\"reverse\"";
 
 /// The identity of a record (see docs/wire.md), as its line tells it.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +78,6 @@ pub(crate) struct Lines {
     /// Octets of all plans, and how many there may be.
     octets: usize,
     max_octets: usize,
-    split_biflows: bool,
     date: Date,
 }
 
@@ -94,36 +96,30 @@ impl Lines {
             latest: None,
             octets: 0,
             max_octets,
-            split_biflows: false,
             date: Date::default(),
         }
     }
 
-    /// Returns lines that are uniflows: a biflow (RFC 5103) becomes two, and the second has `"direction":"reverse"`.
-    #[must_use]
-    pub(crate) const fn split_biflows(mut self, split: bool) -> Self {
-        self.split_biflows = split;
-        self
+    /// Appends one line. An options record is marked by `"options":true`, before its fields.
+    pub(crate) fn record(&mut self, out: &mut Vec<u8>, record: &Record<'_>, identity: Option<Identity<'_>>) {
+        self.uniflow(out, record, identity, Direction::Forward);
     }
 
-    /// Appends one line, or two where biflows are split; returns how many. An options record is marked by `"options":true`,
-    /// before its fields.
-    pub(crate) fn record(
+    /// As [`Self::record`], of a biflow that was split: its reverse flow is marked by `"direction":"reverse"`.
+    pub(crate) fn uniflow(
         &mut self,
         out: &mut Vec<u8>,
         record: &Record<'_>,
         identity: Option<Identity<'_>>,
-    ) -> usize {
-        if self.split_biflows {
-            let lines = self.uniflows(out, record, identity);
-            if lines > 0 {
-                return lines;
-            }
-        }
+        direction: Direction,
+    ) {
         let line = out.len();
         if let Some(Identity { prefix, number }) = identity {
             out.extend_from_slice(prefix);
             text::unsigned(out, number);
+        }
+        if direction == Direction::Reverse {
+            out.extend_from_slice(REVERSE);
         }
         if record.template.is_options() {
             out.extend_from_slice(b",\"options\":true");
@@ -138,31 +134,6 @@ impl Lines {
             self.date = date;
         }
         close(out, line);
-        1
-    }
-
-    /// Appends the lines of a biflow: its forward flow, and its reverse one if anything went back. Returns how many: none
-    /// if the record is no biflow.
-    fn uniflows(&mut self, out: &mut Vec<u8>, record: &Record<'_>, identity: Option<Identity<'_>>) -> usize {
-        let plan = Arc::clone(self.plan(record.template));
-        let Some(Uniflows { split, forward, reverse }) = plan.uniflows.as_deref() else { return 0 };
-        let views = [(forward, &b""[..]), (reverse, b",\"direction\":\"reverse\"")];
-        let lines = if split.has_reverse(record) { 2 } else { 1 };
-        for (plan, mark) in &views[..lines] {
-            let line = out.len();
-            if let Some(Identity { prefix, number }) = identity {
-                out.extend_from_slice(prefix);
-                text::unsigned(out, number);
-            }
-            out.extend_from_slice(mark);
-            let mut date = self.date;
-            plan.write(out, &mut date, record.fields(), |out, field| {
-                self.any_value(out, field, record.sub_templates);
-            });
-            self.date = date;
-            close(out, line);
-        }
-        lines
     }
 
     fn plan(&mut self, template: &Template) -> &Arc<Plan> {
@@ -179,9 +150,9 @@ impl Lines {
         if let Some(&place) = self.places.get(&serial) {
             return place;
         }
-        let plan = Plan::compile(template, self.split_biflows);
+        let plan = Plan::compile(template);
         if self.octets + plan.octets() > self.max_octets {
-            *self = Self::with_plans(self.max_octets).split_biflows(self.split_biflows);
+            *self = Self::with_plans(self.max_octets);
         }
         self.octets += plan.octets();
         self.plans.push(Arc::new(plan));

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use ipfix::view::ElementName;
-use ipfix::{BiflowSplit, DataType, Field, FieldSpecifier, Fields, PlanField, Template};
+use ipfix::{DataType, Field, Fields, PlanField, Template};
 
 use super::piece::{Date, Fraction, Piece, WIDEST};
 use super::{name, nanos};
@@ -25,7 +24,6 @@ pub(super) struct Plan {
     /// [`LONGEST_KEY`] octets can be read from the start of each.
     text: Vec<u8>,
     steps: Vec<Step>,
-    pub(super) uniflows: Option<Box<Uniflows>>,
 }
 
 /// What is written of a field.
@@ -52,42 +50,14 @@ enum Shape {
     Other,
 }
 
-/// The plans of a biflow's two uniflows.
-#[derive(Debug)]
-pub(super) struct Uniflows {
-    pub(super) split: BiflowSplit,
-    pub(super) forward: Plan,
-    pub(super) reverse: Plan,
-}
-
 impl Plan {
-    pub(super) fn compile(template: &Template, split_biflows: bool) -> Self {
-        let mut plan = Self::named(template, |at, field| {
-            let specifier = field.specifier();
-            let is_padding = (specifier.pen, specifier.id) == PADDING_OCTETS;
-            (!is_padding).then(|| name(template, at, field))
-        });
-        let split = if split_biflows { BiflowSplit::of(template) } else { None };
-        plan.uniflows = split.map(|split| {
-            let view = |fields: &[Option<FieldSpecifier>]| {
-                Self::named(template, |at, field| match fields[at] {
-                    Some(specifier) if specifier == field.specifier() => Some(name(template, at, field)),
-                    specifier => Some(ElementName(specifier?).to_string()),
-                })
-            };
-            let (forward, reverse) = (view(split.forward_fields()), view(split.reverse_fields()));
-            Box::new(Uniflows { split, forward, reverse })
-        });
-        plan
-    }
-
-    /// Returns the plan that writes the fields that `name` names.
-    fn named(template: &Template, name: impl Fn(usize, &PlanField) -> Option<String>) -> Self {
+    pub(super) fn compile(template: &Template) -> Self {
         let mut plan = Self::default();
         let mut seen = HashMap::<String, u32>::new();
         for (at, field) in template.fields().iter().enumerate() {
-            let start = plan.text.len();
-            if let Some(name) = name(at, field) {
+            let (specifier, start) = (field.specifier(), plan.text.len());
+            if (specifier.pen, specifier.id) != PADDING_OCTETS {
+                let name = name(template, at, field);
                 let occurrence = seen.entry(name.clone()).or_default();
                 *occurrence += 1;
                 let again = if *occurrence > 1 { format!("#{occurrence}") } else { String::new() };
@@ -149,8 +119,7 @@ impl Plan {
 
     /// Octets it takes in memory, about.
     pub(super) fn octets(&self) -> usize {
-        let own = self.text.len() + self.steps.len() * size_of::<Step>();
-        own + self.uniflows.as_ref().map_or(0, |both| both.forward.octets() + both.reverse.octets())
+        self.text.len() + self.steps.len() * size_of::<Step>()
     }
 }
 

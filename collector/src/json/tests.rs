@@ -2,8 +2,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipfix::{
-    CollectingConfig, CollectingSession, DataType, ElementDescription, ExportingConfig, ExportingSession,
-    FieldSpecifier, ListSemantic, NtpTime, Record, RecordWriter, Semantics, TemplateRecord, Visitor,
+    BiflowSplitter, CollectingConfig, CollectingSession, DataType, ElementDescription, ExportingConfig,
+    ExportingSession, FieldSpecifier, ListSemantic, NtpTime, Record, RecordWriter, Semantics, TemplateRecord,
+    Visitor,
 };
 
 use super::*;
@@ -71,6 +72,44 @@ fn a_flow_reads_as_json_with_iana_names() {
             "\n"
         )
     );
+}
+
+#[test]
+fn each_time_has_the_date_of_its_own_day() {
+    let template = iana(&[(152, 8), (153, 8), (150, 4), (151, 4), (323, 8)]);
+    let at = |days: u64| Duration::from_millis((20_000 + days) * 86_400_000 - 1);
+    let mut record = RecordWriter::new();
+    record.milliseconds(at(0)).milliseconds(at(1)).seconds(at(2)).seconds(at(1));
+    // After the year 9999.
+    record.milliseconds(Duration::from_millis(u64::MAX));
+    assert_eq!(
+        line(template, &record, None),
+        concat!(
+            r#"{"flowStartMilliseconds":"2024-10-03T23:59:59.999Z","flowEndMilliseconds":"2024-10-04T23:59:59.999Z","#,
+            r#""flowStartSeconds":"2024-10-05T23:59:59.000Z","flowEndSeconds":"2024-10-04T23:59:59.000Z","#,
+            r#""observationTimeMilliseconds":18446744073709551615}"#,
+            "\n"
+        )
+    );
+}
+
+#[test]
+fn a_line_may_be_long_and_its_values_as_wide_as_their_types() {
+    // octetDeltaCount, sourceIPv6Address, addressPortMappingPerUserHighThreshold, interfaceName: each again and again.
+    let fields = [(1, 8), (27, 16), (467, 4), (82, 65_535)].repeat(50);
+    let mut record = RecordWriter::new();
+    let mut expected = String::from("{");
+    for number in 1..=50 {
+        record.unsigned(u64::MAX, 8).ipv6(Ipv6Addr::from([0xff; 16])).unsigned(u32::MAX.into(), 4).string("a");
+        let again = if number > 1 { format!("#{number}") } else { String::new() };
+        expected += &format!(
+            "\"octetDeltaCount{again}\":18446744073709551615,\
+             \"sourceIPv6Address{again}\":\"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff\",\
+             \"addressPortMappingPerUserHighThreshold{again}\":4294967295,\"interfaceName{again}\":\"a\","
+        );
+    }
+    expected.pop();
+    assert_eq!(line(iana(&fields), &record, None), expected + "}\n");
 }
 
 #[test]
@@ -263,6 +302,19 @@ fn elements_that_the_exporter_described_have_its_names_unless_those_are_other_ke
     assert_eq!(lines.lines().last(), Some(r#"{"cars":7,"cars#2":8,"e32473id3":9}"#));
 }
 
+struct Uniflows {
+    lines: Lines,
+    splitter: BiflowSplitter,
+    out: Vec<u8>,
+}
+
+impl Visitor for Uniflows {
+    fn record(&mut self, record: &Record<'_>) {
+        let Self { lines, splitter, out } = self;
+        splitter.split(record, |record, direction| lines.uniflow(out, record, None, direction));
+    }
+}
+
 #[test]
 fn a_biflow_is_split_into_two_lines_where_asked_and_the_second_says_so() {
     // Addresses, octets, the reverse octets.
@@ -278,12 +330,12 @@ fn a_biflow_is_split_into_two_lines_where_asked_and_the_second_says_so() {
     exporting.record(1, 256, one_way.octets(), 0).unwrap();
     exporting.flush_all(0);
     let mut collecting = CollectingSession::new(CollectingConfig::default());
-    let lines = Lines::default().split_biflows(true);
-    let mut writer = Writer { lines, identity: None, out: Vec::new() };
+    let mut uniflows =
+        Uniflows { lines: Lines::default(), splitter: BiflowSplitter::new(4096), out: Vec::new() };
     while let Some(message) = exporting.poll_message() {
-        collecting.decode(1, &message.octets, &mut writer).unwrap();
+        collecting.decode(1, &message.octets, &mut uniflows).unwrap();
     }
-    let written = String::from_utf8(writer.out).unwrap();
+    let written = String::from_utf8(uniflows.out).unwrap();
     assert_eq!(
         written.lines().collect::<Vec<_>>(),
         [

@@ -10,7 +10,7 @@ use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
 use exporter::capture::{LoopOptions, Looped, PacketSource};
-use exporter::export::{FlowEncoder, FlowTemplate};
+use exporter::export::FlowEncoder;
 use exporter::metering::{FlowEndReason, FlowRecord, Meter, MeteringConfig};
 use serde_json::{Map, Value};
 
@@ -93,7 +93,7 @@ pub fn read(path: &Path, series: &Series) -> anyhow::Result<Received> {
     Ok(received)
 }
 
-/// Gives each record of a collector's file to `take`, with its place for messages; a file that is not there has none.
+/// Gives each flow record of a collector's file to `take`, with its place for messages; a file that is not there has none.
 /// Returns the octets of a line without an end. Fails with the first line that is no record with an identity, or with
 /// `take`.
 pub fn read_each(
@@ -113,6 +113,9 @@ pub fn read_each(
         let place = Place { path, line };
         let record: Map<String, Value> =
             serde_json::from_slice(text).map_err(|error| anyhow::anyhow!("{place}: {error}"))?;
+        if record.get("options") == Some(&Value::Bool(true)) {
+            continue;
+        }
         let integer = |key: &str| record.get(key).and_then(Value::as_u64);
         let identity = (
             record.get("ledger").and_then(Value::as_str),
@@ -186,7 +189,7 @@ impl Expectation {
         let mut octets = Vec::new();
         let template = self.encoder.encode(flow, &mut octets);
         let mut at = 0;
-        FlowTemplate::record(template, 1).fields.iter().all(|field| {
+        self.encoder.templates().get(template).fields().iter().all(|field| {
             let value = &octets[at..at + usize::from(field.length)];
             at += value.len();
             let name = ipfix::ie::lookup(field.pen, field.id).map(|element| element.name);
@@ -226,10 +229,10 @@ fn milliseconds(text: &str) -> Option<u64> {
 #[cfg(test)]
 pub(crate) fn shown(flow: &FlowRecord) -> Flow {
     let mut octets = Vec::new();
-    let template = FlowEncoder::new().encode(flow, &mut octets);
+    let encoder = FlowEncoder::new();
+    let template = encoder.encode(flow, &mut octets);
     let mut at = 0;
-    let fields = template.record(1).fields;
-    let shown = fields.iter().map(|field| {
+    let shown = encoder.templates().get(template).fields().iter().map(|field| {
         let value = &octets[at..at + usize::from(field.length)];
         at += value.len();
         let name = ipfix::ie::lookup(0, field.id).unwrap().name;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{Daemon, log, stats};
+use crate::{Daemon, health, log, stats};
 
 #[derive(Debug, Parser)]
 struct Cli<C: Subcommand> {
@@ -38,6 +38,8 @@ pub(crate) enum Command<C: Subcommand> {
     /// Print configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Ask the running daemon whether it is ready; exit code 0 if it is, 1 if not
+    Health(health::Arguments),
     /// Print the books of running daemons, and check that they balance
     ///
     /// Exit codes: 0 done, 1 the books do not balance, 2 usage, or a daemon is not reached.
@@ -50,6 +52,12 @@ pub(crate) enum Command<C: Subcommand> {
 pub(crate) enum ConfigCommand {
     /// Print an annotated configuration with every key and its default
     Example,
+    /// Print the configuration in force: file, environment and defaults
+    Show {
+        /// Tell behind each value where it comes from
+        #[arg(long)]
+        origin: bool,
+    },
 }
 
 /// For daemons without subcommands of their own.
@@ -95,6 +103,9 @@ fn command<D: Daemon>() -> clap::Command {
         })
         .mut_subcommand("run", |run| run.after_help(example(&format!("run --config {short}.toml"))))
         .mut_subcommand("check", |check| check.after_help(example(&format!("check --config {short}.toml"))))
+        .mut_subcommand("health", |health| {
+            health.after_help(example(&format!("health --config {short}.toml")))
+        })
         .mut_subcommand("stats", |stats| {
             stats.after_help(format!(
                 "Example:\n  {name} stats --config {short}.toml --verify\n  \
@@ -102,9 +113,16 @@ fn command<D: Daemon>() -> clap::Command {
             ))
         })
         .mut_subcommand("config", |config| {
-            config.after_help(example(&format!("config example > {short}.toml"))).mut_subcommand(
-                "example",
-                |sample| sample.after_help(example(&format!("config example > {short}.toml"))),
-            )
+            let written = example(&format!("config example > {short}.toml"));
+            let variable = short.to_uppercase();
+            let shown = format!(
+                "Every key can be set by the environment: {variable}__HTTP__LISTEN is `listen` in [http]. Stronger is what comes \
+                 first: command line, environment, file, default.\n\n{}",
+                example(&format!("config show --origin --config {short}.toml"))
+            );
+            config
+                .after_help(written.clone())
+                .mut_subcommand("example", |sample| sample.after_help(written))
+                .mut_subcommand("show", |show| show.after_help(shown))
         })
 }

@@ -6,7 +6,10 @@
 //! (`type = "…"`) lose positions: use a table per kind.
 
 mod endpoint;
+mod reading;
 mod report;
+mod show;
+mod sources;
 mod suggest;
 mod units;
 
@@ -17,8 +20,10 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::Daemon;
 pub use endpoint::check_endpoint;
 pub use report::ConfigError;
+pub(crate) use sources::Sources;
 pub use toml::Spanned;
 pub use units::{Period, Size, UnitError};
 
@@ -54,6 +59,13 @@ impl Invalid {
         Self { key: path.into(), message: message.into(), label: String::new(), notes: Vec::new() }
     }
 
+    /// Adds a line below the report.
+    #[must_use]
+    pub fn noting(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
     /// Blames the value at `path`: it names a `kind` (`class`) that is none of `known`. Suggests the nearest.
     pub fn unknown<'a>(
         path: impl Into<String>,
@@ -86,11 +98,32 @@ pub fn load<C: DeserializeOwned>(
     path: &Path,
     validate: impl FnOnce(&C) -> Result<(), Invalid>,
 ) -> Result<C, ConfigError> {
+    open(path)?.read(validate)
+}
+
+/// Reads the file at `path` and the environment's variables for daemon `D`, which stand above it.
+pub(crate) fn load_daemon<D: Daemon>(path: &Path) -> Result<(Sources, D::Config), ConfigError> {
+    // A variable that is no text names no key.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.to_string_lossy().into_owned())));
+    let sources = open(path)?.with_environment(D::SHORT, D::SAMPLE, variables);
+    let config = sources.read(D::validate)?;
+    Ok((sources, config))
+}
+
+fn open(path: &Path) -> Result<Sources, ConfigError> {
     let name = path.display().to_string();
     match fs::read_to_string(path) {
-        Ok(text) => parse(&name, &text, validate),
+        Ok(text) => Ok(Sources::file(&name, text)),
         Err(error) => Err(ConfigError::unreadable(&name, &error)),
     }
+}
+
+/// Returns what `config show` prints of a file with this `text`, without origins: all of it is in force.
+pub fn shown<D: Daemon>(text: &str) -> Result<String, ConfigError> {
+    let sources = Sources::file(D::SHORT, text.to_owned());
+    sources.read(D::validate)?;
+    Ok(sources.show(D::SAMPLE, D::WITHOUT_DEFAULT, false))
 }
 
 /// Parses `text`, which errors call the file `name`.
@@ -99,11 +132,7 @@ pub fn parse<C: DeserializeOwned>(
     text: &str,
     validate: impl FnOnce(&C) -> Result<(), Invalid>,
 ) -> Result<C, ConfigError> {
-    let config = toml::from_str(text).map_err(|error| ConfigError::from_toml(name, text, &error))?;
-    match validate(&config) {
-        Ok(()) => Ok(config),
-        Err(invalid) => Err(ConfigError::invalid(name, text, invalid)),
-    }
+    Sources::file(name, text.to_owned()).read(validate)
 }
 
 #[cfg(test)]

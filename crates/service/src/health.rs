@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::Shutdown;
+use crate::config::Http;
+use crate::{Exit, Failure, Shutdown, scrape};
 
 /// A pulse older than this means that the event loop hangs.
 pub const PULSE_LIMIT: Duration = Duration::from_secs(5);
@@ -61,9 +62,10 @@ impl Health {
         !states.is_empty() && states.iter().all(|state| state.met) && !self.shutdown.is_requested()
     }
 
-    /// Returns whether every pulse beat within [`PULSE_LIMIT`].
+    /// Returns whether every pulse beat within [`PULSE_LIMIT`], or the end was asked for: the service manager limits that.
     pub fn is_live(&self) -> bool {
-        lock(&self.pulses).iter().all(|(_, last)| last.elapsed() < PULSE_LIMIT)
+        self.shutdown.is_requested()
+            || lock(&self.pulses).iter().all(|(_, last)| last.elapsed() < PULSE_LIMIT)
     }
 
     /// Waits until the daemon is ready. Cancel safe.
@@ -71,6 +73,21 @@ impl Health {
         let mut changes = self.conditions.subscribe();
         // The sender lives in `self`, so that waiting cannot fail.
         let _ = changes.wait_for(|states| !states.is_empty() && states.iter().all(|state| state.met)).await;
+    }
+
+    /// Waits for changes of readiness and passes a line about each to `tell`: `ready`, or what is not met.
+    pub(crate) async fn tell_changes(&self, mut tell: impl FnMut(&str)) {
+        let mut changes = self.conditions.subscribe();
+        loop {
+            let line = {
+                let states = changes.borrow_and_update();
+                let unmet = states.iter().find(|state| !state.met);
+                unmet.map_or("ready".to_owned(), |state| format!("{}: {}", state.name, state.detail))
+            };
+            tell(&line);
+            // The sender lives in `self`, so that waiting cannot fail.
+            let _ = changes.changed().await;
+        }
     }
 
     /// One line per condition: `[+]name ok` or `[-]name detail`, and the verdict.
@@ -102,6 +119,32 @@ impl Health {
         }
         report.push_str(if self.is_live() { "live\n" } else { "not live\n" });
         report
+    }
+}
+
+/// The subcommand `health`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Ask whether it lives, not whether it is ready
+    #[arg(long)]
+    live: bool,
+}
+
+impl Arguments {
+    /// Prints what the daemon at `configured` says. Fails where it is not ready, or does not answer.
+    pub(crate) fn run(&self, configured: Option<Http>) -> Result<(), Failure> {
+        let Some(Http { listen }) = configured else {
+            return Err(Failure::new(Exit::Failed, "the configuration has no [http] listen"));
+        };
+        let path = if self.live { "/livez?verbose" } else { "/readyz?verbose" };
+        let (status, report) = scrape::get(listen, path)
+            .map_err(|error| Failure::new(Exit::Failed, format!("{listen} does not answer: {error}")))?;
+        crate::shell::print(&report)?;
+        if status == 200 {
+            Ok(())
+        } else {
+            Err(Failure::new(Exit::Failed, format!("{listen}{path}: {status}")))
+        }
     }
 }
 

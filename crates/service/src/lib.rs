@@ -57,6 +57,8 @@ pub trait Daemon: Sized + 'static {
     const ABOUT: &'static str;
     /// The annotated sample in `deploy/config`, by `include_str!`.
     const SAMPLE: &'static str;
+    /// Keys and tables of the sample that are examples, not defaults: `pool.key-file`, `output`.
+    const WITHOUT_DEFAULT: &'static [&'static str] = &[];
     /// Prefix of its metrics without the last underscore: `rserpool`.
     const METRICS_PREFIX: &'static str;
     /// Upper bounds of single histograms, by full name; others get [`DEFAULT_BUCKETS`].

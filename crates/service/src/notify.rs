@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 /// The service manager's socket, if there is one.
 #[derive(Debug, Default)]
@@ -31,6 +32,24 @@ impl Notify {
             tracing::debug!(%error, state, "the service manager was not notified");
         }
     }
+}
+
+impl Notify {
+    /// Says that the configuration is being read; `READY=1` ends that.
+    pub(crate) fn send_reloading(&self) {
+        let Ok(uptime) = std::fs::read_to_string("/proc/uptime") else { return };
+        let Some(seconds) = uptime.split(' ').next().and_then(|seconds| seconds.parse().ok()) else { return };
+        let now = Duration::from_secs_f64(f64::max(seconds, 0.0));
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
+    }
+}
+
+/// Returns how often the service manager wants to hear from this process (sd_watchdog_enabled(3)), if it does.
+pub(crate) fn watchdog() -> Option<Duration> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let is_for_us = std::env::var_os("WATCHDOG_PID").is_none()
+        || number("WATCHDOG_PID") == Some(std::process::id().into());
+    number("WATCHDOG_USEC").filter(|micros| is_for_us && *micros > 0).map(Duration::from_micros)
 }
 
 #[cfg(target_os = "linux")]

@@ -119,7 +119,7 @@ pub fn ready(address: SocketAddr) -> bool {
     get(address, "/readyz").is_ok_and(|(status, _)| status == 200)
 }
 
-fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

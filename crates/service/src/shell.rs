@@ -3,16 +3,18 @@
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
 use crate::cli::{self, Command, ConfigCommand, Options};
 use crate::http::HttpServer;
-use crate::notify::Notify;
+use crate::notify::{self, Notify};
 use crate::shutdown::Signals;
 use crate::{
     Api, Context, Daemon, Exit, Failure, Health, Metrics, OrExit as _, Shutdown, config, log, reload,
@@ -67,6 +69,11 @@ impl Shell {
                 Ok(())
             }
             Command::Config(ConfigCommand::Example) => print(D::SAMPLE),
+            Command::Config(ConfigCommand::Show { origin }) => {
+                let (sources, _) = self.configuration::<D>()?;
+                print(&sources.show(D::SAMPLE, D::WITHOUT_DEFAULT, origin))
+            }
+            Command::Health(health) => health.run(D::http(&self.config::<D>()?)),
             Command::Stats(stats) => {
                 let configured = if stats.names_daemons() { None } else { D::http(&self.config::<D>()?) };
                 stats.run(configured)
@@ -82,11 +89,15 @@ impl Shell {
         log::install(self.options.log_level.as_ref(), self.options.log_format).or_exit(Exit::Usage)
     }
 
-    /// Reads the configuration file of the command line, or the default one; fails with
-    /// [`Exit::Configuration`].
+    /// Reads the configuration file of the command line, or the default one, and the environment's variables above it; fails
+    /// with [`Exit::Configuration`].
     pub fn config<D: Daemon>(&self) -> Result<D::Config, Failure> {
+        Ok(self.configuration::<D>()?.1)
+    }
+
+    fn configuration<D: Daemon>(&self) -> Result<(config::Sources, D::Config), Failure> {
         let path = self.options.config_file::<D>();
-        let mut loaded = config::load(&path, D::validate);
+        let mut loaded = config::load_daemon::<D>(&path);
         if let (Err(error), false) = (&mut loaded, path.exists()) {
             error.note(format!("`{} config example` prints a configuration to start from", D::NAME));
         }
@@ -101,7 +112,9 @@ impl Shell {
     /// Runs the daemon with `config`, as the subcommand `run` does, until it ends.
     pub fn run<D: Daemon>(&self, config: D::Config) -> Result<(), Failure> {
         let runtime = runtime(D::worker_threads(&config))?;
-        let result = runtime.block_on(supervise::<D>(config));
+        let path = self.options.config_file::<D>();
+        let result = runtime.block_on(supervise::<D>(config, path));
+        log::tell_suppressed(true);
         runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
         match result {
             Ok(()) => {
@@ -127,7 +140,7 @@ fn runtime(workers: Option<NonZeroUsize>) -> Result<Runtime, Failure> {
     Ok(builder.enable_all().build()?)
 }
 
-async fn supervise<D: Daemon>(config: D::Config) -> Result<(), Failure> {
+async fn supervise<D: Daemon>(config: D::Config, path: PathBuf) -> Result<(), Failure> {
     let shutdown = Shutdown::new();
     let health = Health::new(shutdown.clone());
     let metrics = Metrics::new(D::BUCKETS);
@@ -138,6 +151,9 @@ async fn supervise<D: Daemon>(config: D::Config) -> Result<(), Failure> {
 
     let mut tasks = JoinSet::new();
     tasks.spawn(signals.watch(shutdown.clone()));
+    let running = config::load_daemon::<D>(&path).ok().map(|(sources, _)| sources);
+    tasks.spawn(reload::watch::<D>(signal(SignalKind::hangup())?, path, running));
+    tasks.spawn(reload::watch_verbosity(signal(SignalKind::user_defined2())?));
     let api = Api::default();
     let http = match D::http(&config) {
         Some(http) => {
@@ -174,20 +190,42 @@ async fn upkeep(health: Health, metrics: Metrics) {
     loop {
         tokio::select! {
             _ = beats.tick() => pulse.beat(),
-            _ = folds.tick() => metrics.upkeep(),
+            _ = folds.tick() => {
+                metrics.upkeep();
+                log::tell_suppressed(false);
+            }
         }
     }
 }
 
-/// Tells the service manager once that the daemon is ready, and when it is stopping.
+/// Tells the service manager once that the daemon is ready, what it waits for, that it lives, and when it is stopping.
 async fn notify(health: Health, shutdown: Shutdown) {
     let notify = Notify::from_env();
+    let ready = async {
+        health.ready().await;
+        notify.send("READY=1");
+        std::future::pending::<()>().await;
+    };
+    let status = health.tell_changes(|line| notify.send(&format!("STATUS={line}")));
     tokio::select! {
-        () = health.ready() => notify.send("READY=1"),
+        () = ready => {}
+        () = status => {}
+        () = watchdog(&health, &notify) => {}
         () = shutdown.requested() => {}
     }
-    shutdown.requested().await;
     notify.send("STOPPING=1");
+}
+
+/// Feeds the service manager's watchdog as long as every loop of the daemon turns.
+async fn watchdog(health: &Health, notify: &Notify) {
+    let Some(period) = notify::watchdog() else { return std::future::pending().await };
+    let mut beats = tokio::time::interval(period / 2);
+    loop {
+        beats.tick().await;
+        if health.is_live() {
+            notify.send("WATCHDOG=1");
+        }
+    }
 }
 
 /// Writes to standard output.

@@ -20,7 +20,11 @@ fn example(name: &str) -> Command {
     let path = profile.join("examples").join(name);
     assert!(path.exists(), "build it first: cargo build -p service --examples");
     let mut command = Command::new(path);
-    command.env_remove("FLOWPOOL_LOG").env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
+    command
+        .env_remove("FLOWPOOL_LOG")
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("JOURNAL_STREAM")
+        .env_remove("WATCHDOG_USEC");
     command
 }
 
@@ -88,6 +92,38 @@ fn configuration_errors_show_the_place_and_what_would_be_right() {
 }
 
 #[test]
+fn the_environment_stands_above_the_file_and_every_value_tells_where_it_is_from() {
+    let folder = Folder::new("environment");
+    fs::write(folder.0.join("clock.toml"), "# comment\ninterval = \"20s\"\n").unwrap();
+    let mut transcript = String::new();
+    for (variables, arguments) in [
+        (&[][..], &["config", "show"][..]),
+        (&[], &["config", "show", "--origin"]),
+        (
+            &[("CLOCK__INTERVAL", "30s"), ("CLOCK__HTTP__LISTEN", "[::1]:9999"), ("CLOCKS__INTERVAL", "1")],
+            &["config", "show", "--origin"],
+        ),
+        (&[("CLOCK__INTERVAL", "0s")], &["check"]),
+        (&[("CLOCK__INTERVAL", "10")], &["check"]),
+        (&[("CLOCK__INTERVALL", "20s"), ("CLOCK__HTTP__LISTEN", "localhost")], &["check"]),
+        (&[("CLOCK__HTTP", "[1")], &["check"]),
+    ] {
+        let output = clock()
+            .args(arguments)
+            .args(["--config", "clock.toml"])
+            .envs(variables.iter().copied())
+            .current_dir(&folder.0)
+            .output()
+            .unwrap();
+        let shown: String = variables.iter().map(|(name, value)| format!("{name}='{value}' ")).collect();
+        let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        let code = output.status.code().unwrap();
+        transcript += &format!("$ {shown}flowpool-clock {}\n{out}{err}exit {code}\n\n", arguments.join(" "));
+    }
+    assert_golden("environment.txt", &transcript);
+}
+
+#[test]
 fn a_missing_file_is_a_configuration_error_with_advice() {
     let folder = Folder::new("missing-file");
     let output = folder.run(&["run", "--config", "none.toml"]);
@@ -103,8 +139,10 @@ fn help_of_every_command_ends_with_an_example() {
         &["--help"][..],
         &["run", "--help"],
         &["check", "--help"],
+        &["health", "--help"],
         &["stats", "--help"],
         &["config", "example", "--help"],
+        &["config", "show", "--help"],
     ] {
         let output = folder.run(command);
         assert_eq!(output.status.code(), Some(0));
@@ -194,15 +232,86 @@ fn the_service_manager_is_told_ready_and_stopping() {
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let (mut child, _log, _first) = start(&folder, |command| {
-        command.env("NOTIFY_SOCKET", &path);
+        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "500000");
     });
-    let mut state = [0; 64];
-    let length = socket.recv(&mut state).unwrap();
-    assert_eq!(&state[..length], b"READY=1");
+    let next = || {
+        let mut state = [0; 128];
+        let length = socket.recv(&mut state).unwrap();
+        String::from_utf8(state[..length].to_vec()).unwrap()
+    };
+    // What it waits for, and its life, may come between.
+    let expect = |wanted: &str| {
+        std::iter::repeat_with(next).take(20).find(|state| state.starts_with(wanted)).expect(wanted)
+    };
+    expect("READY=1");
+    expect("STATUS=ready");
+    expect("WATCHDOG=1");
+    signal(&child, "HUP");
+    assert!(expect("RELOADING=1\nMONOTONIC_USEC=").len() > 30);
+    expect("READY=1");
     signal(&child, "INT");
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    let length = socket.recv(&mut state).unwrap();
-    assert_eq!(&state[..length], b"STOPPING=1");
+    expect("STOPPING=1");
+}
+
+#[test]
+fn sighup_checks_the_file_and_names_what_needs_a_restart_and_sigusr2_turns_debug_on() {
+    let folder = Folder::new("reload");
+    let (mut child, mut log, _) = start(&folder, |_| {});
+    let mut until = |wanted: &str| {
+        let mut text = String::new();
+        while !text.contains(wanted) {
+            assert_ne!(log.read_line(&mut text).unwrap(), 0, "no {wanted} in {text}");
+        }
+        text
+    };
+    let write = |text: &str| fs::write(folder.0.join("clock.toml"), text).unwrap();
+    write("intervall = \"1s\"\n[http]\nlisten = 7\n");
+    signal(&child, "HUP");
+    let told = until("everything stays as it was");
+    assert!(told.contains("clock.toml:1:1: unknown key `intervall`, did you mean `interval`?"), "{told}");
+    assert!(told.contains("clock.toml:3:10: "), "{told}");
+    write("interval = \"2s\"\n[http]\nlisten = \"127.0.0.1:0\"\n");
+    signal(&child, "HUP");
+    let told = until("read again");
+    assert!(told.contains("in force after a restart\",\"keys\":\"interval\""), "{told}");
+    signal(&child, "USR2");
+    until("\"verbose\":true");
+    signal(&child, "USR2");
+    until("\"verbose\":false");
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn health_tells_by_its_exit_code_whether_the_daemon_is_ready() {
+    let folder = Folder::new("health");
+    let (mut child, _log, first) = start(&folder, |_| {});
+    let listen = first.split("\"http\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    fs::write(folder.0.join("asked.toml"), format!("[http]\nlisten = \"{listen}\"\n")).unwrap();
+    let ready = folder.run(&["health", "--config", "asked.toml"]);
+    assert_eq!((ready.status.code(), &ready.stdout[..]), (Some(0), &b"[+]ticking ok\nready\n"[..]));
+    let live = folder.run(&["health", "--live", "--config", "asked.toml"]);
+    assert_eq!(live.status.code(), Some(0));
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let gone = folder.run(&["health", "--config", "asked.toml"]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&gone.stderr).contains(&format!("{listen} does not answer")));
+}
+
+#[test]
+fn lines_for_the_journal_begin_with_their_priority_and_have_no_time() {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = Folder::new("journal");
+    fs::write(folder.0.join("clock.toml"), "[http]\nlisten = \"192.0.2.1:1\"\n").unwrap();
+    let journal = fs::File::create(folder.0.join("journal")).unwrap();
+    let named = journal.metadata().unwrap();
+    let mut run = clock();
+    run.args(["run", "--config", "clock.toml"]).current_dir(&folder.0).stderr(journal);
+    run.env("JOURNAL_STREAM", format!("{}:{}", named.dev(), named.ino())).status().unwrap();
+    let text = fs::read_to_string(folder.0.join("journal")).unwrap();
+    assert!(text.starts_with("<3>ERROR service::shell: [http] listen = "), "{text}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! Developer commands: `cargo xtask ci`, `soak`, `interop`, `crash-matrix`, `bench-handlespace` and `vm`. No dependencies,
-//! so that they start at once.
+//! Developer commands: `cargo xtask ci`, `soak`, `interop`, `crash-matrix`, `bench-handlespace`, `deploy-check` and `vm`.
+//! No dependencies, so that they start at once.
 
 mod ci;
+mod deploy;
 mod fence;
 mod handlespace;
 mod interop;
@@ -29,6 +30,8 @@ Commands:
            Kill, freeze and stop the processes of a pool by a seed, and check that nothing is lost (see crash-matrix --help)
   bench-handlespace
            Measure the handlespace beside rsplib's, if that is installed
+  deploy-check [TEXT…]
+           Check units, rules and dashboards of deploy/, at a running pool (what is installed)
   vm       Run a command in a virtual machine whose kernel has SCTP (see vm --help)
 
 Example:
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         ["interop", rest @ ..] => interop::run(&root(), rest),
         ["crash-matrix", rest @ ..] => matrix::run(&root(), rest),
         ["bench-handlespace"] => handlespace::run_benches(&root()),
+        ["deploy-check", texts @ ..] => deploy::run(&root(), texts),
         ["vm", ..] => vm::run(&arguments[1..]),
         ["--help" | "-h" | "help"] => {
             print!("{USAGE}");

@@ -1,6 +1,6 @@
 //! Commands in README.md: the marked ones run as they stand there, all others must name things that exist.
 //!
-//! `<!-- ci:test -->`, `<!-- ci:demo -->` and `<!-- ci:pair -->`, each before a fenced block of shell commands, mark what CI
+//! `<!-- ci:test -->`, `<!-- ci:demo -->` and `<!-- ci:pair -->`, and `<!-- ci:pool -->` in docs/operating.md, each before a fenced block of shell commands, mark what CI
 //! runs.
 
 use std::fs;
@@ -13,18 +13,23 @@ use crate::steps::{Outcome, Unpassed, capture, run};
 /// A hung command must not hang CI: the whole of it may take 20 minutes.
 const TIME_LIMIT: &str = "1200";
 
-/// Runs the block after `<!-- ci:MARK -->`.
+/// Runs the block after `<!-- ci:MARK -->` of README.md.
 pub(crate) fn run_marked(root: &Path, mark: &str) -> Outcome {
-    let readme = read(root)?;
-    let Some(block) = marked_block(&readme, mark) else {
-        return Err(Unpassed::Failed(format!("README.md has no fenced block after <!-- ci:{mark} -->")));
+    run_marked_of(root, "README.md", mark)
+}
+
+/// The same of another page.
+pub(crate) fn run_marked_of(root: &Path, page: &str, mark: &str) -> Outcome {
+    let text = read(root, page)?;
+    let Some(block) = marked_block(&text, mark) else {
+        return Err(Unpassed::Failed(format!("{page} has no fenced block after <!-- ci:{mark} -->")));
     };
     run(root, "timeout", &["--kill-after=10", TIME_LIMIT, "bash", "-euo", "pipefail", "-c", &block])
 }
 
 /// Checks each shell block: its syntax, and the packages, binaries and subcommands it names.
 pub(crate) fn check_commands(root: &Path) -> Outcome {
-    let readme = read(root)?;
+    let readme = read(root, "README.md")?;
     let metadata = capture(root, "cargo", &["metadata", "--no-deps", "--format-version", "1"])?;
     let mut wrong = Vec::new();
     let blocks = shell_blocks(&readme);
@@ -53,9 +58,8 @@ fn help(root: &Path, daemon: &str, subcommand: &str) -> Result<String, Unpassed>
     capture(root, "cargo", &["run", "--quiet", "--release", "--bin", daemon, "--", subcommand, "--help"])
 }
 
-fn read(root: &Path) -> Result<String, Unpassed> {
-    fs::read_to_string(root.join("README.md"))
-        .map_err(|error| Unpassed::Failed(format!("README.md: {error}")))
+fn read(root: &Path, page: &str) -> Result<String, Unpassed> {
+    fs::read_to_string(root.join(page)).map_err(|error| Unpassed::Failed(format!("{page}: {error}")))
 }
 
 /// The first fenced block after the mark; only empty lines may stand between.

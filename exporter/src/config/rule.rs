@@ -7,7 +7,7 @@ use service::config::Invalid;
 
 use super::class::ClassTables;
 use crate::export::rules::Rule;
-use crate::export::{ClassIndex, Classes, Classifier, FlowTemplate};
+use crate::export::{ClassIndex, Classes, Classifier, FlowKind, TemplateIndex, Templates};
 
 pub use condition::Conditions;
 
@@ -20,7 +20,7 @@ pub struct RuleTable {
     pub conditions: Conditions,
     /// Templates of records that match; all without it.
     #[serde(default)]
-    pub template: Option<Templates>,
+    pub template: Option<TemplateNames>,
     /// Name of the class.
     pub class: String,
 }
@@ -28,7 +28,7 @@ pub struct RuleTable {
 /// One template or several.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-pub enum Templates {
+pub enum TemplateNames {
     /// One.
     One(TemplateName),
     /// Several.
@@ -50,22 +50,23 @@ pub enum TemplateName {
 }
 
 impl TemplateName {
-    const fn template(self) -> FlowTemplate {
+    const fn kind(self) -> FlowKind {
         match self {
-            Self::Ipv4 => FlowTemplate::Ipv4,
-            Self::Ipv4Icmp => FlowTemplate::Ipv4Icmp,
-            Self::Ipv6 => FlowTemplate::Ipv6,
-            Self::Ipv6Icmp => FlowTemplate::Ipv6Icmp,
+            Self::Ipv4 => FlowKind::Ipv4,
+            Self::Ipv4Icmp => FlowKind::Ipv4Icmp,
+            Self::Ipv6 => FlowKind::Ipv6,
+            Self::Ipv6Icmp => FlowKind::Ipv6Icmp,
         }
     }
 }
 
 impl RuleTable {
-    fn templates(&self) -> Vec<FlowTemplate> {
+    fn templates(&self, templates: &Templates) -> Vec<TemplateIndex> {
+        let find = |name: &TemplateName| templates.find(name.kind().name());
         match &self.template {
-            None => FlowTemplate::ALL.to_vec(),
-            Some(Templates::One(name)) => vec![name.template()],
-            Some(Templates::Many(names)) => names.iter().map(|name| name.template()).collect(),
+            None => templates.indices().collect(),
+            Some(TemplateNames::One(name)) => find(name).into_iter().collect(),
+            Some(TemplateNames::Many(names)) => names.iter().filter_map(find).collect(),
         }
     }
 }
@@ -74,7 +75,11 @@ impl RuleTable {
 ///
 /// Fails where a rule names a class that there is not, a rule or a class can be reached by no record, or a record by no
 /// class.
-pub(super) fn compile(tables: &ClassTables, rules: &[RuleTable]) -> Result<(Classes, Classifier), Invalid> {
+pub(super) fn compile(
+    tables: &ClassTables,
+    rules: &[RuleTable],
+    templates: &Templates,
+) -> Result<(Classes, Classifier), Invalid> {
     let classes = tables.classes()?;
     let mut compiled = Vec::new();
     for (at, rule) in rules.iter().enumerate() {
@@ -82,12 +87,13 @@ pub(super) fn compile(tables: &ClassTables, rules: &[RuleTable]) -> Result<(Clas
             let names = classes.iter().map(|(_, class)| &*class.name);
             Invalid::unknown(format!("rule.{at}.class"), "class", &rule.class, names)
         })?;
-        compiled.push(Rule { templates: rule.templates(), conditions: rule.conditions.0.clone(), class });
+        let conditions = rule.conditions.0.clone();
+        compiled.push(Rule { templates: rule.templates(templates), conditions, class });
     }
     let unnamed = classes.iter().filter(|(index, _)| compiled.iter().all(|rule| rule.class != *index));
     let unnamed: Vec<ClassIndex> = unnamed.map(|(index, _)| index).collect();
     let rest = unnamed.first().copied();
-    let classifier = Classifier::new(&compiled, rest.unwrap_or_default())
+    let classifier = Classifier::new(&compiled, rest.unwrap_or_default(), templates)
         .map_err(|error| Invalid::new(format!("rule.{}", error.rule()), error.to_string()))?;
     let name = |index: ClassIndex| &*classes.get(index).name;
     match unnamed[..] {

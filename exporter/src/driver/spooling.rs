@@ -51,7 +51,7 @@ pub(super) fn open(
         capacity: retention.spool_limit.0,
         segment: SEGMENT.min(retention.spool_limit.0 / SEGMENTS),
         domain,
-        templates: crate::spooling::templates(),
+        templates: crate::spooling::templates(config.encoder().templates()),
     };
     let (spool, found) = spool::Spool::open(settings).or_exit(Exit::Io)?;
     check_owner(&spool, incarnation, domain)

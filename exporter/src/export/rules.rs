@@ -6,7 +6,7 @@
 mod ranges;
 
 use super::class::ClassIndex;
-use super::templates::{FieldPlace, FlowTemplate};
+use super::templates::{DataTemplate, FieldPlace, TemplateIndex, Templates};
 
 pub use ranges::Ranges;
 
@@ -14,7 +14,7 @@ pub use ranges::Ranges;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rule {
     /// The templates it is for.
-    pub templates: Vec<FlowTemplate>,
+    pub templates: Vec<TemplateIndex>,
     /// IANA elements with the values each may have; all must match. A record without one of the elements does not.
     pub conditions: Vec<(u16, Ranges)>,
     /// Where matching records go.
@@ -52,34 +52,36 @@ impl RuleError {
 
 impl Rule {
     /// Returns the templates whose records can match.
-    fn reach(&self) -> impl Iterator<Item = FlowTemplate> + '_ {
-        let has_all = |template: &FlowTemplate| {
+    fn reach(&self, templates: &Templates) -> impl Iterator<Item = TemplateIndex> {
+        let has_all = move |index: &TemplateIndex| {
+            let template = templates.get(*index);
             self.conditions.iter().all(|(element, _)| template.place_of(*element).is_some())
         };
         self.templates.iter().copied().filter(has_all)
     }
 
-    /// Tells whether it matches every record of `template` that `other` matches.
-    fn covers(&self, other: &Self, template: FlowTemplate) -> bool {
+    /// Tells whether it matches every record that `other` matches, of a template that both reach.
+    fn covers(&self, other: &Self) -> bool {
         let is_implied = |(element, values): &(u16, Ranges)| {
             other.conditions.iter().any(|(other, narrower)| other == element && narrower.is_within(values))
         };
-        self.reach().any(|reached| reached == template) && self.conditions.iter().all(is_implied)
+        self.conditions.iter().all(is_implied)
     }
 }
 
 /// Sorts records into classes.
 #[derive(Clone, Debug)]
 pub struct Classifier {
-    /// By template, in the order of [`FlowTemplate::ALL`].
-    templates: [Compiled; FlowTemplate::ALL.len()],
+    /// By the index of the template.
+    templates: Vec<Compiled>,
+    /// For templates that came later.
+    rest: ClassIndex,
 }
 
 /// The rules that records of one template can match.
 #[derive(Clone, Debug)]
 struct Compiled {
     rules: Vec<(Vec<Test>, ClassIndex)>,
-    rest: ClassIndex,
 }
 
 #[derive(Clone, Debug)]
@@ -89,54 +91,57 @@ struct Test {
 }
 
 impl Classifier {
-    /// Returns the classifier of these rules; `rest` takes what none matches.
+    /// Returns the classifier of these rules over records of `templates`; `rest` takes what none matches.
     ///
     /// Fails if a rule can match no record.
-    pub fn new(rules: &[Rule], rest: ClassIndex) -> Result<Self, RuleError> {
+    pub fn new(rules: &[Rule], rest: ClassIndex, templates: &Templates) -> Result<Self, RuleError> {
+        let reach: Vec<Vec<TemplateIndex>> =
+            rules.iter().map(|rule| rule.reach(templates).collect()).collect();
         for (at, rule) in rules.iter().enumerate() {
-            if rule.reach().next().is_none() {
+            if reach[at].is_empty() {
                 return Err(RuleError::NoTemplate { rule: at });
             }
-            let taken = |template| rules[..at].iter().position(|before| before.covers(rule, template));
-            let takers: Option<Vec<usize>> = rule.reach().map(taken).collect();
+            let taken =
+                |index| (0..at).find(|&before| reach[before].contains(index) && rules[before].covers(rule));
+            let takers: Option<Vec<usize>> = reach[at].iter().map(taken).collect();
             if let Some(&by) = takers.as_ref().and_then(|takers| takers.iter().max()) {
                 return Err(RuleError::Shadowed { rule: at, by });
             }
         }
-        Ok(Self { templates: FlowTemplate::ALL.map(|template| Compiled::new(rules, template, rest)) })
+        let compiled = templates.indices().map(|index| Compiled::new(rules, index, templates.get(index)));
+        Ok(Self { templates: compiled.collect(), rest })
     }
 
     /// Returns a classifier without rules.
     pub fn single() -> Self {
-        let compiled = || Compiled { rules: Vec::new(), rest: ClassIndex::default() };
-        Self { templates: FlowTemplate::ALL.map(|_| compiled()) }
+        Self { templates: Vec::new(), rest: ClassIndex::default() }
     }
 
     /// Tells whether some records match no rule.
     pub fn has_rest(&self) -> bool {
         let takes_all = |compiled: &Compiled| compiled.rules.iter().any(|(tests, _)| tests.is_empty());
-        !self.templates.iter().all(takes_all)
+        self.templates.is_empty() || !self.templates.iter().all(takes_all)
     }
 
     /// Returns the class of an encoded data record of `template`.
     #[inline]
-    pub fn classify(&self, template: FlowTemplate, record: &[u8]) -> ClassIndex {
-        let Compiled { rules, rest } = &self.templates[template as usize - 1];
+    pub fn classify(&self, template: TemplateIndex, record: &[u8]) -> ClassIndex {
+        let Some(Compiled { rules }) = self.templates.get(template.position()) else { return self.rest };
         let matching = rules.iter().find(|(tests, _)| tests.iter().all(|test| test.holds(record)));
-        matching.map_or(*rest, |(_, class)| *class)
+        matching.map_or(self.rest, |(_, class)| *class)
     }
 }
 
 impl Compiled {
-    fn new(rules: &[Rule], template: FlowTemplate, rest: ClassIndex) -> Self {
-        let rules = rules.iter().filter(|rule| rule.templates.contains(&template));
+    fn new(rules: &[Rule], index: TemplateIndex, template: &DataTemplate) -> Self {
+        let rules = rules.iter().filter(|rule| rule.templates.contains(&index));
         let compiled = rules.filter_map(|rule| {
             let tests = rule.conditions.iter().map(|(element, values)| {
                 Some(Test { place: template.place_of(*element)?, values: values.clone() })
             });
             Some((tests.collect::<Option<_>>()?, rule.class))
         });
-        Self { rules: compiled.collect(), rest }
+        Self { rules: compiled.collect() }
     }
 }
 

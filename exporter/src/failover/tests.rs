@@ -1,6 +1,8 @@
 mod classes;
+mod per_stream;
 mod spool;
 mod standby;
+mod telling;
 
 use std::time::{Duration, Instant};
 
@@ -10,6 +12,7 @@ use ipfix::{CollectingConfig, CollectingSession, Record, Template, Visitor};
 use transport::{Outcome, Reliability};
 
 use super::*;
+use crate::export::templates::class_record_id;
 use crate::export::{FlowEncoder, Kind};
 use crate::metering::{Direction, FlowEndReason, FlowRecord};
 use crate::packet::Segment;
@@ -49,9 +52,12 @@ fn config(classes: Classes) -> FailoverConfig {
     FailoverConfig {
         domain: SERIES.domain,
         classes,
+        templates: FlowEncoder::new().templates().clone(),
         max_message: 1_000,
         max_lossy_message: Some(1_000),
         linger: Duration::from_millis(50),
+        per_stream: false,
+        options_interval: Duration::from_secs(600),
         memory: 1 << 20,
         spool: None,
         keys: KeyRing::parse(KEY).unwrap(),
@@ -121,6 +127,9 @@ impl Visitor for Seen {
                 "stream {}: {} sent, {} settled, {} abandoned",
                 told.stream, told.sent, told.settled, told.abandoned
             )
+        } else if let Some(told) = record.find(0, 276) {
+            let template = record.find(0, 145).unwrap().value();
+            format!("template {template} reliable: {}", told.value())
         } else {
             let port = record.template.position(0, 7).unwrap();
             let octets = record.field(port).unwrap().octets();
@@ -132,7 +141,7 @@ impl Visitor for Seen {
 /// The transport acknowledges the messages of templates and of class records.
 fn acknowledge_announcements(failover: &mut Failover, now: Instant, messages: &[Transmit]) {
     let set = |message: &Transmit| u16::from_be_bytes([message.octets[16], message.octets[17]]);
-    let class_record = |set| set > 272 && (set - 256) % 16 == 0;
+    let class_record = |set| (2..=9).any(|stream| set == class_record_id(stream));
     let announcements = messages.iter().filter(|message| set(message) < 4 || class_record(set(message)));
     for token in announcements.filter_map(|message| message.token) {
         failover.handle_sent(now, token, Outcome::Delivered);

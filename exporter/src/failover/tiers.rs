@@ -21,6 +21,7 @@ use delivery::{ExporterState, Retention, Series};
 use ipfix::TemplateRecord;
 use spool::Position;
 
+use crate::export::Templates;
 use crate::spooling::{Command, Event, Returned};
 
 use page::Page;
@@ -128,7 +129,7 @@ pub(super) struct Tiers {
 }
 
 impl Tiers {
-    pub(super) fn new(config: SpoolConfig, owner: ExporterState, domain: u32) -> Self {
+    pub(super) fn new(config: SpoolConfig, owner: ExporterState, domain: u32, templates: Templates) -> Self {
         let SpoolConfig { messages, flow_records, .. } = config;
         Self {
             config,
@@ -150,7 +151,7 @@ impl Tiers {
             drained: messages == 0,
             failing: None,
             counts: SpoolCounts { recovered: flow_records, waiting: flow_records, ..SpoolCounts::default() },
-            returning: Returning::new(owner, domain),
+            returning: Returning::new(owner, domain, templates),
         }
     }
 

@@ -13,7 +13,7 @@ use ipfix::TemplateRecord;
 use spool::{Cursor, Disk, Medium, New, Position, Spool, SpoolError};
 
 use crate::export::templates::{options_template, session_record_id};
-use crate::export::{Classes, FlowTemplate};
+use crate::export::{Classes, Templates};
 
 pub use thread::Spooling;
 
@@ -260,13 +260,13 @@ impl<M: Medium> Worker<M> {
     }
 }
 
-/// Returns the template sets that a segment begins with.
-pub fn templates() -> Vec<u8> {
+/// Returns the template sets that a segment begins with, for records of class `reliable` by these templates.
+pub fn templates(templates: &Templates) -> Vec<u8> {
     let stream = Classes::RELIABLE_STREAM;
     let session =
         options_template(session_record_id(stream), &session_record::FIELDS, session_record::SCOPE_FIELDS);
     let mut octets = set(ipfix::OPTIONS_TEMPLATE_SET, &[session]);
-    octets.extend(set(ipfix::TEMPLATE_SET, &FlowTemplate::ALL.map(|template| template.record(stream))));
+    octets.extend(set(ipfix::TEMPLATE_SET, &templates.records(stream).collect::<Vec<_>>()));
     octets
 }
 

@@ -29,7 +29,7 @@ pub(super) fn identity(config: &Config) -> Result<Option<Identity>, Failure> {
     let Some(tls) = &config.tls else { return Ok(None) };
     let identity = tls.read().context("[tls]").or_exit(Exit::Configuration)?;
     let reloading = identity.clone();
-    service::on_hangup::<crate::RegistrarDaemon>(move || reloading.reload_or_tell())?;
+    service::on_hangup(move || reloading.reload_or_tell());
     Ok(Some(identity))
 }
 

@@ -56,7 +56,7 @@ fn play(options: &Options) -> anyhow::Result<bool> {
         return Ok(true);
     }
     let mut costs = Vec::new();
-    if options.relp {
+    if options.relp.is_some() {
         if !relp::is_installed() {
             println!("SKIPPED: RELP beside it: rsyslog-relp is not installed");
         }

@@ -23,6 +23,7 @@ Options:
   --durability D    memory or spool [default: memory]; with spool, exporters are killed too
   --beside relp     then the same outages beside it: rsyslog carries as many records of as many octets by RELP, and what
                     one collector carries a second with sync and without; skipped where rsyslog-relp is not installed
+  --beside-first K  beside the first K seeds only; each takes as long again, twice
   --report FILE     write the report, in Markdown, to this file
   --schedule        print the schedules and run nothing
   --keep            keep the directory with configuration, logs and flows; it is kept where there are faults
@@ -49,8 +50,8 @@ pub struct Options {
     pub rate: u64,
     /// Whether exporters keep records on disk before they send them, and are killed.
     pub spool: bool,
-    /// Whether rsyslog's RELP has the same outages.
-    pub relp: bool,
+    /// How many seeds, from the first on, have their outages played on rsyslog's RELP, too, if any.
+    pub relp: Option<u64>,
     /// Where the report goes.
     pub report: Option<PathBuf>,
     /// Whether schedules are printed and nothing is run.
@@ -68,7 +69,7 @@ impl Default for Options {
             restarts: None,
             rate: 5_000,
             spool: false,
-            relp: false,
+            relp: None,
             report: None,
             schedule: false,
             keep: false,
@@ -96,6 +97,7 @@ impl Options {
     /// Reads the arguments; `Err` says what is wrong.
     pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
         let mut options = Self::default();
+        let mut first = u64::MAX;
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
             match argument.as_str() {
@@ -115,9 +117,10 @@ impl Options {
                     }
                 }
                 "--beside" => match value()?.as_str() {
-                    "relp" => options.relp = true,
+                    "relp" => options.relp = Some(u64::MAX),
                     other => return Err(format!("--beside takes relp, not `{other}`")),
                 },
+                "--beside-first" => first = number(&argument, &value()?, 1)?,
                 "--report" => options.report = Some(value()?.into()),
                 "--schedule" => options.schedule = true,
                 "--keep" => options.keep = true,
@@ -125,7 +128,13 @@ impl Options {
                 _ => return Err(format!("unknown argument `{argument}`")),
             }
         }
+        options.relp = options.relp.map(|_| first);
         Ok(Asked::Run(options))
+    }
+
+    /// Tells whether the outages of this seed are played on RELP, too.
+    pub fn has_beside(&self, seed: u64) -> bool {
+        self.relp.is_some_and(|first| seed - self.seed < first)
     }
 
     /// Returns what the schedule of a seed is drawn for.
@@ -185,14 +194,17 @@ mod tests {
             length: Duration::from_secs(60),
             rate: 100,
             spool: true,
-            relp: true,
+            relp: Some(1),
             report: Some("a.md".into()),
             ..Options::default()
         };
-        let line =
-            "--seed 7 --seeds 2 --seconds 60 --rate 100 --durability spool --beside relp --report a.md";
+        let line = "--seed 7 --seeds 2 --seconds 60 --rate 100 --durability spool --beside-first 1 --beside relp --report a.md";
         assert_eq!(parse(line), Ok(Asked::Run(expected)));
         assert_eq!(parse("--help"), Ok(Asked::Help));
+        let Ok(Asked::Run(options)) = parse("--seed 7 --seeds 2 --beside relp") else { panic!("not read") };
+        assert_eq!([7, 8].map(|seed| options.has_beside(seed)), [true, true]);
+        let options = Options { relp: Some(1), ..options };
+        assert_eq!([7, 8].map(|seed| options.has_beside(seed)), [true, false]);
         for (line, wrong) in [
             ("--seed", "--seed needs a value"),
             ("--seeds 0", "--seeds takes a number from 1, not `0`"),

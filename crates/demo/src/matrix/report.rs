@@ -8,8 +8,8 @@ use super::cast::{Deed, State};
 use super::check::Verdict;
 use super::cost::Throughput;
 use super::relp::{Acknowledges, Found, Load};
-use super::schedule::{Kind, Outage, Target};
-use super::watch::{Failover, Failovers};
+use super::schedule::{Outage, Target};
+use super::watch::{Failover, Failovers, Situation};
 
 /// Time that one character of the picture stands for.
 const STEP: Duration = Duration::from_millis(500);
@@ -229,19 +229,21 @@ fn throughput(costs: &[Throughput]) -> String {
 fn times(outcomes: &[Outcome]) -> String {
     let mut text = String::from(
         "\nDetection: from SIGKILL or SIGSTOP of the collector in use until its exporter leaves it. Gap: until the first \
-         record is sent to another one. While another collector worked; in seconds.\n\n\
+         record is sent to another one. In seconds, while another collector worked: *standby* where it stood by already, and \
+         worked until records went there.\n\n\
          | collector | failovers | detected p50 | p99 | max | gap p50 | p99 | max |\n|---|---:|---:|---:|---:|---:|---:|---:|\n",
     );
-    let mut noticed: BTreeMap<Kind, Vec<Failover>> = BTreeMap::new();
+    let mut noticed: BTreeMap<Situation, Vec<Failover>> = BTreeMap::new();
     for outcome in outcomes {
-        for (kind, failovers) in &outcome.failovers.noticed {
-            noticed.entry(*kind).or_default().extend(failovers);
+        for (situation, failovers) in &outcome.failovers.noticed {
+            noticed.entry(*situation).or_default().extend(failovers);
         }
     }
-    for (kind, failovers) in &noticed {
+    for (Situation { kind, standby }, failovers) in noticed.iter().rev() {
+        let standby = if *standby { "standby" } else { "no standby" };
         let detected = quantiles(failovers.iter().map(|failover| failover.detected).collect());
         let gap = quantiles(failovers.iter().filter_map(|failover| failover.gap).collect());
-        let _ = writeln!(text, "| {kind} | {} | {detected} | {gap} |", failovers.len());
+        let _ = writeln!(text, "| {kind}, {standby} | {} | {detected} | {gap} |", failovers.len());
     }
     let alone: u32 = outcomes.iter().map(|outcome| outcome.failovers.alone).sum();
     let ridden_out: u32 = outcomes.iter().map(|outcome| outcome.failovers.ridden_out).sum();

@@ -38,7 +38,7 @@ pub fn run(options: &Options, seed: u64) -> anyhow::Result<Outcome> {
     let kept = format!("configuration, logs and flows are in {}", stage.directory.display());
     println!("seed {seed}: {kept}");
     let mut outcome = play(&options.settings(seed), &plan, &stage, options.rate).context(kept.clone())?;
-    if options.relp && relp::is_installed() {
+    if options.has_beside(seed) && relp::is_installed() {
         outcome.beside = beside(&outcome, &stage).context(kept)?;
     }
     stage.keep = options.keep || !outcome.faults.is_empty();

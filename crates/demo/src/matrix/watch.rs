@@ -13,6 +13,10 @@ const AFTERMATH: Duration = Duration::from_millis(300);
 /// What an exporter logs of its collectors.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {
+    /// It is connected to this collector, which stands by until it is used.
+    Connected(u8),
+    /// The one that stood by left.
+    StandbyLeft,
     /// It uses this collector.
     Uses(u8),
     /// It leaves it, for this sign.
@@ -40,10 +44,15 @@ fn event(line: &str, stage: &Stage) -> Option<Event> {
         let end = [" detail=", " unacknowledged="].into_iter().find_map(|next| sign.find(next));
         return Some(Event::Lost(sign[..end.unwrap_or(sign.len())].to_owned()));
     }
-    let (_, used) = line.split_once(": collector in use ")?;
-    (0..stage.collectors)
-        .find(|index| used.contains(&format!("{}:", stage.collector(*index))))
-        .map(Event::Uses)
+    if line.contains(": collector that stood by left ") {
+        return Some(Event::StandbyLeft);
+    }
+    let named = |what: &str| {
+        let (_, named) = line.split_once(what)?;
+        (0..stage.collectors).find(|index| named.contains(&format!("{}:", stage.collector(*index))))
+    };
+    let connected = || named(": collector connected ").map(Event::Connected);
+    named(": collector in use ").map(Event::Uses).or_else(connected)
 }
 
 /// Returns the time a log line starts with, since the Unix epoch.
@@ -64,11 +73,20 @@ pub struct Failover {
     pub gap: Option<Duration>,
 }
 
+/// What a failover began with.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Situation {
+    /// What happened to the collector in use.
+    pub kind: Kind,
+    /// Whether another one stood by then, and worked until records went there.
+    pub standby: bool,
+}
+
 /// What became of collectors' outages at the exporters that used them.
 #[derive(Clone, Debug, Default)]
 pub struct Failovers {
-    /// While another collector worked: by what happened to the collector.
-    pub noticed: BTreeMap<Kind, Vec<Failover>>,
+    /// While another collector worked.
+    pub noticed: BTreeMap<Situation, Vec<Failover>>,
     /// While none did.
     pub alone: u32,
     /// Freezes that were over before anybody took them for the end.
@@ -107,16 +125,20 @@ pub fn failovers(outages: &[Outage], deeds: &[Deed], diaries: &[Diary]) -> Failo
             };
             let gap = diary.iter().find(|(at, event)| at >= lost && *event == Event::FailedOver);
             let gap = gap.map(|(at, _)| *at - begin);
+            let over = gap.map_or(*lost, |gap| begin + gap);
             // Whoever was frozen or dead itself notices nothing.
-            if was_away(deeds, exporter, begin, gap.map_or(*lost, |gap| begin + gap)) {
+            if was_away(deeds, exporter, begin, over) {
                 continue;
             }
             if outage.alone {
                 failovers.alone += 1;
                 continue;
             }
+            let standby = standby(diary, begin)
+                .is_some_and(|index| !was_away(deeds, Target { role: Role::Collector, index }, begin, over));
+            let situation = Situation { kind: outage.kind, standby };
             let detected = *lost - begin;
-            failovers.noticed.entry(outage.kind).or_default().push(Failover { detected, gap });
+            failovers.noticed.entry(situation).or_default().push(Failover { detected, gap });
         }
     }
     failovers
@@ -129,10 +151,23 @@ pub fn user(diary: &Diary, at: Duration) -> Option<u8> {
         match event {
             Event::Uses(collector) => used = Some(*collector),
             Event::Lost(_) => used = None,
-            Event::FailedOver => {}
+            Event::Connected(_) | Event::StandbyLeft | Event::FailedOver => {}
         }
     }
     used
+}
+
+/// Returns the collector that stands by for an exporter at a time.
+fn standby(diary: &Diary, at: Duration) -> Option<u8> {
+    let mut standby = None;
+    for (_, event) in diary.iter().take_while(|(time, _)| *time < at) {
+        match event {
+            Event::Connected(collector) => standby = Some(*collector),
+            Event::StandbyLeft | Event::Uses(_) => standby = None,
+            Event::Lost(_) | Event::FailedOver => {}
+        }
+    }
+    standby
 }
 
 /// Tells whether a process did not work at some time between these.
@@ -168,12 +203,16 @@ mod tests {
     #[test]
     fn lines_of_a_log_are_read_with_their_times() {
         let stage = Stage::at([127, 9, 9], true);
-        let log = "1970-01-01T00:00:02.500000Z  INFO exporter::driver: collector in use pe=0a peer=127.9.9.3:4739\n\
+        let log = "1970-01-01T00:00:02.400000Z  INFO exporter::driver::choosing: collector connected pe=0a peer=127.9.9.3:4739\n\
+                   1970-01-01T00:00:02.500000Z  INFO exporter::driver: collector in use pe=0a peer=127.9.9.3:4739\n\
+                   1970-01-01T00:00:02.600000Z  INFO exporter::driver: collector that stood by left pe=0a sign=frozen\n\
                    1970-01-01T00:00:03.000001Z  WARN exporter::driver: collector lost, failing over pe=0a \
                    sign=association lost detail=\"timeout\" unacknowledged=7\n\
                    1970-01-01T00:00:03.250000Z  INFO exporter::driver: failed over seconds=0.25\nnoise\n";
         let expected = vec![
+            (MS(1_400), Event::Connected(1)),
             (MS(1_500), Event::Uses(1)),
+            (MS(1_600), Event::StandbyLeft),
             (Duration::from_micros(2_000_001), Event::Lost("association lost".to_owned())),
             (MS(2_250), Event::FailedOver),
         ];
@@ -188,7 +227,8 @@ mod tests {
         let deeds = deeds(&[(1_010, State::Gone), (2_000, State::Working)]);
         let found = failovers(&[outage(Kind::Killed, 1_000, 2_000)], &deeds, &[user, other]);
         let failover = Failover { detected: MS(230), gap: Some(MS(290)) };
-        assert_eq!(found.noticed, BTreeMap::from([(Kind::Killed, vec![failover])]));
+        let situation = Situation { kind: Kind::Killed, standby: false };
+        assert_eq!(found.noticed, BTreeMap::from([(situation, vec![failover])]));
         assert_eq!(found.signs, BTreeMap::from([("association lost".to_owned(), 2)]));
     }
 
@@ -205,6 +245,40 @@ mod tests {
         let mut frozen = deeds_of.clone();
         frozen.insert(0, Deed { at: MS(500), target: exporter, state: State::Frozen });
         assert_eq!(failovers(&outages, &frozen, std::slice::from_ref(&prompt)).noticed.len(), 0);
-        assert_eq!(failovers(&outages, &deeds_of, &[prompt]).noticed[&Kind::Frozen].len(), 1);
+        let found = failovers(&outages, &deeds_of, &[prompt]);
+        assert_eq!(found.noticed[&Situation { kind: Kind::Frozen, standby: false }].len(), 1);
+    }
+
+    #[test]
+    fn who_stood_by_counts_if_it_worked_until_records_went_there() {
+        let diary = |before: &[(u64, Event)]| -> Diary {
+            let before = before.iter().map(|(at, event)| (MS(*at), event.clone()));
+            let after = [
+                (MS(1_200), Event::Lost("association lost".to_owned())),
+                (MS(1_200), Event::Uses(2)),
+                (MS(1_300), Event::FailedOver),
+            ];
+            before.chain(after).collect()
+        };
+        let stands_by =
+            diary(&[(90, Event::Connected(1)), (100, Event::Uses(1)), (200, Event::Connected(2))]);
+        let left = diary(&[
+            (90, Event::Connected(1)),
+            (100, Event::Uses(1)),
+            (200, Event::Connected(2)),
+            (300, Event::StandbyLeft),
+        ]);
+        let killed = deeds(&[(1_000, State::Gone), (2_000, State::Working)]);
+        let outages = [outage(Kind::Killed, 1_000, 2_000)];
+        let standby = |deeds: &[Deed], diary: &Diary| {
+            let found = failovers(&outages, deeds, std::slice::from_ref(diary)).noticed;
+            found.into_keys().map(|situation| situation.standby).collect::<Vec<_>>()
+        };
+        assert_eq!(standby(&killed, &stands_by), [true]);
+        assert_eq!(standby(&killed, &left), [false]);
+        let target = Target { role: Role::Collector, index: 2 };
+        let mut both = killed.clone();
+        both.push(Deed { at: MS(1_250), target, state: State::Frozen });
+        assert_eq!(standby(&both, &stands_by), [false]);
     }
 }

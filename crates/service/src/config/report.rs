@@ -2,17 +2,21 @@
 
 use std::fmt::{self, Write as _};
 use std::io;
-use std::ops::Range;
-
-use toml::de::{DeTable, DeValue};
 
 use super::Invalid;
+use super::sources::Origin;
 use super::suggest::nearest;
 
-/// A configuration file that was refused. `Display` is the whole report, several lines without a last line break.
+/// A configuration that was refused. `Display` is the whole report of everything found wrong, without a last line break.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigError {
     file: String,
+    reports: Vec<Report>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Report {
     message: String,
     place: Option<Box<Place>>,
     /// What stands beside the caret.
@@ -20,9 +24,10 @@ pub struct ConfigError {
     notes: Vec<String>,
 }
 
-/// Where in the file; line and column count from 1, in characters.
+/// Where in the file, or in an environment variable; line and column count from 1, in characters.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Place {
+    variable: Option<String>,
     line: usize,
     column: usize,
     source: String,
@@ -32,30 +37,43 @@ struct Place {
 impl std::error::Error for ConfigError {}
 
 impl ConfigError {
-    /// Adds a line below the report.
+    pub(super) fn new(file: &str, reports: Vec<Report>) -> Self {
+        Self { file: file.to_owned(), reports }
+    }
+
+    /// Returns what is wrong in a line each, for a log.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> + '_ {
+        self.reports.iter().map(|report| {
+            let Report { message, place, label, .. } = report;
+            let place = match place.as_deref() {
+                Some(Place { variable: Some(variable), .. }) => variable.clone(),
+                Some(Place { line, column, .. }) => format!("{}:{line}:{column}", self.file),
+                None => self.file.clone(),
+            };
+            let label = if label.is_empty() { String::new() } else { format!(", {label}") };
+            format!("{place}: {message}{label}")
+        })
+    }
+
+    /// Adds a line below the last report.
     pub(crate) fn note(&mut self, note: String) {
-        self.notes.push(note);
+        self.reports.last_mut().into_iter().for_each(|report| report.notes.push(note.clone()));
     }
 
     pub(super) fn unreadable(file: &str, error: &io::Error) -> Self {
-        Self {
-            file: file.to_owned(),
-            message: format!("the configuration file cannot be read: {error}"),
-            place: None,
-            label: String::new(),
-            notes: Vec::new(),
-        }
+        let message = format!("the configuration file cannot be read: {error}");
+        Self::new(file, vec![Report { message, ..Report::default() }])
     }
+}
 
-    pub(super) fn from_toml(file: &str, text: &str, error: &toml::de::Error) -> Self {
-        let place = error.span().map(|span| Box::new(Place::new(text, &span)));
+impl Report {
+    pub(super) fn of(error: &toml::de::Error, origin: Option<Origin<'_>>) -> Self {
         let mut lines = error.message().lines();
         let first = lines.next().unwrap_or_default();
         let unknown = Unknown::parse(first);
         let mut report = Self {
-            file: file.to_owned(),
             message: unknown.as_ref().map_or_else(|| first.to_owned(), Unknown::message),
-            place,
+            place: origin.map(|origin| Box::new(Place::new(&origin))),
             label: String::new(),
             notes: lines.map(str::to_owned).collect(),
         };
@@ -72,33 +90,29 @@ impl ConfigError {
         report
     }
 
-    pub(super) fn invalid(file: &str, text: &str, invalid: Invalid) -> Self {
+    pub(super) fn invalid(origin: Option<Origin<'_>>, invalid: Invalid) -> Self {
         let Invalid { key, message, label, notes } = invalid;
-        Self {
-            file: file.to_owned(),
-            message: format!("`{key}`: {message}"),
-            place: span_of(text, &key).map(|span| Box::new(Place::new(text, &span))),
-            label,
-            notes,
-        }
+        let place = origin.map(|origin| Box::new(Place::new(&origin)));
+        Self { message: format!("`{key}`: {message}"), place, label, notes }
     }
-}
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, message, place, label, notes } = self;
+    fn write(&self, file: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { message, place, label, notes } = self;
         f.write_str("error: ")?;
         // A value quoted in the message may hold control characters, by way of TOML's escapes.
         for c in message.chars() {
             if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
         }
-        let Some(Place { line, column, source, width }) = place.as_deref() else {
+        let Some(Place { variable, line, column, source, width }) = place.as_deref() else {
             write!(f, "\n --> {file}")?;
             return notes.iter().try_for_each(|note| write!(f, "\n  = {note}"));
         };
-        let number = line.to_string();
+        let number = if variable.is_some() { String::new() } else { line.to_string() };
         let margin = " ".repeat(number.len());
-        write!(f, "\n{margin}--> {file}:{line}:{column}")?;
+        match variable {
+            Some(variable) => write!(f, "\n--> environment variable {variable}")?,
+            None => write!(f, "\n{margin}--> {file}:{line}:{column}")?,
+        }
         write!(f, "\n{margin} |")?;
         write!(f, "\n{number} | {source}")?;
         let caret = format!("{}{} {label}", " ".repeat(column - 1), "^".repeat(*width));
@@ -107,15 +121,31 @@ impl fmt::Display for ConfigError {
     }
 }
 
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reports.iter().enumerate().try_for_each(|(index, report)| {
+            if index > 0 {
+                f.write_str("\n\n")?;
+            }
+            report.write(&self.file, f)
+        })
+    }
+}
+
 impl Place {
-    /// The first line of `span`; the caret stays within that line.
-    fn new(text: &str, span: &Range<usize>) -> Self {
+    /// The first line of the place; the caret stays within that line.
+    fn new(origin: &Origin<'_>) -> Self {
+        let (variable, text, span) = match origin {
+            Origin::File(text, span) => (None, *text, span),
+            Origin::Variable(name, text, span) => (Some((*name).to_owned()), *text, span),
+        };
         let start = floor_char_boundary(text, span.start);
         let end = floor_char_boundary(text, span.end).max(start);
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
         let source = text[line_start..line_end].trim_end_matches('\r');
         Self {
+            variable,
             line: text[..line_start].matches('\n').count() + 1,
             column: text[line_start..start].chars().count() + 1,
             // Tabs would push the caret aside, other control characters would reach the terminal.
@@ -160,31 +190,4 @@ impl<'a> Unknown<'a> {
         let words: Vec<String> = self.known.iter().map(|word| format!("`{word}`")).collect();
         format!("valid {}s: {}", self.kind, words.join(", "))
     }
-}
-
-/// The place of the key at the dotted `path`, or of the innermost part of it that the file has.
-fn span_of(text: &str, path: &str) -> Option<Range<usize>> {
-    let document = DeTable::parse(text).ok()?;
-    let mut span = None;
-    let mut table = Some(document.get_ref());
-    let mut array = None;
-    for part in path.split('.') {
-        let (place, value) = if let Some(table) = table {
-            let Some((key, value)) = table.iter().find(|(key, _)| key.get_ref() == part) else { break };
-            (key.span(), value)
-        } else if let Some(array) = array {
-            let array: &toml::de::DeArray<'_> = array;
-            let Some(value) = part.parse().ok().and_then(|at: usize| array.get(at)) else { break };
-            (value.span(), value)
-        } else {
-            break;
-        };
-        span = Some(place);
-        table = value.get_ref().as_table();
-        array = match value.get_ref() {
-            DeValue::Array(array) => Some(array),
-            _ => None,
-        };
-    }
-    span
 }

@@ -1,18 +1,27 @@
 //! Logs: `tracing` to standard error.
 
+mod limited;
 mod plain;
 
 use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IsTerminal as _, Write, stderr};
+use std::os::unix::fs::MetadataExt as _;
 use std::pin::pin;
 use std::str::FromStr;
+use std::sync::Mutex;
 
+use tracing::Level as Severity;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::fmt::format::{self, FmtSpan};
+use tracing_subscriber::fmt::{FormatEvent, FormatFields, MakeWriter, SubscriberBuilder};
 
-use plain::Plain;
+use limited::Limited;
+pub(crate) use limited::tell_suppressed;
+use plain::{Plain, Prefix};
 
 /// The environment variable that sets the level where `--log-level` does not.
 pub(crate) const LEVEL_VARIABLE: &str = "FLOWPOOL_LOG";
@@ -49,28 +58,79 @@ impl fmt::Display for Level {
 }
 
 /// Installs the subscriber of this process. `level` is the flag's; the environment and `info` stand behind it.
-/// The journal stamps lines itself, so they carry no time there.
+/// The journal stamps lines itself, so they carry no time there, but their priority (sd-daemon(3)).
 pub(crate) fn install(level: Option<&Level>, format: Format) -> anyhow::Result<()> {
     let from_env = std::env::var(LEVEL_VARIABLE).ok().filter(|level| !level.is_empty());
     let directives = level.map(|level| level.0.clone()).or(from_env).unwrap_or_else(|| "info".to_owned());
-    let filter = EnvFilter::try_new(&directives)?;
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(EnvFilter::try_new(&directives)?)
         .with_span_events(FmtSpan::NONE)
         .with_writer(|| Out)
         .with_ansi(
             format == Format::Auto && stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         );
-    let installed = match format {
-        Format::Json => lines.json().flatten_event(true).try_init(),
-        Format::Auto if std::env::var_os("JOURNAL_STREAM").is_some() => {
-            lines.event_format(Plain::new(format::Format::default().without_time(), false)).try_init()
+    let general = format::Format::default();
+    match format {
+        Format::Json => start(lines.json().flatten_event(true), directives),
+        Format::Auto if is_journal() => {
+            start(lines.event_format(Plain::new(general.without_time(), Prefix::Priority)), directives)
         }
         Format::Auto | Format::Plain => {
-            lines.event_format(Plain::new(format::Format::default(), true)).try_init()
+            start(lines.event_format(Plain::new(general, Prefix::Time)), directives)
         }
-    };
-    installed.map_err(|error| anyhow::anyhow!(error))
+    }
+}
+
+/// Whether standard error is the journal's, which `JOURNAL_STREAM` names by device and inode (systemd.exec(5)).
+fn is_journal() -> bool {
+    let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
+    let Ok(own) = std::fs::metadata("/proc/self/fd/2") else { return false };
+    named == format!("{}:{}", own.dev(), own.ino())
+}
+
+fn start<N, E, W>(lines: SubscriberBuilder<N, E, EnvFilter, W>, directives: String) -> anyhow::Result<()>
+where
+    N: for<'a> FormatFields<'a> + Send + Sync + 'static,
+    E: FormatEvent<Registry, N> + Send + Sync + 'static,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = lines.map_event_format(Limited).with_filter_reloading();
+    let handle = lines.reload_handle();
+    let set = move |filter: EnvFilter| handle.reload(filter).is_ok();
+    lines.try_init().map_err(|error| anyhow::anyhow!(error))?;
+    let mut verbosity = Verbosity { directives, debug: false, set: Box::new(set) };
+    verbosity.apply();
+    *VERBOSITY.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(verbosity);
+    Ok(())
+}
+
+static VERBOSITY: Mutex<Option<Verbosity>> = Mutex::new(None);
+
+/// Which lines are written, and how to change that.
+struct Verbosity {
+    directives: String,
+    debug: bool,
+    set: Box<dyn Fn(EnvFilter) -> bool + Send>,
+}
+
+impl Verbosity {
+    fn apply(&mut self) {
+        let directives = if self.debug { "debug" } else { &self.directives };
+        let Ok(filter) = EnvFilter::try_new(directives) else { return };
+        let most = filter.max_level_hint().and_then(LevelFilter::into_level);
+        limited::write_all(most.is_none_or(|most| most >= Severity::DEBUG));
+        (self.set)(filter);
+    }
+}
+
+/// Turns DEBUG on, or what the command line says again. Returns whether it is on.
+pub(crate) fn toggle_debug() -> bool {
+    let mut verbosity = VERBOSITY.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    verbosity.as_mut().is_some_and(|verbosity| {
+        verbosity.debug = !verbosity.debug;
+        verbosity.apply();
+        verbosity.debug
+    })
 }
 
 /// Lines are held up to so many octets.

@@ -21,13 +21,25 @@ use crate::utc::second_text;
 /// A line as `general` would write it.
 pub(super) struct Plain<T> {
     general: Format<tracing_subscriber::fmt::format::Full, T>,
-    stamped: bool,
+    prefix: Prefix,
+}
+
+/// What a line begins with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Prefix {
+    /// Nothing, as those of a format without time.
+    #[cfg(test)]
+    Nothing,
+    /// The time.
+    Time,
+    /// `<6>`: the priority, which the journal takes from it.
+    Priority,
 }
 
 impl<T> Plain<T> {
-    /// `stamped`: lines begin with the time, as those of `general` do.
-    pub(super) fn new(general: Format<tracing_subscriber::fmt::format::Full, T>, stamped: bool) -> Self {
-        Self { general, stamped }
+    /// Lines begin with `prefix`; the time is there if those of `general` have it.
+    pub(super) fn new(general: Format<tracing_subscriber::fmt::format::Full, T>, prefix: Prefix) -> Self {
+        Self { general, prefix }
     }
 }
 
@@ -43,10 +55,18 @@ where
         mut line: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
+        if self.prefix == Prefix::Priority {
+            line.write_str(match *event.metadata().level() {
+                Level::ERROR => "<3>",
+                Level::WARN => "<4>",
+                Level::INFO => "<6>",
+                Level::DEBUG | Level::TRACE => "<7>",
+            })?;
+        }
         if line.has_ansi_escapes() || context.lookup_current().is_some() || event.parent().is_some() {
             return self.general.format_event(context, line, event);
         }
-        if self.stamped {
+        if self.prefix == Prefix::Time {
             stamp(&mut line)?;
         }
         line.write_str(match *event.metadata().level() {
@@ -198,7 +218,7 @@ mod tests {
             || tracing_subscriber::fmt().with_ansi(false).with_max_level(Level::TRACE).without_time();
         let general = Format::default().without_time();
         let subscriber =
-            builder().event_format(Plain::new(general, false)).with_writer(ours.clone()).finish();
+            builder().event_format(Plain::new(general, Prefix::Nothing)).with_writer(ours.clone()).finish();
         tracing::subscriber::with_default(subscriber, events);
         tracing::subscriber::with_default(builder().with_writer(theirs.clone()).finish(), events);
         assert_eq!(ours.text(), theirs.text());
@@ -211,7 +231,7 @@ mod tests {
         let lines = Lines::default();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone());
         let subscriber =
-            subscriber.event_format(Plain::new(Format::default().without_time(), false)).finish();
+            subscriber.event_format(Plain::new(Format::default().without_time(), Prefix::Nothing)).finish();
         tracing::subscriber::with_default(
             subscriber,
             || info!(target: "t", name = %"\x1b[31m\u{9b}\x07é", "said"),
@@ -223,7 +243,7 @@ mod tests {
     fn a_line_begins_with_the_time_in_utc() {
         let lines = Lines::default();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone());
-        let subscriber = subscriber.event_format(Plain::new(Format::default(), true)).finish();
+        let subscriber = subscriber.event_format(Plain::new(Format::default(), Prefix::Time)).finish();
         let before = crate::time_text(SystemTime::now());
         tracing::subscriber::with_default(subscriber, || info!("said"));
         let (text, after) = (lines.text(), crate::time_text(SystemTime::now()));

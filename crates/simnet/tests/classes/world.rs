@@ -9,7 +9,7 @@ use delivery::{
     ClassRecord, Cookie, Epoch, ExporterState, Gaps, KeyRing, Ledger, RangeSet, Series, SessionRecord,
     StatisticsRecord,
 };
-use exporter::export::{Class, ClassIndex, Classes, FlowTemplate, Kind};
+use exporter::export::{Class, ClassIndex, Classes, FlowEncoder, Kind, Templates};
 use exporter::failover::{Carrier, Failover, FailoverConfig, Transmit};
 use ipfix::{CollectingConfig, CollectingSession, Record, Visitor};
 use simnet::{Agenda, Random};
@@ -130,6 +130,7 @@ pub(crate) struct World {
     sessions: u64,
     /// Of a hundred transmissions so many are lost.
     loss: u64,
+    templates: Templates,
     metering: Duration,
     metered: u64,
     /// Numbers of class reliable on some disk.
@@ -152,12 +153,16 @@ impl World {
             };
             classes.push(Class { name: format!("class-{name}"), kind });
         }
+        let templates = FlowEncoder::new().templates().clone();
         let config = FailoverConfig {
             domain: SERIES.domain,
             classes: Classes::new(classes).unwrap(),
+            templates: templates.clone(),
             max_message: 1_000,
             max_lossy_message: Some(600),
             linger: Duration::from_millis(50),
+            per_stream: false,
+            options_interval: Duration::from_secs(600),
             memory: if random.below(3) == 0 { 20_000 } else { 1 << 20 },
             spool: None,
             keys: KeyRing::parse(KEY).unwrap(),
@@ -180,6 +185,7 @@ impl World {
             session: None,
             sessions: 0,
             loss,
+            templates,
             metering,
             metered: 0,
             durable: RangeSet::new(),
@@ -265,8 +271,8 @@ impl World {
     fn meter(&mut self) {
         let classes = self.failover.classes().iter().len() as u64;
         let class = ClassIndex(u8::try_from(self.random.below(classes)).unwrap());
-        let template = FlowTemplate::ALL[usize::try_from(self.random.below(4)).unwrap()];
-        let length: u16 = template.record(1).fields.iter().map(|field| field.length).sum();
+        let template = self.templates.indices().nth(usize::try_from(self.random.below(4)).unwrap()).unwrap();
+        let length: u16 = self.templates.get(template).fields().iter().map(|field| field.length).sum();
         // What does not fit is counted as dropped.
         let _ = self.failover.push(class, template, &vec![0; length.into()]);
         self.metered += 1;

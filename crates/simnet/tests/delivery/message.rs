@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use delivery::{Epoch, Identity, Series, SessionRecord};
-use exporter::export::{FlowEncoder, FlowTemplate};
+use exporter::export::{FlowEncoder, TemplateIndex};
 use exporter::metering::{Direction, FlowEndReason, FlowRecord};
 use ipfix::{CollectingConfig, CollectingSession, Record, Visitor};
 
@@ -85,7 +85,7 @@ impl Visitor for Items {
 }
 
 /// Encodes a flow record that says who it is; returns its template.
-pub(crate) fn flow(encoder: &FlowEncoder, name: u64, out: &mut Vec<u8>) -> FlowTemplate {
+pub(crate) fn flow(encoder: &FlowEncoder, name: u64, out: &mut Vec<u8>) -> TemplateIndex {
     out.clear();
     let flow = FlowRecord {
         source: [192, 0, 2, 1].into(),

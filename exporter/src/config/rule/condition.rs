@@ -8,8 +8,8 @@ use ipfix::ie::{DataType, InformationElement};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de::Error as _};
 
+use crate::export::flows::elements;
 use crate::export::rules::Ranges;
-use crate::export::templates::elements;
 
 /// The IANA elements of a rule and the values they may have.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,8 @@
 use ipfix::{CollectingConfig, CollectingSession, Record, Transport, Visitor};
 
 use super::*;
+use crate::capture::Interface;
+use crate::export::options::Facts;
 
 const TIME: u32 = 1_795_219_200;
 
@@ -19,17 +21,23 @@ fn begin() -> Instant {
     Instant::now()
 }
 
+fn templates() -> Templates {
+    crate::export::FlowEncoder::new().templates().clone()
+}
+
 fn push(session: &mut Session, count: usize, now: Instant) {
-    let fields = FlowTemplate::Ipv4Icmp.record(STREAM).fields;
+    let templates = templates();
+    let template = templates.indices().next().unwrap();
+    let fields = templates.get(template).fields();
     let record = vec![0; fields.iter().map(|field| usize::from(field.length)).sum()];
     for _ in 0..count {
-        session.push(FlowTemplate::Ipv4Icmp, &record, now, TIME);
+        session.push(template, &record, now, TIME);
     }
 }
 
 /// Sends all messages; returns them.
 fn send(session: &mut Session) -> Vec<OutMessage> {
-    let messages = session.messages().to_vec();
+    let messages: Vec<_> = session.messages().iter().map(|queued| queued.message.clone()).collect();
     session.handle_sent(messages.len());
     messages
 }
@@ -59,7 +67,7 @@ fn collect(messages: &[OutMessage]) -> (u64, u64) {
 
 #[test]
 fn the_templates_come_first_and_twice() {
-    let mut session = Session::new(config(), begin(), TIME);
+    let mut session = Session::new(config(), &templates(), begin(), TIME);
     let first = send(&mut session);
     assert_eq!(contents(&first), [(Content::Templates, 0); 2]);
     assert_eq!(first[0].octets, first[1].octets);
@@ -69,7 +77,7 @@ fn the_templates_come_first_and_twice() {
 #[test]
 fn templates_are_repeated_by_time_with_or_without_records() {
     let now = begin();
-    let mut session = Session::new(config(), now, TIME);
+    let mut session = Session::new(config(), &templates(), now, TIME);
     send(&mut session);
     push(&mut session, 1, now);
     let later = now + Duration::from_millis(599_999);
@@ -88,7 +96,8 @@ fn templates_are_repeated_by_time_with_or_without_records() {
 #[test]
 fn templates_are_repeated_after_so_many_messages_and_the_time_starts_anew() {
     let now = begin();
-    let mut session = Session::new(SessionConfig { template_refresh_packets: 3, ..config() }, now, TIME);
+    let mut session =
+        Session::new(SessionConfig { template_refresh_packets: 3, ..config() }, &templates(), now, TIME);
     send(&mut session);
     let later = now + Duration::from_secs(400);
     for _ in 0..7 {
@@ -105,7 +114,7 @@ fn templates_are_repeated_after_so_many_messages_and_the_time_starts_anew() {
 #[test]
 fn a_record_waits_for_its_message_to_fill_but_not_long() {
     let now = begin();
-    let mut session = Session::new(config(), now, TIME);
+    let mut session = Session::new(config(), &templates(), now, TIME);
     send(&mut session);
     push(&mut session, 1, now);
     push(&mut session, 1, now + Duration::from_millis(40));
@@ -119,14 +128,15 @@ fn a_record_waits_for_its_message_to_fill_but_not_long() {
 #[test]
 fn a_collector_finds_every_record_and_misses_those_that_could_not_be_sent() {
     let now = begin();
-    let mut session = Session::new(SessionConfig { template_refresh_packets: 2, ..config() }, now, TIME);
+    let mut session =
+        Session::new(SessionConfig { template_refresh_packets: 2, ..config() }, &templates(), now, TIME);
     let mut sent = Vec::new();
     for round in 0..40 {
         push(&mut session, 100, now);
         session.flush(now, TIME);
         if round == 20 {
-            while session.messages()[0].records == 0 {
-                sent.push(session.messages()[0].clone());
+            while session.messages()[0].message.records == 0 {
+                sent.push(session.messages()[0].message.clone());
                 session.handle_sent(1);
             }
             session.handle_refused();
@@ -144,7 +154,7 @@ fn a_collector_finds_every_record_and_misses_those_that_could_not_be_sent() {
 #[test]
 fn messages_shrink_with_the_path() {
     let now = begin();
-    let mut session = Session::new(config(), now, TIME);
+    let mut session = Session::new(config(), &templates(), now, TIME);
     send(&mut session);
     push(&mut session, 200, now);
     assert!(send(&mut session).iter().any(|message| message.octets.len() > 1_350));
@@ -155,4 +165,32 @@ fn messages_shrink_with_the_path() {
     // The one that was being filled was longer already.
     assert!(after[1..].iter().all(|message| message.octets.len() <= 484), "{:?}", contents(&after));
     assert_eq!((session.books().sent, session.books().waiting), (400, 0));
+}
+
+#[test]
+fn options_follow_the_templates_each_time_and_count_as_no_flows() {
+    let told = |name: &str| {
+        let facts = Facts::default();
+        facts.describe(Interface { index: 1, name: name.to_owned(), description: String::new() });
+        Told { described: facts.described(), ..Told::default() }
+    };
+    let now = begin();
+    let mut session = Session::new(config(), &templates(), now, TIME);
+    let eth0 = told("eth0");
+    session.set_told(eth0.clone(), TIME);
+    let mut sent = send(&mut session);
+    assert_eq!(contents(&sent[2..]), [(Content::Templates, 0), (Content::DataOnly, 4)]);
+    push(&mut session, 3, now);
+    session.set_told(eth0, TIME);
+    assert_eq!(send(&mut session), [], "there is no news");
+    let later = session.next_refresh;
+    session.handle_timeout(later, TIME);
+    let again = send(&mut session);
+    assert_eq!(contents(&again), [(Content::DataOnly, 3), (Content::Templates, 0), (Content::DataOnly, 4)]);
+    sent.extend(again);
+    session.set_told(told("lan0"), TIME);
+    sent.extend(send(&mut session));
+    let books = session.books();
+    assert_eq!((books.metered, books.sent, books.dropped, books.waiting), (3, 3, 0, 0));
+    assert_eq!(collect(&sent), (3 + 3 * 4, 0));
 }

@@ -9,18 +9,16 @@ use delivery::retention::PushError;
 use delivery::{ExporterState, Retention, Series, SessionRecord};
 use ipfix::{CollectingConfig, CollectingSession, Header, Record, Template, TemplateRecord, Visitor};
 
-use crate::export::templates::session_record_id;
-use crate::export::{Classes, FlowTemplate};
+use crate::export::templates::foreign_ids;
+use crate::export::{Classes, Templates};
 use crate::spooling::Returned;
-
-/// The first template identifier behind those of class `reliable`, and the first behind its group.
-const FOREIGN: u16 = FlowTemplate::Ipv6Icmp.id(Classes::RELIABLE_STREAM) + 1;
-const END: u16 = session_record_id(Classes::RELIABLE_STREAM + 1);
 
 #[derive(Debug)]
 pub(super) struct Returning {
     owner: ExporterState,
     domain: u32,
+    /// This version's.
+    ours: Templates,
     /// The templates that `session` knows.
     known: Arc<[u8]>,
     session: CollectingSession,
@@ -31,11 +29,11 @@ pub(super) struct Returning {
 }
 
 impl Returning {
-    /// `owner` and `domain`: whose records come back.
-    pub(super) fn new(owner: ExporterState, domain: u32) -> Self {
+    /// `owner` and `domain`: whose records come back. `ours`: the templates that need no identifiers of their own.
+    pub(super) fn new(owner: ExporterState, domain: u32, ours: Templates) -> Self {
         let session = CollectingSession::new(CollectingConfig::default());
         let known = Arc::default();
-        Self { owner, domain, known, session, identifiers: Vec::new(), foreign: Vec::new() }
+        Self { owner, domain, ours, known, session, identifiers: Vec::new(), foreign: Vec::new() }
     }
 
     /// Returns the series of this start's records of a domain.
@@ -51,7 +49,7 @@ impl Returning {
 
     /// Puts the records of a message into retention, which has room for them; returns how many could be read.
     pub(super) fn restore(&mut self, message: &Returned, retention: &mut Retention) -> u64 {
-        let Self { owner, domain, known, session, identifiers, foreign } = self;
+        let Self { owner, domain, ours, known, session, identifiers, foreign } = self;
         let is_known = *known == message.templates;
         if !is_known {
             *session = CollectingSession::new(CollectingConfig::default());
@@ -59,7 +57,7 @@ impl Returning {
             identifiers.clear();
         }
         let mut records =
-            Records { owner: *owner, series: None, retention, identifiers, foreign, restored: 0 };
+            Records { owner: *owner, ours, series: None, retention, identifiers, foreign, restored: 0 };
         // What cannot be read is missing from the records restored, and counted by the caller.
         if !is_known {
             session.decode(0, &framed(*domain, &message.templates), &mut records).ok();
@@ -81,6 +79,7 @@ fn framed(domain: u32, sets: &[u8]) -> Vec<u8> {
 /// The records of one message.
 struct Records<'a> {
     owner: ExporterState,
+    ours: &'a Templates,
     /// Of the next flow record: its series and number.
     series: Option<(Series, u64)>,
     retention: &'a mut Retention,
@@ -136,18 +135,15 @@ impl Records<'_> {
 
     /// Returns by which identifier records of this template are sent; none when there are too many.
     fn give_identifier(&mut self, template: &Template) -> Option<u16> {
-        let ours = FlowTemplate::ALL.iter().find(|ours| is(template, &ours.record(Classes::RELIABLE_STREAM)));
-        if let Some(ours) = ours {
-            return Some(ours.id(Classes::RELIABLE_STREAM));
+        if let Some(ours) = self.ours.records(Classes::RELIABLE_STREAM).find(|ours| is(template, ours)) {
+            return Some(ours.id);
         }
         if let Some(known) = self.foreign.iter().find(|known| is(template, known)) {
             return Some(known.id);
         }
-        let id = FOREIGN + u16::try_from(self.foreign.len()).ok()?;
-        (id < END).then(|| {
-            self.foreign.push(TemplateRecord { id, ..template.to_record() });
-            id
-        })
+        let id = foreign_ids(Classes::RELIABLE_STREAM).nth(self.foreign.len())?;
+        self.foreign.push(TemplateRecord { id, ..template.to_record() });
+        Some(id)
     }
 }
 

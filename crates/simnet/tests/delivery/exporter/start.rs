@@ -48,9 +48,12 @@ pub(super) fn failover(settings: Settings, epoch: Epoch, spool: Option<SpoolConf
     let config = FailoverConfig {
         domain: SERIES.domain,
         classes: Classes::new(vec![class("reliable", Kind::Reliable), class("rest", timed)]).unwrap(),
+        templates: exporter::export::FlowEncoder::new().templates().clone(),
         max_message: 1_400,
         max_lossy_message: Some(1_000),
         linger: Duration::from_millis(50),
+        per_stream: false,
+        options_interval: Duration::from_secs(600),
         memory: settings.memory,
         spool,
         keys: keys(),

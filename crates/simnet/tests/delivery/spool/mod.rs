@@ -102,7 +102,7 @@ impl SpoolNode {
             capacity,
             segment: capacity / SEGMENTS,
             domain: SERIES.domain,
-            templates: exporter::spooling::templates(),
+            templates: exporter::spooling::templates(exporter::export::FlowEncoder::new().templates()),
         };
         self.disk.tear(None);
         files::check(self.folder.path());

@@ -138,7 +138,10 @@ impl Oracle {
 /// Returns the records of a message by its session record, after a look at each.
 fn names_of(sets: &[u8]) -> Range<u64> {
     let mut reader = Reader::new();
-    reader.read(STREAM, &framed(&exporter::spooling::templates()));
+    reader.read(
+        STREAM,
+        &framed(&exporter::spooling::templates(exporter::export::FlowEncoder::new().templates())),
+    );
     let mut names: Option<Range<u64>> = None;
     for item in reader.read(STREAM, &framed(sets)) {
         match item {

@@ -1,0 +1,71 @@
+//! `cargo xtask deploy-check`: what lies in deploy/ beside the sample configurations. Units are checked by systemd's own
+//! tool, rules by Prometheus', and every expression of rules and dashboards is asked of a Prometheus that scrapes the
+//! demo's pool.
+
+mod expressions;
+mod live;
+mod rules;
+mod units;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::readme;
+use crate::steps::{self, Outcome, Steps, Unpassed, capture};
+
+/// `cargo xtask deploy-check`, with the release binaries it needs; or the steps whose headings contain one of `texts`.
+pub(crate) fn run(root: &Path, texts: &[&str]) -> ExitCode {
+    let mut steps = Steps::new(root).only(texts);
+    let build = ["build", "--release", "--bins", "--locked"];
+    steps.step("release binaries", |root| steps::run(root, "cargo", &build));
+    run_all(&mut steps);
+    steps.finish()
+}
+
+/// The same as part of a larger run, which has built the release binaries.
+pub(crate) fn run_all(steps: &mut Steps) {
+    steps.step("systemd units", units::check);
+    steps.step("Prometheus rules", rules::check);
+    steps.step("the pool of docs/operating.md", |root| {
+        readme::run_marked_of(root, rules::DOCUMENTATION, "pool")
+    });
+    steps.step("dashboards and rules at a running pool", live::check);
+}
+
+/// Skips the step where a program is missing; `package` is Debian's.
+fn needs(program: &str, package: &str) -> Outcome {
+    if steps::installed(program) {
+        return Ok(());
+    }
+    Err(Unpassed::Skipped(format!("{program} is not installed (Debian: {package})")))
+}
+
+/// Returns where cargo builds.
+fn target_directory(root: &Path) -> Result<PathBuf, Unpassed> {
+    let metadata = capture(root, "cargo", &["metadata", "--no-deps", "--format-version", "1", "--offline"])?;
+    let path = metadata.split_once("\"target_directory\":\"").and_then(|(_, rest)| rest.split_once('"'));
+    path.map(|(path, _)| PathBuf::from(path))
+        .ok_or_else(|| Unpassed::Failed("cargo metadata tells no target_directory".to_owned()))
+}
+
+/// Returns the empty folder `name` below the target directory.
+fn scratch(root: &Path, name: &str) -> Result<PathBuf, Unpassed> {
+    let folder = target_directory(root)?.join("deploy-check").join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).map_err(|error| failed(folder.display(), error))?;
+    Ok(folder)
+}
+
+fn failed(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Unpassed {
+    Unpassed::Failed(format!("{what}: {error}"))
+}
+
+/// Returns the text of a file of the workspace.
+fn read(root: &Path, path: &str) -> Result<String, Unpassed> {
+    std::fs::read_to_string(root.join(path)).map_err(|error| failed(path, error))
+}
+
+/// Fails with all that is wrong, if anything is.
+fn verdict(wrong: &[String]) -> Outcome {
+    if wrong.is_empty() { Ok(()) } else { Err(Unpassed::Failed(wrong.join("; "))) }
+}
