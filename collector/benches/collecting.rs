@@ -44,7 +44,7 @@ const V4: u16 = 256;
 const V6: u16 = 257;
 /// A quarter of the records are of IPv6.
 const BLOCK: u32 = 40_000;
-const MAX_MESSAGE: u16 = 2_900;
+const MAX_MESSAGE: usize = 2_900;
 
 fn main() {
     let records = std::env::var("RECORDS").map_or(10_000_000, |records| records.parse().unwrap());

@@ -182,9 +182,9 @@ impl Date {
 #[inline(always)]
 const fn eight_digits(value: u32) -> u64 {
     let fours = (value / 10_000) as u64 | ((value % 10_000) as u64) << 32;
-    let hundreds = (fours * 10_486 >> 20) & 0x0000_007f_0000_007f;
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let pairs = hundreds | (fours - 100 * hundreds) << 16;
-    let tens = (pairs * 103 >> 10) & 0x000f_000f_000f_000f;
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
     ZEROS + (tens | (pairs - 10 * tens) << 8)
 }
 

@@ -114,8 +114,8 @@ fn escaped(out: &mut Vec<u8>, text: &str) {
             // C0, DEL and C1: a terminal that shows the file must not obey them.
             '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => {
                 out.extend_from_slice(b"\\u");
-                let code = character as u32;
-                hex_digits(out, &[(code >> 8) as u8, code as u8]);
+                let [.., high, low] = u32::from(character).to_be_bytes();
+                hex_digits(out, &[high, low]);
             }
             _ => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
         }
@@ -123,6 +123,7 @@ fn escaped(out: &mut Vec<u8>, text: &str) {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "random numbers")]
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
