@@ -45,7 +45,7 @@ impl Session {
     fn new(config: CollectingConfig, octets: usize, options: Options) -> Self {
         Self {
             collecting: CollectingSession::new(config),
-            lines: Lines::with_keys(octets),
+            lines: Lines::with_plans(octets),
             splitter: options.split_biflows.then(|| BiflowSplitter::new(octets)),
             netflow: netflow::Source::default(),
         }

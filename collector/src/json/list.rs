@@ -23,9 +23,11 @@ impl Lines {
         fields: Fields<'a>,
         sub_templates: SubTemplates<'a>,
     ) {
-        // Writing a list may look up, and so replace, other keys.
-        let keys = Arc::clone(self.keys(template));
-        keys.write(out, fields, |out, field| self.any_value(out, field, sub_templates));
+        // Writing a list may look up, and so replace, other plans.
+        let plan = Arc::clone(self.plan(template));
+        let mut date = self.date;
+        plan.write(out, &mut date, fields, |out, field| self.any_value(out, field, sub_templates));
+        self.date = date;
     }
 
     /// Appends a value that may be a list.

@@ -1,25 +1,25 @@
 //! Data Records as lines of JSON: one object per record, keys in template order, IANA's element names.
 //!
-//! A template compiles once to its keys; a record is appended to an octet buffer without allocating. Elements no
-//! registry here has are kept as `e<PEN>id<N>` in hexadecimal, unless the exporter told their names and types (RFC 5610); so is
-//! what does not fit its type. An element that
-//! occurs again in a template (RFC 7011 section 8) has `#2`, `#3`, … behind its name. Padding is left out.
+//! A template compiles once to a plan (`plan.rs`): its keys, and the shapes of its values. A record is appended to an octet
+//! buffer without allocating. Elements no registry here has are kept as `e<PEN>id<N>` in hexadecimal, unless the exporter
+//! told their names and types (RFC 5610); so is what does not fit its type. An element that occurs again in a template
+//! (RFC 7011 section 8) has `#2`, `#3`, … behind its name. Padding is left out.
 //!
 //! Lists (RFC 6313) are objects, `list.rs` says of which form.
 
 mod list;
+mod piece;
+mod plan;
 pub(crate) mod text;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use ipfix::view::ElementName;
-use ipfix::{Direction, Field, Fields, PlanField, Record, Template, Value};
+use ipfix::{Direction, PlanField, Record, Template, Value};
 
-use self::text::Fraction;
-
-/// IANA's paddingOctets (RFC 7012): its value means nothing.
-const PADDING_OCTETS: (u32, u16) = (0, 210);
+use self::piece::{Date, Fraction};
+use self::plan::Plan;
 
 /// Keys of a line that are no element's. An exporter must not name one of its elements so.
 const OWN_KEYS: [&str; 16] = [
@@ -41,9 +41,9 @@ const OWN_KEYS: [&str; 16] = [
     "scaled",
 ];
 
-/// Octets of keys kept for the templates of one session, unless told otherwise. Whoever defines more has them compiled
+/// Octets of plans kept for the templates of one session, unless told otherwise. Whoever defines more has them compiled
 /// again and again.
-const MAX_KEY_OCTETS: usize = 4 << 20;
+const MAX_PLAN_OCTETS: usize = 4 << 20;
 
 /// What marks the line of a biflow's reverse flow, before its fields.
 pub(crate) const REVERSE: &[u8] = b",\"direction\":\"reverse\"";
@@ -71,33 +71,33 @@ pub(crate) fn identity_prefix(ledger: [u8; 16], epoch: u32, domain: u32) -> Vec<
 /// Writes the records of one transport session.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    keys: Vec<Arc<Keys>>,
-    /// Place in `keys` by [`Template::serial`].
+    plans: Vec<Arc<Plan>>,
+    /// Place in `plans` by [`Template::serial`].
     places: HashMap<u64, usize>,
     latest: Option<(u64, usize)>,
-    /// Octets of all keys, and how many there may be.
+    /// Octets of all plans, and how many there may be.
     octets: usize,
     max_octets: usize,
+    date: Date,
 }
 
 impl Default for Lines {
     fn default() -> Self {
-        Self::with_keys(MAX_KEY_OCTETS)
+        Self::with_plans(MAX_PLAN_OCTETS)
     }
 }
 
-/// The keys of a template, one after the other, each with the comma before it and the colon after it.
-#[derive(Debug, Default)]
-struct Keys {
-    text: Vec<u8>,
-    /// Where each field's key ends; a field without a key ends where the one before it does.
-    ends: Vec<u32>,
-}
-
 impl Lines {
-    /// Returns lines that keep so many octets of keys at most.
-    pub(crate) fn with_keys(max_octets: usize) -> Self {
-        Self { keys: Vec::new(), places: HashMap::new(), latest: None, octets: 0, max_octets }
+    /// Returns lines that keep so many octets of plans at most.
+    pub(crate) fn with_plans(max_octets: usize) -> Self {
+        Self {
+            plans: Vec::new(),
+            places: HashMap::new(),
+            latest: None,
+            octets: 0,
+            max_octets,
+            date: Date::default(),
+        }
     }
 
     /// Appends one line. An options record is marked by `"options":true`, before its fields.
@@ -127,77 +127,37 @@ impl Lines {
         if record.template.has_lists() {
             self.fields_with_lists(out, record.template, record.fields(), record.sub_templates);
         } else {
-            self.keys(record.template).write(out, record.fields(), |out, field| {
+            let mut date = self.date;
+            self.plan(record.template).write(out, &mut date, record.fields(), |out, field| {
                 value(out, field.value(), field.octets().len());
             });
+            self.date = date;
         }
         close(out, line);
     }
 
-    fn keys(&mut self, template: &Template) -> &Arc<Keys> {
+    fn plan(&mut self, template: &Template) -> &Arc<Plan> {
         let serial = template.serial();
         let place = match self.latest {
             Some((latest, place)) if latest == serial => place,
             _ => self.place(serial, template),
         };
         self.latest = Some((serial, place));
-        &self.keys[place]
+        &self.plans[place]
     }
 
     fn place(&mut self, serial: u64, template: &Template) -> usize {
         if let Some(&place) = self.places.get(&serial) {
             return place;
         }
-        let keys = Keys::compile(template);
-        if self.octets + keys.octets() > self.max_octets {
-            *self = Self::with_keys(self.max_octets);
+        let plan = Plan::compile(template);
+        if self.octets + plan.octets() > self.max_octets {
+            *self = Self::with_plans(self.max_octets);
         }
-        self.octets += keys.octets();
-        self.keys.push(Arc::new(keys));
-        self.places.insert(serial, self.keys.len() - 1);
-        self.keys.len() - 1
-    }
-}
-
-impl Keys {
-    fn compile(template: &Template) -> Self {
-        let mut keys = Self::default();
-        let mut seen = HashMap::<String, u32>::new();
-        for (at, field) in template.fields().iter().enumerate() {
-            let specifier = field.specifier();
-            if (specifier.pen, specifier.id) != PADDING_OCTETS {
-                let name = name(template, at, field);
-                let occurrence = seen.entry(name.clone()).or_default();
-                *occurrence += 1;
-                let again = if *occurrence > 1 { format!("#{occurrence}") } else { String::new() };
-                keys.text.extend_from_slice(format!(",\"{name}{again}\":").as_bytes());
-            }
-            keys.ends.push(u32::try_from(keys.text.len()).unwrap_or(u32::MAX));
-        }
-        keys
-    }
-
-    /// Appends the fields that have a key, each as `write` does.
-    #[inline]
-    fn write<'a>(
-        &self,
-        out: &mut Vec<u8>,
-        fields: Fields<'a>,
-        mut write: impl FnMut(&mut Vec<u8>, &Field<'a>),
-    ) {
-        let mut start = 0;
-        for (field, &end) in fields.zip(&self.ends) {
-            let end = end as usize;
-            if start < end {
-                out.extend_from_slice(&self.text[start..end]);
-                write(out, &field);
-            }
-            start = end;
-        }
-    }
-
-    fn octets(&self) -> usize {
-        self.text.len() + self.ends.len() * size_of::<u32>()
+        self.octets += plan.octets();
+        self.plans.push(Arc::new(plan));
+        self.places.insert(serial, self.plans.len() - 1);
+        self.plans.len() - 1
     }
 }
 
@@ -232,8 +192,7 @@ pub(crate) fn value(out: &mut Vec<u8>, value: Value<'_>, octets: usize) {
         Value::String(text) => text::string(out, text.0),
         Value::Seconds(seconds) => text::time(out, seconds.into(), 0, Fraction::Milli),
         Value::Milliseconds(time) => {
-            let nanos = u32::try_from(time % 1000).unwrap_or(0) * 1_000_000;
-            text::time(out, time / 1000, nanos, Fraction::Milli);
+            text::time(out, time / 1000, nanos(time), Fraction::Milli);
         }
         Value::Microseconds(time) => {
             let time = time.microseconds_since_unix_epoch();
@@ -247,6 +206,11 @@ pub(crate) fn value(out: &mut Vec<u8>, value: Value<'_>, octets: usize) {
         Value::Ipv6(address) => text::ipv6(out, address.octets()),
         Value::Octets(octets) | Value::List(octets) => text::hex(out, octets),
     }
+}
+
+/// Returns the nanoseconds of a time in milliseconds beyond its second.
+fn nanos(milliseconds: u64) -> u32 {
+    u32::try_from(milliseconds % 1000).unwrap_or(0) * 1_000_000
 }
 
 #[cfg(test)]

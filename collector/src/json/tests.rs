@@ -75,6 +75,48 @@ fn a_flow_reads_as_json_with_iana_names() {
 }
 
 #[test]
+fn each_time_has_the_date_of_its_own_day() {
+    let template = iana(&[(152, 8), (153, 8), (150, 4), (151, 4), (323, 8)]);
+    let at = |days: u64| Duration::from_millis((20_000 + days) * 86_400_000 - 1);
+    let mut record = RecordWriter::new();
+    record.milliseconds(at(0)).milliseconds(at(1)).seconds(at(2)).seconds(at(1));
+    // After the year 9999.
+    record.milliseconds(Duration::from_millis(u64::MAX));
+    assert_eq!(
+        line(template, &record, None),
+        concat!(
+            r#"{"flowStartMilliseconds":"2024-10-03T23:59:59.999Z","flowEndMilliseconds":"2024-10-04T23:59:59.999Z","#,
+            r#""flowStartSeconds":"2024-10-05T23:59:59.000Z","flowEndSeconds":"2024-10-04T23:59:59.000Z","#,
+            r#""observationTimeMilliseconds":18446744073709551615}"#,
+            "\n"
+        )
+    );
+}
+
+#[test]
+fn a_line_may_be_long_and_its_values_as_wide_as_their_types() {
+    // octetDeltaCount, sourceIPv6Address, addressPortMappingPerUserHighThreshold, interfaceName: each again and again.
+    let fields = [(1, 8), (27, 16), (480, 4), (82, 65_535)].repeat(50);
+    let mut record = RecordWriter::new();
+    let mut expected = String::from("{");
+    for number in 1..=50 {
+        record
+            .unsigned(u64::MAX, 8)
+            .ipv6(Ipv6Addr::from([0xff; 16]))
+            .unsigned(u32::MAX.into(), 4)
+            .string("a");
+        let again = if number > 1 { format!("#{number}") } else { String::new() };
+        expected += &format!(
+            "\"octetDeltaCount{again}\":18446744073709551615,\
+             \"sourceIPv6Address{again}\":\"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff\",\
+             \"addressPortMappingPerUserHighThreshold{again}\":4294967295,\"interfaceName{again}\":\"a\","
+        );
+    }
+    expected.pop();
+    assert_eq!(line(iana(&fields), &record, None), expected + "}\n");
+}
+
+#[test]
 fn every_other_data_type_has_its_form() {
     // sourceIPv6Address, dataRecordsReliability, interfaceName, flowStartSeconds, -Microseconds, -Nanoseconds,
     // samplingProbability as float64 and reduced to float32, mplsTopLabelStackSection, mibObjectValueInteger.
@@ -224,7 +266,7 @@ fn keys_that_have_no_room_beside_each_other_still_make_whole_lines() {
     exporting.record(1, 256, record.octets(), 0).unwrap();
     exporting.flush_all(0);
     let mut collecting = CollectingSession::new(CollectingConfig::default());
-    let mut writer = Writer { lines: Lines::with_keys(1), identity: None, out: Vec::new() };
+    let mut writer = Writer { lines: Lines::with_plans(1), identity: None, out: Vec::new() };
     while let Some(message) = exporting.poll_message() {
         collecting.decode(1, &message.octets, &mut writer).unwrap();
     }

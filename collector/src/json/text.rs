@@ -2,39 +2,24 @@
 //!
 //! Numbers are decimal, addresses and times are strings, octets are hexadecimal. A value whose length does not
 //! fit its type is kept, in hexadecimal.
-#![expect(clippy::cast_possible_truncation, reason = "digits and groups of digits, masked or divided before")]
 
 use std::io::Write as _;
 
-/// The two-digit numbers 00 to 99, one after the other.
-const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
-2021222324252627282930313233343536373839\
-4041424344454647484950515253545556575859\
-6061626364656667686970717273747576777879\
-8081828384858687888990919293949596979899";
+pub(crate) use super::piece::Fraction;
+use super::piece::{Date, HEX_PAIRS, Piece, WIDEST};
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+/// Appends what `write` adds to a piece.
+#[inline]
+fn piece(out: &mut Vec<u8>, write: impl FnOnce(&mut Piece<'_>)) {
+    let mut room = [0; WIDEST];
+    let mut piece = Piece::new(&mut room);
+    write(&mut piece);
+    piece.flush(out);
+}
 
 /// Appends `value` in decimal.
-#[inline]
-pub(crate) fn unsigned(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0_u8; 20];
-    let mut at = digits.len();
-    while value >= 100 {
-        let pair = (value % 100) as usize * 2;
-        value /= 100;
-        at -= 2;
-        digits[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
-    }
-    if value >= 10 {
-        let pair = value as usize * 2;
-        at -= 2;
-        digits[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
-    } else {
-        at -= 1;
-        digits[at] = b'0' + value as u8;
-    }
-    out.extend_from_slice(&digits[at..]);
+pub(crate) fn unsigned(out: &mut Vec<u8>, value: u64) {
+    piece(out, |piece| piece.unsigned(value));
 }
 
 /// Appends `value` in decimal.
@@ -68,8 +53,7 @@ pub(crate) fn float32(out: &mut Vec<u8>, value: f32) {
 pub(crate) fn hex_digits(out: &mut Vec<u8>, octets: &[u8]) {
     out.reserve(octets.len() * 2);
     for &octet in octets {
-        out.push(HEX[usize::from(octet >> 4)]);
-        out.push(HEX[usize::from(octet & 15)]);
+        out.extend_from_slice(&HEX_PAIRS[usize::from(octet)]);
     }
 }
 
@@ -93,77 +77,18 @@ pub(crate) fn mac(out: &mut Vec<u8>, octets: [u8; 6]) {
 }
 
 /// Appends an IPv4 address as a string in dotted decimal.
-#[inline]
 pub(crate) fn ipv4(out: &mut Vec<u8>, octets: [u8; 4]) {
-    out.push(b'"');
-    dotted(out, octets);
-    out.push(b'"');
+    piece(out, |piece| piece.ipv4(octets));
 }
 
 /// Appends an IPv6 address as a string in the form of RFC 5952.
 pub(crate) fn ipv6(out: &mut Vec<u8>, octets: [u8; 16]) {
-    out.push(b'"');
-    if octets[..10] == [0; 10] && octets[10..12] == [0xff; 2] {
-        // An IPv4-mapped address (RFC 5952 section 5).
-        out.extend_from_slice(b"::ffff:");
-        dotted(out, [octets[12], octets[13], octets[14], octets[15]]);
-    } else {
-        groups(out, octets);
-    }
-    out.push(b'"');
+    piece(out, |piece| piece.ipv6(octets));
 }
 
-fn dotted(out: &mut Vec<u8>, octets: [u8; 4]) {
-    unsigned(out, octets[0].into());
-    for octet in &octets[1..] {
-        out.push(b'.');
-        unsigned(out, (*octet).into());
-    }
-}
-
-fn groups(out: &mut Vec<u8>, octets: [u8; 16]) {
-    let bits = u128::from_be_bytes(octets);
-    let group = |index: usize| (bits >> (112 - 16 * index)) as u16;
-    let (zeros, length) = longest_zero_run(group);
-    let mut index = 0;
-    while index < 8 {
-        if index == zeros && length > 1 {
-            out.extend_from_slice(b"::");
-            index += length;
-            continue;
-        }
-        if index > 0 && !(length > 1 && index == zeros + length) {
-            out.push(b':');
-        }
-        hex_group(out, group(index));
-        index += 1;
-    }
-}
-
-/// Returns (start, length) of the first longest run of zero groups (RFC 5952 section 4.2.3).
-fn longest_zero_run(group: impl Fn(usize) -> u16) -> (usize, usize) {
-    let (mut best, mut run) = ((8, 0), (0, 0));
-    for index in 0..8 {
-        if group(index) == 0 {
-            if run.1 == 0 {
-                run.0 = index;
-            }
-            run.1 += 1;
-            if run.1 > best.1 {
-                best = run;
-            }
-        } else {
-            run.1 = 0;
-        }
-    }
-    best
-}
-
-fn hex_group(out: &mut Vec<u8>, group: u16) {
-    let digits = (4 - group.leading_zeros() / 4).max(1);
-    for digit in (0..digits).rev() {
-        out.push(HEX[usize::from(group >> (4 * digit) & 15)]);
-    }
+/// Appends `seconds` since 1970 and `nanos` as an RFC 3339 string in UTC, or, after the year 9999, as a number of milliseconds.
+pub(crate) fn time(out: &mut Vec<u8>, seconds: u64, nanos: u32, fraction: Fraction) {
+    piece(out, |piece| piece.time(&mut Date::default(), seconds, nanos, fraction));
 }
 
 /// Appends a string from the wire: invalid UTF-8 becomes U+FFFD, quotes, backslashes and control characters are escaped.
@@ -189,78 +114,16 @@ fn escaped(out: &mut Vec<u8>, text: &str) {
             // C0, DEL and C1: a terminal that shows the file must not obey them.
             '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => {
                 out.extend_from_slice(b"\\u");
-                let code = character as u32;
-                hex_digits(out, &[(code >> 8) as u8, code as u8]);
+                let [.., high, low] = u32::from(character).to_be_bytes();
+                hex_digits(out, &[high, low]);
             }
             _ => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
 }
 
-/// How many digits a time shows after the second.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Fraction {
-    /// Three digits.
-    Milli,
-    /// Six digits.
-    Micro,
-    /// Nine digits.
-    Nano,
-}
-
-/// Appends `seconds` since 1970 and `nanos` as an RFC 3339 string in UTC.
-///
-/// Every time IPFIX can say in milliseconds up to the year 9999 has this form; a later one is appended as a number of milliseconds.
-#[inline]
-pub(crate) fn time(out: &mut Vec<u8>, seconds: u64, nanos: u32, fraction: Fraction) {
-    const END_OF_9999: u64 = 253_402_300_800;
-    if seconds >= END_OF_9999 {
-        return unsigned(out, seconds.saturating_mul(1000).saturating_add(u64::from(nanos / 1_000_000)));
-    }
-    let (year, month, day) = civil(seconds / 86_400);
-    let second = seconds % 86_400;
-    let mut text = *b"\"0000-00-00T00:00:00.";
-    pair(&mut text[1..3], year / 100);
-    pair(&mut text[3..5], year % 100);
-    pair(&mut text[6..8], month);
-    pair(&mut text[9..11], day);
-    pair(&mut text[12..14], second / 3600);
-    pair(&mut text[15..17], second / 60 % 60);
-    pair(&mut text[18..20], second % 60);
-    out.extend_from_slice(&text);
-    let mut digits = [0_u8; 9];
-    let mut rest = nanos;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    let shown = match fraction {
-        Fraction::Milli => 3,
-        Fraction::Micro => 6,
-        Fraction::Nano => 9,
-    };
-    out.extend_from_slice(&digits[..shown]);
-    out.extend_from_slice(b"Z\"");
-}
-
-fn pair(text: &mut [u8], value: u64) {
-    let at = value as usize * 2;
-    text.copy_from_slice(&PAIRS[at..at + 2]);
-}
-
-/// Returns (year, month, day) of a day since 1970-01-01 in the Gregorian calendar, by counting years from March.
-fn civil(day: u64) -> (u64, u64, u64) {
-    let day = day + 719_468;
-    let (era, of_era) = (day / 146_097, day % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "random numbers")]
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -74,7 +74,7 @@ impl Forms {
             let content = match &form.kind {
                 Kind::Json { metadata } => {
                     let metadata = metadata.then(Box::default);
-                    Content::Json(Json { lines: Lines::with_keys(plan_octets), prefix: None, metadata })
+                    Content::Json(Json { lines: Lines::with_plans(plan_octets), prefix: None, metadata })
                 }
                 Kind::Csv(columns) => Content::Csv(Rows::new(Arc::clone(columns), plan_octets)),
                 Kind::Ipfix { original_exporter } => Content::Ipfix {

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::hint::black_box;
 
+use ipfix::{Field, Value};
+
 /// A flow in host order.
 #[derive(Clone, Default)]
 pub(crate) struct Flow {
@@ -39,44 +41,54 @@ impl Flow {
         self.octets ^ self.end
     }
 
-    #[inline(always)]
-    pub(crate) fn set_address(&mut self, id: u16, octets: &[u8]) {
-        let target = match id {
-            8 | 27 => &mut self.source,
-            12 | 28 => &mut self.destination,
-            15 | 62 => &mut self.next_hop,
-            _ => return,
-        };
-        target[..octets.len()].copy_from_slice(octets);
-    }
-
+    /// Takes in a decoded field.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the widths of the elements")]
-    pub(crate) fn set_number(&mut self, id: u16, value: u64) {
-        match id {
-            1 => self.octets = value,
-            2 => self.packets = value,
-            152 => self.start = value,
-            153 => self.end = value,
-            10 => self.ingress = value as u32,
-            14 => self.egress = value as u32,
-            16 => self.source_as = value as u32,
-            17 => self.destination_as = value as u32,
-            7 => self.source_port = value as u16,
-            11 => self.destination_port = value as u16,
-            6 => self.flags = value as u16,
-            58 => self.vlan = value as u16,
-            4 => self.protocol = value as u8,
-            5 => self.class = value as u8,
-            9 | 29 => self.source_mask = value as u8,
-            13 | 30 => self.destination_mask = value as u8,
-            136 => self.end_reason = value as u8,
-            61 => self.direction = value as u8,
-            192 => self.ttl = value as u8,
-            32 | 139 => self.icmp = value as u16,
-            48 => self.sampler = value as u16,
+    pub(crate) fn set(&mut self, field: &Field<'_>) {
+        match field.id() {
+            8 | 27 => set_address(&mut self.source, field),
+            12 | 28 => set_address(&mut self.destination, field),
+            15 | 62 => set_address(&mut self.next_hop, field),
+            1 => self.octets = number_of(field),
+            2 => self.packets = number_of(field),
+            152 => self.start = number_of(field),
+            153 => self.end = number_of(field),
+            10 => self.ingress = number_of(field) as u32,
+            14 => self.egress = number_of(field) as u32,
+            16 => self.source_as = number_of(field) as u32,
+            17 => self.destination_as = number_of(field) as u32,
+            7 => self.source_port = number_of(field) as u16,
+            11 => self.destination_port = number_of(field) as u16,
+            6 => self.flags = number_of(field) as u16,
+            58 => self.vlan = number_of(field) as u16,
+            4 => self.protocol = number_of(field) as u8,
+            5 => self.class = number_of(field) as u8,
+            9 | 29 => self.source_mask = number_of(field) as u8,
+            13 | 30 => self.destination_mask = number_of(field) as u8,
+            136 => self.end_reason = number_of(field) as u8,
+            61 => self.direction = number_of(field) as u8,
+            192 => self.ttl = number_of(field) as u8,
+            32 | 139 => self.icmp = number_of(field) as u16,
+            48 => self.sampler = number_of(field) as u16,
             _ => {}
         }
+    }
+}
+
+#[inline(always)]
+fn set_address(target: &mut [u8; 16], field: &Field<'_>) {
+    match field.value() {
+        Value::Ipv4(address) => target[..4].copy_from_slice(&address.octets()),
+        Value::Ipv6(address) => *target = address.octets(),
+        _ => {}
+    }
+}
+
+#[inline(always)]
+fn number_of(field: &Field<'_>) -> u64 {
+    match field.value() {
+        Value::Unsigned(value) | Value::Milliseconds(value) => value,
+        _ => 0,
     }
 }
 
