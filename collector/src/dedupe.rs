@@ -1,7 +1,8 @@
 //! `ipfix-collector dedupe FILE…`: prints the lines of several collectors' files, each identity once.
 //!
 //! Streaming; memory grows with the ranges of numbers seen, not with the lines, of which one is held at a time. Lines without
-//! identity pass as they are, and the torn last line of a file that was never cut is left out.
+//! identity pass as they are, and the torn last line of a file that was never cut is left out. The reverse flow of a biflow that
+//! was split stands behind its forward one and goes with it.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _, Write};
@@ -9,6 +10,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use delivery::{Epoch, Holdings, Identity, Ledger};
+
+use crate::json;
 
 const BUFFER: usize = 256 << 10;
 /// Octets of a line; a record of the longest message is far below.
@@ -50,6 +53,8 @@ fn dedupe(
     counts: &mut Counts,
 ) -> io::Result<()> {
     let mut line = Vec::new();
+    // The record of the line before, and whether that was printed.
+    let mut before = None;
     loop {
         line.clear();
         if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
@@ -63,11 +68,15 @@ fn dedupe(
             return Ok(());
         }
         match identity(&line) {
-            Some(identity) if !seen.insert(identity) => {
-                counts.repeated += 1;
-                continue;
+            Some((identity, is_reverse)) => {
+                let follows = before.filter(|&(last, _)| is_reverse && last == identity);
+                let is_new = follows.map_or_else(|| seen.insert(identity), |(_, printed)| printed);
+                before = Some((identity, is_new));
+                if !is_new {
+                    counts.repeated += 1;
+                    continue;
+                }
             }
-            Some(_) => {}
             None => counts.plain += 1,
         }
         counts.printed += 1;
@@ -75,16 +84,17 @@ fn dedupe(
     }
 }
 
-/// Reads the identity a line starts with, in the form this collector writes.
-fn identity(line: &[u8]) -> Option<Identity> {
+/// Reads the identity a line starts with, in the form this collector writes, and whether it is a biflow's reverse flow.
+fn identity(line: &[u8]) -> Option<(Identity, bool)> {
     let rest = line.strip_prefix(b"{\"ledger\":\"")?;
     let (ledger, rest) = rest.split_at_checked(32)?;
     let ledger: Ledger = std::str::from_utf8(ledger).ok()?.parse().ok()?;
     let (epoch, rest) = number(rest.strip_prefix(b"\",\"epoch\":")?)?;
     let (domain, rest) = number(rest.strip_prefix(b",\"domain\":")?)?;
-    let (number, _) = number(rest.strip_prefix(b",\"number\":")?)?;
+    let (number, rest) = number(rest.strip_prefix(b",\"number\":")?)?;
     let (epoch, domain) = (Epoch(u32::try_from(epoch).ok()?), u32::try_from(domain).ok()?);
-    Some(Identity { ledger, epoch, domain, number }).filter(|identity| identity.number < u64::MAX)
+    let is_reverse = rest.starts_with(json::REVERSE);
+    (number < u64::MAX).then_some((Identity { ledger, epoch, domain, number }, is_reverse))
 }
 
 /// Reads a decimal number; returns it with what follows.
@@ -172,7 +182,22 @@ mod tests {
     fn the_identity_of_a_written_line_is_read_back() {
         let mut prefix = crate::json::identity_prefix([0xa1; 16], 3, 1);
         prefix.extend_from_slice(b"42}\n");
-        let identity = identity(&prefix).unwrap();
+        let (identity, is_reverse) = identity(&prefix).unwrap();
         assert_eq!(identity.to_string(), format!("{}/3/1/42", "a1".repeat(16)));
+        assert!(!is_reverse);
+    }
+
+    #[test]
+    fn the_two_flows_of_a_biflow_are_printed_or_left_out_together() {
+        let reverse = |number| line(number).replace(",\"octet", ",\"direction\":\"reverse\",\"octet");
+        let first = [line(0), reverse(0), line(1)].concat();
+        // Another collector split what the first kept whole; its lines of 1 are left out both.
+        let second = [line(1), reverse(1), line(2), reverse(2)].concat();
+        let (mut out, mut seen, mut counts) = (Vec::new(), Holdings::new(), Counts::default());
+        dedupe(first.as_bytes(), &mut out, &mut seen, &mut counts).unwrap();
+        dedupe(second.as_bytes(), &mut out, &mut seen, &mut counts).unwrap();
+        let printed = [line(0), reverse(0), line(1), line(2), reverse(2)].concat();
+        assert_eq!(String::from_utf8(out).unwrap(), printed);
+        assert_eq!(counts, Counts { printed: 5, repeated: 2, plain: 0, torn: 0 });
     }
 }

@@ -88,10 +88,10 @@ impl Daemon for Collector {
 /// What the collector's binary can do besides collecting.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Print the records of an IPFIX message file, or of a packet capture
+    /// Print the records of a file of IPFIX or NetFlow messages, or of a packet capture
     ///
-    /// A capture is a pcap or pcapng file; IPFIX is found in it over UDP, TCP and SCTP, whatever the ports. What could not be read is
-    /// told on standard error.
+    /// A capture is a pcap or pcapng file; IPFIX is found in it over UDP, TCP and SCTP, NetFlow 5, 7 and 9 over UDP, whatever the ports.
+    /// NetFlow is printed as the collector would write it. What could not be read is told on standard error.
     #[command(
         after_help = "Examples:\n  ipfix-collector decode flows.ipfix | head\n  ipfix-collector decode --format text capture.pcap\n  zstdcat flows.ipfix.zst | ipfix-collector decode -"
     )]

@@ -1,7 +1,8 @@
 //! `/api/v1/stats`: the books of the collector, as JSON.
 //!
 //! For every output: received = written + duplicates + dropped + in flight, in flow records, whatever the moment: what an output
-//! is about to count may be in flight and written at once, for as long as that takes.
+//! is about to count may be in flight and written at once, for as long as that takes. Beside that, "split": how many of those
+//! written are two uniflows there.
 
 use serde_json::{Map, Value, json};
 use service::ApiRequest;
@@ -37,6 +38,7 @@ fn books(metrics: &OutputMetrics) -> Value {
     json!({
         "received": metrics.received(),
         "written": metrics.written.total(),
+        "split": metrics.split.total(),
         "duplicates": metrics.duplicates.total(),
         "dropped": dropped.into_iter().collect::<Map<String, Value>>(),
         "in_flight": metrics.in_flight(),

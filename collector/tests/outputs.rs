@@ -4,12 +4,15 @@ mod world;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::Command;
 
 use delivery::cookie::State;
-use ipfix::{CollectingConfig, CollectingSession, Record, Value, Visitor};
+use ipfix::{
+    CollectingConfig, CollectingSession, ExportingConfig, ExportingSession, FieldSpecifier, ListSemantic,
+    Record, RecordWriter, TemplateRecord, Value, Visitor,
+};
 use world::{Collector, Directory, Exporter, SERIES, address, line, lines, output, pool, read};
 
 /// Returns a pipe that the collector can open and nobody reads.
@@ -260,6 +263,125 @@ async fn another_collector_gets_every_record_and_goes_on_after_it_was_away() {
     assert!(upstream.stop().success());
     last.push(read(&other.path("second.jsonl")));
     assert!(last.concat() == lines(0..7_000, false), "every record once, in order");
+}
+
+#[tokio::test]
+async fn biflows_are_split_by_the_outputs_that_are_asked_to_and_the_books_say_so() {
+    let directory = Directory::new();
+    let path = |name: &str| format!("{:?}", directory.path(name));
+    let config = format!(
+        "[output.kept.jsonl]\npath = {}\n[output.split.jsonl]\npath = {}\nbiflows = \"split\"\n\
+         [output.table.csv]\npath = {}\nbiflows = \"split\"\n\
+         columns = [\"direction\", \"sourceIPv4Address\", \"octetDeltaCount\"]\n\
+         [output.archive.ipfix]\npath = {}\nbiflows = \"split\"\n",
+        path("kept.jsonl"),
+        path("split.jsonl"),
+        path("table.csv"),
+        path("archive.ipfix")
+    );
+    let mut collector = Collector::start(&directory, address(), &config);
+    let mut session = ExportingSession::new(ExportingConfig { domain: 7, max_message: 1400 });
+    let reverse = FieldSpecifier { pen: 29_305, id: 1, length: 4 };
+    let fields =
+        vec![FieldSpecifier::iana(8, 4), FieldSpecifier::iana(12, 4), FieldSpecifier::iana(1, 4), reverse];
+    session.define(0, TemplateRecord { id: 300, scope_fields: 0, fields }).unwrap();
+    for back in [5, 0, 6] {
+        let mut writer = RecordWriter::new();
+        writer.ipv4([192, 0, 2, 1].into()).ipv4([192, 0, 2, 2].into()).unsigned(9, 4).unsigned(back, 4);
+        session.record(0, 300, writer.octets(), world::TIME).unwrap();
+    }
+    session.flush_all(world::TIME);
+    let mut stream = std::net::TcpStream::connect(collector.tcp()).unwrap();
+    while let Some(message) = session.poll_message() {
+        stream.write_all(&message.octets).unwrap();
+    }
+    drop(stream);
+    collector.wait_for("exporter gone");
+    for (output, split) in [("kept", 0), ("split", 2), ("table", 2), ("archive", 2)] {
+        wait_for_written(&collector, output, 3);
+        let books = &stats(&collector)["outputs"][output];
+        let count = |name: &str| books[name].as_u64().unwrap();
+        assert_eq!((count("received"), count("written"), count("split")), (3, 3, split), "{output}");
+    }
+    assert!(collector.stop().success());
+
+    assert_eq!(read(&directory.path("kept.jsonl")).matches("reverseOctetDeltaCount").count(), 3);
+    let table = "direction,sourceIPv4Address,octetDeltaCount\r\n,192.0.2.1,9\r\nreverse,192.0.2.2,5\r\n\
+                 ,192.0.2.1,9\r\n,192.0.2.1,9\r\nreverse,192.0.2.2,6\r\n";
+    assert_eq!(read(&directory.path("table.csv")), table);
+    let lines = read(&directory.path("split.jsonl"));
+    assert_eq!(lines.lines().count(), 5);
+    let reverse = "{\"direction\":\"reverse\",\"destinationIPv4Address\":\"192.0.2.1\",\"sourceIPv4Address\":\"192.0.2.2\",\
+                   \"octetDeltaCount\":5}";
+    assert_eq!(lines.lines().nth(1), Some(reverse));
+    let file = finished(&directory, "ipfix").remove(0);
+    let decode = [OsStr::new("decode"), file.as_os_str()];
+    let printed = Command::new(env!("CARGO_BIN_EXE_ipfix-collector")).args(decode).output().unwrap();
+    let uniflows = lines.replace("\"direction\":\"reverse\",", "");
+    assert_eq!(String::from_utf8(printed.stdout).unwrap(), uniflows);
+}
+
+/// Returns messages of an exporter whose records have lists of sub-templates, the one in the other. `leaf` is the template
+/// of the innermost records.
+fn with_lists(leaf: &[FieldSpecifier], record: impl Fn(&mut RecordWriter)) -> Vec<u8> {
+    let mut session = ExportingSession::new(ExportingConfig { domain: 7, max_message: 1400 });
+    let list = |id| FieldSpecifier::iana(id, ipfix::VARIABLE);
+    for (id, fields) in [(400, leaf.to_vec()), (401, vec![list(293)]), (402, vec![list(292)])] {
+        session.define(0, TemplateRecord { id, scope_fields: 0, fields }).unwrap();
+    }
+    for _ in 0..3 {
+        let mut writer = RecordWriter::new();
+        writer.sub_template_list(ListSemantic::AllOf, 401, |records| {
+            records.sub_template_multi_list(ListSemantic::Ordered, |parts| {
+                parts.sub_template_part(400, &record);
+                parts.sub_template_part(400, &record);
+            });
+        });
+        session.record(0, 402, writer.octets(), world::TIME).unwrap();
+    }
+    session.flush_all(world::TIME);
+    std::iter::from_fn(|| session.poll_message()).flat_map(|message| message.octets).collect()
+}
+
+#[tokio::test]
+async fn lists_of_sub_templates_are_read_alike_from_a_file_and_by_the_next_collector() {
+    let (directory, other) = (Directory::new(), Directory::new());
+    let lines = format!("[output.flows.jsonl]\npath = {:?}\n", other.path("flows.jsonl"));
+    let upstream_address = address();
+    let upstream = Collector::start(&other, upstream_address, &lines);
+    let config = format!(
+        "{}[output.archive.ipfix]\npath = {:?}\n[output.upstream.forward]\nto = \"{upstream_address}:4739\"\n",
+        output(&directory),
+        directory.path("archive.ipfix"),
+    );
+    let collector = Collector::start(&directory, address(), &config);
+    // Two exporters use one id for different templates.
+    let counters = with_lists(&[FieldSpecifier::iana(1, 8)], |record| {
+        record.unsigned(5, 8);
+    });
+    let names = with_lists(&[FieldSpecifier::iana(82, ipfix::VARIABLE)], |record| {
+        record.string("eth0");
+    });
+    let connect = || std::net::TcpStream::connect(collector.tcp()).unwrap();
+    let (mut one, mut two) = (connect(), connect());
+    one.write_all(&counters).unwrap();
+    wait_for_written(&upstream, "flows", 3);
+    two.write_all(&names).unwrap();
+    wait_for_written(&upstream, "flows", 6);
+    drop((one, two));
+    assert!(collector.stop().success() && upstream.stop().success());
+
+    let without_ids = |text: &str| {
+        regex_lite::Regex::new("\"template\":[0-9]+").unwrap().replace_all(text, "").into_owned()
+    };
+    let received = without_ids(&read(&directory.path("flows.jsonl")));
+    let innermost = ["{\"octetDeltaCount\":5}", "{\"interfaceName\":\"eth0\"}"];
+    assert_eq!(innermost.map(|record| received.matches(record).count()), [6, 6], "{received}");
+    assert_eq!(without_ids(&read(&other.path("flows.jsonl"))), received);
+    let file = finished(&directory, "ipfix").remove(0);
+    let decode = [OsStr::new("decode"), file.as_os_str()];
+    let printed = Command::new(env!("CARGO_BIN_EXE_ipfix-collector")).args(decode).output().unwrap();
+    assert_eq!(without_ids(&String::from_utf8(printed.stdout).unwrap()), received);
 }
 
 #[tokio::test]

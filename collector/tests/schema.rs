@@ -87,6 +87,10 @@ fn make() -> Value {
         "options".into(),
         identity("The record is of an options template.", json!({ "const": true })),
     );
+    properties.insert(
+        "direction".into(),
+        identity("The reverse flow of a biflow that was split.", json!({ "const": "reverse" })),
+    );
     let mut types: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for element in ie::all() {
         let known = types.entry(element.name).or_default();

@@ -104,6 +104,8 @@ fn export(bencher: Bencher<'_, '_>, classifier: &Classifier) {
         max_message: 8 << 10,
         max_lossy_message: Some(8 << 10),
         linger: Duration::from_millis(50),
+        per_stream: false,
+        options_interval: Duration::from_secs(600),
         memory: 64 << 20,
         spool: None,
         keys: delivery::KeyRing::parse("1 000102030405060708090a0b0c0d0e0f").expect("a key"),

@@ -25,9 +25,9 @@ use transport::Connector;
 
 use crate::capture::CaptureError;
 use crate::config::{Config, Pool, Service, Transport};
+use crate::export::options::Teller;
 use crate::failover::{Books, Choice, ChoiceConfig, Failover, Role, Sign};
-use crate::metering::Meter;
-use crate::metrics::{COLLECTOR_INFO, Exported, Observed, TlsMetrics};
+use crate::metrics::{COLLECTOR_INFO, Exported, TlsMetrics};
 use crate::observe::{Encoded, Observation, Observer};
 use crate::spooling::Event as SpoolEvent;
 use crate::state;
@@ -59,11 +59,12 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     };
     let metrics = Exported::new(&classes, config.retention.memory.as_usize());
     let names: Vec<String> = classes.iter().map(|(_, class)| class.name.clone()).collect();
-    let source = setup::open(&config.source, since_epoch())?;
-    let meter = Meter::new(config.metering.metering(), random()?);
     let timers = config.profile.timers;
     let Connectors { collectors, registrars, identity } = setup::connectors(config, pool).await?;
     let Pool { transport, service, reconnect_pause, .. } = *pool;
+    let address = pool.addresses.first().copied();
+    let address = address.or_else(|| Some(collectors.endpoint.as_ref()?.local_address().ip()));
+    let teller = Teller::new(config.metering.observation_domain, std::process::id(), address);
     if transport != Transport::Sctp
         && let Some((_, lossy)) = classes.iter().find(|(_, class)| class.kind.is_lossy())
     {
@@ -79,11 +80,11 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let last = directory.and_then(|directory| state::last_collector(directory, &pool.handle));
     let memory = directory.map(|directory| Memory::new(directory.clone(), pool.handle.clone()));
     let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers, last)?, registrars));
-    let (speed, observed) = (config.source.speed, Observed::new("pcap"));
-    let observer = Observer::start(source, meter, config.encoder(), classifier, speed, observed)?;
+    let observer = setup::observe(config, classifier, &teller.facts())?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
         failover,
+        teller,
         spool,
         choice,
         observer,
@@ -94,8 +95,8 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         service,
         pauses: Pauses::new(reconnect_pause.0),
         tls: identity.map(TlsMetrics::new),
-        capture: config.source.pcap.clone(),
-        source_waits: config.source.speed.is_unpaced(),
+        capture: config.source.to_string(),
+        source_waits: config.source.waits(),
         source_ended: None,
         stopping: false,
         deadline: None,
@@ -133,6 +134,7 @@ struct Conditions {
 
 struct Driver {
     failover: Failover,
+    teller: Teller,
     spool: Option<Spool>,
     choice: Choice,
     observer: Observer,
@@ -143,7 +145,8 @@ struct Driver {
     pauses: Pauses,
     tls: Option<TlsMetrics>,
     links: Links,
-    capture: PathBuf,
+    /// The source's name.
+    capture: String,
     /// Whether the source waits while there is no room. A replay at a pace goes on like what it replays: the oldest
     /// records make room.
     source_waits: bool,
@@ -178,16 +181,18 @@ enum Wake {
 impl Driver {
     async fn run(mut self, shutdown: Shutdown) -> Result<(), Failure> {
         let mut pool = self.pool.state();
-        let mut settled = 0;
+        let (mut settled, mut dropped) = (0, 0);
         loop {
             self.pulse.beat();
             if let Some(spool) = &self.spool {
                 spool.obey(&mut self.failover, Instant::now());
             }
             self.obey();
+            self.failover.set_told(self.teller.told(dropped, export_time()).clone());
             self.transmit();
             self.tell(&pool.borrow());
             let books = self.failover.books();
+            dropped = books.dropped();
             let progress = books.metered + books.recovered - books.waiting;
             if progress > settled && self.source_ended.is_some() && !self.stopping {
                 self.deadline = Some(Instant::now() + self.drain_timeout);
@@ -357,7 +362,7 @@ impl Driver {
             (Some(Err(error)), late) => {
                 let rest = late.unwrap_or_else(|| "what is before the damage was exported".to_owned());
                 let error = anyhow::Error::new(error);
-                Err(error.context(format!("{} is damaged ({rest})", self.capture.display())).into())
+                Err(error.context(format!("{} is damaged ({rest})", self.capture)).into())
             }
             (_, Some(late)) => Err(Failure::new(Exit::Failed, late)),
             (_, None) => Ok(()),

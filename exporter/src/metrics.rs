@@ -9,6 +9,7 @@ use metrics::{
 
 use transport::tls::{Identity, Reason};
 
+use crate::capture::live::Counts;
 use crate::export::{ClassIndex, Classes};
 use crate::failover::{Abandonment, Books, DropReason, Failover, SpoolCounts};
 use crate::metering::{FlowEndReason, Meter};
@@ -23,18 +24,45 @@ pub const COLLECTOR_INFO: &str = "ipfix_exporter_collector_info";
 /// Name of the failover histogram.
 pub const FAILOVER_DURATION: &str = "ipfix_exporter_failover_duration_seconds";
 
-/// What the observation thread counts.
+/// What an observation thread counts. Several may have handles of the same metrics, which are the sums then.
 pub struct Observed {
-    packets: Counter,
-    tunnelled: Counter,
-    unparsed: [Counter; Unparsed::ALL.len()],
+    /// None where they are counted by interface.
+    packets: Option<Total>,
+    tunnelled: Total,
+    unparsed: [Total; Unparsed::ALL.len()],
     flows_active: Gauge,
-    expired: [Counter; FlowEndReason::ALL.len()],
+    flows: f64,
+    expired: [Total; FlowEndReason::ALL.len()],
+}
+
+/// A counter that follows a figure of one thread.
+struct Total {
+    counter: Counter,
+    counted: u64,
+}
+
+impl Total {
+    fn follow(&mut self, total: u64) {
+        self.counter.increment(total - self.counted);
+        self.counted = total;
+    }
+}
+
+impl From<Counter> for Total {
+    fn from(counter: Counter) -> Self {
+        Self { counter, counted: 0 }
+    }
 }
 
 impl Observed {
     /// Returns the handles for the source called `interface`.
     pub fn new(interface: &str) -> Self {
+        let counter = counter!("ipfix_exporter_packets_captured_total", "interface" => interface.to_owned());
+        Self { packets: Some(counter.into()), ..Self::live(interface) }
+    }
+
+    /// Returns the handles for packets that are counted by [`Captured`] where they come from.
+    pub fn live(interface: &str) -> Self {
         describe_counter!("ipfix_exporter_packets_captured_total", "Packets read from the source");
         describe_counter!("ipfix_exporter_packets_dropped_total", "Packets that were not metered");
         describe_counter!(
@@ -45,32 +73,64 @@ impl Observed {
         describe_counter!("ipfix_exporter_flows_expired_total", "Flows that ended, by flowEndReason");
         let interface = interface.to_owned();
         Self {
-            packets: counter!("ipfix_exporter_packets_captured_total", "interface" => interface.clone()),
-            tunnelled: counter!("ipfix_exporter_packets_tunnelled_total", "interface" => interface.clone()),
+            packets: None,
+            tunnelled: counter!("ipfix_exporter_packets_tunnelled_total", "interface" => interface.clone())
+                .into(),
             unparsed: Unparsed::ALL.map(|reason| {
                 counter!("ipfix_exporter_packets_dropped_total", "interface" => interface.clone(),
                     "stage" => "parse", "reason" => reason.label())
+                .into()
             }),
             flows_active: gauge!("ipfix_exporter_flows_active"),
-            expired: FlowEndReason::ALL
-                .map(|reason| counter!("ipfix_exporter_flows_expired_total", "reason" => reason.label())),
+            flows: 0.0,
+            expired: FlowEndReason::ALL.map(|reason| {
+                counter!("ipfix_exporter_flows_expired_total", "reason" => reason.label()).into()
+            }),
         }
     }
 
     /// Takes over the figures of `meter`.
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    pub fn update(&self, meter: &Meter) {
+    pub fn update(&mut self, meter: &Meter) {
         let counters = meter.counters();
         let unparsed: u64 = Unparsed::ALL.map(|reason| meter.unparsed(reason)).iter().sum();
-        self.packets.absolute(counters.packets - meter.tunnelled() + unparsed);
-        self.tunnelled.absolute(meter.tunnelled());
-        for (counter, reason) in self.unparsed.iter().zip(Unparsed::ALL) {
-            counter.absolute(meter.unparsed(reason));
+        if let Some(packets) = &mut self.packets {
+            packets.follow(counters.packets - meter.tunnelled() + unparsed);
         }
-        self.flows_active.set(meter.active_flows() as f64);
-        for (counter, reason) in self.expired.iter().zip(FlowEndReason::ALL) {
-            counter.absolute(counters.ended(reason));
+        self.tunnelled.follow(meter.tunnelled());
+        for (counter, reason) in self.unparsed.iter_mut().zip(Unparsed::ALL) {
+            counter.follow(meter.unparsed(reason));
         }
+        let flows = meter.active_flows() as f64;
+        self.flows_active.increment(flows - self.flows);
+        self.flows = flows;
+        for (counter, reason) in self.expired.iter_mut().zip(FlowEndReason::ALL) {
+            counter.follow(counters.ended(reason));
+        }
+    }
+}
+
+/// What the rings of interfaces count.
+pub struct Captured {
+    captured: Counter,
+    dropped: Counter,
+}
+
+impl Captured {
+    /// Returns the handles for the interfaces of a name or pattern.
+    pub fn new(interface: &str) -> Self {
+        let interface = interface.to_owned();
+        Self {
+            captured: counter!("ipfix_exporter_packets_captured_total", "interface" => interface.clone()),
+            dropped: counter!("ipfix_exporter_packets_dropped_total", "interface" => interface,
+                "stage" => "kernel", "reason" => "ring_full"),
+        }
+    }
+
+    /// Adds what happened since the last time.
+    pub fn add(&self, counts: Counts) {
+        self.captured.increment(counts.lent);
+        self.dropped.increment(counts.dropped);
     }
 }
 

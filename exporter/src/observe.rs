@@ -1,8 +1,11 @@
 //! The observation point's thread: packets to batches of encoded flow records.
 //!
 //! It owns source, meter, encoder and the rules of the classes, and shares nothing with the rest but the channel its batches
-//! go through. A capture file is not read on while the channel is full; nothing is dropped then.
+//! go through. A capture file is not read on while the channel is full; nothing is dropped then. Of interfaces there may be several
+//! threads, each with its part of the flows ([`Observer::live`]).
 #![expect(clippy::disallowed_methods, reason = "driver: paces a replay by the clock")]
+
+mod live;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +15,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+pub use live::Share;
+
 use crate::capture::{CaptureError, PacketSource};
 use crate::config::Speed;
+use crate::export::options::Facts;
 use crate::export::{ClassIndex, Classifier, FlowEncoder, TemplateIndex};
-use crate::metering::{FlowEndReason, FlowRecord, Meter};
+use crate::metering::{FlowEndReason, FlowRecord, Ignored, Meter};
 use crate::metrics::Observed;
 
 /// Octets of a batch at most, and one record: some 300 records.
@@ -93,17 +99,19 @@ impl Batch {
 pub enum Observation {
     /// Flows ended.
     Flows(Batch),
-    /// The last message: the source ended, was damaged from some octet on, or was stopped.
+    /// The last message: the source ended, was damaged from some octet on, or was stopped. Without it: interfaces were stopped.
     End(Result<(), CaptureError>),
 }
 
-/// The running thread. Dropping it stops the source; flows still kept are ended and sent.
+/// The running threads. Dropping it stops the source; flows still kept are ended and sent.
 #[derive(Debug)]
 pub struct Observer {
-    stop: Option<std::sync::mpsc::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-    packets: Arc<AtomicU64>,
-    /// Batches in order, then the end.
+    /// Of each thread.
+    stop: Vec<std::sync::mpsc::Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+    /// Of each observation point.
+    packets: Vec<Arc<AtomicU64>>,
+    /// Batches in order, then the end; of several threads, each one's in order.
     pub observations: mpsc::Receiver<Observation>,
 }
 
@@ -118,33 +126,27 @@ impl Observer {
         classifier: Classifier,
         speed: Speed,
         metrics: Observed,
+        facts: Arc<Facts>,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = std::sync::mpsc::channel();
         let (sender, observations) = mpsc::channel(CHANNEL);
         let packets = Arc::new(AtomicU64::new(0));
-        let point = ObservationPoint {
-            meter,
-            encoder,
-            classifier,
-            flows: Vec::new(),
-            batch: Batch::default(),
-            sender,
-            pace: Pace { speed, stopped, begin: None, unchecked: 0 },
-            metrics,
-            packets: Arc::clone(&packets),
-        };
-        let thread = thread::Builder::new().name("observation".into()).spawn(move || point.run(source))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread), packets, observations })
+        let point =
+            ObservationPoint::new(meter, encoder, classifier, sender, metrics, facts, Arc::clone(&packets));
+        let pace = Pace { speed, stopped, begin: None, unchecked: 0 };
+        let thread =
+            thread::Builder::new().name("observation".into()).spawn(move || point.run(source, pace))?;
+        Ok(Self { stop: vec![stop], threads: vec![thread], packets: vec![packets], observations })
     }
 
     /// Returns how many packets were metered up to the last batch.
     pub fn packets(&self) -> u64 {
-        self.packets.load(Ordering::Relaxed)
+        self.packets.iter().map(|packets| packets.load(Ordering::Relaxed)).sum()
     }
 
     /// Stops the source. The flows still kept follow, then the end.
     pub fn stop(&mut self) {
-        self.stop = None;
+        self.stop.clear();
     }
 }
 
@@ -152,7 +154,7 @@ impl Drop for Observer {
     fn drop(&mut self) {
         self.stop();
         self.observations.close();
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
@@ -165,8 +167,10 @@ struct ObservationPoint {
     flows: Vec<FlowRecord>,
     batch: Batch,
     sender: mpsc::Sender<Observation>,
-    pace: Pace,
     metrics: Observed,
+    facts: Arc<Facts>,
+    /// Told to `facts` so far.
+    ignored: Ignored,
     packets: Arc<AtomicU64>,
 }
 
@@ -174,34 +178,56 @@ struct ObservationPoint {
 struct Abandoned;
 
 impl ObservationPoint {
-    fn run(mut self, source: impl PacketSource) {
-        let result = match self.observe(source) {
+    fn new(
+        meter: Meter,
+        encoder: FlowEncoder,
+        classifier: Classifier,
+        sender: mpsc::Sender<Observation>,
+        metrics: Observed,
+        facts: Arc<Facts>,
+        packets: Arc<AtomicU64>,
+    ) -> Self {
+        let (flows, batch, ignored) = (Vec::new(), Batch::default(), Ignored::default());
+        Self { meter, encoder, classifier, flows, batch, sender, metrics, facts, ignored, packets }
+    }
+
+    fn run(mut self, source: impl PacketSource, pace: Pace) {
+        let result = match self.observe(source, pace) {
             Ok(result) => result,
             Err(Abandoned) => return,
         };
-        loop {
-            let more = self.meter.flush(FlowEndReason::ForcedEnd, &mut self.flows);
-            if self.encode().is_err() {
-                return;
-            }
-            if !more {
-                break;
-            }
-        }
-        if self.deliver().is_ok() {
+        if self.finish().is_ok() {
             let _ = self.sender.blocking_send(Observation::End(result));
         }
     }
 
-    fn observe(&mut self, mut source: impl PacketSource) -> Result<Result<(), CaptureError>, Abandoned> {
+    /// Ends all flows and sends them.
+    fn finish(&mut self) -> Result<(), Abandoned> {
         loop {
+            let more = self.meter.flush(FlowEndReason::ForcedEnd, &mut self.flows);
+            self.encode()?;
+            if !more {
+                return self.deliver();
+            }
+        }
+    }
+
+    fn observe(
+        &mut self,
+        mut source: impl PacketSource,
+        mut pace: Pace,
+    ) -> Result<Result<(), CaptureError>, Abandoned> {
+        loop {
+            for interface in source.take_interfaces() {
+                self.facts.describe(interface);
+            }
             let packet = match source.next_packet() {
                 Ok(Some(packet)) => packet,
                 Ok(None) => return Ok(Ok(())),
                 Err(error) => return Ok(Err(error)),
             };
             loop {
-                match self.pace.wait_for(packet.timestamp, !self.batch.is_empty()) {
+                match pace.wait_for(packet.timestamp, !self.batch.is_empty()) {
                     Wait::Due => break,
                     Wait::Stopped => return Ok(Ok(())),
                     Wait::Long => self.deliver()?,
@@ -230,6 +256,8 @@ impl ObservationPoint {
     /// Sends what is encoded; waits while the driver has enough.
     fn deliver(&mut self) -> Result<(), Abandoned> {
         self.metrics.update(&self.meter);
+        self.facts.ignore(self.meter.ignored().since(self.ignored));
+        self.ignored = self.meter.ignored();
         self.packets.store(self.meter.counters().packets - self.meter.tunnelled(), Ordering::Relaxed);
         if self.batch.is_empty() {
             return Ok(());

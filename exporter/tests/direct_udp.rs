@@ -32,11 +32,16 @@ impl Collector {
 #[derive(Default)]
 struct Seen {
     records: u64,
+    options: u64,
     packets: u64,
 }
 
 impl Visitor for Seen {
     fn record(&mut self, record: &Record<'_>) {
+        if record.template.is_options() {
+            self.options += 1;
+            return;
+        }
         let packets = record.field(record.template.position(0, 2).unwrap()).unwrap();
         self.records += 1;
         self.packets += packets.octets().iter().fold(0, |value, octet| value << 8 | u64::from(*octet));
@@ -83,9 +88,20 @@ fn templates_are_repeated_after_so_many_messages_and_messages_are_as_short_as_as
     let (seen, summaries) = decode(&messages);
     assert_eq!((end.code, seen.records), (Some(0), end.number("flows")));
     assert!(messages.iter().all(|message| message.len() <= 512));
-    let kinds: String =
-        summaries.iter().map(|summary| if summary.templates > 0 { 'T' } else { 'd' }).collect();
-    assert!(kinds.starts_with("TTddTddT") && !kinds.contains("ddd"), "{kinds}");
+    // Templates, options records behind them, data.
+    let kinds: String = summaries
+        .iter()
+        .map(|summary| match summary {
+            Summary { records: 1.., .. } => 'd',
+            Summary { options_records: 1.., .. } => 'o',
+            _ => 'T',
+        })
+        .collect();
+    let rounds: Vec<&str> = kinds.split("To").collect();
+    let data = rounds.iter().map(|round| round.matches('d').count());
+    // Two messages, and what the templates cut short.
+    assert!(rounds.len() > 3 && data.max() <= Some(3), "{kinds}");
+    assert!(kinds.starts_with("TTTodd") && seen.options >= 4 * (rounds.len() as u64 - 1), "{kinds}");
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub fn ipfix_datagrams(messages: &[Vec<u8>]) -> Vec<u8> {
 pub fn tshark(capture: &[u8], arguments: &[&str]) -> Option<String> {
     let mut tshark = Command::new("tshark");
     tshark.args(["-n", "-r", "-", "-d", "udp.port==4739,cflow"]).args(arguments);
+    // Times are compared.
+    tshark.env("TZ", "UTC");
     let spawned = tshark.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let mut child = match spawned {
         Err(error) if error.kind() == ErrorKind::NotFound => {

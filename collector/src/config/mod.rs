@@ -13,7 +13,7 @@ use serde::Deserialize;
 use service::config::{Http, Invalid, Period, Size, check_endpoint};
 
 use self::output::Jsonl;
-pub(crate) use self::output::{Compression, Forward, Output, Role};
+pub(crate) use self::output::{Biflows, Compression, Forward, Output, Role};
 pub(crate) use self::pool::{Pool, Service, Transport};
 pub(crate) use self::udp::Udp;
 
@@ -251,6 +251,23 @@ mod tests {
         assert!(repeated.contains("`number` is there twice"), "{repeated}");
         assert!(error("[output.a.forward]\nto = \"somewhere\"").contains("must be HOST:PORT"));
         assert!(error("[output.a.forward]\nto = \"h:1\"\nreconnect = \"0s\"").contains("at least 1s"));
+    }
+
+    #[test]
+    fn biflows_are_kept_or_split_by_outputs_of_every_kind() {
+        for kind in ["jsonl", "csv", "ipfix", "forward"] {
+            let to = if kind == "forward" { "to = \"h:1\"" } else { "" };
+            let of = |more: &str| {
+                parse(&format!("[output.a.{kind}]\n{to}\n{more}")).map(|config| config.output["a"].biflows())
+            };
+            assert_eq!(of("").unwrap(), Biflows::Keep);
+            assert_eq!(of("biflows = \"split\"").unwrap(), Biflows::Split);
+            let error = of("biflows = \"both\"").unwrap_err();
+            assert!(
+                error.contains("collector.toml:3:11") && error.contains("valid values: `keep`, `split`"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Jsonl {
     /// Whether what options records tell (sampling, names of interfaces, VRFs and applications) and the source of UDP are put
     /// into the lines of flows.
     pub metadata: bool,
+    /// Whether biflows (RFC 5103) are written as they came or as two uniflows.
+    pub biflows: Biflows,
     /// Octets of lines that may wait for the file.
     pub queue: Size,
     /// What happens to records while the queue is full. Default: a durable output and one that is alone wait, others drop.
@@ -61,6 +63,7 @@ impl Default for Jsonl {
             durable: None,
             options_records: true,
             metadata: false,
+            biflows: Biflows::Keep,
             queue: Size::mebi(16),
             when_full: None,
             rotate: None,
@@ -80,6 +83,8 @@ pub struct Csv {
     pub path: PathBuf,
     /// What every line shows, and the header names: elements by their names, and `ledger`, `epoch`, `domain`, `number`.
     pub columns: Vec<Column>,
+    /// As of JSON lines.
+    pub biflows: Biflows,
     /// As of JSON lines.
     pub durable: Option<bool>,
     /// As of JSON lines.
@@ -118,6 +123,7 @@ impl Default for Csv {
         Self {
             path: PathBuf::from("flows.csv"),
             columns: COLUMNS.iter().filter_map(|name| name.parse().ok()).collect(),
+            biflows: Biflows::Keep,
             durable: None,
             queue: Size::mebi(16),
             when_full: None,
@@ -142,6 +148,8 @@ pub struct Ipfix {
     /// Whether options records are kept.
     pub options_records: bool,
     /// As of JSON lines.
+    pub biflows: Biflows,
+    /// As of JSON lines.
     pub queue: Size,
     /// As of JSON lines.
     pub when_full: Option<WhenFull>,
@@ -163,6 +171,7 @@ impl Default for Ipfix {
             path: PathBuf::from("flows.ipfix"),
             durable: None,
             options_records: true,
+            biflows: Biflows::Keep,
             queue: Size::mebi(16),
             when_full: None,
             rotate: None,
@@ -187,6 +196,9 @@ pub struct Forward {
     #[serde(default = "yes")]
     pub options_records: bool,
     /// As of JSON lines.
+    #[serde(default)]
+    pub biflows: Biflows,
+    /// As of JSON lines.
     #[serde(default = "mebi16")]
     pub queue: Size,
     /// As of JSON lines.
@@ -204,6 +216,17 @@ const fn yes() -> bool {
 
 const fn mebi16() -> Size {
     Size::mebi(16)
+}
+
+/// How biflows (RFC 5103) are written.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Biflows {
+    /// As they came.
+    #[default]
+    Keep,
+    /// As two uniflows, or one where nothing went back.
+    Split,
 }
 
 /// How finished files are compressed.
@@ -289,6 +312,16 @@ impl Output {
     /// Returns the octets that may wait for it.
     pub(crate) fn queue(&self) -> Size {
         self.common().queue
+    }
+
+    /// Returns how biflows are written.
+    pub(crate) fn biflows(&self) -> Biflows {
+        match self {
+            Self::Jsonl(Jsonl { biflows, .. })
+            | Self::Csv(Csv { biflows, .. })
+            | Self::Ipfix(Ipfix { biflows, .. })
+            | Self::Forward(Forward { biflows, .. }) => *biflows,
+        }
     }
 
     /// Returns its path, or where it connects to.

@@ -1,6 +1,8 @@
-//! Captured packets: those that carry IPFIX over UDP, TCP or SCTP (RFC 7011 section 10), the last also within UDP (RFC 6951).
+//! Captured packets: those that carry IPFIX over UDP, TCP or SCTP (RFC 7011 section 10), the last also within UDP (RFC 6951), and
+//! NetFlow over UDP.
 //!
-//! Each pair of addresses and ports is a transport session. Fragments of IP are not put together.
+//! Each pair of addresses and ports is a transport session, and for each version of NetFlow another. Fragments of IP are not
+//! put together.
 
 use std::collections::HashMap;
 use std::io::{BufReader, Read, Write};
@@ -13,6 +15,7 @@ use super::READ_OCTETS;
 use super::packet::{Carried, Ends, carried};
 use super::printer::{Printer, Session};
 use super::streams::{Associations, Bytes};
+use crate::netflow::{Reader, Version};
 
 /// Transport sessions of a capture at most.
 const MAX_SESSIONS: usize = 4096;
@@ -25,10 +28,8 @@ pub(super) struct Passed {
     fragments: u64,
     /// Segments of TCP and chunks of SCTP that others are missing before, or that nothing of the message came for.
     torn: u64,
-    /// Datagrams, segments and chunks that are no IPFIX.
+    /// Datagrams, segments and chunks that are neither IPFIX nor NetFlow.
     foreign: u64,
-    /// Datagrams of NetFlow, by version: 5, 7 and 9.
-    netflow: [(u16, u64); 3],
     /// Of sessions beyond the limit.
     sessions: u64,
 }
@@ -39,28 +40,11 @@ impl Passed {
             (self.unreadable, "packets that are no IP or cut short"),
             (self.fragments, "fragments of IP packets"),
             (self.torn, "segments or chunks of messages that are not whole"),
-            (self.foreign, "datagrams, segments or chunks that are no IPFIX"),
+            (self.foreign, "datagrams, segments or chunks that are neither IPFIX nor NetFlow"),
             (self.sessions, "messages of more sessions than are kept"),
         ];
         let passed = passed.into_iter().filter(|(count, _)| *count > 0);
         lines.extend(passed.map(|(count, what)| format!("{count} {what} passed over")));
-        let netflow = self.netflow.iter().filter(|(_, count)| *count > 0);
-        lines.extend(
-            netflow.map(|(version, count)| {
-                format!("{count} datagrams of NetFlow version {version} passed over")
-            }),
-        );
-    }
-
-    /// Counts octets that are no IPFIX by their first two.
-    fn foreign(&mut self, octets: &[u8]) {
-        let version = octets.first_chunk().map_or(0, |&version| u16::from_be_bytes(version));
-        match version {
-            5 => self.netflow[0] = (5, self.netflow[0].1 + 1),
-            7 => self.netflow[1] = (7, self.netflow[1].1 + 1),
-            9 => self.netflow[2] = (9, self.netflow[2].1 + 1),
-            _ => self.foreign += 1,
-        }
     }
 }
 
@@ -70,7 +54,7 @@ pub(super) fn decode<W: Write>(
     printer: &mut Printer<W>,
 ) -> anyhow::Result<()> {
     let mut reader = create_reader(READ_OCTETS, input).map_err(|error| refused(&error))?;
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder { sessions: HashMap::new(), reader: Reader::new() };
     // Link types: of the file, or of the section's interfaces.
     let mut links = Vec::new();
     let mut number = 0_u64;
@@ -127,9 +111,9 @@ fn refused(error: &PcapError<&[u8]>) -> anyhow::Error {
 }
 
 /// The sessions of a capture.
-#[derive(Default)]
 struct Decoder {
-    sessions: HashMap<Ends, Captured>,
+    sessions: HashMap<(Ends, Version), Captured>,
+    reader: Reader,
 }
 
 struct Captured {
@@ -161,7 +145,7 @@ impl Decoder {
             Carried::Nothing => Ok(()),
             Carried::Datagram(ends, octets) => self.datagram(printer, number, ends, octets),
             Carried::Segment(ends, segment) => {
-                let Some(captured) = self.captured(printer, ends, Transport::Reliable) else { return Ok(()) };
+                let Some(captured) = self.association(printer, ends) else { return Ok(()) };
                 if segment.begins {
                     captured.session.restart();
                 }
@@ -173,15 +157,13 @@ impl Decoder {
                     printer.message(session, 0, &message, format_args!("packet {number}"))?;
                 }
                 if bytes.is_foreign() {
-                    printer.told_mut().capture.foreign(segment.octets);
+                    printer.told_mut().capture.foreign += 1;
                 }
                 Ok(())
             }
             Carried::Chunks(ends, chunks) => {
                 for chunk in chunks {
-                    let Some(captured) = self.captured(printer, ends, Transport::Reliable) else {
-                        return Ok(());
-                    };
+                    let Some(captured) = self.association(printer, ends) else { return Ok(()) };
                     let Captured { session, chunks, .. } = captured;
                     match chunks.take(&chunk) {
                         Some(message) if is_ipfix(&message) => {
@@ -192,7 +174,7 @@ impl Decoder {
                                 format_args!("packet {number}"),
                             )?;
                         }
-                        Some(message) => printer.told_mut().capture.foreign(&message),
+                        Some(_) => printer.told_mut().capture.foreign += 1,
                         None => {}
                     }
                     printer.told_mut().capture.torn += chunks.torn();
@@ -200,6 +182,11 @@ impl Decoder {
                 Ok(())
             }
         }
+    }
+
+    /// Over streams exporters speak IPFIX alone.
+    fn association<W: Write>(&mut self, printer: &mut Printer<W>, ends: Ends) -> Option<&mut Captured> {
+        captured(&mut self.sessions, printer, (ends, Version::Ipfix), Transport::Reliable)
     }
 
     /// A datagram of any protocol that exporters speak; by their first two octets they tell which.
@@ -210,30 +197,35 @@ impl Decoder {
         ends: Ends,
         octets: &[u8],
     ) -> anyhow::Result<()> {
-        if !octets.starts_with(&ipfix::VERSION.to_be_bytes()) {
-            printer.told_mut().capture.foreign(octets);
+        let version = octets.first_chunk().map(|&version| u16::from_be_bytes(version));
+        let Some(version) = version.and_then(Version::from_number) else {
+            printer.told_mut().capture.foreign += 1;
             return Ok(());
-        }
-        let Some(captured) = self.captured(printer, ends, Transport::Udp) else { return Ok(()) };
-        Ok(printer.message(&mut captured.session, 0, octets, format_args!("packet {number}"))?)
+        };
+        let Some(captured) = captured(&mut self.sessions, printer, (ends, version), Transport::Udp) else {
+            return Ok(());
+        };
+        let place = format_args!("packet {number}");
+        Ok(printer.datagram(&mut captured.session, &mut self.reader, octets, place)?)
     }
+}
 
-    fn captured<W: Write>(
-        &mut self,
-        printer: &mut Printer<W>,
-        ends: Ends,
-        transport: Transport,
-    ) -> Option<&mut Captured> {
-        if self.sessions.len() >= MAX_SESSIONS && !self.sessions.contains_key(&ends) {
-            printer.told_mut().capture.sessions += 1;
-            return None;
-        }
-        Some(self.sessions.entry(ends).or_insert_with(|| Captured {
-            session: Session::captured(transport, printer.options()),
-            bytes: Bytes::default(),
-            chunks: Associations::default(),
-        }))
+/// Returns the session with this key, a new one if need be; none beyond the limit, which is counted.
+fn captured<'a, W: Write>(
+    sessions: &'a mut HashMap<(Ends, Version), Captured>,
+    printer: &mut Printer<W>,
+    key: (Ends, Version),
+    transport: Transport,
+) -> Option<&'a mut Captured> {
+    if sessions.len() >= MAX_SESSIONS && !sessions.contains_key(&key) {
+        printer.told_mut().capture.sessions += 1;
+        return None;
     }
+    Some(sessions.entry(key).or_insert_with(|| Captured {
+        session: Session::captured(transport, printer.options()),
+        bytes: Bytes::default(),
+        chunks: Associations::default(),
+    }))
 }
 
 /// Whether octets say that they are one IPFIX message.

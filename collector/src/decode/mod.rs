@@ -1,22 +1,25 @@
-//! `ipfix-collector decode FILE`: prints what is in an IPFIX message file (RFC 5655: messages back to back), or was caught in a
-//! pcap or pcapng file, as JSON lines or as text for people.
+//! `ipfix-collector decode FILE`: prints what is in an IPFIX message file (RFC 5655: messages back to back), in one of NetFlow
+//! messages, or was caught in a pcap or pcapng file, as JSON lines or as text for people.
 //!
 //! What cannot be read is passed over, and told on standard error at the end. Data without a template is no failure; malformed
 //! messages, and octets that are no message, are.
 
 mod capture;
+mod messages;
 mod packet;
 mod printer;
 mod streams;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
-use ipfix::Header;
+use anyhow::Context as _;
 
+use self::messages::Messages;
 use self::printer::{Printer, Session};
+use crate::netflow::{Reader, Version};
 
 /// Octets read at once.
 const READ_OCTETS: usize = 256 << 10;
@@ -66,7 +69,7 @@ fn decode<W: Write>(mut input: BufReader<impl Read + Send>, printer: &mut Printe
         | [0x4d, 0x3c, 0xb2, 0xa1]
         | [0xa1, 0xb2, 0x3c, 0x4d]
         | [0x0a, 0x0d, 0x0d, 0x0a] => capture::decode(input, printer),
-        _ => decode_messages(&mut input, printer),
+        _ => decode_messages(input, printer),
     }
 }
 
@@ -76,32 +79,19 @@ fn first_octets(input: &mut BufReader<impl Read>) -> io::Result<Vec<u8>> {
     Ok(input.fill_buf()?.iter().take(4).copied().collect())
 }
 
-/// Prints messages that lie back to back. Fails at the first octets that are no message, after what came before.
-fn decode_messages<W: Write>(input: &mut impl BufRead, printer: &mut Printer<W>) -> anyhow::Result<()> {
-    let mut session = Session::file(printer.options());
-    let mut message = Vec::new();
+/// Prints messages that lie back to back; those of each version are a session. Fails at the first octets that are no message,
+/// after what came before.
+fn decode_messages<W: Write>(input: impl Read, printer: &mut Printer<W>) -> anyhow::Result<()> {
+    let (mut sessions, mut reader) = (HashMap::new(), Reader::new());
+    let (mut messages, mut message) = (Messages::new(input), Vec::new());
     let mut offset = 0_u64;
-    while !input.fill_buf()?.is_empty() {
-        read_message(input, &mut message).with_context(|| format!("message at octet {offset}"))?;
-        printer.message(&mut session, 0, &message, format_args!("message at octet {offset}"))?;
+    while messages.read(&mut message).with_context(|| format!("message at octet {offset}"))? {
+        let session =
+            sessions.entry(Version::of(&message)).or_insert_with(|| Session::file(printer.options()));
+        printer.datagram(session, &mut reader, &message, format_args!("message at octet {offset}"))?;
         offset += message.len() as u64;
     }
     Ok(())
-}
-
-/// Reads one message by its length field.
-fn read_message(input: &mut impl BufRead, message: &mut Vec<u8>) -> anyhow::Result<()> {
-    message.resize(Header::LENGTH, 0);
-    input.read_exact(message).context("the file ends within a message header")?;
-    let [version, length] = [0, 2].map(|at| u16::from_be_bytes([message[at], message[at + 1]]));
-    if version != ipfix::VERSION {
-        bail!("octet 0: version {version} is not {}", ipfix::VERSION);
-    }
-    if usize::from(length) < Header::LENGTH {
-        bail!("octet 2: message length {length} is below {}", Header::LENGTH);
-    }
-    message.resize(length.into(), 0);
-    input.read_exact(&mut message[Header::LENGTH..]).context("the file ends within a message")
 }
 
 #[cfg(test)]

@@ -4,15 +4,21 @@ use std::fmt;
 use std::io::Write;
 
 use anyhow::bail;
-use ipfix::{CollectingConfig, CollectingSession, Record, Summary, Transport, Visitor};
+use ipfix::{BiflowSplitter, CollectingConfig, CollectingSession, Record, Summary, Transport, Visitor};
 
 use super::{Format, Options};
 use crate::json::Lines;
+use crate::netflow::{self, Reader, Version};
 
 /// Octets gathered before they are written.
 const WRITE_OCTETS: usize = 256 << 10;
 
-/// Octets of keys kept for one session of a capture, of which there may be thousands.
+/// Octets of a set's header.
+const SET_HEADER: usize = 4;
+
+/// Octets of keys kept for a file.
+const FILE_KEY_OCTETS: usize = 4 << 20;
+/// The same for one session of a capture, of which there may be thousands.
 const KEY_OCTETS: usize = 64 << 10;
 
 /// Templates and lines of one transport session.
@@ -20,19 +26,29 @@ const KEY_OCTETS: usize = 64 << 10;
 pub(super) struct Session {
     collecting: CollectingSession,
     lines: Lines,
+    splitter: Option<BiflowSplitter>,
+    /// What NetFlow has told; empty for IPFIX.
+    netflow: netflow::Source,
 }
 
 impl Session {
     /// A whole file is one session (RFC 5655 section 7.1).
     pub(super) fn file(options: Options) -> Self {
-        let lines = Lines::default().split_biflows(options.split_biflows);
-        Self { collecting: CollectingSession::new(CollectingConfig::default()), lines }
+        Self::new(CollectingConfig::default(), FILE_KEY_OCTETS, options)
     }
 
     pub(super) fn captured(transport: Transport, options: Options) -> Self {
         let config = CollectingConfig { transport, ..CollectingConfig::default() };
-        let lines = Lines::with_keys(KEY_OCTETS).split_biflows(options.split_biflows);
-        Self { collecting: CollectingSession::new(config), lines }
+        Self::new(config, KEY_OCTETS, options)
+    }
+
+    fn new(config: CollectingConfig, octets: usize, options: Options) -> Self {
+        Self {
+            collecting: CollectingSession::new(config),
+            lines: Lines::with_keys(octets),
+            splitter: options.split_biflows.then(|| BiflowSplitter::new(octets)),
+            netflow: netflow::Source::default(),
+        }
     }
 
     pub(super) fn restart(&mut self) {
@@ -49,8 +65,12 @@ pub(super) struct Told {
     unknown_lists: u64,
     pub(super) malformed: u64,
     first_malformed: Option<String>,
+    /// Templates beyond a limit, and those of NetFlow that cannot be.
+    templates_refused: u64,
     /// Data Records the sequence numbers show missing.
     lost: u64,
+    /// Datagrams that NetFlow version 9's sequence numbers show missing.
+    lost_datagrams: u64,
     pub(super) capture: super::capture::Passed,
 }
 
@@ -68,8 +88,17 @@ impl fmt::Display for Told {
         if let Some(first) = &self.first_malformed {
             lines.push(format!("{} malformed messages discarded; the first: {first}", self.malformed));
         }
+        if self.templates_refused > 0 {
+            lines.push(format!("{} templates refused", self.templates_refused));
+        }
         if self.lost > 0 {
             lines.push(format!("{} records missing by their sequence numbers", self.lost));
+        }
+        if self.lost_datagrams > 0 {
+            lines.push(format!(
+                "{} datagrams of NetFlow missing by their sequence numbers",
+                self.lost_datagrams
+            ));
         }
         self.capture.tell(&mut lines);
         f.write_str(&lines.join("\n"))
@@ -108,9 +137,12 @@ impl<W: Write> Printer<W> {
         octets: &[u8],
         place: fmt::Arguments<'_>,
     ) -> std::io::Result<()> {
-        let Session { collecting, lines } = session;
+        let Session { collecting, lines, splitter, .. } = session;
         let decoded = match self.options.format {
-            Format::Json => collecting.decode(stream, octets, &mut JsonLines { lines, text: &mut self.text }),
+            Format::Json => {
+                let mut visitor = JsonLines { lines, splitter: splitter.as_mut(), text: &mut self.text };
+                collecting.decode(stream, octets, &mut visitor)
+            }
             Format::Text => {
                 ipfix::view::message_with_summary(collecting, stream, octets).map(|(text, summary)| {
                     self.text.extend_from_slice(text.as_bytes());
@@ -120,16 +152,53 @@ impl<W: Write> Printer<W> {
         };
         match decoded {
             Ok(summary) => self.count(&summary),
-            Err(error) => {
-                self.told.malformed += 1;
-                self.told.first_malformed.get_or_insert_with(|| format!("{place}: {error}"));
-            }
+            Err(error) => self.malformed(place, &error),
         }
         if self.text.len() >= WRITE_OCTETS { self.write() } else { Ok(()) }
     }
 
+    /// Prints the records of a datagram, or of a message like one: IPFIX or NetFlow, as its first octets say. `session` is that
+    /// of its source and version.
+    pub(super) fn datagram(
+        &mut self,
+        session: &mut Session,
+        reader: &mut Reader,
+        octets: &[u8],
+        place: fmt::Arguments<'_>,
+    ) -> std::io::Result<()> {
+        if Version::of(octets) == Version::Ipfix {
+            return self.message(session, 0, octets, place);
+        }
+        // No template is ever too old: what is printed lies in a file.
+        let read = match reader.read(&mut session.netflow, octets, (0, u32::MAX), false) {
+            Ok(read) => read,
+            Err(error) => {
+                self.malformed(place, &error);
+                return Ok(());
+            }
+        };
+        for message in reader.messages() {
+            self.message(session, 0, message, place)?;
+            read.uncounted.into_iter().for_each(|domain| session.collecting.ignore_sequence(0, domain));
+        }
+        let told = &mut self.told;
+        for set in reader.unknown_sets() {
+            told.no_template.0 += 1;
+            told.no_template.1 += (set.len() - SET_HEADER) as u64;
+        }
+        told.templates_refused += u64::from(read.templates_refused);
+        told.lost_datagrams = (told.lost_datagrams + u64::from(read.lost)).saturating_sub(read.late.into());
+        Ok(())
+    }
+
+    fn malformed(&mut self, place: fmt::Arguments<'_>, error: &dyn fmt::Display) {
+        self.told.malformed += 1;
+        self.told.first_malformed.get_or_insert_with(|| format!("{place}: {error}"));
+    }
+
     fn count(&mut self, summary: &Summary) {
         let told = &mut self.told;
+        told.templates_refused += u64::from(summary.templates_refused);
         told.no_template.0 += u64::from(summary.no_template_sets);
         told.no_template.1 += u64::from(summary.no_template_octets);
         told.unknown_lists += u64::from(summary.unknown_sub_templates);
@@ -155,11 +224,18 @@ impl<W: Write> Printer<W> {
 
 struct JsonLines<'a> {
     lines: &'a mut Lines,
+    splitter: Option<&'a mut BiflowSplitter>,
     text: &'a mut Vec<u8>,
 }
 
 impl Visitor for JsonLines<'_> {
     fn record(&mut self, record: &Record<'_>) {
-        self.lines.record(self.text, record, None);
+        let Self { lines, splitter, text } = self;
+        match splitter {
+            None => lines.record(text, record, None),
+            Some(splitter) => {
+                splitter.split(record, |record, direction| lines.uniflow(text, record, None, direction));
+            }
+        }
     }
 }

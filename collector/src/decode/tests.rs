@@ -127,7 +127,10 @@ fn data_without_a_template_is_told_and_no_failure() {
 #[test]
 fn what_is_no_ipfix_is_refused_with_its_version() {
     let (_, _, error) = json(b"GET / HTTP/1.1\r\n\r\n");
-    assert_eq!(error, "message at octet 0: octet 0: version 18245 is not 10");
+    assert_eq!(
+        error,
+        "message at octet 0: octet 0: version 18245 is neither IPFIX's (10) nor NetFlow's (5, 7, 9)"
+    );
 }
 
 #[test]
@@ -141,7 +144,6 @@ fn text_for_people_is_printed_where_asked() {
 #[test]
 fn datagrams_of_a_capture_are_printed_and_others_told() {
     let mut packets: Vec<_> = messages().iter().map(|message| udp((5000, 4739), message)).collect();
-    packets.push(udp((5001, 2055), &[0, 9, 0, 1]));
     packets.push(udp((5002, 53), b"what"));
     packets.push(vec![0x45, 0]);
     let (printed, told, error) = json(&pcap(&packets));
@@ -149,8 +151,7 @@ fn datagrams_of_a_capture_are_printed_and_others_told() {
     assert_eq!(
         told,
         "1 packets that are no IP or cut short passed over\n\
-         1 datagrams, segments or chunks that are no IPFIX passed over\n\
-         1 datagrams of NetFlow version 9 passed over"
+         1 datagrams, segments or chunks that are neither IPFIX nor NetFlow passed over"
     );
 }
 
@@ -243,3 +244,5 @@ fn captures_of_many_vendors_have_as_many_records_as_tshark_finds() {
     }
     assert!(compared > 20, "{compared}");
 }
+
+mod netflow;

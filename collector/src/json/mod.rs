@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ipfix::view::ElementName;
-use ipfix::{BiflowSplit, Field, FieldSpecifier, Fields, PlanField, Record, Template, Value};
+use ipfix::{Direction, Field, Fields, PlanField, Record, Template, Value};
 
 use self::text::Fraction;
 
@@ -44,6 +44,9 @@ const OWN_KEYS: [&str; 16] = [
 /// Octets of keys kept for the templates of one session, unless told otherwise. Whoever defines more has them compiled
 /// again and again.
 const MAX_KEY_OCTETS: usize = 4 << 20;
+
+/// What marks the line of a biflow's reverse flow, before its fields.
+pub(crate) const REVERSE: &[u8] = b",\"direction\":\"reverse\"";
 
 /// The identity of a record (see docs/wire.md), as its line tells it.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +78,6 @@ pub(crate) struct Lines {
     /// Octets of all keys, and how many there may be.
     octets: usize,
     max_octets: usize,
-    split_biflows: bool,
 }
 
 impl Default for Lines {
@@ -90,55 +92,34 @@ struct Keys {
     text: Vec<u8>,
     /// Where each field's key ends; a field without a key ends where the one before it does.
     ends: Vec<u32>,
-    uniflows: Option<Box<Uniflows>>,
-}
-
-/// The keys of a biflow's two uniflows.
-#[derive(Debug)]
-struct Uniflows {
-    split: BiflowSplit,
-    forward: Keys,
-    reverse: Keys,
 }
 
 impl Lines {
     /// Returns lines that keep so many octets of keys at most.
     pub(crate) fn with_keys(max_octets: usize) -> Self {
-        Self {
-            keys: Vec::new(),
-            places: HashMap::new(),
-            latest: None,
-            octets: 0,
-            max_octets,
-            split_biflows: false,
-        }
+        Self { keys: Vec::new(), places: HashMap::new(), latest: None, octets: 0, max_octets }
     }
 
-    /// Returns lines that are uniflows: a biflow (RFC 5103) becomes two, and the second has `"direction":"reverse"`.
-    #[must_use]
-    pub(crate) const fn split_biflows(mut self, split: bool) -> Self {
-        self.split_biflows = split;
-        self
+    /// Appends one line. An options record is marked by `"options":true`, before its fields.
+    pub(crate) fn record(&mut self, out: &mut Vec<u8>, record: &Record<'_>, identity: Option<Identity<'_>>) {
+        self.uniflow(out, record, identity, Direction::Forward);
     }
 
-    /// Appends one line, or two where biflows are split; returns how many. An options record is marked by `"options":true`,
-    /// before its fields.
-    pub(crate) fn record(
+    /// As [`Self::record`], of a biflow that was split: its reverse flow is marked by `"direction":"reverse"`.
+    pub(crate) fn uniflow(
         &mut self,
         out: &mut Vec<u8>,
         record: &Record<'_>,
         identity: Option<Identity<'_>>,
-    ) -> usize {
-        if self.split_biflows {
-            let lines = self.uniflows(out, record, identity);
-            if lines > 0 {
-                return lines;
-            }
-        }
+        direction: Direction,
+    ) {
         let line = out.len();
         if let Some(Identity { prefix, number }) = identity {
             out.extend_from_slice(prefix);
             text::unsigned(out, number);
+        }
+        if direction == Direction::Reverse {
+            out.extend_from_slice(REVERSE);
         }
         if record.template.is_options() {
             out.extend_from_slice(b",\"options\":true");
@@ -151,27 +132,6 @@ impl Lines {
             });
         }
         close(out, line);
-        1
-    }
-
-    /// Appends the lines of a biflow: its forward flow, and its reverse one if anything went back. Returns how many: none
-    /// if the record is no biflow.
-    fn uniflows(&mut self, out: &mut Vec<u8>, record: &Record<'_>, identity: Option<Identity<'_>>) -> usize {
-        let keys = Arc::clone(self.keys(record.template));
-        let Some(Uniflows { split, forward, reverse }) = keys.uniflows.as_deref() else { return 0 };
-        let views = [(forward, &b""[..]), (reverse, b",\"direction\":\"reverse\"")];
-        let lines = if split.has_reverse(record) { 2 } else { 1 };
-        for (keys, mark) in &views[..lines] {
-            let line = out.len();
-            if let Some(Identity { prefix, number }) = identity {
-                out.extend_from_slice(prefix);
-                text::unsigned(out, number);
-            }
-            out.extend_from_slice(mark);
-            keys.write(out, record.fields(), |out, field| self.any_value(out, field, record.sub_templates));
-            close(out, line);
-        }
-        lines
     }
 
     fn keys(&mut self, template: &Template) -> &Arc<Keys> {
@@ -188,9 +148,9 @@ impl Lines {
         if let Some(&place) = self.places.get(&serial) {
             return place;
         }
-        let keys = Keys::compile(template, self.split_biflows);
+        let keys = Keys::compile(template);
         if self.octets + keys.octets() > self.max_octets {
-            *self = Self::with_keys(self.max_octets).split_biflows(self.split_biflows);
+            *self = Self::with_keys(self.max_octets);
         }
         self.octets += keys.octets();
         self.keys.push(Arc::new(keys));
@@ -200,32 +160,13 @@ impl Lines {
 }
 
 impl Keys {
-    fn compile(template: &Template, split_biflows: bool) -> Self {
-        let mut keys = Self::named(template, |at, field| {
-            let specifier = field.specifier();
-            let is_padding = (specifier.pen, specifier.id) == PADDING_OCTETS;
-            (!is_padding).then(|| name(template, at, field))
-        });
-        let split = if split_biflows { BiflowSplit::of(template) } else { None };
-        keys.uniflows = split.map(|split| {
-            let view = |fields: &[Option<FieldSpecifier>]| {
-                Self::named(template, |at, field| match fields[at] {
-                    Some(specifier) if specifier == field.specifier() => Some(name(template, at, field)),
-                    specifier => Some(ElementName(specifier?).to_string()),
-                })
-            };
-            let (forward, reverse) = (view(split.forward_fields()), view(split.reverse_fields()));
-            Box::new(Uniflows { split, forward, reverse })
-        });
-        keys
-    }
-
-    /// Returns the keys of the fields that `name` names.
-    fn named(template: &Template, name: impl Fn(usize, &PlanField) -> Option<String>) -> Self {
+    fn compile(template: &Template) -> Self {
         let mut keys = Self::default();
         let mut seen = HashMap::<String, u32>::new();
         for (at, field) in template.fields().iter().enumerate() {
-            if let Some(name) = name(at, field) {
+            let specifier = field.specifier();
+            if (specifier.pen, specifier.id) != PADDING_OCTETS {
+                let name = name(template, at, field);
                 let occurrence = seen.entry(name.clone()).or_default();
                 *occurrence += 1;
                 let again = if *occurrence > 1 { format!("#{occurrence}") } else { String::new() };
@@ -256,8 +197,7 @@ impl Keys {
     }
 
     fn octets(&self) -> usize {
-        let own = self.text.len() + self.ends.len() * size_of::<u32>();
-        own + self.uniflows.as_ref().map_or(0, |both| both.forward.octets() + both.reverse.octets())
+        self.text.len() + self.ends.len() * size_of::<u32>()
     }
 }
 

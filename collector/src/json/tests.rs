@@ -2,8 +2,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipfix::{
-    CollectingConfig, CollectingSession, DataType, ElementDescription, ExportingConfig, ExportingSession,
-    FieldSpecifier, ListSemantic, NtpTime, Record, RecordWriter, Semantics, TemplateRecord, Visitor,
+    BiflowSplitter, CollectingConfig, CollectingSession, DataType, ElementDescription, ExportingConfig,
+    ExportingSession, FieldSpecifier, ListSemantic, NtpTime, Record, RecordWriter, Semantics, TemplateRecord,
+    Visitor,
 };
 
 use super::*;
@@ -263,6 +264,19 @@ fn elements_that_the_exporter_described_have_its_names_unless_those_are_other_ke
     assert_eq!(lines.lines().last(), Some(r#"{"cars":7,"cars#2":8,"e32473id3":9}"#));
 }
 
+struct Uniflows {
+    lines: Lines,
+    splitter: BiflowSplitter,
+    out: Vec<u8>,
+}
+
+impl Visitor for Uniflows {
+    fn record(&mut self, record: &Record<'_>) {
+        let Self { lines, splitter, out } = self;
+        splitter.split(record, |record, direction| lines.uniflow(out, record, None, direction));
+    }
+}
+
 #[test]
 fn a_biflow_is_split_into_two_lines_where_asked_and_the_second_says_so() {
     // Addresses, octets, the reverse octets.
@@ -278,12 +292,12 @@ fn a_biflow_is_split_into_two_lines_where_asked_and_the_second_says_so() {
     exporting.record(1, 256, one_way.octets(), 0).unwrap();
     exporting.flush_all(0);
     let mut collecting = CollectingSession::new(CollectingConfig::default());
-    let lines = Lines::default().split_biflows(true);
-    let mut writer = Writer { lines, identity: None, out: Vec::new() };
+    let mut uniflows =
+        Uniflows { lines: Lines::default(), splitter: BiflowSplitter::new(4096), out: Vec::new() };
     while let Some(message) = exporting.poll_message() {
-        collecting.decode(1, &message.octets, &mut writer).unwrap();
+        collecting.decode(1, &message.octets, &mut uniflows).unwrap();
     }
-    let written = String::from_utf8(writer.out).unwrap();
+    let written = String::from_utf8(uniflows.out).unwrap();
     assert_eq!(
         written.lines().collect::<Vec<_>>(),
         [

@@ -14,6 +14,8 @@ use super::Count;
 #[derive(Clone, Debug)]
 pub(crate) struct OutputMetrics {
     pub(crate) written: Count,
+    /// Of `written`, biflows that the output has as two uniflows.
+    pub(crate) split: Count,
     pub(crate) options: Counter,
     pub(crate) duplicates: Count,
     pub(crate) duplicates_suppressed: Counter,
@@ -63,6 +65,9 @@ impl OutputMetrics {
         let dropped = |reason: DropReason| counter!("ipfix_collector_output_records_dropped_total", "output" => output.clone(), "reason" => reason.label());
         Self {
             written: Count::new(result("written")),
+            split: Count::new(
+                counter!("ipfix_collector_output_biflows_split_total", "output" => output.clone()),
+            ),
             options: result("options"),
             duplicates: Count::new(result("duplicate")),
             duplicates_suppressed: if counts_duplicates {
@@ -167,6 +172,10 @@ fn describe_outputs() {
         "ipfix_collector_output_records_dropped_total",
         "Flow records the output does not have, by reason: no room in its queue (full), it has stopped (failed), or its \
          connection was lost (connection)"
+    );
+    describe_counter!(
+        "ipfix_collector_output_biflows_split_total",
+        "Biflows among the written records that the output has as two uniflows: it has so many records more"
     );
     describe_counter!(
         "ipfix_collector_output_files_removed_total",

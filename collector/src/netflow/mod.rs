@@ -13,6 +13,8 @@
 //! Deviation: over UDP withdrawals have no effect, and version 9 has none; a template without fields is refused.
 
 mod clock;
+#[cfg(test)]
+pub(crate) mod datagrams;
 mod legacy;
 mod messages;
 mod sequence;
@@ -188,6 +190,11 @@ impl Reader {
             let id = u16::from_be_bytes(*set.first_chunk()?);
             Some((id, [datagram.get(..v9::HEADER)?, set].concat()))
         })
+    }
+
+    /// The sets of the datagram that was read last whose template is not known, each where it lies in it.
+    pub(crate) fn unknown_sets(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        self.unknown.iter().cloned()
     }
 
     fn parse(&mut self, datagram: &[u8]) -> Result<NetflowPacket, NetflowError> {

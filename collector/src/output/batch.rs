@@ -51,6 +51,8 @@ pub(crate) struct Form {
     pub(crate) octets: Vec<u8>,
     /// Where every run but the last ends.
     ends: Vec<usize>,
+    /// Where the second half of a record begins: of a biflow that stands here as two uniflows.
+    halves: Vec<usize>,
     /// What IPFIX records refer to by its place here.
     templates: Vec<Arc<FlowTemplate>>,
     places: HashMap<Arc<FlowTemplate>, usize>,
@@ -82,9 +84,27 @@ impl Form {
         place
     }
 
+    /// The octets to come are the second half of the last record.
+    pub(crate) fn begin_second_half(&mut self) {
+        self.halves.push(self.octets.len());
+    }
+
+    /// Returns how many records in this range have two halves.
+    pub(crate) fn halved(&self, range: &Range<usize>) -> u64 {
+        let before = |end: usize| self.halves.partition_point(|&half| half < end);
+        // A half begins behind the start of its record.
+        (before(range.end) - before(range.start)) as u64
+    }
+
+    /// Whether the second half of a record begins here.
+    pub(crate) fn is_half(&self, at: usize) -> bool {
+        self.halves.binary_search(&at).is_ok()
+    }
+
     /// Octets it takes in memory, about.
     fn octets(&self) -> usize {
-        self.octets.len() + self.ends.len() * size_of::<usize>() + self.template_octets
+        let places = self.ends.len() + self.halves.len();
+        self.octets.len() + places * size_of::<usize>() + self.template_octets
     }
 }
 

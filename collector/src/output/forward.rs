@@ -15,7 +15,7 @@ use tracing::info;
 use super::batch::Share;
 use super::file::Format;
 use super::health::{Health, Work};
-use super::intake::{Intake, Taken};
+use super::intake::Intake;
 use super::packer::Packer;
 use super::queue::{Backlog, Next};
 use crate::metrics::{DropReason, OutputMetrics};
@@ -155,17 +155,14 @@ impl Forward {
                 self.packer = Packer::default();
                 return End::Lost(Some(share));
             }
-            let Taken { flows, options } = self.intake.take(&share, &mut self.packer, &mut self.buffer);
+            let taken = self.intake.take(&share, &mut self.packer, &mut self.buffer);
             let start = Instant::now();
             let sent = self.send(stream);
             self.metrics.write_duration.record(start.elapsed().as_secs_f64());
             self.buffer.clear();
             match &sent {
-                Ok(()) => {
-                    self.metrics.written.increment(flows);
-                    self.metrics.options.increment(options);
-                }
-                Err(_) => self.metrics.discard(DropReason::Connection, flows),
+                Ok(()) => taken.count(&self.metrics),
+                Err(_) => self.metrics.discard(DropReason::Connection, taken.flows),
             }
             backlog.release(&share);
             if let Err(error) = sent {

@@ -160,12 +160,13 @@ impl Outputs {
 }
 
 /// Returns the form in which an output needs records.
-fn form_of(output: &config::Output) -> form::Kind {
-    match output {
+fn form_of(output: &config::Output) -> form::Form {
+    let kind = match output {
         config::Output::Jsonl(jsonl) => form::Kind::Json { metadata: jsonl.metadata },
         config::Output::Csv(csv) => form::Kind::Csv(csv.columns.as_slice().into()),
         config::Output::Ipfix(_) | config::Output::Forward(_) => form::Kind::Ipfix,
-    }
+    };
+    form::Form { kind, splits_biflows: output.biflows() == config::Biflows::Split }
 }
 
 /// What an output's thread runs.

@@ -3,7 +3,8 @@
 //!
 //! Every record keeps its observation domain, its octets and the Export Time of the message it came in; RFC 7119
 //! section 3 lets a mediator that converts do so. Template ids are given anew for each domain, so that sessions whose exporters
-//! use one id for different templates do not meet; a template that several sessions have is there once. Sequence numbers count
+//! use one id for different templates do not meet; a template that several sessions have is there once. Lists within records
+//! (RFC 6313) name templates by these ids, too, and those come before the record. Sequence numbers count
 //! from 0 in each domain. Messages are ended with each batch.
 
 use std::collections::HashMap;
@@ -16,7 +17,7 @@ use ipfix::{FIRST_TEMPLATE_ID, Header, OPTIONS_TEMPLATE_SET, TEMPLATE_SET, Templ
 
 use super::batch::Form;
 use super::file::Format;
-use super::form::{FlowTemplate, RAW_HEADER, Raw};
+use super::form::{FlowTemplate, Raw};
 
 /// Octets of a message at most.
 const MAX_MESSAGE: usize = 65_535;
@@ -26,6 +27,8 @@ const MAX_TEMPLATES: usize = 16_384;
 const MAX_TEMPLATE_OCTETS: usize = 16 << 20;
 /// Templates in use that are written at the beginning of the next file, at most; others are written when they are needed.
 const MAX_CARRIED: usize = 4_096;
+/// What a list names whose template its exporter never told. No template gets this id.
+const UNTOLD: u16 = u16::MAX;
 
 /// Packs records into messages.
 #[derive(Debug, Default)]
@@ -42,7 +45,7 @@ pub(super) struct Packer {
 
 #[derive(Clone, Copy, Debug)]
 struct Domain {
-    /// What the next template gets; beyond 65,535 there is none.
+    /// What the next template gets; from 65,535 on there is none.
     next_id: u32,
     /// Of the next data record.
     sequence: u32,
@@ -67,7 +70,7 @@ impl Packer {
         }
         let domain = self.domains.entry(template.domain);
         let domain = domain.or_insert(Domain { next_id: FIRST_TEMPLATE_ID.into(), sequence: 0 });
-        let id = u16::try_from(domain.next_id).ok()?;
+        let id = u16::try_from(domain.next_id).ok().filter(|&id| id != UNTOLD)?;
         domain.next_id += 1;
         self.template_octets += template.memory();
         self.templates.insert(Arc::clone(template), id);
@@ -117,22 +120,32 @@ impl Packer {
         }
     }
 
-    fn record(&mut self, out: &mut Vec<u8>, form: &Form, raw: Raw<'_>) {
-        let Some(template) = form.templates().get(raw.template) else { return };
+    /// Returns the id of the template at this place of the form, which is made known before.
+    fn id(&mut self, out: &mut Vec<u8>, form: &Form, place: usize, export_time: u32) -> Option<u16> {
         if self.ids.len() < form.templates().len() {
             self.ids.resize(form.templates().len(), None);
         }
-        let id = match self.ids[raw.template] {
-            Some(id) => id,
-            None => {
-                // There are ids enough for every template of a batch that `has_room` lets in.
-                let Some(id) = self.define(out, template, raw.export_time) else { return };
-                self.ids[raw.template] = Some(id);
-                id
-            }
-        };
-        self.room(out, template.domain, raw.export_time, id, raw.octets.len());
+        if let Some(id) = *self.ids.get(place)? {
+            return Some(id);
+        }
+        // There are ids enough for every template of a batch that `has_room` lets in.
+        let id = self.define(out, form.templates().get(place)?, export_time)?;
+        self.ids[place] = Some(id);
+        Some(id)
+    }
+
+    fn record(&mut self, out: &mut Vec<u8>, form: &Form, raw: Raw<'_>) {
+        let Some(id) = self.id(out, form, raw.template, raw.export_time) else { return };
+        for place in raw.names().filter_map(|(_, place)| place) {
+            self.id(out, form, place, raw.export_time);
+        }
+        self.room(out, form.templates()[raw.template].domain, raw.export_time, id, raw.octets.len());
+        let start = out.len();
         out.extend_from_slice(raw.octets);
+        for (at, place) in raw.names() {
+            let id = place.and_then(|place| self.ids.get(place).copied().flatten()).unwrap_or(UNTOLD);
+            out[start + at..start + at + 2].copy_from_slice(&id.to_be_bytes());
+        }
         if let Some(open) = &mut self.open {
             open.records += 1;
         }
@@ -174,7 +187,7 @@ impl Format for Packer {
     }
 
     fn record_length(&self, octets: &[u8]) -> usize {
-        Raw::split(octets).map_or(octets.len(), |(raw, _)| RAW_HEADER + raw.octets.len())
+        Raw::split(octets).map_or(octets.len(), |(_, rest)| octets.len() - rest.len())
     }
 
     fn whole(&self, file: &mut File, length: u64) -> io::Result<u64> {

@@ -10,7 +10,7 @@ use crate::session_record::{OBSERVATION_DOMAIN_ID, PEN};
 
 /// Private element `reliabilityClass`: unsigned8, see [`Reliability`].
 pub const RELIABILITY_CLASS: u16 = 5;
-/// Private element `className`: string, the exporter's name for the class.
+/// Private element `reliabilityClassName`: string, the exporter's name for the class.
 pub const CLASS_NAME: u16 = 6;
 
 /// How many of [`FIELDS`], from the first, are scope fields.

@@ -93,7 +93,7 @@ pub fn read(path: &Path, series: &Series) -> anyhow::Result<Received> {
     Ok(received)
 }
 
-/// Gives each record of a collector's file to `take`, with its place for messages; a file that is not there has none.
+/// Gives each flow record of a collector's file to `take`, with its place for messages; a file that is not there has none.
 /// Returns the octets of a line without an end. Fails with the first line that is no record with an identity, or with
 /// `take`.
 pub fn read_each(
@@ -113,6 +113,9 @@ pub fn read_each(
         let place = Place { path, line };
         let record: Map<String, Value> =
             serde_json::from_slice(text).map_err(|error| anyhow::anyhow!("{place}: {error}"))?;
+        if record.get("options") == Some(&Value::Bool(true)) {
+            continue;
+        }
         let integer = |key: &str| record.get(key).and_then(Value::as_u64);
         let identity = (
             record.get("ledger").and_then(Value::as_str),

@@ -63,6 +63,7 @@ fn all_flows_of_a_capture_arrive_over_udp() {
         let record: serde_json::Value = serde_json::from_str(line).unwrap();
         record["packetDeltaCount"].as_u64().unwrap()
     };
-    assert_eq!(written.lines().count() as u64, number("flows"));
-    assert_eq!(written.lines().map(packets).sum::<u64>(), number("packets"));
+    let flows: Vec<_> = written.lines().filter(|line| !line.contains("\"options\":true")).collect();
+    assert_eq!(flows.len() as u64, number("flows"));
+    assert_eq!(flows.into_iter().map(packets).sum::<u64>(), number("packets"));
 }

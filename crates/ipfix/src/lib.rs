@@ -21,7 +21,7 @@ mod template;
 mod value;
 pub mod view;
 
-pub use biflow::BiflowSplit;
+pub use biflow::{BiflowSplitter, Direction};
 pub use collecting::{
     Breach, CollectingConfig, CollectingSession, PerStream, Summary, Transport, Visitor, Withdrawal,
 };

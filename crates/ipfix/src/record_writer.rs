@@ -121,13 +121,9 @@ impl RecordWriter {
 
     /// Appends a field of variable length: the 1-octet form below 255 octets, the 3-octet form from there.
     /// What is beyond 65535 octets is cut off.
-    #[expect(clippy::cast_possible_truncation, reason = "below 255")]
     pub fn variable(&mut self, octets: &[u8]) -> &mut Self {
-        if octets.len() >= 255 {
-            return self.variable_long(octets);
-        }
-        self.octets.push(octets.len() as u8);
-        self.fixed(octets)
+        write_variable(&mut self.octets, octets);
+        self
     }
 
     /// Appends a basicList (RFC 6313 section 4.5.1) of the values that `values` writes, each in `element.length` octets or,
@@ -199,9 +195,24 @@ impl RecordWriter {
 
     /// Appends a field of variable length in the 3-octet form, whatever its length.
     pub fn variable_long(&mut self, octets: &[u8]) -> &mut Self {
-        let length = u16::try_from(octets.len()).unwrap_or(u16::MAX);
-        self.octets.push(255);
-        self.octets.extend_from_slice(&length.to_be_bytes());
-        self.fixed(&octets[..length.into()])
+        write_variable_long(&mut self.octets, octets);
+        self
     }
+}
+
+/// Appends the octets of a field of variable length behind their length (RFC 7011 section 7).
+#[expect(clippy::cast_possible_truncation, reason = "below 255")]
+pub(crate) fn write_variable(out: &mut Vec<u8>, octets: &[u8]) {
+    if octets.len() >= 255 {
+        return write_variable_long(out, octets);
+    }
+    out.push(octets.len() as u8);
+    out.extend_from_slice(octets);
+}
+
+fn write_variable_long(out: &mut Vec<u8>, octets: &[u8]) {
+    let length = u16::try_from(octets.len()).unwrap_or(u16::MAX);
+    out.push(255);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&octets[..length.into()]);
 }

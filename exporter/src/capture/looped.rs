@@ -1,9 +1,12 @@
-//! Replays a capture file over and over, with times that go on instead of starting again.
+//! Replays capture files one after the other and over and over, with times that go on instead of starting again.
 
+use super::captures::{Captures, Counted};
 use super::pcap_file::{Found, PcapFile};
-use super::{CaptureError, Packet, PacketSource};
+use super::{CaptureError, Interface, Packet, PacketSource};
 use std::path::PathBuf;
 use std::time::Duration;
+
+use tracing::warn;
 
 /// How a capture is replayed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -23,30 +26,40 @@ impl Default for LoopOptions {
     }
 }
 
-/// Reads a capture file several times, each round shifted behind the former.
+/// Reads capture files one after the other, and all of them several times, each round shifted behind the former.
 ///
-/// A damaged file ends with its error in the first round. A file without packets ends at once.
+/// A file that ends within a packet (its writer was stopped) is read up to there; that is counted, and the next one follows. Any
+/// other damage ends the source with its error. Files without packets end at once.
 pub struct Looped {
-    path: PathBuf,
+    captures: Captures,
     options: LoopOptions,
-    file: PcapFile,
+    file: PcapFile<Counted>,
+    /// The file to open next.
+    next: usize,
     /// The rounds that were begun.
     rounds: u64,
-    /// Time of the file's first packet, known once it was read.
+    /// Time of the first file's first packet, known once it was read.
     first: Option<u64>,
     /// Where this round's first packet stands in the replay's time.
     base: u64,
     /// The latest time given out.
     latest: u64,
     failed: bool,
+    truncated: u64,
 }
 
 impl Looped {
-    /// Opens a capture for replay.
+    /// Opens one capture for replay.
     pub fn open(path: impl Into<PathBuf>, options: LoopOptions) -> Result<Self, CaptureError> {
-        let path = path.into();
-        let file = PcapFile::open(&path)?;
-        Ok(Self { path, options, file, rounds: 1, first: None, base: 0, latest: 0, failed: false })
+        Self::all(Captures::one(path), options)
+    }
+
+    /// Opens captures for replay.
+    pub fn all(captures: Captures, options: LoopOptions) -> Result<Self, CaptureError> {
+        let file = captures.open(0)?;
+        let (first, base, latest) = (None, 0, 0);
+        let (failed, truncated) = (false, 0);
+        Ok(Self { captures, options, file, next: 1, rounds: 1, first, base, latest, failed, truncated })
     }
 
     /// Returns how many rounds were begun, the first included.
@@ -54,30 +67,63 @@ impl Looped {
         self.rounds
     }
 
+    /// Returns how many times a file ended within a packet.
+    pub const fn truncated(&self) -> u64 {
+        self.truncated
+    }
+
+    #[inline]
     fn found(&mut self) -> Result<Option<Found>, CaptureError> {
         if self.failed {
             return Ok(None);
         }
-        let found = match self.file.advance() {
-            Ok(None) => match self.next_round() {
-                Ok(true) => self.file.advance(),
-                Ok(false) => Ok(None),
-                Err(error) => Err(error),
-            },
-            found => found,
-        };
-        self.failed = found.is_err();
-        found
+        match self.file.advance() {
+            Ok(Some(found)) => Ok(Some(found)),
+            end => self.next_file(end),
+        }
     }
 
-    fn next_round(&mut self) -> Result<bool, CaptureError> {
-        if self.first.is_none() || self.options.loops.is_some_and(|loops| self.rounds >= loops) {
-            return Ok(false);
+    /// Goes on behind the end of a file.
+    #[cold]
+    fn next_file(
+        &mut self,
+        mut end: Result<Option<Found>, CaptureError>,
+    ) -> Result<Option<Found>, CaptureError> {
+        loop {
+            match end {
+                Err(error @ CaptureError::Truncated { .. }) => {
+                    self.truncated += 1;
+                    warn!(%error, capture = %self.captures.name(self.next - 1), "truncated, read up to there");
+                }
+                Ok(None) => {}
+                other => {
+                    self.failed = other.is_err();
+                    return other;
+                }
+            }
+            end = match self.open_next() {
+                Ok(true) => self.file.advance(),
+                Ok(false) => return Ok(None),
+                Err(error) => {
+                    self.failed = true;
+                    return Err(error);
+                }
+            };
         }
-        self.file = PcapFile::open(&self.path)?;
-        self.rounds += 1;
-        let gap = u64::try_from(self.options.gap.as_nanos()).unwrap_or(u64::MAX);
-        self.base = self.latest.saturating_add(gap);
+    }
+
+    fn open_next(&mut self) -> Result<bool, CaptureError> {
+        if self.next == self.captures.len() {
+            if self.first.is_none() || self.options.loops.is_some_and(|loops| self.rounds >= loops) {
+                return Ok(false);
+            }
+            self.next = 0;
+            self.rounds += 1;
+            let gap = u64::try_from(self.options.gap.as_nanos()).unwrap_or(u64::MAX);
+            self.base = self.latest.saturating_add(gap);
+        }
+        self.file = self.captures.open(self.next)?;
+        self.next += 1;
         Ok(true)
     }
 
@@ -99,6 +145,11 @@ impl PacketSource for Looped {
         let Some(found) = self.found()? else { return Ok(None) };
         let timestamp = self.shifted(found.timestamp);
         Ok(Some(Packet { timestamp, ..self.file.packet(found) }))
+    }
+
+    #[inline]
+    fn take_interfaces(&mut self) -> Vec<Interface> {
+        self.file.described()
     }
 }
 

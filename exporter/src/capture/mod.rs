@@ -1,17 +1,25 @@
 //! Where packets come from: octets of a frame with the time at which they were seen.
 //!
 //! A [`PacketSource`] lends one packet after the other from its own buffer; nothing is allocated
-//! per packet. Times are nanoseconds since the Unix epoch, taken from the capture and never from a clock.
+//! per packet. Times are nanoseconds since the Unix epoch, taken from the capture and never from a clock. Packets
+//! that come as they are seen are [`live`]'s.
 
+pub mod bpf;
+mod captures;
 mod error;
+pub mod live;
 mod looped;
+mod pattern;
 mod pcap;
 mod pcap_file;
 mod pcapng;
+mod ring;
 mod window;
 
+pub use captures::Captures;
 pub use error::CaptureError;
 pub use looped::{LoopOptions, Looped};
+pub use pattern::Pattern;
 pub use pcap_file::PcapFile;
 
 use std::fmt;
@@ -23,6 +31,22 @@ pub trait PacketSource {
     /// An error ends the source: whatever was readable before it has been returned, and calls after
     /// it return `None`.
     fn next_packet(&mut self) -> Result<Option<Packet<'_>>, CaptureError>;
+
+    /// Returns the interfaces that were described since the last call; some may have been before.
+    fn take_interfaces(&mut self) -> Vec<Interface> {
+        Vec::new()
+    }
+}
+
+/// An interface as its source describes it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Interface {
+    /// What its packets have as [`Packet::interface`].
+    pub index: u32,
+    /// Its name; may be empty.
+    pub name: String,
+    /// A text for people; may be empty.
+    pub description: String,
 }
 
 /// One captured packet, borrowed from its source.
@@ -34,7 +58,8 @@ pub struct Packet<'a> {
     pub original_length: u32,
     /// What was captured of it, from the link layer header on.
     pub octets: &'a [u8],
-    /// The interface it was seen on: the index of its description in the capture, from 0.
+    /// The interface it was seen on: the number of its description in its section of the capture, from 1; 0 where the capture
+    /// describes none.
     pub interface: u32,
     /// How `octets` begins.
     pub link: LinkType,

@@ -4,7 +4,7 @@
 //! Memory is one fixed window, whatever lengths the file claims.
 
 use super::window::Window;
-use super::{CaptureError, LinkType, Packet, PacketSource, pcap, pcapng};
+use super::{CaptureError, Interface, LinkType, Packet, PacketSource, pcap, pcapng};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -81,6 +81,15 @@ impl<R: Read> PcapFile<R> {
         found
     }
 
+    /// Returns the interfaces described since the last call.
+    #[inline]
+    pub(super) fn described(&mut self) -> Vec<Interface> {
+        match &mut self.format {
+            Format::Pcap(_) => Vec::new(),
+            Format::PcapNg(section) => section.take_described(),
+        }
+    }
+
     /// Returns the packet that [`advance`](Self::advance) found last.
     #[inline]
     pub(super) fn packet(&self, found: Found) -> Packet<'_> {
@@ -99,6 +108,11 @@ impl<R: Read> PacketSource for PcapFile<R> {
     fn next_packet(&mut self) -> Result<Option<Packet<'_>>, CaptureError> {
         let found = self.advance()?;
         Ok(found.map(|found| self.packet(found)))
+    }
+
+    #[inline]
+    fn take_interfaces(&mut self) -> Vec<Interface> {
+        self.described()
     }
 }
 

@@ -1,12 +1,12 @@
 //! The pcapng format (draft-ietf-opsawg-pcapng): sections of blocks, each with its length at both ends.
 //!
-//! Read: Section Header, Interface Description (if_tsresol, if_tsoffset), Enhanced, Simple and the
+//! Read: Section Header, Interface Description (if_name, if_description, if_tsresol, if_tsoffset), Enhanced, Simple and the
 //! obsolete Packet Block. Every other block is passed over. A Simple Packet has no time: it gets the
 //! time of the packet before it.
 
 use super::pcap_file::{Found, MAX_CAPTURED, Order, within};
 use super::window::Window;
-use super::{CaptureError, LinkType};
+use super::{CaptureError, Interface as Described, LinkType};
 use std::io::Read;
 
 /// The type of a Section Header Block, the same in both byte orders.
@@ -18,6 +18,10 @@ const ENHANCED_PACKET: u32 = 6;
 const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
 /// Interfaces of one section; a file has as many as it has octets for, which may be many.
 const MAX_INTERFACES: usize = 65_536;
+/// Names of interfaces that wait to be taken at most; those of later ones are passed over.
+const MAX_WAITING: usize = 4_096;
+/// Octets of an interface's name or description kept.
+const MAX_NAME: usize = 254;
 /// Octets of a block that has to be seen whole; it fits into the window.
 const MAX_BLOCK: u32 = 1 << 20;
 const NANOS: u64 = 1_000_000_000;
@@ -27,6 +31,8 @@ const NANOS: u64 = 1_000_000_000;
 pub(super) struct Section {
     order: Order,
     interfaces: Vec<Interface>,
+    /// Described and not taken yet.
+    described: Vec<Described>,
     last_timestamp: u64,
 }
 
@@ -74,7 +80,7 @@ impl Section {
         if major != 1 {
             return Err(CaptureError::Version { offset: offset + 12, major, minor });
         }
-        let section = Self { order, interfaces: Vec::new(), last_timestamp: 0 };
+        let section = Self { order, interfaces: Vec::new(), described: Vec::new(), last_timestamp: 0 };
         let length = order.u32(start, 4);
         let block = section.block(offset, length, 28)?;
         section.whole(window, block)?;
@@ -88,8 +94,8 @@ impl Section {
             let offset = window.offset();
             let Some(start) = window.peek(8, "block header")? else { return Ok(None) };
             if start[..4] == SECTION_HEADER {
-                let last_timestamp = self.last_timestamp;
-                *self = Self { last_timestamp, ..Self::read(window)? };
+                let (last_timestamp, described) = (self.last_timestamp, self.take_described());
+                *self = Self { last_timestamp, described, ..Self::read(window)? };
                 continue;
             }
             let kind = self.order.u32(start, 0);
@@ -110,6 +116,12 @@ impl Section {
                 _ => self.pass_over(window, offset, length)?,
             }
         }
+    }
+
+    /// Returns the interfaces described since the last call.
+    #[inline]
+    pub(super) fn take_described(&mut self) -> Vec<Described> {
+        std::mem::take(&mut self.described)
     }
 
     /// Checks the length of a block that has to be seen whole.
@@ -164,6 +176,7 @@ impl Section {
         let timestamp = described.resolution.nanoseconds(time).saturating_add_signed(described.shift);
         self.last_timestamp = timestamp;
         let at = window.consume(block.length) + 28;
+        let interface = interface.saturating_add(1);
         Ok(Found { timestamp, original_length, at, length: captured as usize, interface, link })
     }
 
@@ -180,7 +193,7 @@ impl Section {
         within("packet length", block.offset + 8, captured, 0, room)?;
         let at = window.consume(block.length) + 12;
         let timestamp = self.last_timestamp;
-        Ok(Found { timestamp, original_length, at, length: captured as usize, interface: 0, link })
+        Ok(Found { timestamp, original_length, at, length: captured as usize, interface: 1, link })
     }
 
     fn described(&self, interface: u32, offset: u64) -> Result<Interface, CaptureError> {
@@ -201,8 +214,13 @@ impl Section {
             resolution: Resolution::Multiple(1_000),
             shift: 0,
         };
-        interface.heed(order, &octets[16..block.length - 4], block.offset + 16)?;
+        let mut described = Described::default();
+        interface.heed(order, &octets[16..block.length - 4], block.offset + 16, &mut described)?;
         self.interfaces.push(interface);
+        if self.described.len() < MAX_WAITING {
+            described.index = u32::try_from(self.interfaces.len()).unwrap_or(u32::MAX);
+            self.described.push(described);
+        }
         window.consume(block.length);
         Ok(())
     }
@@ -239,8 +257,14 @@ impl Section {
 }
 
 impl Interface {
-    /// Takes what matters from the options, which lie at `offset` of the file.
-    fn heed(&mut self, order: Order, options: &[u8], offset: u64) -> Result<(), CaptureError> {
+    /// Takes what matters from the options, which lie at `offset` of the file; names go to `described`.
+    fn heed(
+        &mut self,
+        order: Order,
+        options: &[u8],
+        offset: u64,
+        described: &mut Described,
+    ) -> Result<(), CaptureError> {
         let mut rest = options;
         while rest.len() >= 4 {
             let (code, length) = (order.u16(rest, 0), order.u16(rest, 2));
@@ -250,6 +274,8 @@ impl Interface {
             within("option length", at + 2, u32::try_from(padded).unwrap_or(u32::MAX), 0, maximum)?;
             match (code, &rest[4..4 + usize::from(length)]) {
                 (0, _) => break,
+                (2, name) => described.name = text(name),
+                (3, description) => described.description = text(description),
                 (9, &[resolution]) => self.resolution = Resolution::from_option(resolution),
                 (14, seconds) if length == 8 => self.shift = shift(order, seconds),
                 _ => {}
@@ -258,6 +284,14 @@ impl Interface {
         }
         Ok(())
     }
+}
+
+/// Returns UTF-8 text without the zeros some writers put at its end.
+fn text(octets: &[u8]) -> String {
+    let text = String::from_utf8_lossy(octets);
+    let text = text.trim_end_matches('\0');
+    let end = (0..=MAX_NAME.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text[..end.unwrap_or(0)].to_owned()
 }
 
 fn supported(link: u16, offset: u64) -> Result<LinkType, CaptureError> {

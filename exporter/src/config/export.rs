@@ -14,16 +14,31 @@ pub struct Export {
     pub max_lossy_message: Option<Size>,
     /// How long a record waits for its message to fill.
     pub linger: Period,
+    /// Whether the export follows RFC 6526: every message in order on its stream, and, before any data, options records that
+    /// tell which templates' records may get lost.
+    pub per_stream: bool,
+    /// How often options records about the exporter are sent to a collector of a pool (RFC 7011 section 4). Over UDP they go with
+    /// the templates.
+    pub options_interval: Period,
 }
 
 impl Default for Export {
     fn default() -> Self {
-        Self { max_message: Size(8 << 10), max_lossy_message: None, linger: Period::milliseconds(50) }
+        Self {
+            max_message: Size(8 << 10),
+            max_lossy_message: None,
+            linger: Period::milliseconds(50),
+            per_stream: false,
+            options_interval: Period::seconds(600),
+        }
     }
 }
 
 impl Export {
     pub(super) fn validate(&self) -> Result<(), Invalid> {
+        if self.options_interval < Period::seconds(1) {
+            return Err(Invalid::new("export.options-interval", "must be at least 1s"));
+        }
         let sizes = 512..=65_535;
         let lossy = self.max_lossy_message.map(|size| ("export.max-lossy-message", size));
         for (key, size) in [("export.max-message", self.max_message)].into_iter().chain(lossy) {
@@ -87,6 +102,10 @@ impl RetentionConfig {
         }
         if !matches!(self.spool_limit.0, 0 | SMALLEST_SPOOL..) {
             return Err(Invalid::new("retention.spool-limit", "must be 0B (no spool) or at least 64MiB"));
+        }
+        if kept && self.spool_limit.0 > 0 && self.memory.0 > self.spool_limit.0 {
+            let message = "must be at least as much as `memory`, which goes there at the end";
+            return Err(Invalid::new("retention.spool-limit", message));
         }
         if self.durability == Durability::Spool && !(kept && self.spool_limit.0 > 0) {
             return Err(Invalid::new(

@@ -1,32 +1,63 @@
 //! `[source]`: the packets.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
+use service::config::{Invalid, Size};
 
-use crate::capture::LoopOptions;
+use crate::capture::live::LiveOptions;
+use crate::capture::{Captures, LoopOptions, Pattern};
 
-/// `[source]`: the packets.
+/// `[source]`: the packets, of files or of interfaces.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Source {
-    /// A pcap or pcapng file.
-    pub pcap: PathBuf,
-    /// Replay speed as a multiple of the capture's own; 0 reads as fast as possible.
-    #[serde(default = "Speed::original")]
-    pub speed: Speed,
-    /// How often the file is read, times going on from round to round; 0 is for ever.
-    #[serde(default = "once", rename = "loop")]
-    pub rounds: u64,
-    /// The time given to the first packet.
+    /// Pcap or pcapng files, in this order: paths, patterns of file names, `-` for standard input.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub pcap: Vec<String>,
+    /// Replay speed as a multiple of the capture's own; 0 reads as fast as possible. Default: 1.
     #[serde(default)]
-    pub start: Start,
+    pub speed: Option<Speed>,
+    /// How often the files are read, times going on from round to round; 0 is for ever. Default: 1.
+    #[serde(default, rename = "loop")]
+    pub rounds: Option<u64>,
+    /// The time given to the first packet. Default: its own.
+    #[serde(default)]
+    pub start: Option<Start>,
+    /// In place of files: interfaces, by name or pattern.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub interfaces: Vec<String>,
+    /// Threads that share the packets of the interfaces. Default: 1.
+    #[serde(default)]
+    pub threads: Option<NonZeroUsize>,
+    /// Memory for packets that wait, of each interface and thread. Default: 32 MiB.
+    #[serde(default)]
+    pub ring: Option<Size>,
+    /// Whether packets for other hosts are captured, too. Default: no.
+    #[serde(default)]
+    pub promiscuous: Option<bool>,
 }
 
-const fn once() -> u64 {
-    1
+/// Threads at most; each has rings of its own.
+const MAX_THREADS: usize = 256;
+/// What the kernel takes.
+const RINGS: RangeInclusive<Size> = Size(1 << 20)..=Size(1 << 31);
+
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a text or a list of texts")]
+    enum Texts {
+        One(String),
+        Many(Vec<String>),
+    }
+    Texts::deserialize(deserializer).map(|texts| match texts {
+        Texts::One(text) => vec![text],
+        Texts::Many(texts) => texts,
+    })
 }
 
 /// A replay speed, finite and not negative.
@@ -143,18 +174,104 @@ pub fn parse_utc(text: &str) -> Option<u64> {
 }
 
 impl Source {
-    /// Returns how the file is replayed; `now` is the wall clock, since the Unix epoch.
+    /// Tells whether packets come from interfaces.
+    pub fn is_live(&self) -> bool {
+        !self.interfaces.is_empty()
+    }
+
+    /// Returns the files.
+    ///
+    /// Fails where a pattern has no file.
+    pub fn captures(&self) -> io::Result<Captures> {
+        Captures::find(self.pcap.iter().map(String::as_str))
+    }
+
+    /// Returns how fast files are read.
+    pub fn speed(&self) -> Speed {
+        self.speed.unwrap_or(Speed::original())
+    }
+
+    /// Tells whether the source waits while nobody takes its flows: files do that are read as fast as possible.
+    pub fn waits(&self) -> bool {
+        !self.is_live() && self.speed().is_unpaced()
+    }
+
+    /// Returns how files are replayed; `now` is the wall clock, since the Unix epoch.
     pub fn loop_options(&self, now: Duration) -> LoopOptions {
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let rounds = self.rounds.unwrap_or(1);
         LoopOptions {
-            loops: (self.rounds > 0).then_some(self.rounds),
-            start: match self.start {
+            loops: (rounds > 0).then_some(rounds),
+            start: match self.start.unwrap_or_default() {
                 Start::File => None,
                 Start::Now => Some(nanoseconds(now)),
                 Start::At(seconds) => Some(nanoseconds(Duration::from_secs(seconds))),
             },
             ..LoopOptions::default()
         }
+    }
+
+    /// Returns how interfaces are captured.
+    pub fn live_options(&self) -> LiveOptions {
+        LiveOptions {
+            interfaces: self.interfaces.iter().map(Pattern::new).collect(),
+            readers: self.threads().get(),
+            ring: self.ring.unwrap_or(Size::mebi(32)).as_usize(),
+            promiscuous: self.promiscuous.unwrap_or(false),
+            filter: None,
+        }
+    }
+
+    /// Returns how many threads meter.
+    pub fn threads(&self) -> NonZeroUsize {
+        self.threads.unwrap_or(NonZeroUsize::MIN)
+    }
+
+    pub(super) fn validate(&self) -> Result<(), Invalid> {
+        let of_files = [
+            ("speed", self.speed.is_some()),
+            ("loop", self.rounds.is_some()),
+            ("start", self.start.is_some()),
+        ];
+        let of_interfaces = [
+            ("threads", self.threads.is_some()),
+            ("ring", self.ring.is_some()),
+            ("promiscuous", self.promiscuous.is_some()),
+        ];
+        let (others, owner) = match (self.pcap.is_empty(), self.is_live()) {
+            (false, false) => (of_interfaces, "interfaces"),
+            (true, true) => (of_files, "pcap"),
+            (true, false) => {
+                return Err(Invalid::new("source", "no packets: needs `pcap` (files) or `interfaces`"));
+            }
+            (false, true) => {
+                return Err(Invalid::new(
+                    "source.interfaces",
+                    "packets come from one kind of source, and there are `pcap` and `interfaces`",
+                ));
+            }
+        };
+        if let Some((key, _)) = others.iter().find(|(_, is_set)| *is_set) {
+            return Err(Invalid::new(format!("source.{key}"), format!("is of `{owner}` only")));
+        }
+        if self.pcap.iter().any(|path| path == "-") && self.rounds.unwrap_or(1) != 1 {
+            return Err(Invalid::new("source.loop", "standard input can be read once"));
+        }
+        if self.threads().get() > MAX_THREADS {
+            return Err(Invalid::new("source.threads", format!("must be at most {MAX_THREADS}")));
+        }
+        match self.ring {
+            Some(ring) if !RINGS.contains(&ring) => {
+                Err(Invalid::new("source.ring", "must be between 1 MiB and 2 GiB"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&if self.is_live() { &self.interfaces } else { &self.pcap }.join(", "))
     }
 }
 

@@ -234,6 +234,45 @@ fn a_spool_needs_a_place_and_a_size() {
     let kept = "[state]\ndirectory = \"s\"\n[retention]\n";
     assert_refused(&format!("{kept}durability = \"spool\"\nspool-limit = \"0B\"\n"), &["spool-limit"]);
     assert_refused(&format!("{kept}spool-limit = \"1MiB\"\n"), &["retention.spool-limit", "64MiB"]);
+    assert_refused(
+        &format!("{kept}memory = \"2GiB\"\n"),
+        &["retention.spool-limit", "at least as much as `memory`"],
+    );
     let config = config(&format!("{kept}durability = \"spool\"\nspool-limit = \"64MiB\"\n")).unwrap();
     assert_eq!(config.retention.durability, Durability::Spool);
+}
+
+fn source(text: &str) -> String {
+    let text = format!("[source]\n{text}\n[pool]\nkey-file = \"k\"\n");
+    match parse::<Config>("x", &text, validate) {
+        Ok(config) => format!("{} {:?}", config.source, config.source.live_options()),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn packets_are_of_files_or_of_interfaces() {
+    let live = source("interfaces = [\"eth0\", \"veth*\"]\nthreads = 2\nring = \"1MiB\"\npromiscuous = true");
+    for part in ["eth0, veth* ", "readers: 2, ring: 1048576, promiscuous: true"] {
+        assert!(live.contains(part), "{live}");
+    }
+    assert!(source("interfaces = \"lo\"").contains("readers: 1, ring: 33554432, promiscuous: false"));
+    for (text, expected) in [
+        ("", "needs `pcap` (files) or `interfaces`"),
+        ("pcap = \"a\"\ninterfaces = \"lo\"", "one kind of source"),
+        ("interfaces = \"lo\"\nspeed = 2", "`pcap` only"),
+        ("interfaces = \"lo\"\nloop = 2", "`pcap` only"),
+        ("interfaces = \"lo\"\nstart = \"now\"", "`pcap` only"),
+        ("pcap = [\"a\", \"-\"]\nloop = 0", "standard input can be read once"),
+        ("pcap = \"a\"\nthreads = 2", "`interfaces` only"),
+        ("pcap = \"a\"\nring = \"4MiB\"", "`interfaces` only"),
+        ("pcap = \"a\"\npromiscuous = true", "`interfaces` only"),
+        ("interfaces = \"lo\"\nthreads = 0", "nonzero"),
+        ("interfaces = \"lo\"\nthreads = 257", "at most 256"),
+        ("interfaces = \"lo\"\nring = \"1KiB\"", "between 1 MiB and 2 GiB"),
+        ("interfaces = 5", "a text or a list of texts"),
+    ] {
+        let error = source(text);
+        assert!(error.contains(expected), "{text}: {error}");
+    }
 }

@@ -70,7 +70,8 @@ mod tests {
     fn the_books_are_shown() {
         let shown = service::Metrics::new(&[]);
         let metrics = shown.scope(DirectMetrics::new);
-        let books = Books { metered: 9, sent: 5, dropped: 1, waiting: 3, messages: 2, refreshes: 4 };
+        let books =
+            Books { metered: 9, sent: 5, dropped: 1, waiting: 3, messages: 2, octets: 0, refreshes: 4 };
         metrics.update(&books, 7, 1_452);
         let value = |sample: &str| shown.value(&format!("ipfix_exporter_{sample}")).unwrap();
         let class = "{class=\"unreliable\"}";

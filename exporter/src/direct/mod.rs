@@ -9,7 +9,6 @@ mod session;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -20,9 +19,8 @@ use transport::udp::Sender;
 
 use crate::capture::CaptureError;
 use crate::config::{Config, Udp};
-use crate::driver::{export_time, random, setup, since_epoch, until};
-use crate::metering::Meter;
-use crate::metrics::Observed;
+use crate::driver::{export_time, setup, until};
+use crate::export::options::Teller;
 use crate::observe::{Observation, Observer};
 use metrics::DirectMetrics;
 use session::{Session, SessionConfig};
@@ -43,8 +41,6 @@ const FINISH: Duration = Duration::from_secs(5);
 pub(crate) async fn run(config: &Config, udp: &Udp, context: Context) -> Result<(), Failure> {
     let [collector] = context.health.conditions(["collector"]);
     let (_, classifier) = config.classes().or_exit(Exit::Configuration)?;
-    let source = setup::open(&config.source, since_epoch())?;
-    let meter = Meter::new(config.metering.metering(), random()?);
     let to = udp.collector;
     let sender = Sender::connect(to, udp.address)
         .with_context(|| format!("udp.collector = \"{to}\""))
@@ -58,18 +54,19 @@ pub(crate) async fn run(config: &Config, udp: &Udp, context: Context) -> Result<
         template_refresh_packets: udp.template_refresh_packets,
         linger: config.export.linger.0,
     };
-    let encoder = config.encoder();
-    let session = Session::new(session, encoder.templates(), Instant::now(), export_time());
-    let (speed, observed) = (config.source.speed, Observed::new("pcap"));
-    let observer = Observer::start(source, meter, encoder, classifier, speed, observed)?;
+    let address = udp.address.or_else(|| Some(sender.local().ok()?.ip()));
+    let teller = Teller::new(session.domain, std::process::id(), address);
+    let session = Session::new(session, config.encoder().templates(), Instant::now(), export_time());
+    let observer = setup::observe(config, classifier, &teller.facts())?;
     info!(collector = %to, max_message, "exporting over UDP, without acknowledgements");
     let now = Instant::now();
     let driver = Driver {
         session,
+        teller,
         sender,
         observer,
         to,
-        capture: config.source.pcap.clone(),
+        capture: config.source.to_string(),
         domain: config.metering.observation_domain,
         asked,
         max_message,
@@ -88,10 +85,12 @@ pub(crate) async fn run(config: &Config, udp: &Udp, context: Context) -> Result<
 
 struct Driver {
     session: Session,
+    teller: Teller,
     sender: Sender,
     observer: Observer,
     to: SocketAddr,
-    capture: PathBuf,
+    /// The source's name.
+    capture: String,
     domain: u32,
     /// Octets of a message at most, by the configuration.
     asked: usize,
@@ -137,15 +136,25 @@ impl Driver {
                 }
                 Wake::Observation(Some(Observation::Flows(batch))) => {
                     let (now, export_time) = (Instant::now(), export_time());
+                    self.tell(export_time);
                     for record in batch.iter() {
                         self.session.push(record.template, record.octets, now, export_time);
                     }
                 }
                 Wake::Observation(Some(Observation::End(result))) => self.source_over(result),
                 Wake::Observation(None) => self.source_over(Ok(())),
-                Wake::Time => self.session.handle_timeout(Instant::now(), export_time()),
+                Wake::Time => {
+                    self.tell(export_time());
+                    self.session.handle_timeout(Instant::now(), export_time());
+                }
             }
         }
+    }
+
+    /// Hands on what options records are to say.
+    fn tell(&mut self, export_time: u32) {
+        let dropped = self.session.books().dropped;
+        self.session.set_told(self.teller.told(dropped, export_time).clone(), export_time);
     }
 
     /// Waits for what happens next. Nothing is lost with the branches not taken: a channel keeps its message.
@@ -240,7 +249,7 @@ impl Driver {
         }
         if let Some(Err(error)) = self.source_ended {
             let error = anyhow::Error::new(error);
-            let context = format!("{} is damaged (what is before was exported)", self.capture.display());
+            let context = format!("{} is damaged (what is before was exported)", self.capture);
             return Err(error.context(context).into());
         }
         match dropped + waiting {

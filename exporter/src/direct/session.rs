@@ -2,10 +2,12 @@
 //! the socket, and when templates are repeated. Without sockets and clock.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipfix::{Content, ExportingConfig, ExportingSession, OutMessage};
 
+use crate::export::options::{self, Sent, Told};
 use crate::export::{TemplateIndex, Templates};
 
 /// UDP has no streams.
@@ -39,18 +41,36 @@ pub(super) struct Books {
     pub(super) dropped: u64,
     /// Those in no message yet, or in one that waits for the socket.
     pub(super) waiting: u64,
-    /// Messages given to the network.
+    /// Messages given to the network, and their octets.
     pub(super) messages: u64,
+    /// See `messages`.
+    pub(super) octets: u64,
     /// How often templates were repeated.
     pub(super) refreshes: u64,
+}
+
+/// A message that waits for the socket.
+#[derive(Debug)]
+pub(super) struct Queued {
+    message: OutMessage,
+    /// Flow records in it.
+    flows: u64,
+}
+
+impl AsRef<[u8]> for Queued {
+    fn as_ref(&self) -> &[u8] {
+        self.message.as_ref()
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Session {
     config: SessionConfig,
     exporting: ExportingSession,
-    queue: VecDeque<OutMessage>,
+    queue: VecDeque<Queued>,
     books: Books,
+    /// What options records tell; without it there are none.
+    told: Option<Told>,
     /// Messages of records since the templates.
     since_templates: u32,
     next_refresh: Instant,
@@ -60,7 +80,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Returns a session whose first messages are the templates, twice: one copy may get lost
-    /// (RFC 7011 section 8.4). `export_time` here and below is in seconds since the Unix epoch.
+    /// (RFC 7011 section 8.4). Options records follow them each time. `export_time` here and below is in seconds since the Unix epoch.
     pub(super) fn new(config: SessionConfig, templates: &Templates, now: Instant, export_time: u32) -> Self {
         let SessionConfig { domain, max_message, .. } = config;
         let mut exporting = ExportingSession::new(ExportingConfig { domain, max_message });
@@ -72,6 +92,7 @@ impl Session {
             exporting,
             queue: VecDeque::new(),
             books: Books::default(),
+            told: None,
             since_templates: 0,
             next_refresh: now + config.template_refresh,
             flush_at: None,
@@ -99,6 +120,15 @@ impl Session {
             Err(_) => self.books.dropped += 1,
         }
         self.collect(now, export_time);
+    }
+
+    /// Says what options records tell from here on. Where names changed they go at once.
+    pub(super) fn set_told(&mut self, told: Told, export_time: u32) {
+        let known = self.told.replace(told);
+        let is_known = known.zip(self.told.as_ref());
+        if !is_known.is_some_and(|(known, told)| Arc::ptr_eq(&known.described, &told.described)) {
+            self.tell(export_time);
+        }
     }
 
     /// Limits messages to so many octets from now on.
@@ -129,24 +159,25 @@ impl Session {
     }
 
     /// Returns the messages to be sent, in order.
-    pub(super) fn messages(&mut self) -> &[OutMessage] {
+    pub(super) fn messages(&mut self) -> &[Queued] {
         self.queue.make_contiguous()
     }
 
     /// The first `count` messages have left.
     pub(super) fn handle_sent(&mut self, count: usize) {
-        for message in self.queue.drain(..count.min(self.queue.len())) {
+        for Queued { message, flows } in self.queue.drain(..count.min(self.queue.len())) {
             self.books.messages += 1;
-            self.books.sent += u64::from(message.records);
-            self.books.waiting -= u64::from(message.records);
+            self.books.octets += message.octets.len() as u64;
+            self.books.sent += flows;
+            self.books.waiting -= flows;
         }
     }
 
     /// The first message cannot be sent.
     pub(super) fn handle_refused(&mut self) {
-        if let Some(message) = self.queue.pop_front() {
-            self.books.dropped += u64::from(message.records);
-            self.books.waiting -= u64::from(message.records);
+        if let Some(Queued { flows, .. }) = self.queue.pop_front() {
+            self.books.dropped += flows;
+            self.books.waiting -= flows;
         }
     }
 
@@ -164,7 +195,8 @@ impl Session {
     fn collect(&mut self, now: Instant, export_time: u32) {
         while let Some(message) = self.exporting.poll_message() {
             self.since_templates += u32::from(message.content == Content::DataOnly);
-            self.queue.push_back(message);
+            let flows = message.records.into();
+            self.queue.push_back(Queued { message, flows });
             if self.since_templates >= self.config.template_refresh_packets {
                 self.refresh(now, export_time);
             }
@@ -172,11 +204,49 @@ impl Session {
     }
 
     fn refresh(&mut self, now: Instant, export_time: u32) {
+        self.finish(export_time);
         self.exporting.repeat_templates(export_time);
         self.books.refreshes += 1;
         self.since_templates = 0;
         self.next_refresh = now + self.config.template_refresh;
-        self.collect(now, export_time);
+        self.tell(export_time);
+    }
+
+    /// Finishes the message being filled, if options records are to follow.
+    fn finish(&mut self, export_time: u32) {
+        if self.told.is_some() {
+            self.exporting.flush_all(export_time);
+            self.flush_at = None;
+        }
+    }
+
+    /// Sends what there is, then the options records, in messages of their own.
+    fn tell(&mut self, export_time: u32) {
+        self.finish(export_time);
+        let told = self.told.take();
+        self.enqueue(|message| message.records.into());
+        let Some(told) = told else { return };
+        let Books { messages, octets, sent: records, .. } = self.books;
+        let records: Vec<_> = options::records(&told, &Sent { messages, octets, records }).collect();
+        for record in &records {
+            let defined = self.exporting.define(STREAM, record.template.clone());
+            defined.expect("options templates are valid and have ids of their own");
+        }
+        for record in &records {
+            let packed = self.exporting.record(STREAM, record.template.id, record.octets(), export_time);
+            packed.expect("records are encoded by the templates defined");
+        }
+        self.told = Some(told);
+        self.exporting.flush_all(export_time);
+        self.enqueue(|_| 0);
+    }
+
+    /// Moves finished messages to the queue.
+    fn enqueue(&mut self, flows: impl Fn(&OutMessage) -> u64) {
+        while let Some(message) = self.exporting.poll_message() {
+            let flows = flows(&message);
+            self.queue.push_back(Queued { message, flows });
+        }
     }
 }
 

@@ -13,10 +13,17 @@ use tracing::{error, info, warn};
 use transport::tls::Identity;
 use transport::{Connector, Endpoint, EndpointConfig, tcp};
 
-use crate::capture::{CaptureError, Looped};
-use crate::config::{Config, Pool, Source, Transport};
-use crate::export::Classes;
+use crate::capture::live::LiveError;
+use crate::capture::{self, CaptureError, Looped};
+use crate::config::{Config, Pool, Transport};
+use crate::export::options::Facts;
+use crate::export::{Classes, Classifier};
 use crate::failover::{FailoverConfig, SpoolConfig};
+use crate::metering::{Meter, MeteringConfig};
+use crate::metrics::{Captured, Observed};
+use crate::observe::{Observer, Share};
+
+use super::{random, since_epoch};
 
 /// Between two attempts to learn the local address: the first pause, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -35,21 +42,57 @@ pub(super) fn failover_config(
         max_message: config.export.max_message.as_usize(),
         max_lossy_message: config.export.max_lossy_message.map(service::config::Size::as_usize),
         linger: config.export.linger.0,
+        per_stream: config.export.per_stream,
+        options_interval: config.export.options_interval.0,
         memory: config.retention.memory.as_usize(),
         spool,
         keys,
     }
 }
 
-/// Opens the capture; `now` is the wall clock, since the Unix epoch. A file that is no capture is a failure like a
-/// damaged one.
-pub(crate) fn open(source: &Source, now: Duration) -> Result<Looped, Failure> {
-    let opened = Looped::open(&source.pcap, source.loop_options(now));
+/// Opens the source and begins to meter.
+///
+/// Fails where there is no permission to capture. A file that is no capture is a failure like a damaged one.
+pub(crate) fn observe(
+    config: &Config,
+    classifier: Classifier,
+    facts: &Arc<Facts>,
+) -> Result<Observer, Failure> {
+    let (source, metering) = (&config.source, config.metering.metering());
+    if source.is_live() {
+        return live(config, metering, &classifier, facts);
+    }
+    let context = || format!("source.pcap = {:?}", source.pcap);
+    let captures = source.captures().with_context(context).or_exit(Exit::Io)?;
+    let opened = Looped::all(captures, source.loop_options(since_epoch()));
     let exit = match &opened {
         Err(CaptureError::Io { .. }) => Exit::Io,
         _ => Exit::Failed,
     };
-    opened.with_context(|| format!("source.pcap = {:?}", source.pcap)).or_exit(exit)
+    let capture = opened.with_context(context).or_exit(exit)?;
+    let meter = Meter::new(metering, random()?);
+    let (speed, observed) = (source.speed(), Observed::new("pcap"));
+    Ok(Observer::start(capture, meter, config.encoder(), classifier, speed, observed, Arc::clone(facts))?)
+}
+
+fn live(
+    config: &Config,
+    metering: MeteringConfig,
+    classifier: &Classifier,
+    facts: &Arc<Facts>,
+) -> Result<Observer, Failure> {
+    let source = &config.source;
+    let (watch, readers) = capture::live::open(source.live_options()).map_err(|error| match error {
+        LiveError::Permission { .. } => Failure::new(Exit::Permission, error),
+        error => error.into(),
+    })?;
+    let captured = source.interfaces.iter().map(|interface| Captured::new(interface)).collect();
+    let max_flows = metering.max_flows.div_ceil(readers.len());
+    let shares = readers.into_iter().map(|reader| {
+        let meter = Meter::new(MeteringConfig { max_flows, ..metering }, random()?);
+        Ok(Share { reader, meter, encoder: config.encoder(), metrics: Observed::live("live") })
+    });
+    Ok(Observer::live(watch, shares.collect::<Result<_, Failure>>()?, classifier, captured, facts)?)
 }
 
 pub(super) fn read_keys(path: &Path) -> Result<KeyRing, Failure> {

@@ -2,6 +2,7 @@
 
 pub mod class;
 pub mod flows;
+pub mod options;
 pub mod rules;
 pub mod templates;
 

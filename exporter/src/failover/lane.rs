@@ -56,7 +56,11 @@ pub(super) struct Lane {
     /// SCTP stream, and which group of template ids.
     pub(super) stream: u16,
     carrier: Carrier,
+    /// Every message goes in order (RFC 6526 section 4.3).
+    in_order: bool,
     linger: Duration,
+    /// Templates whose records' reliability is to be told, and what to tell.
+    pub(super) untold: Vec<(u16, bool)>,
     /// Something waits for its message to fill; how many flow records.
     pub(super) unfinished: bool,
     pub(super) unfinished_flows: u32,
@@ -91,6 +95,7 @@ impl Lane {
         kind: Kind,
         stream: u16,
         carrier: Carrier,
+        in_order: bool,
         linger: Duration,
         not_sent: u64,
     ) -> Self {
@@ -99,7 +104,9 @@ impl Lane {
             kind,
             stream,
             carrier,
+            in_order,
             linger,
+            untold: Vec::new(),
             unfinished: false,
             unfinished_flows: 0,
             waiting_since: None,
@@ -159,12 +166,12 @@ impl Lane {
     ///
     /// Flow records go out of order, as RFC 7011 section 10.2.6 allows: a lost message keeps none behind it waiting, and
     /// a receiver that skips it skips nothing else. They go in order where the class's announcement is not
-    /// acknowledged in time.
+    /// acknowledged in time, and with RFC 6526 (section 4.3).
     pub(super) fn delivery(&self, content: Content, flows: u32) -> (Reliability, bool) {
         if !self.kind.is_lossy() || flows == 0 || self.carrier == Carrier::OneStream {
             return (Reliability::Full, false);
         }
-        (self.kind.reliability(content), matches!(self.announcement, Announcement::Arrived))
+        (self.kind.reliability(content), !self.in_order && matches!(self.announcement, Announcement::Arrived))
     }
 
     /// A message with these flow records is handed over. Returns a token where its fate is of interest.
@@ -182,7 +189,8 @@ impl Lane {
                 Announcement::OnItsWay { messages, .. } => messages,
                 Announcement::Unsent | Announcement::Arrived => 0,
             };
-            let held_until = Some(now + GRACE).filter(|_| self.carrier == Carrier::Streams);
+            let may_overtake = self.carrier == Carrier::Streams && !self.in_order;
+            let held_until = Some(now + GRACE).filter(|_| may_overtake);
             self.announcement = Announcement::OnItsWay { messages: before + 1, held_until };
         }
         let position = self.sent;

@@ -16,12 +16,13 @@
 mod books;
 mod buffer;
 mod choice;
+mod control;
 mod lane;
 mod lossy;
 mod session;
 mod sign;
 mod standby;
-mod statistics;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod tiers;
@@ -37,6 +38,7 @@ use rserpool::wire::asap::cookie::CookieEcho;
 use spool::Position;
 use transport::{Outcome, Ppid, Reliability, Token};
 
+use crate::export::options::Told;
 use crate::export::{ClassIndex, Classes, TemplateIndex, Templates};
 use crate::spooling::{Command, Event};
 
@@ -68,6 +70,10 @@ pub struct FailoverConfig {
     pub max_lossy_message: Option<usize>,
     /// How long a record waits for its message to fill.
     pub linger: Duration,
+    /// Per-stream export (RFC 6526): each template's reliability is told first, and every message goes in order.
+    pub per_stream: bool,
+    /// Between two times that options records about the exporter are sent, see [`Failover::set_told`].
+    pub options_interval: Duration,
     /// Octets of records kept in memory.
     pub memory: usize,
     /// Where class `reliable` goes beside or behind it.
@@ -108,6 +114,8 @@ pub struct Failover {
     last_cookie: Option<Vec<u8>>,
     /// Waits to be the first message of the session.
     echo: Option<Transmit>,
+    /// What options records tell.
+    told: Option<Told>,
     /// When the collector before was lost.
     lost_at: Option<Instant>,
     /// How long the exporter was without a collector, to be told once.
@@ -137,6 +145,7 @@ impl Failover {
             paused: false,
             last_cookie: None,
             echo: None,
+            told: None,
             lost_at: None,
             gap: None,
             finishing: false,
@@ -308,7 +317,7 @@ impl Failover {
         let moment = Moment { now, export_time, finishing: self.finishing };
         let packed = match self.paused {
             true => session.next_begun(moment)?,
-            false => session.next(moment, &mut self.buffer)?,
+            false => session.next(moment, &mut self.buffer, self.told.as_ref())?,
         };
         self.settled[usize::from(packed.class.0)].exported += u64::from(packed.records);
         if packed.records > 0 && !self.paused {

@@ -10,9 +10,11 @@ use transport::{Outcome, Ppid, Token};
 
 use super::books::Books;
 use super::buffer::Buffer;
+use super::control::Control;
 use super::lane::{Carrier, Lane, Unsettled};
-use super::statistics::Statistics;
+use super::telling::Schedule;
 use super::{FailoverConfig, Transmit};
+use crate::export::options::{OptionsRecord, Told, reliability};
 use crate::export::templates::{class_record_id, options_template, session_record_id};
 use crate::export::{Class, ClassIndex, Classes, Templates};
 
@@ -51,17 +53,21 @@ pub(super) struct Moment {
 pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) watch: AckWatch,
-    carrier: Carrier,
-    domain: u32,
+    pub(super) carrier: Carrier,
+    /// RFC 6526 is followed: for that it takes streams.
+    per_stream: bool,
+    pub(super) domain: u32,
     /// One for each lane, or one for all where they share a stream.
     exporting: Vec<ExportingSession>,
     /// By class.
     lanes: Vec<Lane>,
     /// Encoded class records, by class.
     class_records: Vec<Vec<u8>>,
-    statistics: Statistics,
-    /// Messages of stream 0, which go before all others.
-    control: VecDeque<Transmit>,
+    pub(super) control_stream: Control,
+    /// Its messages, which go before all others.
+    pub(super) control: VecDeque<Transmit>,
+    /// Of options records about the exporter.
+    pub(super) schedule: Schedule,
     /// The lane whose records the one stream carries at present.
     open: Option<usize>,
     templates: Templates,
@@ -89,9 +95,10 @@ impl Session {
     ) -> Self {
         let exporting =
             |max_message| ExportingSession::new(ExportingConfig { domain: config.domain, max_message });
+        let per_stream = config.per_stream && carrier == Carrier::Streams;
         let lanes = config.classes.iter().zip(settled).map(|((index, class), books)| {
             let stream = config.classes.stream(index);
-            Lane::new(index, class.kind, stream, carrier, config.linger, books.dropped())
+            Lane::new(index, class.kind, stream, carrier, per_stream, config.linger, books.dropped())
         });
         let lanes: Vec<Lane> = lanes.collect();
         let exporting = match carrier {
@@ -107,6 +114,7 @@ impl Session {
             id,
             watch,
             carrier,
+            per_stream,
             domain: config.domain,
             exporting,
             lanes,
@@ -115,8 +123,9 @@ impl Session {
                 .iter()
                 .map(|(_, class)| class_record(config.domain, class))
                 .collect(),
-            statistics: Statistics::new(config.domain, config.max_message),
+            control_stream: Control::new(config.domain, config.max_message, per_stream),
             control: VecDeque::new(),
+            schedule: Schedule::new(config.options_interval),
             open: None,
             templates: config.templates.clone(),
             flow_templates_defined: false,
@@ -136,6 +145,10 @@ impl Session {
                 let id = session_record_id(session.lanes[lane].stream);
                 let (fields, scopes) = (&session_record::FIELDS, session_record::SCOPE_FIELDS);
                 session.define(lane, options_template(id, fields, scopes));
+                if per_stream {
+                    // The first records of the session tell the reliability of all others.
+                    session.define_reliable_templates(lane);
+                }
             }
         }
         session
@@ -151,8 +164,21 @@ impl Session {
 
     fn define(&mut self, lane: usize, template: TemplateRecord) {
         let (at, stream) = self.place(lane);
+        if self.per_stream {
+            let lane = &mut self.lanes[lane];
+            lane.untold.push((template.id, template.is_options() || !lane.kind.is_lossy()));
+            let defined = self.exporting[at].define(stream, reliability::template(stream));
+            defined.expect("the template is valid");
+        }
         let defined = self.exporting[at].define(stream, template);
         defined.expect("flowpool's templates are valid and have different ids");
+    }
+
+    /// Defines the flow templates of class `reliable`, once.
+    fn define_reliable_templates(&mut self, lane: usize) {
+        if !std::mem::replace(&mut self.flow_templates_defined, true) {
+            self.define_flow_templates(lane);
+        }
     }
 
     fn define_flow_templates(&mut self, lane: usize) {
@@ -170,12 +196,21 @@ impl Session {
     }
 
     /// Returns the next message: of the highest class that has one.
-    pub(super) fn next(&mut self, moment: Moment, buffer: &mut Buffer) -> Option<Packed> {
+    pub(super) fn next(
+        &mut self,
+        moment: Moment,
+        buffer: &mut Buffer,
+        told: Option<&Told>,
+    ) -> Option<Packed> {
+        if let Some(told) = told {
+            self.tell_in_time(moment, buffer, told);
+        }
         if self.is_told(moment, buffer) {
-            self.control = self.tell(moment.export_time, buffer, false).into();
+            let statistics = self.tell(moment.export_time, buffer, false);
+            self.control.extend(statistics);
         }
         if let Some(message) = self.control.pop_front() {
-            return Some(Packed { message, class: ClassIndex::default(), records: 0 });
+            return Some(self.hand_over_control(message));
         }
         for lane in 0..self.lanes.len() {
             if !self.ready.is_empty() {
@@ -185,6 +220,10 @@ impl Session {
                 self.fill_lossy(lane, moment, buffer);
             } else {
                 self.define_foreign_templates(lane, buffer);
+                if self.tell_reliability(lane, moment, buffer.retention.mark(self.id)) {
+                    // Another record ends the numbering, which goes on with a new session record.
+                    buffer.retention.end_run(self.id, self.domain);
+                }
                 self.fill_reliable(lane, moment, &mut buffer.retention);
             }
         }
@@ -196,23 +235,31 @@ impl Session {
         self.announced
     }
 
-    /// Packs everything that goes before records: templates, `request` on the lane of class `reliable`, class records.
-    pub(super) fn announce_all(&mut self, moment: Moment, request: Option<SessionRecord>) {
+    /// Packs everything that goes before records: options records, templates, `request` on the lane of class `reliable`, class records.
+    pub(super) fn announce_all(
+        &mut self,
+        moment: Moment,
+        request: Option<SessionRecord>,
+        told: Option<&Told>,
+    ) {
         self.announced = true;
+        if let Some(told) = told {
+            self.control = self.tell_in_advance(moment, told).into();
+        }
         for lane in 0..self.lanes.len() {
             if self.lanes[lane].kind.is_lossy() {
                 if self.carrier == Carrier::Streams {
                     self.announce(lane, moment);
                 }
             } else {
+                self.tell_reliability(lane, moment, None);
                 if let Some(request) = request {
                     let mut octets = Vec::new();
                     request.encode(&mut octets);
                     let id = session_record_id(self.lanes[lane].stream);
                     self.append(lane, moment, id, &octets, 0, None);
                 }
-                self.flow_templates_defined = true;
-                self.define_flow_templates(lane);
+                self.define_reliable_templates(lane);
             }
             self.flush(lane, moment, None);
         }
@@ -221,7 +268,7 @@ impl Session {
     /// Returns the next message of what is packed, or being packed.
     pub(super) fn next_begun(&mut self, moment: Moment) -> Option<Packed> {
         if let Some(message) = self.control.pop_front() {
-            return Some(Packed { message, class: ClassIndex::default(), records: 0 });
+            return Some(self.hand_over_control(message));
         }
         for lane in 0..self.lanes.len() {
             if self.ready.is_empty() && self.lanes[lane].unfinished {
@@ -234,12 +281,13 @@ impl Session {
     /// The session comes into use; `settled` are the books of the classes as the one before left them.
     pub(super) fn take_over(&mut self, settled: &[Books]) {
         self.lanes.iter_mut().zip(settled).for_each(|(lane, books)| lane.set_not_sent(books.dropped()));
+        self.schedule.hurry();
     }
 
     /// Tells whether statistics are due: by time, or because they are the last.
     fn is_told(&self, moment: Moment, buffer: &Buffer) -> bool {
         let over = moment.finishing && buffer.is_empty() && !self.is_busy();
-        self.statistics.deadline().is_some_and(|due| over || due <= moment.now)
+        self.control_stream.deadline().is_some_and(|due| over || due <= moment.now)
     }
 
     /// Returns the messages that tell what became of the records of classes that may lose some.
@@ -249,7 +297,7 @@ impl Session {
         }
         let dropped = |lane: &Lane| buffer.queue(lane.class).dropped();
         let told = self.lanes.iter().filter_map(|lane| lane.statistics(self.domain, dropped(lane), leaving));
-        self.statistics.messages(told, export_time)
+        self.control_stream.statistics(told, export_time)
     }
 
     /// Packs records of class `reliable`, as far as the window allows, until a message is finished.
@@ -266,9 +314,7 @@ impl Session {
                     let id = session_record_id(self.lanes[lane].stream);
                     self.append(lane, moment, id, &octets, 0, mark);
                     self.record = octets;
-                    if !std::mem::replace(&mut self.flow_templates_defined, true) {
-                        self.define_flow_templates(lane);
-                    }
+                    self.define_reliable_templates(lane);
                 }
                 Some(Outgoing::Record { template, octets, .. }) => {
                     self.append(lane, moment, template, octets, 1, mark);
@@ -309,6 +355,21 @@ impl Session {
         self.record = record;
     }
 
+    /// Packs options records on the one stream, between the records of classes, in messages of their own.
+    pub(super) fn tell_between(&mut self, moment: Moment, records: &[OptionsRecord], mark: Option<Mark>) {
+        const LANE: usize = 0;
+        if let Some(before) = self.open.take() {
+            self.flush(before, moment, mark);
+        }
+        for record in records {
+            self.define(LANE, record.template.clone());
+        }
+        for record in records {
+            self.pack(LANE, moment, record.template.id, record.octets(), mark);
+        }
+        self.flush(LANE, moment, mark);
+    }
+
     fn append(
         &mut self,
         lane: usize,
@@ -331,8 +392,21 @@ impl Session {
         self.lanes[lane].appended(moment.now, flows);
     }
 
+    /// Packs what tells the reliability of templates' records (RFC 6526 section 4.2), where that is to be told. Returns
+    /// whether it was.
+    fn tell_reliability(&mut self, lane: usize, moment: Moment, mark: Option<Mark>) -> bool {
+        let untold = std::mem::take(&mut self.lanes[lane].untold);
+        let id = reliability::id(self.lanes[lane].stream);
+        for &(template, is_reliable) in &untold {
+            self.pack(lane, moment, id, &reliability::record(template, is_reliable), mark);
+            self.lanes[lane].appended(moment.now, 0);
+        }
+        !untold.is_empty()
+    }
+
     /// Packs the class record.
     fn announce(&mut self, lane: usize, moment: Moment) {
+        self.tell_reliability(lane, moment, None);
         let record = std::mem::take(&mut self.class_records[lane]);
         let id = class_record_id(self.lanes[lane].stream);
         self.pack(lane, moment, id, &record, None);
@@ -372,13 +446,21 @@ impl Session {
         let (reliability, unordered) = lane.delivery(content, records);
         let token = lane.hand_over(now, records, mark, reliability);
         match lane.kind.is_lossy() {
-            true if self.carrier == Carrier::Streams => self.statistics.note(now),
+            true if self.carrier == Carrier::Streams => self.control_stream.note(now),
             false if records > 0 => self.watch.handle_sent(now),
             _ => {}
         }
         let (stream, ppid) = (lane.stream, Ppid::IPFIX);
         let message = Transmit { stream, ppid, unordered, reliability, token, octets };
-        Packed { message, class: lane.class, records }
+        let packed = Packed { message, class: lane.class, records };
+        self.schedule.count(&packed);
+        packed
+    }
+
+    fn hand_over_control(&mut self, message: Transmit) -> Packed {
+        let packed = Packed { message, class: ClassIndex::default(), records: 0 };
+        self.schedule.count(&packed);
+        packed
     }
 
     /// The transport has told the fate of the message with `token`; returns it and its class.
@@ -391,7 +473,7 @@ impl Session {
         let lane = self.lanes.get_mut(Lane::class_of(token))?;
         let sent = lane.settle(token, outcome)?;
         if sent.lossy_records > 0 && self.carrier == Carrier::Streams {
-            self.statistics.note(now);
+            self.control_stream.note(now);
         }
         self.release_at.get_or_insert(now + RELEASE);
         Some((lane.class, sent))
@@ -413,7 +495,8 @@ impl Session {
     pub(super) fn deadline(&self, can_send: bool) -> Option<Instant> {
         let acknowledgement =
             if self.watch.sends_cookies() { self.watch.poll_timeout() } else { self.release_at };
-        let sending = self.lanes.iter().map(Lane::deadline).chain([self.statistics.deadline()]);
+        let told = [self.control_stream.deadline(), self.schedule.deadline()];
+        let sending = self.lanes.iter().map(Lane::deadline).chain(told);
         let sending = sending.flatten().min().filter(|_| can_send);
         [acknowledgement, sending].into_iter().flatten().min()
     }
@@ -440,7 +523,7 @@ impl Session {
 
     /// Tells whether there is more to send, or to hear of what was sent.
     pub(super) fn has_unsent(&self) -> bool {
-        self.is_busy() || !self.control.is_empty() || self.statistics.deadline().is_some()
+        self.is_busy() || !self.control.is_empty() || self.control_stream.deadline().is_some()
     }
 }
 

@@ -80,7 +80,11 @@ impl Failover {
             let mut issued = self.buffer.retention.issued();
             let first_number = issued.find(|(known, _)| *known == series).map_or(0, |(_, next)| next);
             let request = SessionRecord { series, first_number, possible_duplicate_until: first_number };
-            session.announce_all(moment, session.watch.sends_cookies().then_some(request));
+            session.announce_all(
+                moment,
+                session.watch.sends_cookies().then_some(request),
+                self.told.as_ref(),
+            );
         }
         session.next_begun(moment).map(|packed| packed.message)
     }

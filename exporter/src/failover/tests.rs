@@ -1,6 +1,8 @@
 mod classes;
+mod per_stream;
 mod spool;
 mod standby;
+mod telling;
 
 use std::time::{Duration, Instant};
 
@@ -54,6 +56,8 @@ fn config(classes: Classes) -> FailoverConfig {
         max_message: 1_000,
         max_lossy_message: Some(1_000),
         linger: Duration::from_millis(50),
+        per_stream: false,
+        options_interval: Duration::from_secs(600),
         memory: 1 << 20,
         spool: None,
         keys: KeyRing::parse(KEY).unwrap(),
@@ -123,6 +127,9 @@ impl Visitor for Seen {
                 "stream {}: {} sent, {} settled, {} abandoned",
                 told.stream, told.sent, told.settled, told.abandoned
             )
+        } else if let Some(told) = record.find(0, 276) {
+            let template = record.find(0, 145).unwrap().value();
+            format!("template {template} reliable: {}", told.value())
         } else {
             let port = record.template.position(0, 7).unwrap();
             let octets = record.field(port).unwrap().octets();

@@ -49,12 +49,34 @@ impl Default for MeteringConfig {
     }
 }
 
+/// IP packets that were not metered, as ignoredPacketTotalCount has them (RFC 7011 section 4.2).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Ignored {
+    /// How many.
+    pub packets: u64,
+    /// Octets of their frames on the wire: where their IP packets begin is not always known.
+    pub octets: u64,
+    /// When the first and the last were seen, in nanoseconds since the Unix epoch; 0 without any.
+    pub first_ns: u64,
+    /// See `first_ns`.
+    pub last_ns: u64,
+}
+
+impl Ignored {
+    /// Returns those that came after `earlier` was told.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        Self { packets: self.packets - earlier.packets, octets: self.octets - earlier.octets, ..self }
+    }
+}
+
 /// Parses and meters packets, and counts what could not be parsed.
 pub struct Meter {
     table: FlowTable,
     layers: Layers,
     tunnelled: u64,
     unparsed: [u64; Unparsed::ALL.len()],
+    ignored: Ignored,
 }
 
 impl Meter {
@@ -65,6 +87,7 @@ impl Meter {
             layers: config.layers,
             tunnelled: 0,
             unparsed: [0; Unparsed::ALL.len()],
+            ignored: Ignored::default(),
         }
     }
 
@@ -76,7 +99,7 @@ impl Meter {
         }
         match PacketView::parse(packet) {
             Ok(view) => self.table.packet(&view, packet.timestamp, out),
-            Err(reason) => self.unparsed[reason as usize] += 1,
+            Err(reason) => self.ignore(packet, reason),
         }
     }
 
@@ -86,8 +109,26 @@ impl Meter {
         let table = &mut self.table;
         match PacketView::each(packet, self.layers, |view| table.packet(view, packet.timestamp, out)) {
             Ok(metered) => self.tunnelled += metered as u64 - 1,
-            Err(reason) => self.unparsed[reason as usize] += 1,
+            Err(reason) => self.ignore(packet, reason),
         }
+    }
+
+    #[cold]
+    fn ignore(&mut self, packet: &Packet<'_>, reason: Unparsed) {
+        self.unparsed[reason as usize] += 1;
+        if reason == Unparsed::NotIp {
+            return;
+        }
+        let Ignored { packets, octets, first_ns, last_ns } = &mut self.ignored;
+        *first_ns = if *packets == 0 { packet.timestamp } else { packet.timestamp.min(*first_ns) };
+        *last_ns = packet.timestamp.max(*last_ns);
+        *packets += 1;
+        *octets += u64::from(packet.original_length);
+    }
+
+    /// Returns the IP packets that were not metered.
+    pub const fn ignored(&self) -> Ignored {
+        self.ignored
     }
 
     /// Returns how many packets were metered that travelled in one that was metered, too ([`Layers::Both`]): so many more than were

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use exporter::config::{Config, Start};
 use exporter::export::{Classes, Kind};
@@ -81,8 +82,13 @@ fn the_sample_is_the_defaults() {
     assert_eq!(sample.state.directory.take().unwrap().to_str(), Some("/var/lib/flowpool"));
     assert_eq!(sample.classes().unwrap().0, Classes::single(Kind::Reliable));
     assert_eq!(sample.class.clear(), 1);
-    assert_eq!(format!("{sample:#?}"), format!("{:#?}", parse(MINIMAL)));
-    assert_eq!(sample.source.start, Start::File);
+    let minimal = parse(MINIMAL);
+    assert_eq!(sample.source.start, Some(Start::File));
+    assert_eq!(sample.source.speed(), minimal.source.speed());
+    let now = Duration::from_secs(1);
+    assert_eq!(sample.source.loop_options(now), minimal.source.loop_options(now));
+    sample.source = parse(MINIMAL).source;
+    assert_eq!(format!("{sample:#?}"), format!("{minimal:#?}"));
 }
 
 #[test]

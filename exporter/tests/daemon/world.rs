@@ -370,6 +370,8 @@ pub(crate) struct Seen {
     pub(crate) classes: Vec<(u16, String)>,
     /// Statistics records.
     pub(crate) told: Vec<StatisticsRecord>,
+    /// Options records about the exporter.
+    pub(crate) told_of_exporter: u64,
     pub(crate) packets: u64,
     pub(crate) forced_ends: u64,
     pub(crate) lost: u64,
@@ -397,7 +399,10 @@ impl Visitor for Seen {
                 self.told.push(told);
                 return;
             }
-            let session = SessionRecord::from_fields(record.domain, fields()).unwrap();
+            let Ok(session) = SessionRecord::from_fields(record.domain, fields()) else {
+                self.told_of_exporter += 1;
+                return;
+            };
             self.series = Some(session.series);
             self.session_records.push((session.first_number, session.possible_duplicate_until));
             self.offset = Some(session.first_number.wrapping_sub(u64::from(record.sequence) + 1));

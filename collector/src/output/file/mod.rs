@@ -253,10 +253,9 @@ impl FileOutput {
         if self.length() == 0 {
             self.format.begin(&mut self.buffer);
         }
-        let Taken { flows, options } = self.intake.take(share, &mut *self.format, &mut self.buffer);
-        self.uncounted.flows += flows;
-        self.uncounted.options += options;
-        self.metrics.hold(flows);
+        let taken = self.intake.take(share, &mut *self.format, &mut self.buffer);
+        self.uncounted += taken;
+        self.metrics.hold(taken.flows);
         if self.slot.is_some() {
             self.unsynced.get_or_insert_with(Instant::now);
             self.intake.note(share);
@@ -277,10 +276,9 @@ impl FileOutput {
             self.health.end();
         }
         self.metrics.write_duration.record(start.elapsed().as_secs_f64());
-        let Taken { flows, options } = std::mem::take(&mut self.uncounted);
-        self.metrics.written.increment(flows);
-        self.metrics.options.increment(options);
-        self.metrics.release(flows);
+        let written = std::mem::take(&mut self.uncounted);
+        written.count(&self.metrics);
+        self.metrics.release(written.flows);
         if self.slot.is_none() {
             self.settle();
         }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use ipfix::{Record, Template, Value, ie};
+use ipfix::{Direction, Record, Template, Value, ie};
 use serde::Deserialize;
 
 use super::Number;
@@ -31,6 +31,8 @@ enum Content {
     Number,
     /// The observation domain, of every record.
     Domain,
+    /// `reverse` for the reverse flow of a biflow that was split.
+    Direction,
     /// An element; `nth` counts its occurrences in the template from 0.
     Element {
         pen: u32,
@@ -43,7 +45,7 @@ enum Content {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "`{name}` is no information element; a column is an element's name (`octetDeltaCount`), `ePENidID`, `ledger`, `epoch`, \
-     `domain` or `number`"
+     `domain`, `number` or `direction`"
 )]
 pub struct ColumnError {
     name: String,
@@ -59,6 +61,7 @@ impl FromStr for Column {
             "epoch" => Content::Epoch,
             "number" => Content::Number,
             "domain" => Content::Domain,
+            "direction" => Content::Direction,
             _ => element(name).ok_or_else(unknown)?,
         };
         Ok(Self { name: name.to_owned(), content })
@@ -120,7 +123,13 @@ impl Rows {
     }
 
     /// Appends one line; an options record has none.
-    pub(super) fn record(&mut self, out: &mut Vec<u8>, record: &Record<'_>, number: Option<Number>) {
+    pub(super) fn record(
+        &mut self,
+        out: &mut Vec<u8>,
+        record: &Record<'_>,
+        number: Option<Number>,
+        direction: Direction,
+    ) {
         if record.template.is_options() {
             return;
         }
@@ -143,10 +152,13 @@ impl Rows {
             match (column.content, number) {
                 (Content::Element { .. }, _) => out.extend_from_slice(&self.text[start..end]),
                 (Content::Domain, _) => text::unsigned(out, record.domain.into()),
+                (Content::Direction, _) if direction == Direction::Reverse => {
+                    out.extend_from_slice(b"reverse");
+                }
                 (Content::Ledger, Some(number)) => text::hex_digits(out, &number.series.ledger.0),
                 (Content::Epoch, Some(number)) => text::unsigned(out, number.series.epoch.0.into()),
                 (Content::Number, Some(number)) => text::unsigned(out, number.number),
-                (Content::Ledger | Content::Epoch | Content::Number, None) => {}
+                (Content::Ledger | Content::Epoch | Content::Number, None) | (Content::Direction, _) => {}
             }
         }
         out.extend_from_slice(b"\r\n");

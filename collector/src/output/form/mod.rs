@@ -10,20 +10,28 @@ mod plans;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ::ipfix::Record;
+use ::ipfix::{BiflowSplitter, Direction, Record};
 use delivery::Series;
 
 pub(crate) use self::csv::Column;
 use self::csv::Rows;
 pub(super) use self::csv::header;
 pub(crate) use self::ipfix::FlowTemplate;
+pub(super) use self::ipfix::Raw;
 use self::ipfix::Records;
-pub(super) use self::ipfix::{HEADER as RAW_HEADER, Raw};
-use super::batch::Rendered;
+use super::batch::{self, Rendered};
 use crate::json::{Identity, Lines, identity_prefix};
 use crate::metadata::Metadata;
 
 /// One form.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Form {
+    pub(crate) kind: Kind,
+    /// Whether biflows (RFC 5103) become two records.
+    pub(crate) splits_biflows: bool,
+}
+
+/// Of what a form is made.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     /// Lines of JSON; with what options records tell about flows.
@@ -36,38 +44,41 @@ pub(crate) enum Kind {
 
 /// The forms that the outputs need, each once.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Forms(Arc<[Kind]>);
+pub(crate) struct Forms(Arc<[Form]>);
 
 impl Forms {
     /// Returns the forms, and of every one given its place among them.
-    pub(crate) fn of(needed: impl IntoIterator<Item = Kind>) -> (Self, Vec<usize>) {
-        let mut kinds: Vec<Kind> = Vec::new();
+    pub(crate) fn of(needed: impl IntoIterator<Item = Form>) -> (Self, Vec<usize>) {
+        let mut forms: Vec<Form> = Vec::new();
         let mut places = Vec::new();
-        for kind in needed {
-            let known = kinds.iter().position(|known| *known == kind);
-            places.push(known.unwrap_or(kinds.len()));
+        for form in needed {
+            let known = forms.iter().position(|known| *known == form);
+            places.push(known.unwrap_or(forms.len()));
             if known.is_none() {
-                kinds.push(kind);
+                forms.push(form);
             }
         }
-        (Self(kinds.into()), places)
+        (Self(forms.into()), places)
     }
 
     /// Lines of JSON and nothing else.
     #[cfg(test)]
     pub(crate) fn json() -> Self {
-        Self::of([Kind::Json { metadata: false }]).0
+        Self::of([Form { kind: Kind::Json { metadata: false }, splits_biflows: false }]).0
     }
 
     /// Returns the renderers of a session that keep so many octets of each template's plan at most, in each form.
     pub(crate) fn renderers(&self, plan_octets: usize) -> Renderers {
-        let renderer = |kind: &Kind| match kind {
-            Kind::Json { metadata } => {
-                let metadata = metadata.then(Box::default);
-                Renderer::Json(Json { lines: Lines::with_keys(plan_octets), prefix: None, metadata })
-            }
-            Kind::Csv(columns) => Renderer::Csv(Rows::new(Arc::clone(columns), plan_octets)),
-            Kind::Ipfix => Renderer::Ipfix(Records::new(plan_octets)),
+        let renderer = |form: &Form| {
+            let content = match &form.kind {
+                Kind::Json { metadata } => {
+                    let metadata = metadata.then(Box::default);
+                    Content::Json(Json { lines: Lines::with_keys(plan_octets), prefix: None, metadata })
+                }
+                Kind::Csv(columns) => Content::Csv(Rows::new(Arc::clone(columns), plan_octets)),
+                Kind::Ipfix => Content::Ipfix(Records::new(plan_octets)),
+            };
+            Renderer { content, splitter: form.splits_biflows.then(|| BiflowSplitter::new(plan_octets)) }
         };
         Renderers(self.0.iter().map(renderer).collect())
     }
@@ -77,8 +88,16 @@ impl Forms {
 #[derive(Debug)]
 pub(crate) struct Renderers(Vec<Renderer>);
 
+/// Renders them in one form.
 #[derive(Debug)]
-enum Renderer {
+struct Renderer {
+    content: Content,
+    /// If biflows become two records.
+    splitter: Option<BiflowSplitter>,
+}
+
+#[derive(Debug)]
+enum Content {
     Json(Json),
     Csv(Rows),
     Ipfix(Records),
@@ -102,9 +121,9 @@ impl Renderers {
     /// Says where the records come from, where they have no identity.
     pub(crate) fn set_source(&mut self, source: SocketAddr) {
         for renderer in &mut self.0 {
-            match renderer {
-                Renderer::Json(Json { metadata: Some(metadata), .. }) => metadata.set_source(source),
-                Renderer::Json(_) | Renderer::Csv(_) | Renderer::Ipfix(_) => {}
+            match &mut renderer.content {
+                Content::Json(Json { metadata: Some(metadata), .. }) => metadata.set_source(source),
+                Content::Json(_) | Content::Csv(_) | Content::Ipfix(_) => {}
             }
         }
     }
@@ -112,12 +131,33 @@ impl Renderers {
     /// Appends the record to every form; [`Rendered::begin`] has told its kind.
     #[inline]
     pub(crate) fn record(&mut self, rendered: &mut Rendered, record: &Record<'_>, number: Option<Number>) {
-        for (renderer, form) in self.0.iter_mut().zip(&mut rendered.forms) {
-            match renderer {
-                Renderer::Json(json) => json.record(&mut form.octets, record, number),
-                Renderer::Csv(rows) => rows.record(&mut form.octets, record, number),
-                Renderer::Ipfix(records) => records.record(form, record),
+        for (Renderer { content, splitter }, form) in self.0.iter_mut().zip(&mut rendered.forms) {
+            match splitter {
+                None => content.record(form, record, number, Direction::Forward),
+                Some(splitter) => splitter.split(record, |record, direction| {
+                    if direction == Direction::Reverse {
+                        form.begin_second_half();
+                    }
+                    content.record(form, record, number, direction);
+                }),
             }
+        }
+    }
+}
+
+impl Content {
+    #[inline]
+    fn record(
+        &mut self,
+        form: &mut batch::Form,
+        record: &Record<'_>,
+        number: Option<Number>,
+        direction: Direction,
+    ) {
+        match self {
+            Self::Json(json) => json.record(&mut form.octets, record, number, direction),
+            Self::Csv(rows) => rows.record(&mut form.octets, record, number, direction),
+            Self::Ipfix(records) => records.record(form, record),
         }
     }
 }
@@ -131,8 +171,14 @@ struct Json {
 }
 
 impl Json {
-    fn record(&mut self, out: &mut Vec<u8>, record: &Record<'_>, number: Option<Number>) {
-        self.line(out, record, number);
+    fn record(
+        &mut self,
+        out: &mut Vec<u8>,
+        record: &Record<'_>,
+        number: Option<Number>,
+        direction: Direction,
+    ) {
+        self.line(out, record, number, direction);
         match &mut self.metadata {
             Some(metadata) if record.template.is_options() => metadata.learn(record),
             Some(metadata) => metadata.add(out, record),
@@ -140,16 +186,15 @@ impl Json {
         }
     }
 
-    fn line(&mut self, out: &mut Vec<u8>, record: &Record<'_>, number: Option<Number>) {
+    fn line(&mut self, out: &mut Vec<u8>, record: &Record<'_>, number: Option<Number>, direction: Direction) {
         let Some(Number { series, number }) = number else {
-            self.lines.record(out, record, None);
-            return;
+            return self.lines.uniflow(out, record, None, direction);
         };
         if self.prefix.as_ref().is_none_or(|(last, _)| *last != series) {
             self.prefix = Some((series, identity_prefix(series.ledger.0, series.epoch.0, series.domain)));
         }
         let prefix = self.prefix.as_ref().map_or(&[][..], |(_, prefix)| prefix);
-        self.lines.record(out, record, Some(Identity { prefix, number }));
+        self.lines.uniflow(out, record, Some(Identity { prefix, number }), direction);
     }
 }
 
@@ -159,13 +204,16 @@ mod tests {
 
     #[test]
     fn what_several_outputs_need_is_rendered_once() {
+        let form = |kind| Form { kind, splits_biflows: false };
         let csv = |names: &[&str]| {
-            Kind::Csv(names.iter().map(|name| name.parse().unwrap()).collect::<Vec<Column>>().into())
+            let columns: Vec<Column> = names.iter().map(|name| name.parse().unwrap()).collect();
+            form(Kind::Csv(columns.into()))
         };
         let octets = || csv(&["octetDeltaCount"]);
-        let json = || Kind::Json { metadata: false };
-        let needed = [json(), octets(), json(), csv(&["packetDeltaCount"]), octets()];
+        let json = || form(Kind::Json { metadata: false });
+        let split = Form { splits_biflows: true, ..json() };
+        let needed = [json(), octets(), json(), csv(&["packetDeltaCount"]), octets(), split];
         let (forms, places) = Forms::of(needed);
-        assert_eq!((forms.0.len(), places), (3, vec![0, 1, 0, 2, 1]));
+        assert_eq!((forms.0.len(), places), (4, vec![0, 1, 0, 2, 1, 3]));
     }
 }

@@ -1,11 +1,12 @@
 use std::fs;
 
 use ipfix::{
-    CollectingConfig, CollectingSession, ExportingConfig, ExportingSession, FieldSpecifier, Record, Visitor,
+    CollectingConfig, CollectingSession, ExportingConfig, ExportingSession, FieldSpecifier, ListSemantic,
+    Record, RecordWriter, Visitor,
 };
 
 use super::super::batch::{Batch, Rendered, RunKind, Share};
-use super::super::form::{Forms, Kind};
+use super::super::form::{self, Forms, Kind};
 use super::super::progress::Progress;
 use super::*;
 
@@ -54,6 +55,7 @@ fn read(mut octets: &[u8]) -> Reader {
 struct Renders {
     forms: super::super::form::Renderers,
     rendered: Rendered,
+    json: Json,
 }
 
 impl Visitor for Renders {
@@ -61,6 +63,7 @@ impl Visitor for Renders {
         let kind = if record.template.is_options() { RunKind::Options } else { RunKind::Plain };
         self.rendered.begin(kind);
         self.forms.record(&mut self.rendered, record, None);
+        self.json.record(record);
     }
 }
 
@@ -81,11 +84,11 @@ impl Session {
             let fields = fields.iter().map(|&(pen, id, length)| FieldSpecifier { pen, id, length }).collect();
             exporting.define(0, TemplateRecord { id, scope_fields, fields }).unwrap();
         }
-        let (forms, _) = Forms::of([Kind::Ipfix]);
+        let (forms, _) = Forms::of([form::Form { kind: Kind::Ipfix, splits_biflows: false }]);
         let (forms, mut rendered) = (forms.renderers(1 << 20), Rendered::default());
         forms.prepare(&mut rendered);
         let collecting = CollectingSession::new(CollectingConfig::default());
-        Self { exporting, collecting, renders: Renders { forms, rendered } }
+        Self { exporting, collecting, renders: Renders { forms, rendered, json: Json::default() } }
     }
 
     /// Returns the batch with these records.
@@ -144,6 +147,98 @@ fn records_of_several_sessions_keep_their_octets_domains_and_times() {
     ];
     assert_eq!(reader.records, expected);
     assert_eq!(packer.templates.len(), 4, "one that two sessions have in common is there once");
+}
+
+/// Lines of JSON, without the ids of templates.
+#[derive(Default)]
+struct Json {
+    lines: crate::json::Lines,
+    out: Vec<u8>,
+}
+
+impl Visitor for Json {
+    fn record(&mut self, record: &Record<'_>) {
+        self.lines.record(&mut self.out, record, None);
+    }
+}
+
+impl Json {
+    /// Reads messages that stand one behind the other.
+    fn of(mut messages: &[u8]) -> String {
+        let (mut session, mut json) = (CollectingSession::new(CollectingConfig::default()), Self::default());
+        while !messages.is_empty() {
+            let (message, rest) = messages.split_at(u16::from_be_bytes([messages[2], messages[3]]).into());
+            session.decode(0, message, &mut json).unwrap();
+            messages = rest;
+        }
+        json.take()
+    }
+
+    fn take(&mut self) -> String {
+        let text = String::from_utf8(std::mem::take(&mut self.out)).unwrap();
+        let mut parts = text.split("\"template\":");
+        let first = parts.next().unwrap().to_owned();
+        let is_digit = |octet: char| octet.is_ascii_digit();
+        parts.fold(first, |text, part| text + "\"template\":" + part.trim_start_matches(is_digit))
+    }
+}
+
+/// A record of a subTemplateList of records that have a subTemplateMultiList. The id 256, which this exporter never defined,
+/// is one that the file gives to another template.
+fn nested(number: u64, leaf: impl Fn(&mut RecordWriter, u64)) -> Vec<u8> {
+    let mut writer = RecordWriter::new();
+    writer.unsigned(number, 8).sub_template_list(ListSemantic::AllOf, 400, |records| {
+        for at in 0..2 {
+            records.unsigned(at, 4).sub_template_multi_list(ListSemantic::Ordered, |parts| {
+                parts.sub_template_part(401, |records| leaf(records, number + at));
+                parts.sub_template_part(256, |octets| {
+                    octets.fixed(&[0xab, 0xcd]);
+                });
+            });
+        }
+    });
+    writer.octets().to_vec()
+}
+
+#[test]
+fn lists_name_the_templates_of_the_file_whatever_the_ids_of_the_exporters() {
+    const SUB: (u32, u16, u16) = (0, 292, 65535);
+    const MULTI: (u32, u16, u16) = (0, 293, 65535);
+    let branch: &[(u32, u16, u16)] = &[(0, 128, 4), MULTI];
+    // Both exporters have the same ids in the same domain; 401 is another template at each.
+    let mut one = Session::new(7, &[(300, 0, &[(0, 1, 8), SUB]), (400, 0, branch), (401, 0, &[(0, 2, 8)])]);
+    let mut two =
+        Session::new(7, &[(300, 0, &[(0, 1, 8), SUB]), (400, 0, branch), (401, 0, &[(0, 82, 65535)])]);
+    let counted = |number| {
+        nested(number, |writer, value| {
+            writer.unsigned(value, 8);
+        })
+    };
+    let named = |number| {
+        nested(number, |writer, value| {
+            writer.string(&format!("eth{value}"));
+        })
+    };
+    let (mut expected, mut packer, mut out) = (String::new(), Packer::default(), Vec::new());
+    packer.begin(&mut out);
+    for number in [1, 2] {
+        for (session, record) in [(&mut one, counted(number)), (&mut two, named(number))] {
+            pack(&mut packer, &mut out, &session.share(&[(300, &record)], 5));
+            expected += &session.renders.json.take();
+        }
+    }
+    assert!(
+        expected.contains("\"interfaceName\":\"eth3\"") && expected.contains("\"octets\":\"abcd\""),
+        "{expected}"
+    );
+    assert_eq!(Json::of(&out), expected);
+    assert_eq!(read(&out).templates_first, 3, "the record, its lists' records and theirs");
+
+    // The next file has them before any record.
+    let mut next = Vec::new();
+    packer.begin(&mut next);
+    pack(&mut packer, &mut next, &two.share(&[(300, &named(9))], 6));
+    assert_eq!(Json::of(&next), two.renders.json.take());
 }
 
 #[test]
@@ -222,7 +317,8 @@ fn templates_do_not_grow_without_bound() {
 fn templates_too_many_to_be_remembered_are_in_a_batch_once() {
     let mut session = Session::new(7, &[(256, 0, &[(0, 1, 8)]), (257, 0, &[(0, 2, 8)])]);
     // Room for neither.
-    session.renders.forms = Forms::of([Kind::Ipfix]).0.renderers(1);
+    session.renders.forms =
+        Forms::of([form::Form { kind: Kind::Ipfix, splits_biflows: false }]).0.renderers(1);
     let records: Vec<(u16, &[u8])> =
         (0..100).map(|at| if at % 2 == 0 { (256, &[1; 8][..]) } else { (257, &[2; 8][..]) }).collect();
     let share = session.share(&records, 5);

@@ -10,6 +10,7 @@ const SERIES: Series = Series { ledger: Ledger([1; 16]), epoch: Epoch(1), domain
 const FLOW: u16 = 256;
 const SESSION: u16 = 257;
 const STATISTICS: u16 = 258;
+const RELIABILITY: u16 = 259;
 
 /// Messages of one stream, and the decoder they go into.
 struct World {
@@ -28,6 +29,7 @@ impl World {
         exporting.define(1, template(FLOW, 0, &[(0, 1, 4)])).unwrap();
         exporting.define(1, template(SESSION, 1, &session_record::FIELDS)).unwrap();
         exporting.define(1, template(STATISTICS, 1, &[(0, 149, 4), (0, 41, 8)])).unwrap();
+        exporting.define(1, template(RELIABILITY, 1, &[(0, 145, 2), (0, 276, 1)])).unwrap();
         Self { exporting, decoder: Decoder::new(&Forms::json(), SessionMetrics::new()) }
     }
 
@@ -131,6 +133,19 @@ fn another_options_record_ends_the_numbering() {
     let kinds: Vec<_> = decoded.rendered.runs().iter().map(|run| (run.kind, run.records)).collect();
     let identified = RunKind::Identified { series: SERIES, first: 0 };
     assert_eq!(kinds, [(identified, 2), (RunKind::Options, 1), (RunKind::Plain, 3)]);
+}
+
+#[test]
+fn the_reliability_of_templates_is_not_written_and_ends_the_numbering() {
+    let mut world = World::new();
+    world.exporting.record(1, RELIABILITY, &[1, 0, 1], 0).unwrap();
+    world.session(0).flows(2);
+    world.exporting.record(1, RELIABILITY, &[1, 4, 2], 0).unwrap();
+    world.flows(1).session(2).flows(1).good();
+    let decoded = world.decoder.take();
+    let kinds: Vec<_> = decoded.rendered.runs().iter().map(|run| (run.kind, run.records)).collect();
+    let identified = |first| RunKind::Identified { series: SERIES, first };
+    assert_eq!(kinds, [(identified(0), 2), (RunKind::Plain, 1), (identified(2), 1)]);
 }
 
 #[test]

@@ -118,6 +118,8 @@ impl Visitor for Visit<'_> {
             Announced::Classes | Announced::Statistics => {
                 self.class_or_statistics(record, announces == Announced::Classes);
             }
+            // About this session's templates, and followed with the message: of no use to who reads the outputs.
+            Announced::Reliability => {}
             Announced::Sessions | Announced::Others => {
                 self.decoded.rendered.begin(RunKind::Options);
                 self.renderers.record(&mut self.decoded.rendered, record, None);
@@ -151,12 +153,17 @@ pub(super) fn without_template(out: &mut Vec<u8>, now: u64, stream: u16, unknown
     });
 }
 
+/// templateId and dataRecordsReliability. What tells more than that is written.
+const DATA_RECORDS_RELIABILITY: [(u32, u16); 2] = [(0, 145), (0, 276)];
+
 /// What an options template announces.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Announced {
     Sessions,
     Classes,
     Statistics,
+    /// Data Records Reliability (RFC 6526 section 4.2).
+    Reliability,
     Others,
 }
 
@@ -174,6 +181,8 @@ impl Announced {
             Self::Classes
         } else if StatisticsRecord::is_announced_by(elements()) {
             Self::Statistics
+        } else if elements().eq(DATA_RECORDS_RELIABILITY) {
+            Self::Reliability
         } else {
             Self::Others
         }

@@ -4,6 +4,7 @@
 //! templates that the set's lists name, as they were defined at that place of the message. Lists nest up to
 //! [`MAX_DEPTH`] deep. A list whose template is not known keeps its octets (RFC 7011 section 9, for elements).
 
+mod references;
 mod semantic;
 #[cfg(test)]
 mod tests;

@@ -221,6 +221,46 @@ fn basic_lists_may_hold_lists() {
     assert_eq!(seen, ["ordered[exactlyOneOf[1], exactlyOneOf[2]]"]);
 }
 
+/// Notes what the lists of a record name: places and Template IDs.
+#[derive(Default)]
+struct Named(Vec<(usize, Option<u16>)>);
+
+impl Visitor for Named {
+    fn record(&mut self, record: &Record<'_>) {
+        record.references(|at, template| {
+            // 400 is not known to the session, and the octets there tell it all the same.
+            let told = u16::from_be_bytes([record.octets[at], record.octets[at + 1]]);
+            assert_eq!(told, template.map_or(400, Template::id));
+            self.0.push((at, template.map(Template::id)));
+        });
+    }
+}
+
+#[test]
+fn every_place_where_lists_name_a_template_is_found() {
+    let mut writer = RecordWriter::new();
+    writer.unsigned(7, 4).basic_list(ListSemantic::AllOf, SUB, |lists| {
+        lists.sub_template_list(ListSemantic::AllOf, 401, |records| {
+            records.unsigned(1, 4).sub_template_multi_list(ListSemantic::AllOf, |parts| {
+                parts.sub_template_part(400, |octets| {
+                    octets.fixed(&[1, 2, 3]);
+                });
+                parts.sub_template_part(402, |records| {
+                    records.unsigned(2, 4).unsigned(3, 4);
+                });
+            });
+        });
+        lists.sub_template_list(ListSemantic::AllOf, 402, |_| {});
+    });
+    let sets = [template(401, &[AS, MULTI]), template(402, &[AS]), template(300, &[AS, BASIC])];
+    let body = [&sets.concat()[..], &set(300, writer.octets())].concat();
+    let length = u16::try_from(body.len() + 16).unwrap();
+    let header = Header { length, export_time: 0, sequence: 0, domain: 1 };
+    let mut named = Named::default();
+    session().decode(0, &[&header.to_octets()[..], &body].concat(), &mut named).unwrap();
+    assert_eq!(named.0, [(16, Some(401)), (26, None), (33, Some(402)), (49, Some(402))]);
+}
+
 /// Checks that a record is refused at this offset from its start, and nothing of its message is kept.
 #[track_caller]
 fn refused(field: FieldSpecifier, record: &[u8], at: usize) {

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use ipfix::{
-    BiflowSplit, CollectingConfig, CollectingSession, ExportingConfig, ExportingSession, Field, List, Record,
-    SubTemplates, TemplateRecord, Transport, Visitor, view,
+    BiflowSplitter, CollectingConfig, CollectingSession, ExportingConfig, ExportingSession, Field, List,
+    Record, SubTemplates, TemplateRecord, Transport, Visitor, view,
 };
 
 /// Templates a session may keep here, and octets of memory for them.
@@ -41,10 +41,16 @@ impl Visitor for ReadAll {
         self.records += 1;
         record.fields().for_each(|field| self.field(&field, record.sub_templates));
         assert_eq!(record.fields().count(), record.template.fields().len(), "a visited record is whole");
-        let split = if self.records < 100 { BiflowSplit::of(record.template) } else { None };
-        if let Some(split) = split {
-            assert!(split.forward(record).count() < record.template.fields().len());
-            split.reverse(record).for_each(|(_, field)| self.field(&field, record.sub_templates));
+        record.references(|at, template| {
+            let named = u16::from_be_bytes([record.octets[at], record.octets[at + 1]]);
+            assert!(template.is_none_or(|template| template.id() == named));
+        });
+        if self.records < 100 {
+            BiflowSplitter::new(1 << 16).split(record, |uniflow, _| {
+                assert!(uniflow.octets.len() <= record.octets.len());
+                assert_eq!(uniflow.fields().count(), uniflow.template.fields().len(), "a uniflow is whole");
+                uniflow.fields().for_each(|field| self.field(&field, uniflow.sub_templates));
+            });
         }
     }
 

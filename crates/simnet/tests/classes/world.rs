@@ -161,6 +161,8 @@ impl World {
             max_message: 1_000,
             max_lossy_message: Some(600),
             linger: Duration::from_millis(50),
+            per_stream: false,
+            options_interval: Duration::from_secs(600),
             memory: if random.below(3) == 0 { 20_000 } else { 1 << 20 },
             spool: None,
             keys: KeyRing::parse(KEY).unwrap(),

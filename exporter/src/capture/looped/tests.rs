@@ -69,18 +69,57 @@ impl Drop for Scratch {
     }
 }
 
+fn packets(times: &[u64]) -> PcapWriter {
+    let mut file = PcapWriter::new(96);
+    times.iter().for_each(|second| file.packet(second * SECOND, &[0; 60]));
+    file
+}
+
 #[test]
 fn a_damaged_file_is_read_once_up_to_its_damage() {
-    let mut file = PcapWriter::new(96);
-    file.packet(SECOND, &[0; 60]);
-    file.packet(SECOND, &[0; 60]);
-    file.octets.truncate(file.octets.len() - 1);
+    let mut file = packets(&[1, 1]);
+    file.octets[24 + 76 + 8..][..4].fill(0xff);
     let scratch = Scratch::new("damaged", &file.octets);
     let options = LoopOptions { loops: None, ..LoopOptions::default() };
     let mut source = Looped::open(&scratch.0, options).unwrap();
     assert!(source.next_packet().unwrap().is_some());
-    assert_eq!(source.next_packet().unwrap_err().offset(), 24 + 76);
+    assert_eq!(source.next_packet().unwrap_err().offset(), 24 + 76 + 8);
     assert!(source.next_packet().unwrap().is_none());
+}
+
+#[test]
+fn files_follow_each_other_and_one_cut_within_a_packet_is_read_up_to_there() {
+    let mut cut = packets(&[1, 2, 3]);
+    cut.octets.truncate(cut.octets.len() - 1);
+    let files = [
+        Scratch::new("order-1", &cut.octets),
+        Scratch::new("order-2", &packets(&[]).octets),
+        Scratch::new("order-3", &packets(&[5]).octets),
+    ];
+    let first = files[0].0.to_str().unwrap();
+    let pattern = first.replace("order-1", "order-?");
+    for names in [files.each_ref().map(|file| file.0.to_str().unwrap()).to_vec(), vec![pattern.as_str()]] {
+        let captures = Captures::find(names).unwrap();
+        let (size, octets) = (captures.size(), captures.octets());
+        let options = LoopOptions { loops: Some(2), gap: Duration::from_secs(1), start: None };
+        let mut source = Looped::all(captures, options).unwrap();
+        let mut times = Vec::new();
+        while let Some(packet) = source.next_packet().unwrap() {
+            times.push(packet.timestamp / SECOND);
+        }
+        assert_eq!(times, [1, 2, 5, 6, 7, 10]);
+        assert_eq!((source.truncated(), source.rounds()), (2, 2));
+        assert_eq!(octets.load(std::sync::atomic::Ordering::Relaxed), 2 * size.unwrap());
+    }
+}
+
+#[test]
+fn a_pattern_without_files_is_told() {
+    let error = Captures::find(["/nowhere/*.pcap"]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    let folder = std::env::temp_dir().join("no-such-name-*.pcapng");
+    let error = Captures::find([folder.to_str().unwrap()]).unwrap_err();
+    assert!(error.to_string().contains("no file is named like"), "{error}");
 }
 
 #[test]

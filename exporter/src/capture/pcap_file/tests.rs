@@ -80,14 +80,38 @@ fn pcapng_is_read_in_both_byte_orders_and_passes_over_unknown_blocks() {
         let (seen, end) = read(&file.octets);
         let cut = TIME / 1_000 * 1_000;
         let expected = [
-            (TIME, 1500, 43, 0, LinkType::Ethernet),
-            (cut, 44, 44, 1, LinkType::RawIp),
-            (cut, 45, 45, 0, LinkType::Ethernet),
-            (7_000, 46, 46, 0, LinkType::LinuxSll2),
+            (TIME, 1500, 43, 1, LinkType::Ethernet),
+            (cut, 44, 44, 2, LinkType::RawIp),
+            (cut, 45, 45, 1, LinkType::Ethernet),
+            (7_000, 46, 46, 1, LinkType::LinuxSll2),
         ];
         assert_eq!(seen, expected);
         assert!(end.is_none(), "{end:?}");
     }
+}
+
+#[test]
+fn interfaces_have_the_names_and_texts_of_their_blocks() {
+    let mut file = PcapNgWriter::new(false);
+    file.interface(1, 0, &[(2, b"eth0\0"), (3, "Köln".as_bytes()), (9, &[9])]);
+    file.packet(0, TIME, &frame(1), 43);
+    file.interface(1, 0, &[(3, &[b'x'; 300])]);
+    file.section(true);
+    file.interface(1, 0, &[(2, b"lan\xff")]);
+    file.packet(0, TIME, &frame(1), 43);
+    let mut source = PcapFile::new(&file.octets[..]).unwrap();
+    let name = |index, name: &str, description: &str| Interface {
+        index,
+        name: name.to_owned(),
+        description: description.to_owned(),
+    };
+    assert_eq!(source.take_interfaces(), []);
+    assert_eq!(source.next_packet().unwrap().unwrap().interface, 1);
+    assert_eq!(source.take_interfaces(), [name(1, "eth0", "Köln")]);
+    source.next_packet().unwrap().unwrap();
+    let long = "x".repeat(254);
+    assert_eq!(source.take_interfaces(), [name(2, "", &long), name(1, "lan\u{fffd}", "")]);
+    assert_eq!(source.take_interfaces(), []);
 }
 
 #[test]

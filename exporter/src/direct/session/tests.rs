@@ -1,6 +1,8 @@
 use ipfix::{CollectingConfig, CollectingSession, Record, Transport, Visitor};
 
 use super::*;
+use crate::capture::Interface;
+use crate::export::options::Facts;
 
 const TIME: u32 = 1_795_219_200;
 
@@ -35,7 +37,7 @@ fn push(session: &mut Session, count: usize, now: Instant) {
 
 /// Sends all messages; returns them.
 fn send(session: &mut Session) -> Vec<OutMessage> {
-    let messages = session.messages().to_vec();
+    let messages: Vec<_> = session.messages().iter().map(|queued| queued.message.clone()).collect();
     session.handle_sent(messages.len());
     messages
 }
@@ -133,8 +135,8 @@ fn a_collector_finds_every_record_and_misses_those_that_could_not_be_sent() {
         push(&mut session, 100, now);
         session.flush(now, TIME);
         if round == 20 {
-            while session.messages()[0].records == 0 {
-                sent.push(session.messages()[0].clone());
+            while session.messages()[0].message.records == 0 {
+                sent.push(session.messages()[0].message.clone());
                 session.handle_sent(1);
             }
             session.handle_refused();
@@ -163,4 +165,32 @@ fn messages_shrink_with_the_path() {
     // The one that was being filled was longer already.
     assert!(after[1..].iter().all(|message| message.octets.len() <= 484), "{:?}", contents(&after));
     assert_eq!((session.books().sent, session.books().waiting), (400, 0));
+}
+
+#[test]
+fn options_follow_the_templates_each_time_and_count_as_no_flows() {
+    let told = |name: &str| {
+        let facts = Facts::default();
+        facts.describe(Interface { index: 1, name: name.to_owned(), description: String::new() });
+        Told { described: facts.described(), ..Told::default() }
+    };
+    let now = begin();
+    let mut session = Session::new(config(), &templates(), now, TIME);
+    let eth0 = told("eth0");
+    session.set_told(eth0.clone(), TIME);
+    let mut sent = send(&mut session);
+    assert_eq!(contents(&sent[2..]), [(Content::Templates, 0), (Content::DataOnly, 4)]);
+    push(&mut session, 3, now);
+    session.set_told(eth0, TIME);
+    assert_eq!(send(&mut session), [], "there is no news");
+    let later = session.next_refresh;
+    session.handle_timeout(later, TIME);
+    let again = send(&mut session);
+    assert_eq!(contents(&again), [(Content::DataOnly, 3), (Content::Templates, 0), (Content::DataOnly, 4)]);
+    sent.extend(again);
+    session.set_told(told("lan0"), TIME);
+    sent.extend(send(&mut session));
+    let books = session.books();
+    assert_eq!((books.metered, books.sent, books.dropped, books.waiting), (3, 3, 0, 0));
+    assert_eq!(collect(&sent), (3 + 3 * 4, 0));
 }

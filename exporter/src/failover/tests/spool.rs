@@ -83,15 +83,18 @@ struct Options {
     durability: Durability,
     capacity: u64,
     epoch: u32,
+    per_stream: bool,
 }
 
-const DEFAULT: Options = Options { durability: Durability::Memory, capacity: 1 << 30, epoch: 2 };
+const DEFAULT: Options =
+    Options { durability: Durability::Memory, capacity: 1 << 30, epoch: 2, per_stream: false };
 
 /// An exporter with a spool, and the collector it delivers to.
 struct Exporter {
     failover: Failover,
     worker: Worker<Fragile>,
     broken: Fragile,
+    per_stream: bool,
     now: Instant,
     metered: u64,
     /// (epoch, number) of what the collector has.
@@ -100,17 +103,19 @@ struct Exporter {
 
 impl Exporter {
     fn open(folder: &Folder, options: Options) -> Self {
-        let Options { durability, capacity, epoch } = options;
+        let Options { durability, capacity, epoch, per_stream } = options;
         let broken = Fragile::default();
         let (spool, found) = Spool::open_on(broken.clone(), settings(folder, capacity)).unwrap();
         let (messages, flow_records) = (found.messages, found.flow_records);
         let spool_config = SpoolConfig { durability, capacity, interval: INTERVAL, messages, flow_records };
-        let config = FailoverConfig { spool: Some(spool_config), ..config(Classes::single(Kind::Reliable)) };
+        let config = config(Classes::single(Kind::Reliable));
+        let config = FailoverConfig { spool: Some(spool_config), per_stream, ..config };
         let incarnation = ExporterState { ledger: SERIES.ledger, epoch: Epoch(epoch) };
         Self {
             failover: Failover::new(config, incarnation, 1),
             worker: Worker::new(spool),
             broken,
+            per_stream,
             now: start(),
             metered: 0,
             received: BTreeSet::new(),
@@ -199,6 +204,7 @@ impl Exporter {
             }
             quiet_turns = if quiet { quiet_turns + 1 } else { 0 };
             if quiet_turns == 3 {
+                assert_eq!(session.per_stream() == ipfix::PerStream::Enabled, self.per_stream);
                 return;
             }
         }
@@ -240,6 +246,10 @@ impl Visitor for Flows<'_> {
         let fields = record.fields().map(|field| (field.pen(), field.id(), field.octets()));
         if let Ok(session) = SessionRecord::from_fields(record.domain, fields) {
             self.series = Some((session.series.epoch.0, session.first_number));
+            return;
+        }
+        if record.template.is_options() {
+            self.series = None;
             return;
         }
         let (epoch, number) = self.series.unwrap();
@@ -425,6 +435,27 @@ fn records_that_cannot_be_read_back_are_counted() {
 #[test]
 fn records_of_another_version_are_sent_with_its_templates() {
     let folder = Folder::new();
+    keep_records_of_another_version(&folder);
+    let mut exporter = Exporter::open(&folder, Options { epoch: 3, ..DEFAULT });
+    exporter.deliver();
+    assert_eq!(ranges(&exporter.received), [(2, 7..9)]);
+    assert_eq!(exporter.failover.books().covered, 2);
+}
+
+/// RFC 6526 section 4.2: wherever in the session they are defined. What tells it ends the numbering, which goes on behind it.
+#[test]
+fn templates_of_another_version_have_their_reliability_told_as_well() {
+    let folder = Folder::new();
+    keep_records_of_another_version(&folder);
+    let mut exporter = Exporter::open(&folder, Options { epoch: 3, per_stream: true, ..DEFAULT });
+    exporter.meter(1);
+    exporter.deliver();
+    assert_eq!(ranges(&exporter.received), [(2, 7..9), (3, 0..1)]);
+    assert_eq!(exporter.failover.books().covered, 3);
+}
+
+/// Two flow records of a template that this version does not have.
+fn keep_records_of_another_version(folder: &Folder) {
     let template = ipfix::TemplateRecord {
         id: 300,
         scope_fields: 0,
@@ -435,7 +466,7 @@ fn records_of_another_version_are_sent_with_its_templates() {
     let mut set = vec![0, 2, 0, 16];
     template.encode(&mut set);
     templates.extend(set);
-    let settings = ::spool::Config { templates, ..settings(&folder, 1 << 30) };
+    let settings = ::spool::Config { templates, ..settings(folder, 1 << 30) };
     let (mut spool, _) = Spool::open(settings).unwrap();
     let mut sets = session_record_id(Classes::RELIABLE_STREAM).to_be_bytes().to_vec();
     sets.extend([0, 44]);
@@ -444,8 +475,4 @@ fn records_of_another_version_are_sent_with_its_templates() {
     sets.extend([1, 44, 0, 10, 0, 7, 6, 0, 8, 17]);
     spool.append(New { export_time: EXPORT_TIME, sets: &sets, flow_records: 2, options_records: 1 }).unwrap();
     spool.close(::spool::Position(0)).unwrap();
-    let mut exporter = Exporter::open(&folder, Options { epoch: 3, ..DEFAULT });
-    exporter.deliver();
-    assert_eq!(ranges(&exporter.received), [(2, 7..9)]);
-    assert_eq!(exporter.failover.books().covered, 2);
 }

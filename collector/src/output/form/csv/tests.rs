@@ -16,7 +16,7 @@ struct Printer {
 
 impl Visitor for Printer {
     fn record(&mut self, record: &Record<'_>) {
-        self.rows.record(&mut self.out, record, self.number);
+        self.rows.record(&mut self.out, record, self.number, Direction::Forward);
     }
 }
 

@@ -52,6 +52,8 @@ pub(super) fn failover(settings: Settings, epoch: Epoch, spool: Option<SpoolConf
         max_message: 1_400,
         max_lossy_message: Some(1_000),
         linger: Duration::from_millis(50),
+        per_stream: false,
+        options_interval: Duration::from_secs(600),
         memory: settings.memory,
         spool,
         keys: keys(),

@@ -1,0 +1,133 @@
+//! Packets of interfaces: threads that share them, and time that goes on without packets.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use crate::capture::live::{Reader, Watch, settled};
+use crate::export::options::Facts;
+use crate::export::{Classifier, FlowEncoder};
+use crate::metering::Meter;
+use crate::metrics::{Captured, Observed};
+
+use super::{Abandoned, CHANNEL, ObservationPoint, Observer};
+
+/// How long records wait for their batch to fill, the stop signal waits to be heard, and drops to be counted.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What one thread has for itself.
+pub struct Share {
+    /// Its part of the packets.
+    pub reader: Reader,
+    /// Its part of the flows.
+    pub meter: Meter,
+    /// Its records' form, the same of all.
+    pub encoder: FlowEncoder,
+    /// What it counts.
+    pub metrics: Observed,
+}
+
+impl Observer {
+    /// Starts a thread for each share, and one that watches for interfaces. `captured` is what their packets are counted by, in
+    /// the order of the patterns they were opened with.
+    ///
+    /// Fails when the operating system gives no thread.
+    pub fn live(
+        watch: Watch,
+        shares: Vec<Share>,
+        classifier: &Classifier,
+        captured: Vec<Captured>,
+        facts: &Arc<Facts>,
+    ) -> std::io::Result<Self> {
+        let captured = Arc::new(captured);
+        let (sender, observations) = mpsc::channel(CHANNEL);
+        let mut observer = Self { stop: Vec::new(), threads: Vec::new(), packets: Vec::new(), observations };
+        for Share { reader, meter, encoder, metrics } in shares {
+            let packets = Arc::new(AtomicU64::new(0));
+            observer.packets.push(Arc::clone(&packets));
+            let (classifier, sender, facts) = (classifier.clone(), sender.clone(), Arc::clone(facts));
+            let point = ObservationPoint::new(meter, encoder, classifier, sender, metrics, facts, packets);
+            let captured = Arc::clone(&captured);
+            observer.spawn("observation", move |stopped| point.run_live(reader, &captured, &stopped))?;
+        }
+        observer.spawn("interfaces", move |stopped| watch.run(&stopped))?;
+        Ok(observer)
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce(Receiver<()>) + Send + 'static) -> std::io::Result<()> {
+        let (stop, stopped) = channel();
+        self.threads.push(thread::Builder::new().name(name.into()).spawn(move || run(stopped))?);
+        self.stop.push(stop);
+        Ok(())
+    }
+}
+
+impl ObservationPoint {
+    fn run_live(mut self, mut reader: Reader, captured: &[Captured], stopped: &Receiver<()>) {
+        let observed = self.observe_live(&mut reader, captured, stopped);
+        let _ = observed.and_then(|()| self.finish());
+    }
+
+    fn observe_live(
+        &mut self,
+        reader: &mut Reader,
+        captured: &[Captured],
+        stopped: &Receiver<()>,
+    ) -> Result<(), Abandoned> {
+        let mut looked = None;
+        // When nothing more is awaited, once it was stopped.
+        let mut end: Option<Instant> = None;
+        loop {
+            let now = Instant::now();
+            if looked.is_none_or(|looked| now.duration_since(looked) >= TICK) {
+                looked = Some(now);
+                self.look(reader, captured)?;
+                if end.is_none() && stopped.try_recv() != Err(TryRecvError::Empty) {
+                    end = Some(now + reader.close());
+                }
+            }
+            // Before it is known whether there are packets, so that none before this time is left out.
+            let settled = settled();
+            if self.read(reader)? {
+                continue;
+            }
+            while self.meter.advance(settled, &mut self.flows) {
+                self.encode()?;
+            }
+            self.encode()?;
+            match end.map(|end| end.saturating_duration_since(now)) {
+                Some(Duration::ZERO) => return self.look(reader, captured),
+                left => wait(reader, left.unwrap_or(TICK).min(TICK), stopped),
+            }
+        }
+    }
+
+    /// Takes in what is not packets, and hands over what there is.
+    fn look(&mut self, reader: &mut Reader, captured: &[Captured]) -> Result<(), Abandoned> {
+        reader.look();
+        reader.take_interfaces().into_iter().for_each(|interface| self.facts.describe(interface));
+        captured.iter().zip(reader.take_counts()).for_each(|(captured, counts)| captured.add(counts));
+        self.deliver()
+    }
+
+    /// Meters the packets that are there; returns whether there were any.
+    fn read(&mut self, reader: &mut Reader) -> Result<bool, Abandoned> {
+        let Self { meter, flows, .. } = self;
+        let any = reader.read(|packet| meter.packet(packet, flows));
+        self.encode()?;
+        Ok(any)
+    }
+}
+
+/// Waits for packets.
+fn wait(reader: &Reader, limit: Duration, stopped: &Receiver<()>) {
+    if let Err(error) = reader.wait(limit) {
+        warn!(%error, "cannot wait for packets");
+        let _: Result<(), RecvTimeoutError> = stopped.recv_timeout(limit);
+    }
+}

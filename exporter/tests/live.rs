@@ -1,0 +1,226 @@
+//! Packets of the loopback interface, as they are sent. Without CAP_NET_RAW there is nothing to see.
+#![expect(clippy::disallowed_methods, reason = "packets come when they come")]
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use exporter::capture::Pattern;
+use exporter::capture::bpf::{Instruction, Program};
+use exporter::capture::live::{self, LiveError, LiveOptions, Reader};
+use exporter::metering::{FlowEndReason, FlowRecord, Meter, MeteringConfig};
+
+/// Until when packets that were sent are there.
+const LIMIT: Duration = Duration::from_secs(20);
+
+#[test]
+fn datagrams_become_exactly_the_flows_that_were_sent() {
+    let [from, to] = sockets();
+    let Some(mut readers) = open(&to, 1) else { return };
+    for round in 1..=20_usize {
+        from.send_to(&vec![0; round * 40], to.local_addr().unwrap()).unwrap();
+        if round % 2 == 0 {
+            to.send_to(&vec![0; round], from.local_addr().unwrap()).unwrap();
+        }
+    }
+    let flows = meter(&mut readers, 30);
+    let there: u64 = (1..=20).map(|round| round * 40 + 28).sum();
+    let back: u64 = (1..=10).map(|round| round * 2 + 28).sum();
+    let mut seen: Vec<_> = flows.iter().map(|flow| (flow.packets, flow.octets, ends(flow))).collect();
+    seen.sort_unstable();
+    let (from, to) = (address(&from), address(&to));
+    assert_eq!(seen, [(10, back, [to, from]), (20, there, [from, to])]);
+    let counts: Vec<_> = readers[0].take_counts().collect();
+    assert_eq!(counts.iter().map(|counts| (counts.lent, counts.dropped)).collect::<Vec<_>>(), [(30, 0)]);
+}
+
+#[test]
+fn threads_share_the_packets_and_each_flow_stays_with_one() {
+    let receiver = UdpSocket::bind((loopback(), 0)).unwrap();
+    let Some(mut readers) = open(&receiver, 3) else { return };
+    let senders: Vec<_> = (0..40).map(|_| UdpSocket::bind((loopback(), 0)).unwrap()).collect();
+    for _ in 0..10 {
+        for sender in &senders {
+            sender.send_to(b"there", receiver.local_addr().unwrap()).unwrap();
+            receiver.send_to(b"back", sender.local_addr().unwrap()).unwrap();
+        }
+    }
+    let mut by_reader = Vec::new();
+    read(&mut readers, 800, |reader, packet| {
+        let mut ports = [&packet[34..36], &packet[36..38]].map(|port| u16::from_be_bytes([port[0], port[1]]));
+        ports.sort_unstable();
+        by_reader.push((ports, reader));
+    });
+    assert_eq!(by_reader.len(), 800, "each packet once");
+    let used: std::collections::BTreeSet<_> = by_reader.iter().map(|(_, reader)| *reader).collect();
+    assert!(used.len() > 1, "more than one thread has some");
+    by_reader.sort_unstable();
+    by_reader.dedup();
+    assert_eq!(by_reader.len(), 40, "both directions of a flow are with one thread");
+}
+
+#[test]
+fn what_the_ring_has_no_room_for_is_counted_exactly() {
+    let [from, to] = sockets();
+    let Some(mut readers) = open(&to, 1) else { return };
+    // The smallest ring has a mebioctet, and each packet some 600 octets in it.
+    let sent = 6_000;
+    for _ in 0..sent {
+        from.send_to(&[0; 600], to.local_addr().unwrap()).unwrap();
+    }
+    let reader = &mut readers[0];
+    reader.look();
+    let end = Instant::now() + reader.close();
+    let mut read = 0;
+    while reader.read(|_| read += 1) || Instant::now() < end {
+        reader.wait(Duration::from_millis(5)).unwrap();
+    }
+    reader.look();
+    let counts = reader.take_counts().next().unwrap();
+    assert_eq!(counts.lent, read);
+    assert!(counts.dropped > 0, "{counts:?}");
+    assert_eq!(counts.lent + counts.dropped, sent);
+}
+
+#[test]
+fn a_quiet_link_is_not_held_up() {
+    let [from, to] = sockets();
+    let Some(mut readers) = open(&to, 1) else { return };
+    from.send_to(b"one", to.local_addr().unwrap()).unwrap();
+    let (mut meter, mut flows) = (
+        Meter::new(
+            MeteringConfig { idle_timeout: Duration::from_millis(300), ..MeteringConfig::default() },
+            1,
+        ),
+        Vec::new(),
+    );
+    let begin = Instant::now();
+    // One packet, and no other that would tell the time.
+    while flows.is_empty() && begin.elapsed() < LIMIT {
+        let settled = live::settled();
+        if !readers[0].read(|packet| meter.packet(packet, &mut flows)) {
+            meter.advance(settled, &mut flows);
+            readers[0].wait(Duration::from_millis(20)).unwrap();
+        }
+        readers[0].look();
+    }
+    assert_eq!(
+        flows.iter().map(|flow| (flow.packets, flow.end_reason)).collect::<Vec<_>>(),
+        [(1, FlowEndReason::IdleTimeout)]
+    );
+    assert!(begin.elapsed() >= Duration::from_millis(300), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn without_the_capability_the_exporter_says_what_it_needs() {
+    let folder = std::env::temp_dir().join(format!("flowpool-live-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    // Another user may run it there.
+    let (program, config) = (folder.join("ipfix-exporter"), folder.join("exporter.toml"));
+    fs::copy(env!("CARGO_BIN_EXE_ipfix-exporter"), &program).unwrap();
+    let text = "[source]\ninterfaces = \"lo\"\n[udp]\ncollector = \"127.0.0.1:9\"\n[http]\nlisten = \"127.0.0.1:0\"\n";
+    fs::write(&config, text).unwrap();
+    for path in [&folder, &program] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = Command::new(&program);
+    command.args(["run", "--config", config.to_str().unwrap()]);
+    // Root has it, and whoever else runs tests does not.
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    let output = if is_root { command.uid(65_534).gid(65_534) } else { &mut command }.output().unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(77), "{told}");
+    assert!(told.contains("CAP_NET_RAW: setcap cap_net_raw+ep /"), "{told}");
+}
+
+/// A loopback address of this process's.
+fn loopback() -> Ipv4Addr {
+    let [a, b, ..] = std::process::id().to_le_bytes();
+    Ipv4Addr::new(127, a, b, 1)
+}
+
+fn sockets() -> [UdpSocket; 2] {
+    [(); 2].map(|()| UdpSocket::bind((loopback(), 0)).unwrap())
+}
+
+fn address(socket: &UdpSocket) -> SocketAddr {
+    socket.local_addr().unwrap()
+}
+
+fn ends(flow: &FlowRecord) -> [SocketAddr; 2] {
+    [(flow.source, flow.source_port).into(), (flow.destination, flow.destination_port).into()]
+}
+
+/// Readers of what goes to or comes from a socket; none without permission.
+fn open(socket: &UdpSocket, readers: usize) -> Option<Vec<Reader>> {
+    let options = LiveOptions {
+        interfaces: vec![Pattern::new("l?")],
+        readers,
+        ring: 1 << 20,
+        promiscuous: false,
+        filter: Some(port(address(socket).port())),
+    };
+    match live::open(options) {
+        Ok((_, mut readers)) => {
+            readers.iter_mut().for_each(Reader::look);
+            Some(readers)
+        }
+        Err(error @ LiveError::Permission { .. }) => {
+            eprintln!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+/// UDP over IPv4 without options from or to `port`.
+fn port(port: u16) -> Program {
+    let (load, jump) = (|k| Instruction::new(0x28, k), |k, yes, no| Instruction::jump(0x15, k, yes, no));
+    let protocol = Instruction::new(0x30, 23);
+    let port = u32::from(port);
+    let keep = |octets| Instruction::new(0x06, octets);
+    let program = vec![
+        load(12),
+        jump(0x0800, 0, 7),
+        protocol,
+        jump(17, 0, 5),
+        load(34),
+        jump(port, 2, 0),
+        load(36),
+        jump(port, 0, 1),
+        keep(2_048),
+        keep(0),
+    ];
+    Program::new(program).unwrap()
+}
+
+/// Reads so many packets.
+fn read(readers: &mut [Reader], count: usize, mut take: impl FnMut(usize, &[u8])) {
+    let (begin, mut left) = (Instant::now(), count);
+    while left > 0 && begin.elapsed() < LIMIT {
+        for (index, reader) in readers.iter_mut().enumerate() {
+            reader.read(|packet| {
+                left = left.saturating_sub(1);
+                take(index, packet.octets);
+            });
+            reader.look();
+        }
+        readers[0].wait(Duration::from_millis(5)).unwrap();
+    }
+}
+
+fn meter(readers: &mut [Reader], count: u64) -> Vec<FlowRecord> {
+    let (mut meter, mut flows) = (Meter::new(MeteringConfig::default(), 1), Vec::new());
+    let begin = Instant::now();
+    while meter.counters().packets < count && begin.elapsed() < LIMIT {
+        readers[0].read(|packet| meter.packet(packet, &mut flows));
+        readers[0].wait(Duration::from_millis(5)).unwrap();
+    }
+    readers[0].look();
+    while meter.flush(FlowEndReason::ForcedEnd, &mut flows) {}
+    flows
+}
