@@ -86,7 +86,8 @@ pub(crate) fn parse<D: Daemon>(
     Ok((cli.options, cli.command))
 }
 
-fn command<D: Daemon>() -> clap::Command {
+/// Returns the command line of daemon `D`, for manual pages and completions.
+pub fn command<D: Daemon>() -> clap::Command {
     let (name, short) = (D::NAME, D::SHORT);
     let example = |line: &str| format!("Example:\n  {name} {line}");
     Cli::<D::Command>::command()

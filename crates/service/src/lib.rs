@@ -35,7 +35,7 @@ use std::num::NonZeroUsize;
 use serde::de::DeserializeOwned;
 
 pub use api::{Api, ApiRequest, percent_decode};
-pub use cli::NoCommand;
+pub use cli::{NoCommand, command};
 pub use doctor::Findings;
 pub use exit::{Exit, Failure, OrExit};
 pub use health::{Condition, Health, PULSE_LIMIT, Pulse};

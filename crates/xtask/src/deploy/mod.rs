@@ -1,7 +1,8 @@
 //! `cargo xtask deploy-check`: what lies in deploy/ beside the sample configurations. Units are checked by systemd's own
-//! tool, rules by Prometheus', and every expression of rules and dashboards is asked of a Prometheus that scrapes the
-//! demo's pool.
+//! tool, rules by Prometheus', packages by lintian and by installing them, and every expression of rules and dashboards
+//! is asked of a Prometheus that scrapes the demo's pool.
 
+mod debian;
 mod expressions;
 mod live;
 mod rules;
@@ -30,6 +31,7 @@ pub(crate) fn run_all(steps: &mut Steps) {
         readme::run_marked_of(root, rules::DOCUMENTATION, "pool")
     });
     steps.step("dashboards and rules at a running pool", live::check);
+    debian::steps(steps);
 }
 
 /// Skips the step where a program is missing; `package` is Debian's.

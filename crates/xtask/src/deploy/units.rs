@@ -15,6 +15,12 @@ pub(super) fn check(root: &Path) -> Outcome {
     needs("systemd-analyze", "systemd")?;
     let (folder, binaries) = (scratch(root, "units")?, target_directory(root)?.join("release"));
     let mut wrong = Vec::new();
+    // The drop-in is verified with its unit; the exposure is that without it.
+    let drop_ins = folder.join("ipfix-exporter.service.d");
+    let capture = root.join("deploy/systemd/ipfix-exporter-capture.conf");
+    fs::create_dir(&drop_ins)
+        .and_then(|()| fs::copy(&capture, drop_ins.join("capture.conf")))
+        .map_err(|error| failed(capture.display(), error))?;
     for daemon in DAEMONS {
         let unit = format!("deploy/systemd/{}.service", daemon.binary);
         let security = ["security", "--offline=yes", "--no-pager", EXPOSURE];

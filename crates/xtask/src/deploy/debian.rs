@@ -1,0 +1,60 @@
+//! Debian packages: built by dpkg's own tools, read by lintian, and installed, started and purged in a copy of this
+//! machine's files that is thrown away.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::{failed, needs, scratch, target_directory};
+use crate::steps::{Outcome, Steps, Unpassed, run};
+
+/// The exit status of deploy/debian/test where such a copy cannot be had.
+const NO_COPY: i32 = 77;
+
+/// Where the packages are, below the target directory.
+const PACKAGES: &str = "packages";
+
+pub(super) fn steps(steps: &mut Steps) {
+    steps.step("Debian packages", build);
+    steps.step("lintian", lintian);
+    steps.step("Debian packages installed and purged", install);
+}
+
+fn build(root: &Path) -> Outcome {
+    needs("dpkg-shlibdeps", "dpkg-dev")?;
+    needs("strip", "binutils")?;
+    let (manual, packages) = (scratch(root, "manual")?, scratch(root, PACKAGES)?);
+    let (manual, packages) = (manual.display().to_string(), packages.display().to_string());
+    let binaries = target_directory(root)?.join("release").display().to_string();
+    run(root, "cargo", &["run", "--quiet", "--locked", "-p", "demo", "--example", "manual", "--", &manual])?;
+    run(root, "deploy/debian/build", &[&binaries, &manual, &packages])
+}
+
+fn lintian(root: &Path) -> Outcome {
+    needs("lintian", "lintian")?;
+    let packages = packages(root)?;
+    let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+    run(root, "lintian", &[["--fail-on", "error", "--allow-root"].as_slice(), &packages].concat())
+}
+
+fn install(root: &Path) -> Outcome {
+    packages(root)?;
+    let folder = target_directory(root)?.join("deploy-check").join(PACKAGES);
+    println!("$ deploy/debian/test {}", folder.display());
+    let status = Command::new("deploy/debian/test").arg(folder).current_dir(root).status();
+    match status.map_err(|error| failed("deploy/debian/test", error))?.code() {
+        Some(0) => Ok(()),
+        Some(NO_COPY) => {
+            Err(Unpassed::Skipped("needs root, and overlays in a namespace of its own".to_owned()))
+        }
+        code => Err(Unpassed::Failed(format!("exit status {code:?}"))),
+    }
+}
+
+/// The packages that [`build`] made; where there are none it did not pass.
+fn packages(root: &Path) -> Result<Vec<String>, Unpassed> {
+    let folder = target_directory(root)?.join("deploy-check").join(PACKAGES);
+    let entries = std::fs::read_dir(&folder).map(|entries| entries.flatten().map(|entry| entry.path()));
+    let mut files: Vec<_> = entries.into_iter().flatten().map(|path| path.display().to_string()).collect();
+    files.sort();
+    if files.is_empty() { Err(Unpassed::Skipped("there are no packages".to_owned())) } else { Ok(files) }
+}
