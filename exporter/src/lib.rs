@@ -48,8 +48,7 @@ impl service::Daemon for Daemon {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const ABOUT: &'static str = "Meters packets into flows and streams them to a collector pool";
     const SAMPLE: &'static str = include_str!("../../deploy/config/exporter.toml");
-    const WITHOUT_DEFAULT: &'static [&'static str] =
-        &["source.pcap", "pool.key-file", "state.directory", "class"];
+    const WITHOUT_DEFAULT: &'static [&'static str] = &["source", "pool.key-file", "state.directory", "class"];
     const METRICS_PREFIX: &'static str = "ipfix_exporter";
     const BUCKETS: &'static [(&'static str, &'static [f64])] =
         &[(metrics::FAILOVER_DURATION, metrics::FAILOVER_BUCKETS)];

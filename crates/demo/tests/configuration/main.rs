@@ -132,6 +132,10 @@ fn assert_shown<D: Daemon<Config: Debug>>(text: &str, some: &[&str]) {
 
 #[test]
 fn the_configuration_shown_is_the_one_in_force() {
+    assert_shown::<Exporter>(
+        "[source]\ninterfaces = \"lo\"\n[pool]\nkey-file = \"k\"\n",
+        &["interfaces = \"lo\"\n"],
+    );
     assert_shown::<Exporter>(EXPORTER, &["pcap = \"a.pcap\"\n", "idle-timeout = \"15s\"\n"]);
     let classes = "[retention]\nmemory = \"1MiB\"\n[class.a]\nreliability = \"reliable\"\n";
     assert_shown::<Exporter>(&format!("{EXPORTER}{classes}"), &["[class.a]\n"]);
