@@ -65,8 +65,8 @@ impl Findings {
 
     /// A folder that the daemon makes if it is not there.
     pub fn folder_to_make(&mut self, what: &str, path: &Path) {
-        let there = path.ancestors().find(|path| path.as_os_str().is_empty() || path.exists());
-        self.folder(what, there.filter(|there| there.is_dir()).unwrap_or(path));
+        let is_there = |path: &&Path| path.as_os_str().is_empty() || path.is_dir();
+        self.folder(what, path.ancestors().find(is_there).unwrap_or(path));
     }
 
     /// A folder that must be there, and writable.
@@ -255,8 +255,9 @@ mod tests {
         findings.folder("state", &folder);
         findings.folder("state", &folder.join("none"));
         findings.folder_to_make("state", &folder.join("none/none"));
+        findings.folder_to_make("state", Path::new("none"));
         let grades: Vec<Grade> = findings.list.iter().map(|finding| finding.grade).collect();
-        assert_eq!(grades, [Grade::Good, Grade::Bad, Grade::Good]);
+        assert_eq!(grades, [Grade::Good, Grade::Bad, Grade::Good, Grade::Good]);
         // It is empty.
         fs::remove_dir(&folder).unwrap();
     }

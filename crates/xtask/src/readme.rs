@@ -1,7 +1,7 @@
 //! Commands in README.md: the marked ones run as they stand there, all others must name things that exist.
 //!
-//! `<!-- ci:test -->`, `<!-- ci:demo -->` and `<!-- ci:pair -->`, and `<!-- ci:pool -->` in docs/operating.md, each before a fenced block of shell commands, mark what CI
-//! runs.
+//! `<!-- ci:test -->`, `<!-- ci:demo -->` and `<!-- ci:pair -->`, `<!-- ci:pool -->` in docs/operating.md and `<!-- ci:router -->` in
+//! docs/router-host.md, each before a fenced block of shell commands, mark what CI runs.
 
 use std::fs;
 use std::path::Path;

@@ -30,6 +30,14 @@ pub(crate) fn run_all(steps: &mut Steps) {
     steps.step("the pool of docs/operating.md", |root| {
         readme::run_marked_of(root, rules::DOCUMENTATION, "pool")
     });
+    steps.step("live capture of docs/router-host.md", |root| {
+        needs("tcpdump", "tcpdump")?;
+        let user = capture(root, "id", &["-u"])?;
+        if user.trim() != "0" {
+            return Err(Unpassed::Skipped("only root may capture".to_owned()));
+        }
+        readme::run_marked_of(root, "docs/router-host.md", "router")
+    });
     steps.step("dashboards and rules at a running pool", live::check);
     debian::steps(steps);
 }
