@@ -48,17 +48,22 @@ const MAX_MESSAGE: usize = 2_900;
 
 fn main() {
     let records = std::env::var("RECORDS").map_or(10_000_000, |records| records.parse().unwrap());
-    for (kind, name) in [("jsonl", "JSON lines"), ("ipfix", "IPFIX files")] {
-        measure(kind, name, records);
+    for (kind, durable, name) in [
+        ("jsonl", false, "JSON lines"),
+        ("jsonl", true, "JSON lines, synced"),
+        ("ipfix", false, "IPFIX files"),
+        ("ipfix", true, "IPFIX files, synced"),
+    ] {
+        measure(kind, durable, name, records);
     }
 }
 
 /// Sends so many records and prints costs and memory after the first million and each time there are ten times as many.
-fn measure(kind: &str, name: &str, records: u64) {
+fn measure(kind: &str, durable: bool, name: &str, records: u64) {
     let directory = Directory::new();
     let output = directory.path("flows");
     let config = format!(
-        "[output.flows.{kind}]\npath = \"{}.{kind}\"\nrotate-octets = \"256MiB\"\nkeep = 2\n",
+        "[output.flows.{kind}]\npath = \"{}.{kind}\"\ndurable = {durable}\nrotate-octets = \"256MiB\"\nkeep = 2\n",
         output.display()
     );
     let collector = Collector::start(&directory, world::address(), &config);
