@@ -109,43 +109,27 @@ impl Visit for Message<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::Arc;
-
     use tracing::{debug, warn};
     use tracing_subscriber::fmt::format::Format;
 
+    use super::super::plain::tests::Lines;
     use super::super::plain::{Plain, Prefix};
     use super::*;
 
     /// What is written while `events` run, with a line of what was left out at the end.
     fn written(events: impl FnOnce()) -> String {
-        #[derive(Clone, Default)]
-        struct Lines(Arc<Mutex<Vec<u8>>>);
-        impl io::Write for Lines {
-            fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-                self.0.lock().unwrap().extend(octets);
-                Ok(octets.len())
-            }
-
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
         let lines = Lines::default();
-        let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
             .with_max_level(Level::TRACE)
-            .with_writer(move || writer.clone())
+            .with_writer(lines.clone())
             .event_format(Limited(Plain::new(Format::default().without_time(), Prefix::Nothing)))
             .finish();
         tracing::subscriber::with_default(subscriber, || {
             events();
             tell_suppressed(true);
         });
-        let octets = lines.0.lock().unwrap().clone();
-        String::from_utf8(octets).unwrap()
+        lines.text()
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl Write for Escaped<'_, '_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
 
@@ -173,8 +173,9 @@ mod tests {
 
     use super::*;
 
+    /// Keeps what is written.
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    pub(in super::super) struct Lines(Arc<Mutex<Vec<u8>>>);
 
     impl io::Write for Lines {
         fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
@@ -196,7 +197,7 @@ mod tests {
     }
 
     impl Lines {
-        fn text(&self) -> String {
+        pub(in super::super) fn text(&self) -> String {
             String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
         }
     }
