@@ -13,6 +13,7 @@ mod index;
 mod key;
 mod record;
 pub mod sampling;
+mod seen;
 mod table;
 
 pub use key::FlowKey;
@@ -138,7 +139,7 @@ impl Meter {
         }
     }
 
-    /// Meters one packet, if it is selected, and appends the records of flows that ended before it.
+    /// Takes in one packet, if it is selected, and appends the records of flows that ended; see [`FlowTable::packet`] for when.
     #[inline]
     pub fn packet(&mut self, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
         if let Some(sampler) = &mut self.sampler
@@ -218,6 +219,11 @@ impl Meter {
         self.fragments.unknown()
     }
 
+    /// See [`FlowTable::settle`].
+    pub fn settle(&mut self, out: &mut Vec<FlowRecord>) {
+        self.table.settle(out);
+    }
+
     /// See [`FlowTable::advance`].
     pub fn advance(&mut self, now: u64, out: &mut Vec<FlowRecord>) -> bool {
         self.table.advance(now, out)
@@ -229,7 +235,7 @@ impl Meter {
     }
 
     /// Returns how many flows are kept.
-    pub fn active_flows(&self) -> usize {
+    pub const fn active_flows(&self) -> usize {
         self.table.len()
     }
 

@@ -126,7 +126,7 @@ impl ObservationPoint {
     fn read(&mut self, reader: &mut Reader) -> Result<bool, Abandoned> {
         let Self { meter, flows, .. } = self;
         let any = reader.read(|packet| meter.packet(packet, flows));
-        self.encode()?;
+        self.settle()?;
         Ok(any)
     }
 }
