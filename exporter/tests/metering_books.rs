@@ -2,6 +2,7 @@
 //! input.
 
 use exporter::capture::{LinkType, Packet, PacketSource, PcapFile};
+use exporter::metering::sampling::HashedPayload;
 use exporter::metering::{FlowEndReason, FlowRecord, Keys, Meter, MeteringConfig, Sampler, Selector};
 use exporter::packet::{PacketView, Unparsed};
 use pcap_fixtures::{ALL, fixture};
@@ -82,7 +83,7 @@ fn selectors() -> impl Strategy<Value = Option<Selector>> {
         Just(Some(Selector::Systematic { interval: 1, space: 2 })),
         Just(Some(Selector::Random { size: 2, population: 5 })),
         Just(Some(Selector::Uniform { probability: 0.5 })),
-        Just(Some(Selector::Hash { probability: 0.5, initialiser: 7 })),
+        Just(Some(Selector::Hash { probability: 0.5, initialiser: 7, payload: HashedPayload::default() })),
     ]
 }
 

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use service::config::Invalid;
 
 use crate::metering::Selector;
+use crate::metering::sampling::HashedPayload;
 
 /// `[sampling]`: one of these.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -51,17 +52,31 @@ pub struct Uniform {
 
 /// `hash = { probability = 0.01 }`.
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Hash {
     /// Above 0, and at most 1.
     pub probability: f64,
     /// Exporters with the same number select the same packets.
     #[serde(default)]
     pub initialiser: u32,
+    /// Where the octets of the IP payload begin that are hashed.
+    #[serde(default = "offset")]
+    pub payload_offset: u8,
+    /// How many they are.
+    #[serde(default = "size")]
+    pub payload_size: u8,
 }
 
 const fn one() -> u32 {
     1
+}
+
+fn offset() -> u8 {
+    HashedPayload::default().offset
+}
+
+fn size() -> u8 {
+    HashedPayload::default().size
 }
 
 impl Sampling {
@@ -71,7 +86,11 @@ impl Sampling {
             Self::Systematic(Systematic { interval, space }) => Selector::Systematic { interval, space },
             Self::Random(Random { size, population }) => Selector::Random { size, population },
             Self::Uniform(Uniform { probability }) => Selector::Uniform { probability },
-            Self::Hash(Hash { probability, initialiser }) => Selector::Hash { probability, initialiser },
+            Self::Hash(Hash { probability, initialiser, payload_offset, payload_size }) => Selector::Hash {
+                probability,
+                initialiser,
+                payload: HashedPayload { offset: payload_offset, size: payload_size },
+            },
         }
     }
 
@@ -91,6 +110,18 @@ impl Sampling {
                 Err(Invalid::new("sampling.random.size", "must be from 1 to `population`"))
             }
             Self::Uniform(Uniform { probability }) => probable("sampling.uniform.probability", probability),
+            Self::Hash(Hash { payload_offset, .. }) if payload_offset > HashedPayload::MAX_OFFSET => {
+                Err(Invalid::new(
+                    "sampling.hash.payload-offset",
+                    format!("must be at most {}", HashedPayload::MAX_OFFSET),
+                ))
+            }
+            Self::Hash(Hash { payload_size, .. })
+                if !(HashedPayload::MIN_SIZE..=HashedPayload::MAX_SIZE).contains(&payload_size) =>
+            {
+                let (least, most) = (HashedPayload::MIN_SIZE, HashedPayload::MAX_SIZE);
+                Err(Invalid::new("sampling.hash.payload-size", format!("must be from {least} to {most}")))
+            }
             Self::Hash(Hash { probability, .. }) => probable("sampling.hash.probability", probability),
             Self::Systematic(_) | Self::Random(_) => Ok(()),
         }
