@@ -9,6 +9,7 @@ use metrics::{
 
 use transport::tls::{Identity, Reason};
 
+use crate::capture::InterfaceDrops;
 use crate::capture::live::Counts;
 use crate::export::{ClassIndex, Classes};
 use crate::failover::{Abandonment, Books, DropReason, Failover, SpoolCounts};
@@ -127,13 +128,24 @@ impl Observed {
 pub struct Captured {
     captured: Counter,
     dropped: Counter,
+    /// By the interfaces themselves: in the kernel, in the device.
+    lost: [Counter; 2],
 }
 
 impl Captured {
     /// Returns the handles for the interfaces of a name or pattern.
     pub fn new(interface: &str) -> Self {
+        describe_counter!(
+            "ipfix_exporter_interface_dropped_packets_total",
+            "Packets that captured interfaces dropped (rx_dropped), or their devices missed (rx_missed_errors)"
+        );
         let interface = interface.to_owned();
+        let lost = |reason: &'static str| {
+            counter!("ipfix_exporter_interface_dropped_packets_total", "interface" => interface.clone(),
+                "reason" => reason)
+        };
         Self {
+            lost: ["dropped", "missed"].map(lost),
             captured: counter!("ipfix_exporter_packets_captured_total", "interface" => interface.clone()),
             dropped: counter!("ipfix_exporter_packets_dropped_total", "interface" => interface,
                 "stage" => "kernel", "reason" => "ring_full"),
@@ -144,6 +156,11 @@ impl Captured {
     pub fn add(&self, counts: Counts) {
         self.captured.increment(counts.lent);
         self.dropped.increment(counts.dropped);
+    }
+
+    /// Adds what interfaces dropped since the last time.
+    pub fn lose(&self, InterfaceDrops { dropped, missed }: InterfaceDrops) {
+        self.lost.iter().zip([dropped, missed]).for_each(|(counter, packets)| counter.increment(packets));
     }
 }
 

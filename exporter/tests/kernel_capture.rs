@@ -147,7 +147,7 @@ fn interfaces_are_captured_when_they_appear_and_left_when_they_go() {
     let (watch, mut readers) = live::open(options("appear*", 1 << 20)).unwrap();
     let reader = &mut readers[0];
     let (stop, stopped) = channel();
-    let watching = thread::spawn(move || watch.run(&stopped));
+    let watching = thread::spawn(move || watch.run(&stopped, |_| ()));
     for round in 0..2 {
         let link = Link::new("appear2", 2);
         let begin = Instant::now();

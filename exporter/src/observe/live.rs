@@ -55,7 +55,13 @@ impl Observer {
             let captured = Arc::clone(&captured);
             observer.spawn("observation", move |stopped| point.run_live(reader, &captured, &stopped))?;
         }
-        observer.spawn("interfaces", move |stopped| watch.run(&stopped))?;
+        let facts = Arc::clone(facts);
+        observer.spawn("interfaces", move |stopped| {
+            watch.run(&stopped, |lost| {
+                captured[lost.pattern].lose(lost.drops);
+                facts.lose(lost.interface, lost.drops.all());
+            });
+        })?;
         Ok(observer)
     }
 
