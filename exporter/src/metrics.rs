@@ -30,6 +30,7 @@ pub struct Observed {
     /// None where they are counted by interface.
     packets: Option<Total>,
     tunnelled: Total,
+    truncated: Total,
     unknown_fragments: Total,
     unparsed: [Total; Unparsed::ALL.len()],
     not_selected: Total,
@@ -73,6 +74,10 @@ impl Observed {
             "Packets metered that travelled in a packet that was metered, too (layers = both)"
         );
         describe_counter!(
+            "ipfix_exporter_packets_truncated_total",
+            "Packets metered without ports or control bits, because what was captured of them ends before"
+        );
+        describe_counter!(
             "ipfix_exporter_fragments_unknown_total",
             "Fragments metered without ports, because the first of their packet was not seen before"
         );
@@ -85,6 +90,8 @@ impl Observed {
             packets: None,
             not_selected: not_selected.into(),
             tunnelled: counter!("ipfix_exporter_packets_tunnelled_total", "interface" => interface.clone())
+                .into(),
+            truncated: counter!("ipfix_exporter_packets_truncated_total", "interface" => interface.clone())
                 .into(),
             unknown_fragments:
                 counter!("ipfix_exporter_fragments_unknown_total", "interface" => interface.clone()).into(),
@@ -110,6 +117,7 @@ impl Observed {
             packets.follow(counters.packets - meter.tunnelled() + unparsed + meter.not_selected());
         }
         self.tunnelled.follow(meter.tunnelled());
+        self.truncated.follow(meter.truncated());
         self.not_selected.follow(meter.not_selected());
         self.unknown_fragments.follow(meter.unknown_fragments());
         for (counter, reason) in self.unparsed.iter_mut().zip(Unparsed::ALL) {

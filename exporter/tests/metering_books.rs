@@ -23,7 +23,7 @@ struct Captured {
 impl Captured {
     fn packet(&self) -> Packet<'_> {
         let &Self { timestamp, original_length, ref octets, interface, link } = self;
-        Packet { timestamp, original_length, octets, interface, link }
+        Packet { timestamp, original_length, octets, interface, link, outgoing: false }
     }
 }
 
@@ -34,7 +34,7 @@ static PACKETS: LazyLock<Vec<Captured>> = LazyLock::new(|| {
         let mut file = PcapFile::open(&fixture(name)).unwrap();
         for _ in 0..100 {
             let Some(packet) = file.next_packet().unwrap() else { break };
-            let Packet { timestamp, original_length, octets, interface, link } = packet;
+            let Packet { timestamp, original_length, octets, interface, link, .. } = packet;
             packets.push(Captured { timestamp, original_length, octets: octets.to_vec(), interface, link });
         }
     }

@@ -67,6 +67,8 @@ pub struct Packet<'a> {
     pub interface: u32,
     /// How `octets` begins.
     pub link: LinkType,
+    /// Whether it left by that interface; false also where the capture does not tell.
+    pub outgoing: bool,
 }
 
 /// The link layer of a capture, as registered in the LINKTYPE_ list of libpcap.

@@ -179,7 +179,14 @@ mod tests {
     }
 
     fn packet(octets: &[u8]) -> Packet<'_> {
-        Packet { timestamp: 0, original_length: 40, octets, interface: 0, link: LinkType::RawIp }
+        Packet {
+            timestamp: 0,
+            original_length: 40,
+            octets,
+            interface: 0,
+            link: LinkType::RawIp,
+            outgoing: false,
+        }
     }
 
     fn hashed(probability: f64, initialiser: u32) -> Selector {

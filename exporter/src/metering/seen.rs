@@ -22,6 +22,7 @@ pub(super) struct Seen {
     pub(super) ttl: u8,
     /// The key is that of the other direction (biflows).
     pub(super) reversed: bool,
+    pub(super) outgoing: bool,
     /// Of the frame, where details are kept; zero otherwise.
     pub(super) mac_addresses: [u8; MAC_ADDRESSES],
 }
@@ -44,6 +45,7 @@ impl Seen {
             class_of_service: view.class_of_service,
             ttl: view.ttl,
             reversed,
+            outgoing: view.outgoing,
             mac_addresses: if details { mac_addresses(packet) } else { [0; MAC_ADDRESSES] },
         }
     }

@@ -8,7 +8,7 @@ use super::expiry::Wheel;
 use super::extra::Extra;
 use super::index::Index;
 use super::key::{FlowKey, KeyHasher, KeyMask};
-use super::record::{BiflowDirection, FlowEndReason, FlowRecord};
+use super::record::{BiflowDirection, Direction, FlowEndReason, FlowRecord};
 use super::seen::Seen;
 use super::{Keys, MeteringConfig};
 use crate::capture::Packet;
@@ -96,6 +96,8 @@ struct Flow {
     closing: bool,
     /// The key is that of the other direction (biflows).
     reversed: bool,
+    /// The first packet left the device.
+    outgoing: bool,
 }
 
 // What `MeteringConfig::max_flows` says of memory counts on it.
@@ -115,6 +117,7 @@ impl Flow {
             maximum_ttl: seen.ttl,
             closing: false,
             reversed: seen.reversed,
+            outgoing: seen.outgoing,
         }
     }
 
@@ -466,6 +469,7 @@ impl FlowTable {
     fn record(&mut self, index: u32, end_reason: FlowEndReason) -> FlowRecord {
         self.counters.ended[end_reason as usize - 1] += 1;
         let flow = &self.flows[index as usize];
+        let direction = if flow.outgoing { Direction::Egress } else { Direction::Ingress };
         let mut record = FlowRecord {
             class_of_service: flow.class_of_service,
             tcp_control_bits: flow.tcp_control_bits,
@@ -475,7 +479,7 @@ impl FlowTable {
             packets: flow.packets,
             start_ns: flow.first,
             end_ns: flow.last,
-            ..FlowRecord::empty(self.config.direction, end_reason)
+            ..FlowRecord::empty(direction, end_reason)
         };
         if self.is_special {
             let key = if flow.reversed { flow.key.reversed() } else { flow.key };

@@ -72,12 +72,16 @@ pub struct PacketView {
     pub segment: Segment,
     /// The interface it was seen on.
     pub interface: u32,
+    /// Whether it left by that interface, as far as the capture tells.
+    pub outgoing: bool,
     /// Octets of the IP packet, header included, as the header tells.
     pub octets: u32,
     /// The identification of the packet that it is a fragment of; none for a whole one.
     pub fragment: Option<u32>,
     /// Whether it is a fragment other than the first.
     pub later_fragment: bool,
+    /// Whether the octets end before what is read of its transport header, so that ports or control bits are missing.
+    pub cut: bool,
 }
 
 /// A virtual network that shares a link with others: what kind of tunnel tells it, and its number there.
@@ -224,6 +228,7 @@ fn link<'a>(packet: &Packet<'a>) -> Result<Link<'a>, Unparsed> {
         LinkType::Null => ethernet::null(packet.octets)?,
     };
     link.interface = link.interface.or(Some(packet.interface));
+    link.outgoing |= packet.outgoing;
     Ok(link)
 }
 

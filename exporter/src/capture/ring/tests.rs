@@ -28,7 +28,19 @@ fn a_packet_lies_where_the_header_says() {
     let mut block = block(libc::TP_STATUS_USER, 0, 0);
     let (found, next) = frame(&mut block, 64, true).unwrap();
     assert_eq!((found.timestamp, found.original_length, next), (3_000_000_007, 1_500, 128));
-    assert_eq!((found.at, found.length), (136, 60));
+    assert_eq!((found.at, found.length, found.outgoing), (136, 60, false));
+}
+
+#[test]
+fn a_packet_that_leaves_is_told_from_one_that_comes() {
+    for (packet_type, outgoing) in
+        [(libc::PACKET_HOST, false), (libc::PACKET_OTHERHOST, false), (libc::PACKET_OUTGOING, true)]
+    {
+        let mut block = block(libc::TP_STATUS_USER, 0, 0);
+        // sll_pkttype of the sockaddr_ll behind the header's 48 octets.
+        block[64 + 48 + 10] = packet_type;
+        assert_eq!(frame(&mut block, 64, true).unwrap().0.outgoing, outgoing, "{packet_type}");
+    }
 }
 
 #[test]

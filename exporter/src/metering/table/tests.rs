@@ -34,14 +34,23 @@ fn view(source_port: u16) -> PacketView {
         mpls_top_label: 0,
         segment: Segment::vxlan(0xfedcba),
         interface: 3,
+        outgoing: false,
         octets: 100,
         fragment: None,
         later_fragment: false,
+        cut: false,
     }
 }
 
 fn packet(timestamp: u64) -> Packet<'static> {
-    Packet { timestamp, original_length: 0, octets: &[], interface: 0, link: LinkType::RawIp }
+    Packet {
+        timestamp,
+        original_length: 0,
+        octets: &[],
+        interface: 0,
+        link: LinkType::RawIp,
+        outgoing: false,
+    }
 }
 
 /// A table and what came out of it.
@@ -187,6 +196,17 @@ fn every_part_of_the_key_separates_flows() {
     assert_eq!(metered.table.len(), 13);
     metered.flush();
     assert_eq!(metered.out.iter().filter(|record| record.source.is_ipv6()).count(), 2);
+}
+
+#[test]
+fn a_flow_has_the_direction_of_its_first_packet() {
+    for (first, direction) in [(false, Direction::Ingress), (true, Direction::Egress)] {
+        let mut metered = Metered::new(config());
+        metered.packet(PacketView { outgoing: first, ..view(1) }, 0);
+        metered.packet(PacketView { outgoing: !first, ..view(1) }, SECOND);
+        metered.flush();
+        assert_eq!((metered.out.len(), metered.out[0].direction), (1, direction));
+    }
 }
 
 #[test]
@@ -351,6 +371,7 @@ fn a_meter_counts_what_it_could_not_parse() {
         octets: &[0; 60],
         interface: 0,
         link: crate::capture::LinkType::Ethernet,
+        outgoing: false,
     };
     meter.packet(&packet, &mut out);
     assert_eq!(meter.unparsed(Unparsed::NotIp), 1);
