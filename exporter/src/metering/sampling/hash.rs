@@ -106,3 +106,75 @@ const fn mix(mut a: u32, mut b: u32, mut c: u32) -> (u32, u32, u32) {
     }
     (a, b, c)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::LinkType;
+
+    /// Of Bob Jenkins' own program (lookup2.c, in the public domain), compiled from C.
+    #[test]
+    fn the_hash_is_bob_jenkins_own() {
+        for (text, zero, other) in [
+            ("", 0xbd49_d10d, 0xd8d9_c8ff),
+            ("a", 0x29ee_c818, 0x4dcc_fb3d),
+            ("abcdefghijk", 0xe52b_8e4c, 0xbc05_ba68),
+            ("abcdefghijkl", 0x0b1b_3ea5, 0x7f81_a65d),
+            ("abcdefghijklm", 0x3122_b031, 0x240e_865d),
+            ("The quick brown fox jumps over the lazy dog", 0xfc15_58de, 0x04b1_55c0),
+        ] {
+            assert_eq!(bob(text.as_bytes(), 0), zero, "{text}");
+            assert_eq!(bob(text.as_bytes(), 0x9a3f_9a3f), other, "{text}");
+        }
+    }
+
+    /// UDP's header and 12 octets.
+    const PAYLOAD: [u8; 20] = [0x9c, 0x40, 0, 53, 0, 20, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+
+    fn ipv4() -> Vec<u8> {
+        let header = [0x45, 0, 0, 40, 0x12, 0x34, 0x40, 0, 64, 17, 0, 0, 192, 0, 2, 1, 198, 51, 100, 2];
+        [header.as_slice(), &PAYLOAD].concat()
+    }
+
+    fn hashed(octets: &[u8], offset: u8, size: u8) -> Option<u32> {
+        let packet = Packet {
+            timestamp: 0,
+            original_length: 60,
+            octets,
+            interface: 0,
+            link: LinkType::RawIp,
+            outgoing: false,
+        };
+        hash(&packet, 5, HashedPayload { offset, size })
+    }
+
+    /// The values are of the same program, over the fields that RFC 5476 section 6.5.2.6 names.
+    #[test]
+    fn of_a_packet_is_hashed_what_no_hop_changes() {
+        assert_eq!(hashed(&ipv4(), 0, 20), Some(0x8f01_695e));
+        assert_eq!(hashed(&ipv4(), 8, 8), Some(0x22ae_b416));
+        assert_eq!(hashed(&ipv4(), 16, 8), Some(0x6463_5314), "four octets are there");
+        let mut later = ipv4();
+        // Class of service, time to live, header checksum; and padding behind the packet.
+        (later[1], later[8], later[10]) = (0xb8, 61, 0xff);
+        later.extend([0xee; 6]);
+        assert_eq!(hashed(&later, 0, 32), hashed(&ipv4(), 0, 20), "no more octets are there");
+        for (at, octet) in [(4, 0), (6, 0x20), (7, 1), (12, 10), (16, 10), (39, 0)] {
+            let mut other = ipv4();
+            other[at] = octet;
+            assert_ne!(hashed(&other, 0, 20), hashed(&ipv4(), 0, 20), "octet {at}");
+        }
+    }
+
+    #[test]
+    fn of_ipv6_the_protocol_behind_extension_headers_is_hashed() {
+        let address = |last| [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last];
+        let packet = |next, extension: &[u8]| {
+            let length = u8::try_from(PAYLOAD.len() + extension.len()).unwrap();
+            let header = [0x60, 0, 0, 0, 0, length, next, 64];
+            [&header, address(1).as_slice(), &address(2), extension, &PAYLOAD].concat()
+        };
+        assert_eq!(hashed(&packet(17, &[]), 0, 20), Some(0xc917_a8c0));
+        assert_eq!(hashed(&packet(0, &[17, 0, 5, 2, 0, 0, 0, 0]), 0, 20), Some(0xc917_a8c0));
+    }
+}
