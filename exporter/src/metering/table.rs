@@ -121,6 +121,12 @@ impl Flow {
         }
     }
 
+    /// Returns what depends on its octets: its first, its last and some between, as it lies in up to three cache lines.
+    #[inline]
+    fn touch(&self) -> u64 {
+        self.key.word() ^ self.packets ^ u64::from(self.outgoing)
+    }
+
     #[inline]
     fn add(&mut self, seen: &Seen) {
         self.octets += u64::from(seen.octets);
@@ -179,6 +185,9 @@ impl FlowTable {
 
     /// Meters the packets that wait, and appends records as [`packet`](Self::packet) does.
     pub fn settle(&mut self, out: &mut Vec<FlowRecord>) {
+        if self.waiting.is_empty() {
+            return;
+        }
         self.touch();
         if self.is_special {
             self.meter_all::<true>(out);
@@ -198,12 +207,30 @@ impl FlowTable {
             // The first with this hash: another one now and then, and then the read was in vain.
             *flow = self.indices.find(seen.hash, |_| true);
         }
-        let read = flows.iter().flatten().map(|&index| {
-            // The first octets and the last ones: a flow is longer than a cache line.
-            let flow = &self.flows[index as usize];
-            flow.key.word() ^ u64::from(flow.reversed) ^ self.extra.touch(index)
-        });
+        let read =
+            flows.iter().flatten().map(|&index| self.flows[index as usize].touch() ^ self.extra.touch(index));
         black_box(read.fold(0, |all, word| all ^ word));
+        let new = flows.iter().take(self.waiting.len()).filter(|flow| flow.is_none()).count();
+        if self.indices.len() + new > self.config.max_flows {
+            self.touch_next(new);
+        }
+    }
+
+    /// The same for flows that have to make room.
+    #[cold]
+    fn touch_next(&self, count: usize) {
+        let mut next = [0; WAITING];
+        let found =
+            next.iter_mut().zip(self.wheel.next().take(count)).map(|(place, index)| *place = index).count();
+        self.touch_ending(&next[..found]);
+    }
+
+    /// The same for flows that may have come to their end.
+    fn touch_ending(&self, indices: &[u32]) {
+        let flows = || indices.iter().map(|&index| &self.flows[index as usize]);
+        black_box(flows().fold(0, |all, flow| all ^ flow.touch()));
+        let slots = flows().map(|flow| self.indices.touch(self.hasher.hash(&flow.key)));
+        black_box(slots.fold(0, |all, slot| all ^ slot));
     }
 
     /// Apart for each kind, so that plain flows do not carry the others' along.
@@ -412,14 +439,22 @@ impl FlowTable {
     /// Looks at up to `budget` flows whose slot has come; returns whether more are due.
     #[cold]
     fn expire(&mut self, budget: usize, out: &mut Vec<FlowRecord>) -> bool {
-        for _ in 0..budget {
-            let Some(index) = self.wheel.pop_due(self.clock) else { return false };
-            let flow = &self.flows[index as usize];
-            let deadline = self.deadline(index, flow);
-            if self.clock > deadline {
-                self.end(index, self.reason(flow), out);
-            } else {
-                self.wheel.insert(index, deadline);
+        let mut due = [0; LOOKED_AT_PER_PACKET];
+        for _ in 0..budget / LOOKED_AT_PER_PACKET {
+            let popped = std::iter::from_fn(|| self.wheel.pop_due(self.clock));
+            let count = due.iter_mut().zip(popped).map(|(place, index)| *place = index).count();
+            self.touch_ending(&due[..count]);
+            for &index in &due[..count] {
+                let flow = &self.flows[index as usize];
+                let deadline = self.deadline(index, flow);
+                if self.clock > deadline {
+                    self.end(index, self.reason(flow), out);
+                } else {
+                    self.wheel.insert(index, deadline);
+                }
+            }
+            if count < due.len() {
+                return false;
             }
         }
         true
