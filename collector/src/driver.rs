@@ -64,7 +64,7 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     let shared = Shared {
         outputs,
         metrics,
-        rooms: crate::session::room::Rooms::default(),
+        rooms: intake::Rooms::default(),
         signer,
         cards,
         state,

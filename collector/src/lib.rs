@@ -14,7 +14,6 @@ mod driver;
 mod json;
 mod metadata;
 mod metrics;
-mod netflow;
 mod output;
 mod policy;
 mod registration;

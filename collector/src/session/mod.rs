@@ -7,13 +7,13 @@
 mod acks;
 mod classes;
 pub(crate) mod decoder;
-pub(crate) mod room;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use delivery::cookie::{Cookie, State};
+use intake::Rooms;
 use rserpool_proto::wire;
 use service::Shutdown;
 use tokio::sync::watch;
@@ -25,7 +25,6 @@ use self::acks::Acks;
 pub(crate) use self::acks::Signer;
 use self::classes::Closed as ClassBooks;
 pub(crate) use self::decoder::Decoder;
-use self::room::Rooms;
 use crate::cards::Cards;
 use crate::config::Transport;
 use crate::metrics::{SessionMetrics, TransportMetrics};

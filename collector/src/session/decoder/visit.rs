@@ -2,11 +2,12 @@
 
 use delivery::numbering::Numbered;
 use delivery::{ClassRecord, Numberings, SessionRecord, StatisticsRecord};
+use intake::{Told, Unknown};
 use ipfix::{Header, Record, Template, Visitor, Withdrawal};
 use tracing::debug;
 
 use super::super::classes::Classes;
-use super::{Decoded, Told, Unknown};
+use super::Decoded;
 use crate::json::text::{self, Fraction};
 use crate::metrics::SessionMetrics;
 use crate::output::{Number, Renderers, RunKind};
