@@ -13,7 +13,7 @@ fn waiting() -> Exporter {
 }
 
 fn held(world: &World) -> u64 {
-    assert_eq!(world.sources.totals.held.load(Ordering::Relaxed) as u64, world.metric("udp_held_bytes"));
+    assert_eq!(world.totals.held() as u64, world.metric("udp_held_bytes"));
     world.metric("udp_held_bytes")
 }
 
@@ -46,7 +46,7 @@ fn version_9_waits_as_well_and_its_times_are_those_of_its_own_datagram() {
     assert!(held(&world) > 50);
     // FIRST_SWITCHED in four octets.
     world.send(1, &v9(3, 0, &[1, 0, 0, 1, 0, 22, 0, 4]));
-    let text = String::from_utf8(world.sources.take().rendered.forms[0].octets.clone()).unwrap();
+    let text = String::from_utf8(world.take().rendered.forms[0].octets.clone()).unwrap();
     let lines = "{\"flowStartMilliseconds\":\"2026-11-20T23:59:59.500Z\"}\n{\"flowStartMilliseconds\":\"2026-11-20T23:59:57.500Z\"}\n";
     assert_eq!(text, lines);
     assert_eq!((held(&world), world.metric("netflow_datagrams_lost_total")), (0, 0));
@@ -63,7 +63,7 @@ fn what_waits_too_long_is_counted_as_without_template() {
     world.pass(1);
     world.sweep();
     assert_eq!((world.metric(NO_TEMPLATE), held(&world)), (2, 0));
-    let letters = String::from_utf8(world.sources.take().letters).unwrap();
+    let letters = String::from_utf8(world.take().letters).unwrap();
     assert!(
         letters.lines().count() == 2 && letters.contains("\"set\":256,\"octets\":\"00000000\"}"),
         "{letters}"

@@ -20,7 +20,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing::{debug, warn};
 
-use super::sources::Key;
+use crate::Key;
 use crate::netflow::Version;
 
 const MAGIC: &[u8; 8] = b"FPTEMPL1";
@@ -31,23 +31,23 @@ const MAX_FILE: usize = 16 << 20;
 
 /// A template of a source.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Kept {
+pub struct Kept {
     /// When it came last, in seconds since the Unix epoch.
-    pub(super) seen: u64,
+    pub seen: u64,
     /// A datagram of the source's version with this template alone.
-    pub(super) datagram: Vec<u8>,
+    pub datagram: Vec<u8>,
 }
 
 /// The templates of all sources.
-pub(super) type Sources = Vec<(Key, Vec<Kept>)>;
+pub type Sources = Vec<(Key, Vec<Kept>)>;
 
 /// What was on disk at the start, for the sources that come back.
 #[derive(Debug, Default)]
-pub(super) struct Loaded(Mutex<HashMap<Key, Vec<Kept>>>);
+pub struct Loaded(Mutex<HashMap<Key, Vec<Kept>>>);
 
 impl Loaded {
     /// Reads the file.
-    pub(super) fn read(path: &Path) -> Self {
+    pub fn read(path: &Path) -> Self {
         let sources = read(path).unwrap_or_else(|error| {
             warn!(path = %path.display(), %error, "templates of UDP sources not read");
             Vec::new()
@@ -57,7 +57,7 @@ impl Loaded {
     }
 
     /// Takes what a source had.
-    pub(super) fn take(&self, key: Key) -> Vec<Kept> {
+    pub(crate) fn take(&self, key: Key) -> Vec<Kept> {
         let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.remove(&key).unwrap_or_default()
     }
@@ -73,23 +73,26 @@ impl Loaded {
 
 /// What a socket's thread hands to the writer.
 #[derive(Debug)]
-pub(super) struct Deposit {
+pub struct Deposit {
     /// Which socket.
-    pub(super) socket: usize,
-    pub(super) sources: Sources,
+    pub socket: usize,
+    /// What its sources have.
+    pub sources: Sources,
     /// Templates seen before are too old, in seconds since the Unix epoch.
-    pub(super) since: u64,
+    pub since: u64,
 }
 
 /// A socket's way to the writer.
 #[derive(Clone, Debug)]
-pub(super) struct Depositor {
-    pub(super) socket: usize,
-    pub(super) to: Sender<Deposit>,
+pub struct Depositor {
+    /// Which socket.
+    pub socket: usize,
+    /// The writer.
+    pub to: Sender<Deposit>,
 }
 
 /// Writes what all sockets have, each time there is news, until no socket is left.
-pub(super) fn write_all(path: &Path, loaded: &Loaded, deposits: &Receiver<Deposit>) {
+pub fn write_all(path: &Path, loaded: &Loaded, deposits: &Receiver<Deposit>) {
     let mut sockets = HashMap::new();
     while let Ok(deposit) = deposits.recv() {
         let mut since = deposit.since;

@@ -1,15 +1,24 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use intake::Room;
 use ipfix::{ExportingConfig, ExportingSession, FieldSpecifier, TemplateRecord};
 use service::Metrics;
 
 use super::*;
-use crate::session::room::Room;
+use crate::config;
+use crate::metrics::SessionMetrics;
+use crate::output::Forms;
+use crate::session::decoder::Decoded;
 
 const FLOW: u16 = 256;
 const TIME: u32 = 1_795_219_200;
 
 /// The sources of a socket, and what they count.
 struct World {
-    sources: Sources,
+    sources: Sources<Gathered>,
+    totals: Arc<Totals>,
+    rooms: Rooms,
     shown: Metrics,
     now: Instant,
 }
@@ -20,14 +29,20 @@ impl World {
     }
 
     fn with(config: config::Udp) -> Self {
-        Self::limited(config, Totals::new(Loaded::default()))
+        Self::limited(config, Rooms::default())
     }
 
     #[expect(clippy::disallowed_methods, reason = "the tests' own beginning of time")]
-    fn limited(config: config::Udp, totals: Totals) -> Self {
+    fn limited(config: config::Udp, rooms: Rooms) -> Self {
         let (shown, now) = (Metrics::new(&[]), Instant::now());
-        let (metrics, udp) = shown.scope(|| (SessionMetrics::new(), UdpMetrics::new()));
-        Self { sources: Sources::new(config, Forms::json(), now, Arc::new(totals), metrics, udp), shown, now }
+        let (metrics, udp) = shown.scope(|| {
+            let metrics = SessionMetrics::new();
+            (metrics.clone(), metrics::udp(&metrics))
+        });
+        let gathered = Gathered::new(Forms::json(), rooms.clone(), metrics);
+        let totals = Arc::new(Totals::new(Loaded::default()));
+        let sources = Sources::new(config.limits(), now, Arc::clone(&totals), udp, gathered);
+        Self { sources, totals, rooms, shown, now }
     }
 
     fn pass(&mut self, seconds: u64) {
@@ -42,9 +57,13 @@ impl World {
         messages.iter().for_each(|message| self.send(from, message));
     }
 
+    fn take(&mut self) -> Decoded {
+        self.sources.sink_mut().decoded.take()
+    }
+
     /// The values of octetDeltaCount in the lines since the last call.
     fn values(&mut self) -> Vec<u64> {
-        let mut decoded = self.sources.take();
+        let mut decoded = self.take();
         let text = String::from_utf8(decoded.rendered.forms.remove(0).octets).unwrap();
         let value = |line: &str| -> u64 {
             let record: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -285,14 +304,14 @@ fn a_source_that_never_sent_a_good_header_is_penalized_as_well_and_has_no_sessio
     }
     assert_eq!((world.metric("messages_malformed_total"), world.discarded("penalty")), (3, 1));
     assert_eq!((world.metric("udp_sessions"), world.metric("udp_penalized_sources")), (0, 1));
-    let letters = world.sources.take().letters;
+    let letters = world.take().letters;
     assert_eq!(letters.iter().filter(|octet| **octet == b'\n').count(), 3);
     world.pass(60);
     world.sweep();
     assert_eq!(world.metric("udp_penalized_sources"), 0);
     let mut exporter = Exporter::new(1, 4);
     world.send_all(1, &[exporter.templates(), exporter.flows(1..2)]);
-    assert_eq!((world.values(), world.sources.suspects), (vec![1], 0));
+    assert_eq!((world.values(), world.sources.len()), (vec![1], 1));
 }
 
 #[test]
@@ -300,15 +319,15 @@ fn a_flood_of_malformed_sources_leaves_a_bounded_table_that_empties_itself() {
     let mut world = World::new();
     for port in 1..5_000 {
         world.send(port, b"nonsense");
-        world.sources.take();
+        world.take();
     }
-    assert_eq!(world.sources.sources.len(), MAX_SUSPECTS);
+    assert_eq!(world.sources.len(), 1024);
     let mut exporter = Exporter::new(1, 4);
     world.send_all(9_000, &[exporter.templates(), exporter.flows(1..2)]);
     assert_eq!(world.values(), [1], "sessions have room of their own");
     world.pass(60);
     world.sweep();
-    assert_eq!((world.sources.sources.len(), world.sources.suspects), (1, 0));
+    assert_eq!(world.sources.len(), 1);
 }
 
 #[test]
@@ -335,7 +354,7 @@ fn there_are_no_more_sessions_than_allowed_and_silent_ones_make_room() {
 fn templates_of_all_sources_are_bounded_together() {
     let most = 1 << 20;
     let rooms = Rooms { templates: Arc::new(Room::new(16 << 10, most)), ..Rooms::default() };
-    let mut world = World::limited(config::Udp::default(), Totals::with(rooms, Loaded::default()));
+    let mut world = World::limited(config::Udp::default(), rooms);
     let mut exporter = Exporter::new(1, 4);
     // Each source has some long templates.
     let fields: Vec<_> = (0..300).map(|_| FieldSpecifier::iana(1, 4)).collect();
@@ -354,16 +373,15 @@ fn templates_of_all_sources_are_bounded_together() {
     }
     // Of a short template.
     let one = 256;
-    let used = world.sources.totals.rooms.templates.used();
+    let used = world.rooms.templates.used();
     assert!((most - one..=most).contains(&used), "{used}");
     assert!(world.metric("records_dropped_total{reason=\"limit\"}") > 0);
     // Whoever comes then has room all the same.
     let mut honest = Exporter::new(1, 4);
     world.send_all(100, &[honest.templates(), honest.flows(1..3)]);
     assert_eq!(world.values(), [1, 2]);
-    let totals = Arc::clone(&world.sources.totals);
     drop(world.sources);
-    assert_eq!(totals.rooms.templates.used(), 0);
+    assert_eq!(world.rooms.templates.used(), 0);
 }
 
 #[test]
@@ -382,7 +400,7 @@ fn session_records_have_no_effect() {
     .encode(&mut octets);
     exporter.exporting.record(0, 300, &octets, TIME).unwrap();
     world.send(1, &exporter.flows(1..3));
-    let mut decoded = world.sources.take();
+    let mut decoded = world.take();
     assert!(!String::from_utf8(decoded.rendered.forms.remove(0).octets).unwrap().contains("ledger"));
     assert_eq!(decoded.rendered.flows(), 2);
 }

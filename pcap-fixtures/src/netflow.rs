@@ -1,39 +1,44 @@
-//! Datagrams for tests.
+//! Datagrams of NetFlow versions 5, 7 and 9.
 
 /// Of every header, in seconds since the Unix epoch.
-pub(crate) const SECONDS: u32 = 1_795_219_200;
+pub const SECONDS: u32 = 1_795_219_200;
 /// Of every header, in milliseconds.
-pub(crate) const UPTIME: u32 = 600_000;
+pub const UPTIME: u32 = 600_000;
 
-pub(crate) fn words(words: &[u16]) -> Vec<u8> {
+/// Returns 16-bit words as they go over the wire.
+pub fn words(words: &[u16]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_be_bytes()).collect()
 }
 
-pub(crate) fn v9_from(source_id: u32, sequence: u32, sets: &[Vec<u8>]) -> Vec<u8> {
+/// Returns a datagram of version 9 from a source ID, with these FlowSets.
+pub fn v9_from(source_id: u32, sequence: u32, sets: &[Vec<u8>]) -> Vec<u8> {
     let mut datagram = words(&[9, 1]);
     datagram.extend([UPTIME, SECONDS, sequence, source_id].map(u32::to_be_bytes).as_flattened());
     datagram.extend(sets.concat());
     datagram
 }
 
-pub(crate) fn v9(sets: &[Vec<u8>]) -> Vec<u8> {
+/// Returns a datagram of version 9 from source ID 1.
+pub fn v9(sets: &[Vec<u8>]) -> Vec<u8> {
     v9_from(1, 1, sets)
 }
 
-pub(crate) fn set(id: u16, content: &[u8]) -> Vec<u8> {
+/// Returns a FlowSet.
+pub fn set(id: u16, content: &[u8]) -> Vec<u8> {
     let mut set = words(&[id, u16::try_from(content.len()).unwrap() + 4]);
     set.extend(content);
     set
 }
 
 /// A template set; fields are kind and length.
-pub(crate) fn template(id: u16, fields: &[(u16, u16)]) -> Vec<u8> {
+pub fn template(id: u16, fields: &[(u16, u16)]) -> Vec<u8> {
     let mut record = words(&[id, u16::try_from(fields.len()).unwrap()]);
     fields.iter().for_each(|&(kind, length)| record.extend(words(&[kind, length])));
     set(0, &record)
 }
 
-pub(crate) fn v5(count: u16, sequence: u32, sampling: u16) -> Vec<u8> {
+/// Returns a datagram of version 5 with `count` flows, the numbers of which begin with `sequence`, and the header's field of sampling.
+pub fn v5(count: u16, sequence: u32, sampling: u16) -> Vec<u8> {
     let mut datagram = words(&[5, count]);
     datagram.extend([UPTIME, SECONDS, 250_000_000, sequence].map(u32::to_be_bytes).as_flattened());
     datagram.extend([1, 2]);
@@ -52,7 +57,8 @@ pub(crate) fn v5(count: u16, sequence: u32, sampling: u16) -> Vec<u8> {
     datagram
 }
 
-pub(crate) fn v7() -> Vec<u8> {
+/// Returns a datagram of version 7 with one flow.
+pub fn v7() -> Vec<u8> {
     let mut datagram = words(&[7, 1]);
     datagram.extend([UPTIME, SECONDS, 0, 9, 0].map(u32::to_be_bytes).as_flattened());
     datagram.extend(&v5(1, 0, 0)[24..]);

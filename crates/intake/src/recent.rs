@@ -12,31 +12,31 @@ const MESSAGES: usize = 32;
 const AGE: u32 = 5;
 
 #[derive(Debug)]
-pub(super) struct Recent {
+pub(crate) struct Recent {
     /// Hash and time of reception.
     messages: [(u64, u32); MESSAGES],
     next: usize,
 }
 
 impl Recent {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { messages: [(0, 0); MESSAGES], next: 0 }
     }
 
     /// Returns whether a message with this hash came within the last seconds; `received` is in seconds of any clock.
-    pub(super) fn has(&self, hash: u64, received: u32) -> bool {
+    pub(crate) fn has(&self, hash: u64, received: u32) -> bool {
         self.messages.iter().any(|&(old, at)| old == hash && received.saturating_sub(at) <= AGE)
     }
 
     /// Remembers a message, in place of the oldest.
-    pub(super) fn add(&mut self, hash: u64, received: u32) {
+    pub(crate) fn add(&mut self, hash: u64, received: u32) {
         self.messages[self.next] = (hash, received);
         self.next = (self.next + 1) % MESSAGES;
     }
 }
 
 /// Returns what [`Recent`] knows a message by. 0 is no message's.
-pub(super) fn hash(key: &RandomState, octets: &[u8]) -> u64 {
+pub(crate) fn hash(key: &RandomState, octets: &[u8]) -> u64 {
     key.hash_one(octets).max(1)
 }
 

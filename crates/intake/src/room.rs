@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What sessions of one kind share.
 #[derive(Clone, Debug)]
-pub(crate) struct Rooms {
-    pub(crate) templates: Arc<Room>,
-    pub(crate) metadata: Arc<Room>,
+pub struct Rooms {
+    /// For templates.
+    pub templates: Arc<Room>,
+    /// For what options records told.
+    pub metadata: Arc<Room>,
 }
 
 impl Default for Rooms {
@@ -26,7 +28,7 @@ impl Default for Rooms {
 
 /// Octets of one kind.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub struct Room {
     share: usize,
     max: usize,
     /// What all sessions have beyond their shares.
@@ -35,18 +37,18 @@ pub(crate) struct Room {
 
 impl Room {
     /// Room for `share` octets of each session and `max` beyond the shares.
-    pub(crate) const fn new(share: usize, max: usize) -> Self {
+    pub const fn new(share: usize, max: usize) -> Self {
         Self { share, max, used: AtomicUsize::new(0) }
     }
 
     /// Returns how many octets a session that has `own` may have. Sessions that ask at the same time may get the same room: what is used
     /// is beyond the bound by what they add in one message each, at most.
-    pub(crate) fn limit(&self, own: usize) -> usize {
+    pub fn limit(&self, own: usize) -> usize {
         own.max(self.share).saturating_add(self.max.saturating_sub(self.used()))
     }
 
     /// Notes that a session that had `before` octets has `after`.
-    pub(crate) fn change(&self, before: usize, after: usize) {
+    pub fn change(&self, before: usize, after: usize) {
         let [before, after] = [before, after].map(|octets| octets.saturating_sub(self.share));
         if after > before {
             self.used.fetch_add(after - before, Ordering::Relaxed);
@@ -56,7 +58,7 @@ impl Room {
     }
 
     /// Octets used beyond the shares.
-    pub(crate) fn used(&self) -> usize {
+    pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 }

@@ -13,8 +13,6 @@
 //! Deviation: over UDP withdrawals have no effect, and version 9 has none; a template without fields is refused.
 
 mod clock;
-#[cfg(test)]
-pub(crate) mod datagrams;
 mod legacy;
 mod messages;
 mod sequence;
@@ -42,7 +40,7 @@ const MAX_FIELDS: usize = 4096;
 
 /// What a datagram is by its first two octets.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) enum Version {
+pub enum Version {
     /// NetFlow version 5.
     V5,
     /// NetFlow version 7, of Catalyst switches.
@@ -55,7 +53,7 @@ pub(crate) enum Version {
 
 impl Version {
     /// Returns what `datagram` says to be.
-    pub(crate) fn of(datagram: &[u8]) -> Self {
+    pub fn of(datagram: &[u8]) -> Self {
         match datagram {
             [0, 5, ..] => Self::V5,
             [0, 7, ..] => Self::V7,
@@ -65,7 +63,7 @@ impl Version {
     }
 
     /// The Version Number of its datagrams.
-    pub(crate) const fn number(self) -> u16 {
+    pub const fn number(self) -> u16 {
         match self {
             Self::V5 => 5,
             Self::V7 => 7,
@@ -75,28 +73,47 @@ impl Version {
     }
 
     /// Returns the version with this number.
-    pub(crate) fn from_number(number: u16) -> Option<Self> {
+    pub fn from_number(number: u16) -> Option<Self> {
         [Self::V5, Self::V7, Self::V9, Self::Ipfix].into_iter().find(|version| version.number() == number)
     }
 }
 
 /// Why a datagram was refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub(crate) enum NetflowError {
+#[non_exhaustive]
+pub enum NetflowError {
+    /// It is too short.
     #[error("{octets} octets are no header of NetFlow version 9 and a FlowSet")]
-    Header { octets: usize },
+    Header {
+        /// Octets of the datagram.
+        octets: usize,
+    },
+    /// A FlowSet does not fit.
     #[error("octet {offset}: FlowSet length {length} but {octets} octets are left")]
-    SetLength { offset: usize, length: u16, octets: usize },
-    // What the parser says has all octets in it.
+    SetLength {
+        /// Where the length is.
+        offset: usize,
+        /// What it says.
+        length: u16,
+        /// What there is.
+        octets: usize,
+    },
+    /// The parser refuses it; what it says has all octets in it.
     #[error("netflow_parser refuses the datagram")]
     Parser,
+    /// Something follows that is no padding.
     #[error("octet {offset}: {octets} octets behind the last record")]
-    Trailing { offset: usize, octets: usize },
+    Trailing {
+        /// Where it begins.
+        offset: usize,
+        /// How many octets.
+        octets: usize,
+    },
 }
 
 /// What a source has told so far.
 #[derive(Debug, Default)]
-pub(crate) struct Source {
+pub struct Source {
     templates: Templates,
     /// By source ID.
     datagrams: BTreeMap<u32, Datagrams>,
@@ -104,27 +121,27 @@ pub(crate) struct Source {
 
 impl Source {
     /// Returns a datagram of version 9 that brings the template once more, which the session knows as `record`.
-    pub(crate) fn v9_template(&self, domain: u32, record: &TemplateRecord) -> Option<Vec<u8>> {
+    pub fn v9_template(&self, domain: u32, record: &TemplateRecord) -> Option<Vec<u8>> {
         v9::template(self, domain, record)
     }
 }
 
 /// What was found out beside the messages.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Read {
+pub struct Read {
     /// Datagrams that sequence numbers show missing (version 9).
-    pub(crate) lost: u32,
+    pub lost: u32,
     /// Datagrams counted as missing that came after all.
-    pub(crate) late: u32,
+    pub late: u32,
     /// Templates refused: not valid, or beyond a limit.
-    pub(crate) templates_refused: u32,
+    pub templates_refused: u32,
     /// The domain, where the sequence numbers of its messages are none.
-    pub(crate) uncounted: Option<u32>,
+    pub uncounted: Option<u32>,
 }
 
 /// Makes IPFIX of NetFlow. One for each socket.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub struct Reader {
     parser: NetflowParser,
     /// A datagram as the parser takes it, where that is not as it came.
     prepared: Vec<u8>,
@@ -132,9 +149,16 @@ pub(crate) struct Reader {
     unknown: Vec<Range<usize>>,
 }
 
+impl Default for Reader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Reader {
     /// Returns a reader without messages.
-    pub(crate) fn new() -> Self {
+    #[must_use]
+    pub fn new() -> Self {
         // It must not decode records: whatever template it has just learned is forgotten with the datagram.
         let parser = NetflowParser::builder()
             .with_allowed_versions(&[5, 7, 9])
@@ -148,13 +172,13 @@ impl Reader {
     }
 
     /// Returns whether `datagram` could be read.
-    pub(crate) fn check(&mut self, datagram: &[u8]) -> Result<(), NetflowError> {
+    pub fn check(&mut self, datagram: &[u8]) -> Result<(), NetflowError> {
         self.parse(datagram).map(drop)
     }
 
     /// Reads a datagram of `source`; `times` are when it was received and how long templates live, in seconds of any clock. Its content is in [`Self::messages`]
     /// and [`Self::unknown`] then. `again`: it is a set that was held back. Fails, and changes nothing, if the datagram is malformed.
-    pub(crate) fn read(
+    pub fn read(
         &mut self,
         source: &mut Source,
         datagram: &[u8],
@@ -179,12 +203,12 @@ impl Reader {
     }
 
     /// The IPFIX messages of the datagram that was read last.
-    pub(crate) fn messages(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn messages(&self) -> impl Iterator<Item = &[u8]> {
         self.messages.iter()
     }
 
     /// The sets of the datagram that was read last whose template is not known: set ID, and a datagram with this set alone.
-    pub(crate) fn unknown<'a>(&'a self, datagram: &'a [u8]) -> impl Iterator<Item = (u16, Vec<u8>)> + 'a {
+    pub fn unknown<'a>(&'a self, datagram: &'a [u8]) -> impl Iterator<Item = (u16, Vec<u8>)> + 'a {
         self.unknown.iter().filter_map(|set| {
             let set = datagram.get(set.clone())?;
             let id = u16::from_be_bytes(*set.first_chunk()?);
@@ -193,7 +217,7 @@ impl Reader {
     }
 
     /// The sets of the datagram that was read last whose template is not known, each where it lies in it.
-    pub(crate) fn unknown_sets(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+    pub fn unknown_sets(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         self.unknown.iter().cloned()
     }
 

@@ -1,4 +1,4 @@
-//! What a form derives from a template, kept by the template's serial, in bounded memory.
+//! What a consumer derives from a template, kept by the template's serial, in bounded memory.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use ipfix::Template;
 
 /// What was derived from the templates of one session.
 #[derive(Debug)]
-pub(super) struct Plans<T> {
+pub struct Plans<T> {
     plans: Vec<T>,
     /// Place in `plans` by [`Template::serial`].
     places: HashMap<u64, usize>,
@@ -17,17 +17,13 @@ pub(super) struct Plans<T> {
 
 impl<T> Plans<T> {
     /// Nothing yet. Beyond `max_octets` everything is forgotten and derived again.
-    pub(super) fn new(max_octets: usize) -> Self {
+    pub fn new(max_octets: usize) -> Self {
         Self { plans: Vec::new(), places: HashMap::new(), latest: None, octets: 0, max_octets }
     }
 
     /// Returns what was derived from `template`; where nothing was, `compile` does it and tells its octets.
     #[inline]
-    pub(super) fn of(
-        &mut self,
-        template: &Template,
-        compile: impl FnOnce(&Template) -> (T, usize),
-    ) -> &mut T {
+    pub fn of(&mut self, template: &Template, compile: impl FnOnce(&Template) -> (T, usize)) -> &mut T {
         let serial = template.serial();
         let place = match self.latest {
             Some((latest, place)) if latest == serial => place,

@@ -17,15 +17,10 @@ use std::time::{Duration, Instant};
 use ipfix::Header;
 use tracing::debug;
 
-use super::recent;
-use super::session::{Around, Session, Taken};
-use super::store::{Deposit, Depositor, Loaded};
-use crate::config;
-use crate::metrics::{SessionMetrics, UdpMetrics};
 use crate::netflow::{self, Version};
-use crate::output::Forms;
-use crate::session::decoder::{Decoded, MAX_MALFORMED, Reception, discard};
-use crate::session::room::Rooms;
+use crate::session::{Around, Session};
+use crate::store::{Deposit, Depositor, Loaded};
+use crate::{Counts, MAX_MALFORMED, Reception, Sink, Taken, recent};
 
 /// How long a source stays in the penalty box.
 const PENALTY: Duration = Duration::from_secs(60);
@@ -36,26 +31,43 @@ const DEPOSIT: Duration = Duration::from_secs(60);
 /// Sources without a session that are remembered for malformed messages, of one socket.
 const MAX_SUSPECTS: usize = 1024;
 
+/// How much is kept of sources, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long a template lives that is not repeated (RFC 7011 section 8.4).
+    pub template_lifetime: Duration,
+    /// A source that is silent for longer is forgotten.
+    pub idle: Duration,
+    /// Sources with a session, of all sockets together. Datagrams of one more are discarded.
+    pub max_sessions: usize,
+    /// Octets of data sets of one source that wait for their template; 0: none does.
+    pub hold: usize,
+    /// The same of all sources together.
+    pub hold_total: usize,
+    /// How long they wait.
+    pub hold_time: Duration,
+}
+
 /// What there is of all sockets.
-#[derive(Debug)]
-pub(super) struct Totals {
+#[derive(Debug, Default)]
+pub struct Totals {
     sessions: AtomicUsize,
-    rooms: Rooms,
     /// Templates from before the start.
-    pub(super) loaded: Loaded,
+    pub loaded: Loaded,
     /// Of data sets that wait for their template.
     held: AtomicUsize,
 }
 
 impl Totals {
     /// Of no sources yet; `loaded` is for those that come back.
-    pub(super) fn new(loaded: Loaded) -> Self {
-        Self::with(Rooms::default(), loaded)
+    #[must_use]
+    pub fn new(loaded: Loaded) -> Self {
+        Self { loaded, ..Self::default() }
     }
 
-    fn with(rooms: Rooms, loaded: Loaded) -> Self {
-        let (sessions, held) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { sessions, rooms, held, loaded }
+    /// Returns the octets of data sets that wait for their template.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 }
 
@@ -64,23 +76,20 @@ macro_rules! around {
     ($sources:ident) => {
         Around {
             reader: &mut $sources.reader,
-            decoded: &mut $sources.decoded,
-            metrics: &$sources.metrics,
-            udp: &$sources.udp,
+            sink: &mut $sources.sink,
+            counts: &$sources.counts,
             held: &$sources.totals.held,
-            hold: ($sources.config.hold.as_usize(), $sources.config.hold_total.as_usize()),
+            hold: ($sources.limits.hold, $sources.limits.hold_total),
         }
     };
 }
 
 /// The sources of one socket.
-#[derive(Debug)]
-pub(super) struct Sources {
-    config: config::Udp,
-    forms: Forms,
+pub struct Sources<S: Sink> {
+    limits: Limits,
     /// When the first datagram could have come: the clock of template lifetimes.
     begin: Instant,
-    sources: HashMap<Key, Source>,
+    sources: HashMap<Key, Source<S>>,
     /// Of all sources.
     reader: netflow::Reader,
     /// Of these, how many have no session.
@@ -90,20 +99,18 @@ pub(super) struct Sources {
     store: Option<Depositor>,
     next_deposit: Instant,
     key: RandomState,
-    decoded: Decoded,
-    metrics: SessionMetrics,
-    udp: UdpMetrics,
+    sink: S,
+    counts: Counts,
 }
 
 /// Who sends, and which version.
-pub(super) type Key = (SocketAddr, Version);
+pub type Key = (SocketAddr, Version);
 
-#[derive(Debug)]
-struct Source {
+struct Source<S: Sink> {
     /// When its last datagram came.
     last: Instant,
     /// None: it has not sent a message with a good header.
-    session: Option<Box<Session>>,
+    session: Option<Box<Session<S>>>,
     /// Malformed messages in a row while there is no session, which counts for itself.
     malformed: u32,
     penalty_ends: Option<Instant>,
@@ -117,19 +124,11 @@ enum Standing {
     Penalized,
 }
 
-impl Sources {
-    /// Returns a table without sources.
-    pub(super) fn new(
-        config: config::Udp,
-        forms: Forms,
-        begin: Instant,
-        totals: Arc<Totals>,
-        metrics: SessionMetrics,
-        udp: UdpMetrics,
-    ) -> Self {
+impl<S: Sink> Sources<S> {
+    /// Returns a table without sources. `begin` is no later than the first datagram.
+    pub fn new(limits: Limits, begin: Instant, totals: Arc<Totals>, counts: Counts, sink: S) -> Self {
         Self {
-            config,
-            forms,
+            limits,
             begin,
             sources: HashMap::new(),
             reader: netflow::Reader::new(),
@@ -139,35 +138,31 @@ impl Sources {
             store: None,
             next_deposit: begin + DEPOSIT,
             key: RandomState::new(),
-            decoded: Decoded::default(),
-            metrics,
-            udp,
+            sink,
+            counts,
         }
     }
 
     /// Takes in a datagram; `wall_clock` is in milliseconds since the Unix epoch.
-    pub(super) fn datagram(&mut self, now: Instant, wall_clock: u64, from: SocketAddr, octets: &[u8]) {
-        self.metrics.udp.messages.increment(1);
-        self.metrics.udp.octets.increment(octets.len() as u64);
+    pub fn datagram(&mut self, now: Instant, wall_clock: u64, from: SocketAddr, octets: &[u8]) {
         let version = Version::of(octets);
-        let netflow = [Version::V5, Version::V7, Version::V9].into_iter().zip(&self.udp.netflow);
-        netflow.filter(|(counted, _)| *counted == version).for_each(|(_, counter)| counter.increment(1));
+        self.counts.datagram(version, octets);
         let from = (from, version);
         let mut kept = Vec::new();
         match self.standing(now, from) {
-            Standing::Penalized => return self.udp.penalty.increment(1),
+            Standing::Penalized => return self.counts.penalty.increment(1),
             Standing::Unknown if !self.admit(now, wall_clock, from, octets) => return,
             Standing::Unknown => kept = self.totals.loaded.take(from),
             Standing::Known => {}
         }
         let received = self.received(now);
-        let lifetime = seconds(self.config.template_lifetime.0);
+        let lifetime = seconds(self.limits.template_lifetime);
         let Some(session) = self.sources.get_mut(&from).and_then(|source| source.session.as_mut()) else {
             return;
         };
         let hash = recent::hash(&self.key, octets);
         if session.recent.has(hash, received) {
-            return self.udp.duplicates.increment(1);
+            return self.counts.duplicates.increment(1);
         }
         let reception = Reception { now: wall_clock, received, lifetime, again: false };
         let mut around = around!(self);
@@ -184,35 +179,45 @@ impl Sources {
         }
     }
 
-    /// Octets that wait to be taken.
-    pub(super) fn waiting(&self) -> usize {
-        self.decoded.waiting()
+    /// Returns where what was decoded is.
+    pub const fn sink(&self) -> &S {
+        &self.sink
     }
 
-    /// Takes what was decoded since the last call.
-    pub(super) fn take(&mut self) -> Decoded {
-        self.decoded.take()
+    /// Returns where what was decoded is, to take it.
+    pub const fn sink_mut(&mut self) -> &mut S {
+        &mut self.sink
+    }
+
+    /// Returns how many sources are remembered, with a session or without one.
+    pub fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Tells whether no source is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.sources.is_empty()
     }
 
     /// Returns when [`Self::handle_timeout`] has something to do.
-    pub(super) fn poll_timeout(&self) -> Instant {
+    pub fn poll_timeout(&self) -> Instant {
         self.next_sweep
     }
 
     /// From now on templates are written to disk.
-    pub(super) fn keep_templates(&mut self, store: Depositor) {
+    pub fn keep_templates(&mut self, store: Depositor) {
         self.store = Some(store);
     }
 
     /// Seconds of the clock of receptions: templates from before the start have times, too.
     fn received(&self, now: Instant) -> u32 {
         let since_begin = now.saturating_duration_since(self.begin);
-        seconds(since_begin.saturating_add(self.config.template_lifetime.0))
+        seconds(since_begin.saturating_add(self.limits.template_lifetime))
     }
 
     /// Has the templates written to disk.
     fn deposit(&mut self, now: Instant, wall_clock: u64) {
-        let (received, lifetime) = (self.received(now), seconds(self.config.template_lifetime.0));
+        let (received, lifetime) = (self.received(now), seconds(self.limits.template_lifetime));
         let Some(store) = &self.store else { return };
         let now = wall_clock / 1000;
         let sources = self.sources.iter_mut().filter_map(|(key, source)| {
@@ -225,7 +230,7 @@ impl Sources {
     }
 
     /// The end: gives up all that was held back, and has the templates written to disk.
-    pub(super) fn close(&mut self, now: Instant, wall_clock: u64) {
+    pub fn close(&mut self, now: Instant, wall_clock: u64) {
         self.deposit(now, wall_clock);
         let mut around = around!(self);
         for session in self.sources.values_mut().filter_map(|source| source.session.as_mut()) {
@@ -234,7 +239,7 @@ impl Sources {
     }
 
     /// Forgets silent sources, gives up what was held back too long, and ends penalties.
-    pub(super) fn handle_timeout(&mut self, now: Instant, wall_clock: u64) {
+    pub fn handle_timeout(&mut self, now: Instant, wall_clock: u64) {
         if now < self.next_sweep {
             return;
         }
@@ -243,11 +248,11 @@ impl Sources {
             self.next_deposit = now + DEPOSIT;
             self.deposit(now, wall_clock);
         }
-        let idle = self.config.idle.0;
+        let idle = self.limits.idle;
         let (mut ended, mut suspects, mut released) = (0, 0, 0);
         let received = self.received(now);
-        let held_since = received.saturating_sub(seconds(self.config.hold_time.0));
-        let seen_since = received.saturating_sub(seconds(self.config.template_lifetime.0));
+        let held_since = received.saturating_sub(seconds(self.limits.hold_time));
+        let seen_since = received.saturating_sub(seconds(self.limits.template_lifetime));
         let mut around = around!(self);
         self.sources.retain(|_, source| {
             if source.penalty_ends.is_some_and(|ends| ends <= now) {
@@ -271,7 +276,7 @@ impl Sources {
             keep
         });
         self.suspects -= suspects;
-        self.udp.penalized.decrement(f64::from(released));
+        self.counts.penalized.decrement(f64::from(released));
         self.end_sessions(ended);
     }
 
@@ -284,7 +289,7 @@ impl Sources {
                 return Standing::Penalized;
             }
             source.penalty_ends = None;
-            self.udp.penalized.decrement(1.0);
+            self.counts.penalized.decrement(1.0);
         }
         if source.session.is_some() { Standing::Known } else { Standing::Unknown }
     }
@@ -293,7 +298,7 @@ impl Sources {
         if let Some(source) = self.sources.get_mut(&from) {
             source.malformed = 0;
             source.penalty_ends = Some(now + PENALTY);
-            self.udp.penalized.increment(1.0);
+            self.counts.penalized.increment(1.0);
         }
     }
 
@@ -305,20 +310,20 @@ impl Sources {
             self.reader.check(octets).map_err(|error| error.to_string())
         };
         if let Err(error) = good {
-            discard(&self.metrics, &mut self.decoded, 0, octets, wall_clock, error);
+            self.sink.malformed(octets, wall_clock, &error);
             self.suspect(now, from);
             return false;
         }
-        let max = self.config.max_sessions;
+        let max = self.limits.max_sessions;
         let more = |count: usize| (count < max).then_some(count + 1);
         if self.totals.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
-            self.udp.too_many.increment(1);
+            self.counts.too_many.increment(1);
             debug!(from = %from.0, "datagram of a new source discarded: too many sessions");
             return false;
         }
         debug!(from = %from.0, version = ?from.1, "exporter found");
-        self.udp.sessions.increment(1.0);
-        let session = Session::new(from, &self.forms, self.metrics.clone(), &self.totals.rooms);
+        self.counts.sessions.increment(1.0);
+        let session = Session::new(self.sink.decoder(from.0), from.1);
         let source = Source { last: now, session: Some(Box::new(session)), malformed: 0, penalty_ends: None };
         if self.sources.insert(from, source).is_some() {
             self.suspects -= 1;
@@ -346,7 +351,7 @@ impl Sources {
 
     fn end_sessions(&self, count: u32) {
         self.totals.sessions.fetch_sub(count as usize, Ordering::Relaxed);
-        self.udp.sessions.decrement(f64::from(count));
+        self.counts.sessions.decrement(f64::from(count));
     }
 }
 
@@ -355,14 +360,11 @@ fn seconds(time: Duration) -> u32 {
     u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
-impl Drop for Sources {
+impl<S: Sink> Drop for Sources<S> {
     fn drop(&mut self) {
         let sessions = self.sources.values().filter(|source| source.session.is_some()).count();
         self.end_sessions(u32::try_from(sessions).unwrap_or(u32::MAX));
         let penalized = self.sources.values().filter(|source| source.penalty_ends.is_some()).count();
-        self.udp.penalized.decrement(f64::from(u32::try_from(penalized).unwrap_or(u32::MAX)));
+        self.counts.penalized.decrement(f64::from(u32::try_from(penalized).unwrap_or(u32::MAX)));
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,42 +5,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ipfix::{Header, OPTIONS_TEMPLATE_SET, TEMPLATE_SET, Template, TemplateRecord};
 
-use super::held::{Held, Set};
-use super::recent::Recent;
-use super::sources::Key;
-use super::store::Kept;
-use crate::metrics::{SessionMetrics, UdpMetrics};
+use crate::held::{Held, Set};
 use crate::netflow::{self, Version};
-use crate::output::Forms;
-use crate::session::Decoder;
-use crate::session::decoder::{Decoded, MAX_MALFORMED, Reception, Unknown, discard};
-use crate::session::room::Rooms;
+use crate::recent::Recent;
+use crate::store::Kept;
+use crate::{Counts, Decoder as _, MAX_MALFORMED, Reception, Sink, Taken, Unknown};
 
 /// What belongs to all sources of a socket.
-pub(super) struct Around<'a> {
-    pub(super) reader: &'a mut netflow::Reader,
-    pub(super) decoded: &'a mut Decoded,
-    pub(super) metrics: &'a SessionMetrics,
-    pub(super) udp: &'a UdpMetrics,
+pub(crate) struct Around<'a, S> {
+    pub(crate) reader: &'a mut netflow::Reader,
+    pub(crate) sink: &'a mut S,
+    pub(crate) counts: &'a Counts,
     /// Octets that all sources hold back.
-    pub(super) held: &'a AtomicUsize,
+    pub(crate) held: &'a AtomicUsize,
     /// Octets one source may hold back, and all of them.
-    pub(super) hold: (usize, usize),
+    pub(crate) hold: (usize, usize),
 }
 
-/// How a datagram was.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Taken {
-    Well,
-    Malformed,
-    /// One more in a row than is borne.
-    Hopeless,
-}
-
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) decoder: Decoder,
-    pub(super) recent: Recent,
+pub(crate) struct Session<S: Sink> {
+    decoder: S::Decoder,
+    pub(crate) recent: Recent,
     version: Version,
     /// What NetFlow has told; empty for IPFIX.
     netflow: netflow::Source,
@@ -51,10 +35,8 @@ pub(super) struct Session {
     seen: BTreeMap<(u32, u16), u32>,
 }
 
-impl Session {
-    pub(super) fn new((source, version): Key, forms: &Forms, metrics: SessionMetrics, rooms: &Rooms) -> Self {
-        let mut decoder = Decoder::udp(forms, metrics, rooms);
-        decoder.set_source(source);
+impl<S: Sink> Session<S> {
+    pub(crate) fn new(decoder: S::Decoder, version: Version) -> Self {
         Self {
             decoder,
             recent: Recent::new(),
@@ -67,13 +49,13 @@ impl Session {
     }
 
     /// Forgives what was malformed.
-    pub(super) fn pardon(&mut self) {
+    pub(crate) fn pardon(&mut self) {
         self.decoder.pardon();
         self.malformed = 0;
     }
 
     /// Decodes a datagram, and then what had waited for the templates in it.
-    pub(super) fn take(&mut self, around: &mut Around<'_>, octets: &[u8], reception: Reception) -> Taken {
+    pub(crate) fn take(&mut self, around: &mut Around<'_, S>, octets: &[u8], reception: Reception) -> Taken {
         let taken = self.decode(around, octets, reception);
         for key in self.decoder.told().defined {
             self.seen.insert(key, reception.received);
@@ -90,7 +72,7 @@ impl Session {
     }
 
     /// Takes in what was kept of this source over a restart.
-    pub(super) fn restore(&mut self, around: &mut Around<'_>, mut kept: Vec<Kept>, reception: Reception) {
+    pub(crate) fn restore(&mut self, around: &mut Around<'_, S>, mut kept: Vec<Kept>, reception: Reception) {
         kept.sort_by_key(|kept| kept.seen);
         for Kept { seen, datagram } in kept {
             let age = u32::try_from((reception.now / 1000).saturating_sub(seen)).unwrap_or(u32::MAX);
@@ -105,7 +87,7 @@ impl Session {
 
     /// Returns the templates that are to be kept over a restart; `received` and `now`, in seconds since the Unix epoch,
     /// are one moment.
-    pub(super) fn keep(&mut self, received: u32, lifetime: u32, now: u64) -> Vec<Kept> {
+    pub(crate) fn keep(&mut self, received: u32, lifetime: u32, now: u64) -> Vec<Kept> {
         self.forget_templates(received.saturating_sub(lifetime));
         let kept = |(domain, template): (u32, &Template)| {
             let seen = self.seen.get(&(domain, template.id()))?;
@@ -122,12 +104,12 @@ impl Session {
     }
 
     /// Forgets when templates came that none has repeated since `oldest`; they have expired.
-    pub(super) fn forget_templates(&mut self, oldest: u32) {
+    pub(crate) fn forget_templates(&mut self, oldest: u32) {
         self.seen.retain(|_, seen| *seen >= oldest);
     }
 
     /// Gives up what was received before this time, and counts it.
-    pub(super) fn expire(&mut self, around: &mut Around<'_>, before: u32, now: u64) {
+    pub(crate) fn expire(&mut self, around: &mut Around<'_, S>, before: u32, now: u64) {
         let sets = self.held.expire(before);
         self.release(around, &sets);
         // A header, and the header of the set.
@@ -135,27 +117,23 @@ impl Session {
         for Set { key: (domain, set_id), datagram, .. } in &sets {
             let octets = datagram.get(header..).unwrap_or_default().to_vec();
             let unknown = Unknown { domain: *domain, set_id: *set_id, octets };
-            self.decoder.without_template(around.decoded, now, &unknown);
+            self.decoder.without_template(around.sink, now, &unknown);
         }
     }
 
-    fn release(&self, around: &Around<'_>, sets: &[Set]) {
+    fn release(&self, around: &Around<'_, S>, sets: &[Set]) {
         let octets: usize = sets.iter().map(Set::cost).sum();
         if octets > 0 {
             around.held.fetch_sub(octets, Ordering::Relaxed);
-            around.udp.held.decrement(gauge(octets));
+            around.counts.held.decrement(gauge(octets));
         }
     }
 
-    fn decode(&mut self, around: &mut Around<'_>, octets: &[u8], reception: Reception) -> Taken {
+    fn decode(&mut self, around: &mut Around<'_, S>, octets: &[u8], reception: Reception) -> Taken {
         if self.version != Version::Ipfix {
             return self.decode_netflow(around, octets, reception);
         }
-        let taken = match self.decoder.datagram(around.decoded, octets, reception) {
-            Ok(true) => Taken::Well,
-            Ok(false) => Taken::Malformed,
-            Err(_) => Taken::Hopeless,
-        };
+        let taken = self.decoder.datagram(around.sink, octets, reception);
         let mut told = self.decoder.told();
         for unknown in told.unknown.drain(..) {
             let mut datagram = octets[..16].to_vec();
@@ -171,29 +149,34 @@ impl Session {
         taken
     }
 
-    fn decode_netflow(&mut self, around: &mut Around<'_>, octets: &[u8], reception: Reception) -> Taken {
+    fn decode_netflow(&mut self, around: &mut Around<'_, S>, octets: &[u8], reception: Reception) -> Taken {
         let times = (reception.received, reception.lifetime);
         let read = match around.reader.read(&mut self.netflow, octets, times, reception.again) {
             Ok(read) => read,
             Err(error) => {
-                discard(around.metrics, around.decoded, 0, octets, reception.now, error);
+                around.sink.malformed(octets, reception.now, &error);
                 self.malformed += 1;
                 return if self.malformed < MAX_MALFORMED { Taken::Malformed } else { Taken::Hopeless };
             }
         };
         self.malformed = 0;
-        around.udp.lost.increment(read.lost.into());
-        around.udp.late.increment(read.late.into());
-        around.metrics.limit.increment(read.templates_refused.into());
+        around.counts.lost.increment(read.lost.into());
+        around.counts.late.increment(read.late.into());
+        if let Some(domain) = read.uncounted.filter(|_| read.lost + read.late > 0) {
+            self.decoder.missing(domain, read.lost, read.late);
+        }
+        if read.templates_refused > 0 {
+            around.sink.templates_refused(read.templates_refused);
+        }
         for message in around.reader.messages() {
             // Made here, so it is well-formed, but for records of variable length.
-            let _ = self.decoder.datagram(around.decoded, message, reception);
+            self.decoder.datagram(around.sink, message, reception);
             read.uncounted.into_iter().for_each(|domain| self.decoder.ignore_sequence(domain));
         }
         let mut told = self.decoder.told();
         for unknown in told.unknown.drain(..) {
             // Its template was refused: it will not come.
-            self.decoder.without_template(around.decoded, reception.now, &unknown);
+            self.decoder.without_template(around.sink, reception.now, &unknown);
         }
         self.decoder.tell(told);
         let domain = read.uncounted.unwrap_or(0);
@@ -206,7 +189,7 @@ impl Session {
     }
 
     /// Holds back a set, or counts it where there is no room for it.
-    fn hold(&mut self, around: &mut Around<'_>, datagram: &[u8], reception: Reception, unknown: Unknown) {
+    fn hold(&mut self, around: &mut Around<'_, S>, datagram: &[u8], reception: Reception, unknown: Unknown) {
         let key = (unknown.domain, unknown.set_id);
         let (own, all) = around.hold;
         let before = self.held.octets();
@@ -215,9 +198,9 @@ impl Session {
         if !reception.again && self.held.hold(key, datagram, reception.received, limit) {
             let octets = self.held.octets() - before;
             around.held.fetch_add(octets, Ordering::Relaxed);
-            around.udp.held.increment(gauge(octets));
+            around.counts.held.increment(gauge(octets));
         } else {
-            self.decoder.without_template(around.decoded, reception.now, &unknown);
+            self.decoder.without_template(around.sink, reception.now, &unknown);
         }
     }
 }

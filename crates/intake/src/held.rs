@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, VecDeque};
 const OVERHEAD: usize = 64;
 
 /// Observation domain (or source ID) and template.
-pub(super) type Key = (u32, u16);
+pub(crate) type Key = (u32, u16);
 
 /// The sets of one source.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(crate) struct Held {
     sets: VecDeque<Set>,
     /// How many there are of each template: most templates that come have none, and must not cost a look at all sets.
     count: BTreeMap<Key, usize>,
@@ -24,28 +24,28 @@ pub(super) struct Held {
 
 /// One set.
 #[derive(Debug)]
-pub(super) struct Set {
-    pub(super) key: Key,
+pub(crate) struct Set {
+    pub(crate) key: Key,
     /// A datagram with this set alone.
-    pub(super) datagram: Box<[u8]>,
+    pub(crate) datagram: Box<[u8]>,
     received: u32,
 }
 
 impl Set {
     /// Octets it costs.
-    pub(super) const fn cost(&self) -> usize {
+    pub(crate) const fn cost(&self) -> usize {
         self.datagram.len() + OVERHEAD
     }
 }
 
 impl Held {
     /// Octets they cost.
-    pub(super) const fn octets(&self) -> usize {
+    pub(crate) const fn octets(&self) -> usize {
         self.octets
     }
 
     /// Holds back a set, if all of them are within `limit` octets with it. Returns whether they are.
-    pub(super) fn hold(&mut self, key: Key, datagram: &[u8], received: u32, limit: usize) -> bool {
+    pub(crate) fn hold(&mut self, key: Key, datagram: &[u8], received: u32, limit: usize) -> bool {
         if self.octets + datagram.len() + OVERHEAD > limit {
             return false;
         }
@@ -57,12 +57,12 @@ impl Held {
     }
 
     /// Takes out the sets of a template.
-    pub(super) fn take(&mut self, key: Key) -> Vec<Set> {
+    pub(crate) fn take(&mut self, key: Key) -> Vec<Set> {
         if self.count.contains_key(&key) { self.take_if(|set| set.key == key) } else { Vec::new() }
     }
 
     /// Takes out the sets received before this time.
-    pub(super) fn expire(&mut self, before: u32) -> Vec<Set> {
+    pub(crate) fn expire(&mut self, before: u32) -> Vec<Set> {
         match self.sets.front() {
             Some(oldest) if oldest.received < before => self.take_if(|set| set.received < before),
             _ => Vec::new(),

@@ -2,9 +2,9 @@
 //!
 //! `cargo +nightly fuzz run netflow` looks for more.
 
-use super::super::datagrams::{set, template, v5, v7, v9_from};
 use super::exercise;
 use super::random::Random;
+use pcap_fixtures::netflow::{set, template, v5, v7, v9_from};
 
 fn seeds() -> Vec<Vec<u8>> {
     let flows = template(256, &[(8, 4), (22, 4), (1, 4), (21, 4), (33_000, 2)]);
