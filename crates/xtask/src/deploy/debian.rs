@@ -2,13 +2,9 @@
 //! machine's files that is thrown away.
 
 use std::path::Path;
-use std::process::Command;
 
-use super::{failed, needs, scratch, target_directory};
+use super::{needs, scratch, script, target_directory};
 use crate::steps::{Outcome, Steps, Unpassed, run};
-
-/// The exit status of deploy/debian/test where such a copy cannot be had.
-const NO_COPY: i32 = 77;
 
 /// Where the packages are, below the target directory.
 const PACKAGES: &str = "packages";
@@ -38,16 +34,8 @@ fn lintian(root: &Path) -> Outcome {
 
 fn install(root: &Path) -> Outcome {
     packages(root)?;
-    let folder = target_directory(root)?.join("deploy-check").join(PACKAGES);
-    println!("$ deploy/debian/test {}", folder.display());
-    let status = Command::new("deploy/debian/test").arg(folder).current_dir(root).status();
-    match status.map_err(|error| failed("deploy/debian/test", error))?.code() {
-        Some(0) => Ok(()),
-        Some(NO_COPY) => {
-            Err(Unpassed::Skipped("needs root, and overlays in a namespace of its own".to_owned()))
-        }
-        code => Err(Unpassed::Failed(format!("exit status {code:?}"))),
-    }
+    let folder = target_directory(root)?.join("deploy-check").join(PACKAGES).display().to_string();
+    script(root, &["deploy/debian/test", &folder])
 }
 
 /// The packages that [`build`] made; where there are none it did not pass.
