@@ -12,7 +12,13 @@ const PACKAGES: &str = "packages";
 pub(super) fn steps(steps: &mut Steps) {
     steps.step("Debian packages", build);
     steps.step("lintian", lintian);
-    steps.step("Debian packages installed and purged", install);
+    steps.step("Debian packages installed and purged", |root| with_packages(root, "deploy/debian/test"));
+    steps.step("the tutorial, with the Debian packages", |root| {
+        needs("prometheus", "prometheus")?;
+        needs("curl", "curl")?;
+        needs("ip", "iproute2")?;
+        with_packages(root, "deploy/debian/tutorial")
+    });
 }
 
 fn build(root: &Path) -> Outcome {
@@ -32,10 +38,11 @@ fn lintian(root: &Path) -> Outcome {
     run(root, "lintian", &[["--fail-on", "error", "--allow-root"].as_slice(), &packages].concat())
 }
 
-fn install(root: &Path) -> Outcome {
+/// Runs a script on the folder of the packages.
+fn with_packages(root: &Path, name: &str) -> Outcome {
     packages(root)?;
     let folder = target_directory(root)?.join("deploy-check").join(PACKAGES).display().to_string();
-    script(root, &["deploy/debian/test", &folder])
+    script(root, &[name, &folder])
 }
 
 /// The packages that [`build`] made; where there are none it did not pass.
