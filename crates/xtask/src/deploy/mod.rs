@@ -1,7 +1,8 @@
-//! `cargo xtask deploy-check`: what lies in deploy/ beside the sample configurations. Units are
+//! `cargo xtask deploy-check`: what lies in deploy/ beside the sample configurations, and the pages that tell of it. Units are
 //! checked by systemd's own tool, rules by Prometheus', packages by lintian and by installing them, images by letting them
 //! live, and every expression of rules and dashboards is asked of a Prometheus that scrapes the demo's pool.
 
+mod book;
 mod containers;
 mod debian;
 mod expressions;
@@ -29,6 +30,7 @@ pub(crate) fn run(root: &Path, texts: &[&str]) -> ExitCode {
 
 /// The same as part of a larger run, which has built the release binaries.
 pub(crate) fn run_all(steps: &mut Steps) {
+    book::steps(steps);
     steps.step("systemd units", units::check);
     steps.step("Prometheus rules", rules::check);
     steps.step("the pool of docs/operating.md", |root| {
