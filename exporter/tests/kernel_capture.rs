@@ -131,7 +131,7 @@ fn at_full_speed_what_is_sent_is_metered_or_counted_as_dropped() {
     let (_watch, mut readers) = live::open(options("capture3", 32 << 20)).unwrap();
     let reader = &mut readers[0];
     reader.look();
-    let (sent, is_over) = (400_000, AtomicBool::new(false));
+    let (sent, is_over) = (100_000, AtomicBool::new(false));
     let (mut meter, mut flows) = (Meter::new(MeteringConfig::default(), 1), Vec::new());
     let (begin, worked) = (Instant::now(), cpu_time());
     thread::scope(|scope| {
