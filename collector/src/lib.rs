@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 pub use config::Config;
 pub use decode::Format as DecodeFormat;
-use service::config::{Http, Invalid};
+use service::config::{Faults, Http};
 use service::{Context, Daemon, Exit, Failure, Findings, OrExit as _, Shell};
 
 /// Runs the command line of this process.
@@ -63,8 +63,8 @@ impl Daemon for Collector {
         Some(config.http)
     }
 
-    fn validate(config: &Config) -> Result<(), Invalid> {
-        config.validate()
+    fn validate(config: &Config, faults: &mut Faults) {
+        config.validate(faults);
     }
 
     async fn run(config: Config, context: Context) -> Result<(), Failure> {
