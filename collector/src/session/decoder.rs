@@ -19,6 +19,7 @@ use tracing::debug;
 
 use self::visit::{Visit, letter};
 use super::classes::{Classes, Closed};
+use super::delay::ExportDelay;
 use super::room::{Room, Rooms};
 use crate::json::text;
 use crate::metrics::SessionMetrics;
@@ -129,6 +130,7 @@ pub(crate) struct Decoder {
     template_octets: usize,
     /// Over UDP: somebody else decides about data sets without template.
     told: Option<Told>,
+    delay: ExportDelay,
     metrics: SessionMetrics,
 }
 
@@ -187,6 +189,7 @@ impl Decoder {
             room: Arc::clone(&rooms.templates),
             template_octets: 0,
             told: None,
+            delay: ExportDelay::new(metrics.export_delay.clone()),
             metrics,
         }
     }
@@ -245,6 +248,7 @@ impl Decoder {
         match outcome {
             Ok(summary) => {
                 self.classes.receive(stream, &summary);
+                self.delay.observe(octets, now);
                 if !self.malformed.is_empty() {
                     self.malformed.remove(&stream);
                 }

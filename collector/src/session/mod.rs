@@ -7,6 +7,7 @@
 mod acks;
 mod classes;
 pub(crate) mod decoder;
+mod delay;
 pub(crate) mod room;
 
 use std::sync::Arc;
