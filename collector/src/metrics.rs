@@ -6,16 +6,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use delivery::class_record::Reliability;
-use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
 use transport::tls::{Identity, Reason};
 
 pub(crate) use self::output::{DropReason, FailureMetrics, OutputMetrics};
 
 /// Bucket bounds of histograms, in seconds.
-pub(crate) const BUCKETS: &[(&str, &[f64])] = &[(
-    "ipfix_collector_output_write_duration_seconds",
-    &[0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 20.0, 60.0],
-)];
+pub(crate) const BUCKETS: &[(&str, &[f64])] = &[
+    (
+        "ipfix_collector_output_write_duration_seconds",
+        &[0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 20.0, 60.0],
+    ),
+    // Headers have whole seconds.
+    (
+        "ipfix_collector_export_delay_seconds",
+        &[-300.0, -60.0, -5.0, 0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0],
+    ),
+];
 
 /// What one transport has brought.
 #[derive(Clone, Debug)]
@@ -67,73 +77,56 @@ pub(crate) struct SessionMetrics {
     pub(crate) cards_sent: Counter,
     pub(crate) cards_received: Counter,
     pub(crate) asap_ignored: Counter,
+    pub(crate) export_delay: Histogram,
     /// Data records received, for the load.
     pub(crate) records: Arc<AtomicU64>,
 }
 
-/// What is counted of UDP alone.
-#[derive(Clone, Debug)]
-pub(crate) struct UdpMetrics {
-    pub(crate) sessions: Gauge,
-    pub(crate) penalized: Gauge,
-    pub(crate) kernel_drops: Counter,
-    /// Datagrams of sources in the penalty box.
-    pub(crate) penalty: Counter,
-    /// Datagrams of new sources while there were too many.
-    pub(crate) too_many: Counter,
-    /// Datagrams that had come before.
-    pub(crate) duplicates: Counter,
-    /// Of NetFlow version 5, 7 and 9.
-    pub(crate) netflow: [Counter; 3],
-    /// Datagrams of NetFlow version 9 that sequence numbers show missing.
-    pub(crate) lost: Counter,
-    pub(crate) late: Counter,
-    /// Octets of data sets that wait for their template.
-    pub(crate) held: Gauge,
-}
-
-impl UdpMetrics {
-    pub(crate) fn new() -> Self {
-        describe_gauge!("ipfix_collector_udp_sessions", "Sources of IPFIX over UDP");
-        describe_gauge!(
-            "ipfix_collector_udp_penalized_sources",
-            "Sources not listened to for the malformed messages they sent"
-        );
-        describe_counter!(
-            "ipfix_collector_udp_kernel_drops_total",
-            "Datagrams the kernel dropped because the receive buffer was full"
-        );
-        describe_counter!(
-            "ipfix_collector_udp_datagrams_discarded_total",
-            "Datagrams discarded unread: of a source in the penalty box, of a source beyond max-sessions, or come twice"
-        );
-        describe_counter!(
-            "ipfix_collector_netflow_datagrams_received_total",
-            "NetFlow datagrams received, by version"
-        );
-        describe_counter!(
-            "ipfix_collector_netflow_datagrams_lost_total",
-            "Datagrams of NetFlow version 9 that sequence numbers show missing: how many records they had is not known"
-        );
-        describe_counter!(
-            "ipfix_collector_netflow_datagrams_late_total",
-            "Datagrams of NetFlow version 9 that were counted as missing and came after all"
-        );
-        describe_gauge!("ipfix_collector_udp_held_bytes", "Octets of data sets that wait for their template");
-        let netflow = |version: &'static str| counter!("ipfix_collector_netflow_datagrams_received_total", "version" => version);
-        let discarded = |reason: &'static str| counter!("ipfix_collector_udp_datagrams_discarded_total", "reason" => reason);
-        Self {
-            sessions: gauge!("ipfix_collector_udp_sessions"),
-            penalized: gauge!("ipfix_collector_udp_penalized_sources"),
-            kernel_drops: counter!("ipfix_collector_udp_kernel_drops_total"),
-            penalty: discarded("penalty"),
-            too_many: discarded("sessions"),
-            duplicates: discarded("duplicate"),
-            netflow: [netflow("5"), netflow("7"), netflow("9")],
-            lost: counter!("ipfix_collector_netflow_datagrams_lost_total"),
-            late: counter!("ipfix_collector_netflow_datagrams_late_total"),
-            held: gauge!("ipfix_collector_udp_held_bytes"),
-        }
+/// Returns the handles of what is counted of UDP.
+pub(crate) fn udp(sessions: &SessionMetrics) -> intake::Counts {
+    describe_gauge!("ipfix_collector_udp_sessions", "Sources of IPFIX over UDP");
+    describe_gauge!(
+        "ipfix_collector_udp_penalized_sources",
+        "Sources not listened to for the malformed messages they sent"
+    );
+    describe_counter!(
+        "ipfix_collector_udp_kernel_drops_total",
+        "Datagrams the kernel dropped because the receive buffer was full"
+    );
+    describe_counter!(
+        "ipfix_collector_udp_datagrams_discarded_total",
+        "Datagrams discarded unread: of a source in the penalty box, of a source beyond max-sessions, or come twice"
+    );
+    describe_counter!(
+        "ipfix_collector_netflow_datagrams_received_total",
+        "NetFlow datagrams received, by version"
+    );
+    describe_counter!(
+        "ipfix_collector_netflow_datagrams_lost_total",
+        "Datagrams of NetFlow version 9 that sequence numbers show missing: how many records they had is not known"
+    );
+    describe_counter!(
+        "ipfix_collector_netflow_datagrams_late_total",
+        "Datagrams of NetFlow version 9 that were counted as missing and came after all"
+    );
+    describe_gauge!("ipfix_collector_udp_held_bytes", "Octets of data sets that wait for their template");
+    let netflow = |version: &'static str| counter!("ipfix_collector_netflow_datagrams_received_total", "version" => version);
+    let discarded =
+        |reason: &'static str| counter!("ipfix_collector_udp_datagrams_discarded_total", "reason" => reason);
+    let TransportMetrics { messages, octets } = sessions.udp.clone();
+    intake::Counts {
+        messages,
+        octets,
+        sessions: gauge!("ipfix_collector_udp_sessions"),
+        penalized: gauge!("ipfix_collector_udp_penalized_sources"),
+        kernel_drops: counter!("ipfix_collector_udp_kernel_drops_total"),
+        penalty: discarded("penalty"),
+        too_many: discarded("sessions"),
+        duplicates: discarded("duplicate"),
+        netflow: [netflow("5"), netflow("7"), netflow("9")],
+        lost: counter!("ipfix_collector_netflow_datagrams_lost_total"),
+        late: counter!("ipfix_collector_netflow_datagrams_late_total"),
+        held: gauge!("ipfix_collector_udp_held_bytes"),
     }
 }
 
@@ -209,6 +202,7 @@ impl SessionMetrics {
             cards_sent: counter!("ipfix_collector_business_cards_sent_total"),
             cards_received: counter!("ipfix_collector_business_cards_received_total"),
             asap_ignored: counter!("ipfix_collector_asap_messages_ignored_total"),
+            export_delay: histogram!("ipfix_collector_export_delay_seconds"),
             records: Arc::default(),
         }
     }
@@ -290,6 +284,11 @@ impl PoolMetrics {
 }
 
 fn describe_sessions() {
+    describe_histogram!(
+        "ipfix_collector_export_delay_seconds",
+        "From the export time in a message's header to its reception, of one message a second of each session: below zero where \
+         the exporter's clock is ahead of this host's"
+    );
     describe_counter!(
         "ipfix_collector_messages_received_total",
         "IPFIX messages received, and over UDP datagrams of NetFlow"
