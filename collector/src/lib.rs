@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 pub use config::Config;
 pub use decode::Format as DecodeFormat;
-use service::config::{Http, Invalid};
+use service::config::{Faults, Http};
 use service::{Context, Daemon, Exit, Failure, Findings, OrExit as _, Shell};
 pub use tap::command::Arguments as TapArguments;
 
@@ -66,8 +66,8 @@ impl Daemon for Collector {
         Some(config.http)
     }
 
-    fn validate(config: &Config) -> Result<(), Invalid> {
-        config.validate()
+    fn validate(config: &Config, faults: &mut Faults) {
+        config.validate(faults);
     }
 
     async fn run(config: Config, context: Context) -> Result<(), Failure> {

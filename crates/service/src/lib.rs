@@ -77,10 +77,8 @@ pub trait Daemon: Sized + 'static {
     /// Where to serve HTTP; `None` serves nothing.
     fn http(config: &Self::Config) -> Option<config::Http>;
 
-    /// Refuses values that are good each by itself and wrong together.
-    fn validate(_config: &Self::Config) -> Result<(), config::Invalid> {
-        Ok(())
-    }
+    /// Refuses values that are good each by itself and wrong together: all of them.
+    fn validate(_config: &Self::Config, _faults: &mut config::Faults) {}
 
     /// Threads of the runtime; `None` is one per processor, and with one everything is on the calling thread.
     fn worker_threads(_config: &Self::Config) -> Option<NonZeroUsize> {
