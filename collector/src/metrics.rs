@@ -82,69 +82,51 @@ pub(crate) struct SessionMetrics {
     pub(crate) records: Arc<AtomicU64>,
 }
 
-/// What is counted of UDP alone.
-#[derive(Clone, Debug)]
-pub(crate) struct UdpMetrics {
-    pub(crate) sessions: Gauge,
-    pub(crate) penalized: Gauge,
-    pub(crate) kernel_drops: Counter,
-    /// Datagrams of sources in the penalty box.
-    pub(crate) penalty: Counter,
-    /// Datagrams of new sources while there were too many.
-    pub(crate) too_many: Counter,
-    /// Datagrams that had come before.
-    pub(crate) duplicates: Counter,
-    /// Of NetFlow version 5, 7 and 9.
-    pub(crate) netflow: [Counter; 3],
-    /// Datagrams of NetFlow version 9 that sequence numbers show missing.
-    pub(crate) lost: Counter,
-    pub(crate) late: Counter,
-    /// Octets of data sets that wait for their template.
-    pub(crate) held: Gauge,
-}
-
-impl UdpMetrics {
-    pub(crate) fn new() -> Self {
-        describe_gauge!("ipfix_collector_udp_sessions", "Sources of IPFIX over UDP");
-        describe_gauge!(
-            "ipfix_collector_udp_penalized_sources",
-            "Sources not listened to for the malformed messages they sent"
-        );
-        describe_counter!(
-            "ipfix_collector_udp_kernel_drops_total",
-            "Datagrams the kernel dropped because the receive buffer was full"
-        );
-        describe_counter!(
-            "ipfix_collector_udp_datagrams_discarded_total",
-            "Datagrams discarded unread: of a source in the penalty box, of a source beyond max-sessions, or come twice"
-        );
-        describe_counter!(
-            "ipfix_collector_netflow_datagrams_received_total",
-            "NetFlow datagrams received, by version"
-        );
-        describe_counter!(
-            "ipfix_collector_netflow_datagrams_lost_total",
-            "Datagrams of NetFlow version 9 that sequence numbers show missing: how many records they had is not known"
-        );
-        describe_counter!(
-            "ipfix_collector_netflow_datagrams_late_total",
-            "Datagrams of NetFlow version 9 that were counted as missing and came after all"
-        );
-        describe_gauge!("ipfix_collector_udp_held_bytes", "Octets of data sets that wait for their template");
-        let netflow = |version: &'static str| counter!("ipfix_collector_netflow_datagrams_received_total", "version" => version);
-        let discarded = |reason: &'static str| counter!("ipfix_collector_udp_datagrams_discarded_total", "reason" => reason);
-        Self {
-            sessions: gauge!("ipfix_collector_udp_sessions"),
-            penalized: gauge!("ipfix_collector_udp_penalized_sources"),
-            kernel_drops: counter!("ipfix_collector_udp_kernel_drops_total"),
-            penalty: discarded("penalty"),
-            too_many: discarded("sessions"),
-            duplicates: discarded("duplicate"),
-            netflow: [netflow("5"), netflow("7"), netflow("9")],
-            lost: counter!("ipfix_collector_netflow_datagrams_lost_total"),
-            late: counter!("ipfix_collector_netflow_datagrams_late_total"),
-            held: gauge!("ipfix_collector_udp_held_bytes"),
-        }
+/// Returns the handles of what is counted of UDP.
+pub(crate) fn udp(sessions: &SessionMetrics) -> intake::Counts {
+    describe_gauge!("ipfix_collector_udp_sessions", "Sources of IPFIX over UDP");
+    describe_gauge!(
+        "ipfix_collector_udp_penalized_sources",
+        "Sources not listened to for the malformed messages they sent"
+    );
+    describe_counter!(
+        "ipfix_collector_udp_kernel_drops_total",
+        "Datagrams the kernel dropped because the receive buffer was full"
+    );
+    describe_counter!(
+        "ipfix_collector_udp_datagrams_discarded_total",
+        "Datagrams discarded unread: of a source in the penalty box, of a source beyond max-sessions, or come twice"
+    );
+    describe_counter!(
+        "ipfix_collector_netflow_datagrams_received_total",
+        "NetFlow datagrams received, by version"
+    );
+    describe_counter!(
+        "ipfix_collector_netflow_datagrams_lost_total",
+        "Datagrams of NetFlow version 9 that sequence numbers show missing: how many records they had is not known"
+    );
+    describe_counter!(
+        "ipfix_collector_netflow_datagrams_late_total",
+        "Datagrams of NetFlow version 9 that were counted as missing and came after all"
+    );
+    describe_gauge!("ipfix_collector_udp_held_bytes", "Octets of data sets that wait for their template");
+    let netflow = |version: &'static str| counter!("ipfix_collector_netflow_datagrams_received_total", "version" => version);
+    let discarded =
+        |reason: &'static str| counter!("ipfix_collector_udp_datagrams_discarded_total", "reason" => reason);
+    let TransportMetrics { messages, octets } = sessions.udp.clone();
+    intake::Counts {
+        messages,
+        octets,
+        sessions: gauge!("ipfix_collector_udp_sessions"),
+        penalized: gauge!("ipfix_collector_udp_penalized_sources"),
+        kernel_drops: counter!("ipfix_collector_udp_kernel_drops_total"),
+        penalty: discarded("penalty"),
+        too_many: discarded("sessions"),
+        duplicates: discarded("duplicate"),
+        netflow: [netflow("5"), netflow("7"), netflow("9")],
+        lost: counter!("ipfix_collector_netflow_datagrams_lost_total"),
+        late: counter!("ipfix_collector_netflow_datagrams_late_total"),
+        held: gauge!("ipfix_collector_udp_held_bytes"),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod file;
 mod frame;
+pub mod netflow;
 mod trace;
 mod tshark;
 

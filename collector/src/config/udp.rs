@@ -45,6 +45,18 @@ impl Default for Udp {
 }
 
 impl Udp {
+    /// Returns how much is kept of sources.
+    pub(crate) fn limits(&self) -> intake::Limits {
+        intake::Limits {
+            template_lifetime: self.template_lifetime.0,
+            idle: self.idle.0,
+            max_sessions: self.max_sessions,
+            hold: self.hold.as_usize(),
+            hold_total: self.hold_total.as_usize(),
+            hold_time: self.hold_time.0,
+        }
+    }
+
     pub(super) fn validate(&self, faults: &mut Faults) {
         if !(1..=64).contains(&self.sockets) {
             faults.add("udp.sockets", "must be from 1 to 64");

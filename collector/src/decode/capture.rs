@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::io::{BufReader, Read, Write};
 
 use anyhow::Context as _;
+use intake::netflow::{Reader, Version};
 use ipfix::Transport;
 use pcap_parser::{Block, PcapBlockOwned, PcapError, create_reader};
 
@@ -15,7 +16,6 @@ use super::READ_OCTETS;
 use super::packet::{Carried, Ends, carried};
 use super::printer::{Printer, Session};
 use super::streams::{Associations, Bytes};
-use crate::netflow::{Reader, Version};
 
 /// Transport sessions of a capture at most.
 const MAX_SESSIONS: usize = 4096;

@@ -6,9 +6,8 @@
 use std::io::{self, Read};
 
 use anyhow::{Context as _, bail};
+use intake::netflow::Version;
 use ipfix::{FIRST_TEMPLATE_ID, Header};
-
-use crate::netflow::Version;
 
 /// Octets of a version number and what follows it, or of a FlowSet's header.
 const HEAD: usize = 4;

@@ -18,11 +18,11 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
 use anyhow::Context as _;
+use intake::netflow::{Reader, Version};
 
 use self::frames::Frames;
 use self::messages::Messages;
 use self::printer::{Printer, Session};
-use crate::netflow::{Reader, Version};
 
 /// Octets read at once.
 const READ_OCTETS: usize = 256 << 10;

@@ -4,11 +4,11 @@ use std::fmt;
 use std::io::Write;
 
 use anyhow::bail;
+use intake::netflow::{self, Reader, Version};
 use ipfix::{BiflowSplitter, CollectingConfig, CollectingSession, Record, Summary, Transport, Visitor};
 
 use super::{Format, Options};
 use crate::json::Lines;
-use crate::netflow::{self, Reader, Version};
 
 /// Octets gathered before they are written.
 const WRITE_OCTETS: usize = 256 << 10;

@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use intake::Room;
 use ipfix::{Record, Template, Value};
 
 use self::sampling::Factor;
 use crate::json::text;
-use crate::session::room::Room;
 
 /// Octets kept for one session.
 const MAX_OCTETS: usize = 256 << 10;

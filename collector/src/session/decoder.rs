@@ -14,20 +14,19 @@ use std::sync::atomic::Ordering;
 
 use delivery::class_record::Reliability;
 use delivery::{Numberings, Series};
+use intake::{MAX_MALFORMED, Reception, Room, Rooms, Taken, Told, Unknown};
 use ipfix::{Breach, CollectingConfig, CollectingSession, DecodeError, Summary, Template, Transport};
 use tracing::debug;
 
 use self::visit::{Visit, letter};
 use super::classes::{Classes, Closed};
 use super::delay::ExportDelay;
-use super::room::{Room, Rooms};
 use crate::json::text;
 use crate::metrics::SessionMetrics;
 use crate::output::{Forms, Rendered, Renderers, RunKind};
-
-/// After so many malformed messages in a row on one stream the association is ended, and a source of datagrams not
-/// listened to for a while.
-pub(crate) const MAX_MALFORMED: u32 = 3;
+use crate::status::Watched;
+use crate::tap::Both;
+use crate::udp::Gathered;
 
 /// Octets of templates of one session, and of what each form derives from them. Whoever defines more has it derived again and again.
 const TEMPLATE_OCTETS: usize = 4 << 20;
@@ -35,36 +34,6 @@ const PLAN_OCTETS: usize = 1 << 20;
 /// Octets of templates of one source of datagrams, and of what each form derives of them. There may be thousands of sources.
 const UDP_TEMPLATE_OCTETS: usize = 1 << 20;
 const UDP_PLAN_OCTETS: usize = 32 << 10;
-
-/// How a datagram was received.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reception {
-    /// In milliseconds since the Unix epoch.
-    pub(crate) now: u64,
-    /// In seconds of any clock.
-    pub(crate) received: u32,
-    /// How many of these seconds a template lives that is not repeated (RFC 7011 section 8.4).
-    pub(crate) lifetime: u32,
-    /// Whether it is a set that was held back: its sequence number is of the past.
-    pub(crate) again: bool,
-}
-
-/// What a datagram told that concerns others: data sets without template, and templates.
-#[derive(Debug, Default)]
-pub(crate) struct Told {
-    pub(crate) unknown: Vec<Unknown>,
-    /// By domain and Template ID.
-    pub(crate) defined: Vec<(u32, u16)>,
-}
-
-/// A data set without template.
-#[derive(Debug)]
-pub(crate) struct Unknown {
-    pub(crate) domain: u32,
-    pub(crate) set_id: u16,
-    /// Without the set's header.
-    pub(crate) octets: Vec<u8>,
-}
 
 /// What was decoded and is not yet given to the outputs.
 #[derive(Debug, Default)]
@@ -130,11 +99,13 @@ pub(crate) struct Decoder {
     template_octets: usize,
     /// Over UDP: somebody else decides about data sets without template.
     told: Option<Told>,
+    /// What is shown of the session.
+    watched: Option<Watched>,
     delay: ExportDelay,
     metrics: SessionMetrics,
 }
 
-/// The session was ended for what its peer sent.
+/// The session was ended for what its peer sent: [`MAX_MALFORMED`] malformed messages in a row on one stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("stream {stream}: {MAX_MALFORMED} malformed messages in a row, the last: {error}")]
 pub(crate) struct Hopeless {
@@ -189,37 +160,10 @@ impl Decoder {
             room: Arc::clone(&rooms.templates),
             template_octets: 0,
             told: None,
+            watched: None,
             delay: ExportDelay::new(metrics.export_delay.clone()),
             metrics,
         }
-    }
-
-    /// Decodes one datagram like [`Self::message`], into `decoded`. Returns whether it was well-formed.
-    pub(crate) fn datagram(
-        &mut self,
-        decoded: &mut Decoded,
-        octets: &[u8],
-        Reception { now, received, lifetime, again }: Reception,
-    ) -> Result<bool, Hopeless> {
-        if received != self.received {
-            self.received = received;
-            self.collecting.set_received(received);
-            if self.collecting.expire_templates(received.saturating_sub(lifetime)) > 0 {
-                self.tell_templates();
-            }
-        }
-        std::mem::swap(&mut self.decoded, decoded);
-        let stream = u16::from(again);
-        let outcome = self.message(stream, octets, now);
-        std::mem::swap(&mut self.decoded, decoded);
-        if again {
-            let domain =
-                octets.get(12..).and_then(<[u8]>::first_chunk).map_or(0, |id| u32::from_be_bytes(*id));
-            self.collecting.ignore_sequence(stream, domain);
-            self.malformed.remove(&stream);
-            return Ok(true);
-        }
-        outcome.map(|()| self.malformed.is_empty())
     }
 
     /// Decodes one message; `now` is in milliseconds since the Unix epoch. Fails when the association must be ended.
@@ -227,7 +171,9 @@ impl Decoder {
         self.renderers.prepare(&mut self.decoded.rendered);
         let limit = self.room.limit(self.template_octets);
         self.collecting.set_max_template_octets(limit.min(self.max_template_octets));
+        let (entry, look) = self.watched.as_mut().map(|watched| watched.look(octets.len())).unzip();
         let mut visit = Visit {
+            entry,
             has_identities: self.has_identities,
             stream,
             now,
@@ -240,11 +186,22 @@ impl Decoder {
             metrics: &self.metrics,
             told: self.told.as_mut(),
         };
-        let outcome = self.collecting.decode(stream, octets, &mut visit);
+        let outcome = match look.flatten() {
+            None => self.collecting.decode(stream, octets, &mut visit),
+            Some(mut look) => {
+                let both = &mut Both { visitor: &mut visit, look: &mut look };
+                let outcome = self.collecting.decode(stream, octets, both);
+                look.send();
+                outcome
+            }
+        };
         if let Some(domain) = visit.counted_elsewhere {
             self.collecting.ignore_sequence(stream, domain);
         }
         self.tell_template_octets();
+        if let Some(watched) = &self.watched {
+            watched.message(octets.len(), now);
+        }
         match outcome {
             Ok(summary) => {
                 self.classes.receive(stream, &summary);
@@ -264,6 +221,12 @@ impl Decoder {
         self.collecting.tell_unordered(stream).inspect(tell_breach);
     }
 
+    /// Has the session shown, from its begin.
+    pub(crate) fn watch(&mut self, watched: Watched) {
+        self.classes.watch(watched.share());
+        self.watched = Some(watched);
+    }
+
     /// Says where datagrams come from.
     pub(crate) fn set_source(&mut self, source: SocketAddr) {
         self.renderers.set_source(source);
@@ -272,37 +235,6 @@ impl Decoder {
     /// Says which address the exporter has.
     pub(crate) fn set_exporter(&mut self, exporter: IpAddr) {
         self.renderers.set_exporter(exporter);
-    }
-
-    /// Returns the templates, with their domains.
-    pub(crate) fn templates(&self) -> impl Iterator<Item = (u32, &Template)> {
-        self.collecting.templates()
-    }
-
-    /// Takes what the last datagrams told.
-    pub(crate) fn told(&mut self) -> Told {
-        self.told.as_mut().map(std::mem::take).unwrap_or_default()
-    }
-
-    /// Gives back what [`Self::told`] returned.
-    pub(crate) fn tell(&mut self, told: Told) {
-        self.told = Some(told);
-    }
-
-    /// Counts a data set without template and keeps it for the dead-letter file.
-    pub(crate) fn without_template(&self, decoded: &mut Decoded, now: u64, unknown: &Unknown) {
-        self.metrics.no_template.increment(1);
-        visit::without_template(&mut decoded.letters, now, 0, unknown);
-    }
-
-    /// Concludes nothing more from the sequence numbers of a domain: they count no records.
-    pub(crate) fn ignore_sequence(&mut self, domain: u32) {
-        self.collecting.ignore_sequence(0, domain);
-    }
-
-    /// Forgets that messages were malformed.
-    pub(crate) fn pardon(&mut self) {
-        self.malformed.clear();
     }
 
     /// Whether a session record has come: the request for cookies.
@@ -328,6 +260,7 @@ impl Decoder {
         self.malformed.clear();
         self.asked = false;
         self.tell_templates();
+        self.show_templates();
     }
 
     /// The session is over. Returns the books of the classes whose records may get lost.
@@ -345,6 +278,9 @@ impl Decoder {
         if summary.no_template_sets > 0 && self.told.is_none() {
             metrics.no_template.increment(summary.no_template_sets.into());
         }
+        if let Some(watched) = &mut self.watched {
+            watched.count(summary);
+        }
         summary.breach.inspect(tell_breach);
         let templates = summary.templates + summary.options_templates + summary.templates_refused;
         if templates + summary.withdrawals > 0 {
@@ -353,6 +289,18 @@ impl Decoder {
             metrics.withdrawals.increment(summary.withdrawals.into());
             metrics.limit.increment(summary.templates_refused.into());
             self.tell_templates();
+            if templates + summary.withdrawals > summary.templates_repeated {
+                self.show_templates();
+            }
+        }
+        if summary.descriptions > 0 {
+            self.show_templates();
+        }
+    }
+
+    fn show_templates(&self) {
+        if let Some(watched) = &self.watched {
+            watched.set_templates(self.collecting.shared_templates());
         }
     }
 
@@ -372,10 +320,72 @@ impl Decoder {
 
     fn refuse(&mut self, stream: u16, octets: &[u8], now: u64, error: DecodeError) -> Result<(), Hopeless> {
         self.numberings.refuse_stream(stream);
+        if let Some(watched) = &self.watched {
+            watched.malformed();
+        }
         discard(&self.metrics, &mut self.decoded, stream, octets, now, error);
         let count = self.malformed.entry(stream).or_default();
         *count += 1;
         if *count >= MAX_MALFORMED { Err(Hopeless { stream, error }) } else { Ok(()) }
+    }
+}
+
+impl intake::Decoder<Gathered> for Decoder {
+    fn datagram(&mut self, gathered: &mut Gathered, octets: &[u8], reception: Reception) -> Taken {
+        let Reception { now, received, lifetime, again } = reception;
+        if received != self.received {
+            self.received = received;
+            self.collecting.set_received(received);
+            if self.collecting.expire_templates(received.saturating_sub(lifetime)) > 0 {
+                self.tell_templates();
+                self.show_templates();
+            }
+        }
+        std::mem::swap(&mut self.decoded, &mut gathered.decoded);
+        let stream = u16::from(again);
+        let outcome = self.message(stream, octets, now);
+        std::mem::swap(&mut self.decoded, &mut gathered.decoded);
+        if again {
+            let domain =
+                octets.get(12..).and_then(<[u8]>::first_chunk).map_or(0, |id| u32::from_be_bytes(*id));
+            self.collecting.ignore_sequence(stream, domain);
+            self.malformed.remove(&stream);
+            return Taken::Well;
+        }
+        match outcome {
+            Ok(()) if self.malformed.is_empty() => Taken::Well,
+            Ok(()) => Taken::Malformed,
+            Err(_) => Taken::Hopeless,
+        }
+    }
+
+    fn told(&mut self) -> Told {
+        self.told.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn tell(&mut self, told: Told) {
+        self.told = Some(told);
+    }
+
+    /// Counts it and keeps it for the dead-letter file.
+    fn without_template(&mut self, gathered: &mut Gathered, now: u64, unknown: &Unknown) {
+        self.metrics.no_template.increment(1);
+        visit::without_template(&mut gathered.decoded.letters, now, 0, unknown);
+    }
+
+    /// Counted for all sources already.
+    fn missing(&mut self, _domain: u32, _lost: u32, _late: u32) {}
+
+    fn ignore_sequence(&mut self, domain: u32) {
+        self.collecting.ignore_sequence(0, domain);
+    }
+
+    fn templates(&self) -> impl Iterator<Item = (u32, &Template)> {
+        self.collecting.templates()
+    }
+
+    fn pardon(&mut self) {
+        self.malformed.clear();
     }
 }
 

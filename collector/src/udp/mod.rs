@@ -4,11 +4,9 @@
 //! for anything but datagrams. Nothing is ever acknowledged.
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
-mod held;
-mod recent;
-mod session;
-mod sources;
-mod store;
+mod gathered;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;
@@ -16,14 +14,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Instant;
 
+use intake::store::{self, Depositor, Loaded};
+use intake::{Counts, Rooms, Sources, Totals};
 use tokio::task::JoinSet;
 use tracing::info;
 use transport::udp::{Receiver, ReceiverOptions, Waker};
 
-use self::sources::{Sources, Totals};
-use self::store::{Depositor, Loaded};
+pub(crate) use self::gathered::Gathered;
 use crate::config::Config;
-use crate::metrics::{Count, UdpMetrics};
+use crate::metrics::{self, Count};
 use crate::output::{Batch, Closed, Letter, Outputs, Progress};
 use crate::session::{BATCH_OCTETS, Shared, wall_clock};
 
@@ -62,7 +61,8 @@ impl Receivers {
         let kept = (config.udp.keep_templates && !config.listen.ipfix_udp.is_empty())
             .then(|| config.state.directory.join(TEMPLATES));
         let loaded = kept.as_deref().map(Loaded::read).unwrap_or_default();
-        let (totals, metrics) = (Arc::new(Totals::new(loaded)), UdpMetrics::new());
+        let (totals, metrics) = (Arc::new(Totals::new(loaded)), metrics::udp(&shared.metrics));
+        let rooms = Rooms::default();
         let (to, deposits) = mpsc::channel();
         let mut socket = 0;
         for &address in &config.listen.ipfix_udp {
@@ -75,14 +75,10 @@ impl Receivers {
             }
             for receiver in sockets {
                 receivers.wakers.push(receiver.waker());
-                let mut sources = Sources::new(
-                    config.udp,
-                    shared.outputs.forms().clone(),
-                    Instant::now(),
-                    Arc::clone(&totals),
-                    shared.metrics.clone(),
-                    metrics.clone(),
-                );
+                let forms = shared.outputs.forms().clone();
+                let gathered = Gathered::new(forms, rooms.clone(), shared.metrics.clone());
+                let (limits, totals) = (config.udp.limits(), Arc::clone(&totals));
+                let mut sources = Sources::new(limits, Instant::now(), totals, metrics.clone(), gathered);
                 if kept.is_some() {
                     sources.keep_templates(Depositor { socket, to: to.clone() });
                     socket += 1;
@@ -135,14 +131,14 @@ impl Receivers {
 /// One socket and its thread.
 struct Listening {
     receiver: Receiver,
-    sources: Sources,
+    sources: Sources<Gathered>,
     outputs: Outputs,
     /// Told what is synced; nobody asks.
     progress: Arc<Progress>,
     batches: u64,
     letters: u64,
     drops: u64,
-    metrics: UdpMetrics,
+    metrics: Counts,
     /// Records no output had room for.
     dropped: Count,
 }
@@ -179,7 +175,7 @@ impl Listening {
                 self.sources.datagram(now, wall_clock, from, octets);
             }
         }
-        if count == 0 || self.sources.waiting() >= BATCH_OCTETS {
+        if count == 0 || self.sources.sink().decoded.waiting() >= BATCH_OCTETS {
             self.flush()?;
         }
         self.sources.handle_timeout(now, wall_clock());
@@ -188,10 +184,11 @@ impl Listening {
 
     /// Gives what was decoded to the outputs that have room.
     fn flush(&mut self) -> Result<(), Closed> {
-        if self.sources.waiting() == 0 {
+        let decoded = &mut self.sources.sink_mut().decoded;
+        if decoded.waiting() == 0 {
             return Ok(());
         }
-        let decoded = self.sources.take();
+        let decoded = decoded.take();
         if !decoded.letters.is_empty() {
             self.letters += 1;
             let (line, progress) = (decoded.letters, Arc::clone(&self.progress));

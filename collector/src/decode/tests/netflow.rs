@@ -1,7 +1,7 @@
 //! NetFlow in captures, and in files of its messages.
 
 use super::*;
-use crate::netflow::datagrams::{set, template, v5, v7, v9, v9_from};
+use pcap_fixtures::netflow::{set, template, v5, v7, v9, v9_from};
 
 /// What one capture and one file have: each version, and a FlowSet of version 9 in a datagram of its own, padded.
 fn datagrams() -> [Vec<u8>; 6] {

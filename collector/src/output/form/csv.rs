@@ -7,11 +7,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use intake::Plans;
 use ipfix::{Direction, Record, Template, Value, ie};
 use serde::Deserialize;
 
 use super::Number;
-use super::plans::Plans;
 use crate::json::{self, text};
 use crate::metadata::{Key, Metadata, Told};
 

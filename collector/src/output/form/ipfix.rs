@@ -12,10 +12,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use intake::Plans;
 use ipfix::{ElementDescription, FieldSpecifier, PlanField, Record, Template, TemplateRecord};
 
 use super::super::batch::Form;
-use super::plans::Plans;
 
 /// Octets before a record.
 const HEADER: usize = 10;

@@ -5,13 +5,13 @@
 
 mod csv;
 mod ipfix;
-mod plans;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ::ipfix::{BiflowSplitter, Direction, Record};
 use delivery::Series;
+use intake::Room;
 
 pub(crate) use self::csv::Column;
 use self::csv::Rows;
@@ -22,7 +22,6 @@ use self::ipfix::Records;
 use super::batch::{self, Rendered};
 use crate::json::{Identity, Lines, identity_prefix};
 use crate::metadata::Metadata;
-use crate::session::room::Room;
 
 /// One form.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -2,17 +2,21 @@
 
 use delivery::numbering::Numbered;
 use delivery::{ClassRecord, Numberings, SessionRecord, StatisticsRecord};
+use intake::{Told, Unknown};
 use ipfix::{Header, Record, Template, Visitor, Withdrawal};
 use tracing::debug;
 
 use super::super::classes::Classes;
-use super::{Decoded, Told, Unknown};
+use super::Decoded;
 use crate::json::text::{self, Fraction};
 use crate::metrics::SessionMetrics;
 use crate::output::{Number, Renderers, RunKind};
+use crate::status::register::Entry;
 
 /// One message on its way into the forms.
 pub(super) struct Visit<'a> {
+    /// What is shown of the session.
+    pub(super) entry: Option<&'a Entry>,
     /// Whether session records and class records have an effect.
     pub(super) has_identities: bool,
     pub(super) stream: u16,
@@ -39,6 +43,9 @@ impl Visit<'_> {
             Ok(session_record) => {
                 *self.asked = true;
                 self.classes.session_record(self.stream, record.domain);
+                if let Some(entry) = self.entry {
+                    entry.set_series(session_record.series);
+                }
                 if let Err(error) = self.numberings.session_record(record.sequence, &session_record) {
                     debug!(stream = self.stream, %error, "session record has no effect");
                     self.metrics.limit.increment(1);
