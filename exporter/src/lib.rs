@@ -65,8 +65,8 @@ impl service::Daemon for Daemon {
         Some(config.http)
     }
 
-    fn validate(config: &Self::Config) -> Result<(), service::config::Invalid> {
-        config::validate(config)
+    fn validate(config: &Self::Config, faults: &mut service::config::Faults) {
+        config::validate(config, faults);
     }
 
     async fn run(config: Self::Config, context: Context) -> Result<(), Failure> {

@@ -34,7 +34,8 @@ Commands:
   browser [--update]
            Look at the status pages of a running pool in headless Chromium (if it is installed)
   deploy-check [TEXT…]
-           Check units, rules and dashboards of deploy/, at a running pool (what is installed)
+           Check what lies in deploy/ and docs/: units, rules and dashboards at a running pool, packages, images,
+           manifests, pages and what they say (what is installed)
   vm       Run a command in a virtual machine whose kernel has SCTP (see vm --help)
 
 Example:
