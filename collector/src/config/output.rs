@@ -59,6 +59,9 @@ pub struct Jsonl {
     pub max_octets: Option<Size>,
     /// How finished files are compressed.
     pub compress: Option<Compression>,
+    /// Whether records are gathered for up to 200 ms, and what is much is written past the page cache, where the file system
+    /// lets it be: half the time of the kernel, but who reads the file reads the disk.
+    pub direct: bool,
 }
 
 impl Default for Jsonl {
@@ -76,6 +79,7 @@ impl Default for Jsonl {
             keep: None,
             max_octets: None,
             compress: None,
+            direct: false,
         }
     }
 }
@@ -106,6 +110,8 @@ pub struct Csv {
     pub max_octets: Option<Size>,
     /// How finished files are compressed.
     pub compress: Option<Compression>,
+    /// As of JSON lines.
+    pub direct: bool,
 }
 
 /// What most exporters tell of a flow.
@@ -137,6 +143,7 @@ impl Default for Csv {
             keep: None,
             max_octets: None,
             compress: None,
+            direct: false,
         }
     }
 }
@@ -171,6 +178,8 @@ pub struct Ipfix {
     pub max_octets: Option<Size>,
     /// How finished files are compressed.
     pub compress: Option<Compression>,
+    /// As of JSON lines.
+    pub direct: bool,
 }
 
 impl Default for Ipfix {
@@ -188,6 +197,7 @@ impl Default for Ipfix {
             keep: None,
             max_octets: None,
             compress: None,
+            direct: false,
         }
     }
 }
@@ -280,6 +290,7 @@ struct Common<'a> {
     keep: Option<NonZeroUsize>,
     max_octets: Option<Size>,
     compress: Option<Compression>,
+    direct: bool,
 }
 
 /// Reads what all kinds have from a struct of one kind.
@@ -296,6 +307,7 @@ macro_rules! common {
             keep: $output.keep,
             max_octets: $output.max_octets,
             compress: $output.compress,
+            direct: $output.direct,
         }
     };
 }
@@ -317,6 +329,7 @@ impl Output {
                 keep: None,
                 max_octets: None,
                 compress: None,
+                direct: false,
             },
         }
     }
@@ -344,6 +357,11 @@ impl Output {
     /// Returns its path, or where it connects to.
     pub(crate) fn path(&self) -> &Path {
         self.common().path
+    }
+
+    /// Whether it is written past the page cache.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.common().direct
     }
 
     /// Returns when another file is begun; `None`: never.
