@@ -1,7 +1,7 @@
 //! What a record costs from TCP to disk: CPU seconds, and memory, of a real collector.
 //!
 //! `RECORDS=100000000 cargo bench -p collector` goes further than the ten million of default. Lines take turns in files of 256 MiB,
-//! of which two stay, so that the disk need not hold them all.
+//! of which two stay, so that the disk need not hold them all. `cargo bench -p collector -- synced` measures what has this in its name.
 #![expect(clippy::disallowed_methods, reason = "a benchmark waits between two looks")]
 #![allow(clippy::unwrap_used, reason = "a benchmark ends where it cannot go on")]
 
@@ -47,23 +47,28 @@ const BLOCK: u32 = 40_000;
 const MAX_MESSAGE: usize = 2_900;
 
 fn main() {
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     let records = std::env::var("RECORDS").map_or(10_000_000, |records| records.parse().unwrap());
-    for (kind, durable, name) in [
-        ("jsonl", false, "JSON lines"),
-        ("jsonl", true, "JSON lines, synced"),
-        ("ipfix", false, "IPFIX files"),
-        ("ipfix", true, "IPFIX files, synced"),
+    for (kind, settings, name) in [
+        ("jsonl", "durable = false", "JSON lines"),
+        ("jsonl", "durable = true", "JSON lines, synced"),
+        ("jsonl", "durable = true\ndirect = true", "JSON lines, synced, direct"),
+        ("ipfix", "durable = false", "IPFIX files"),
+        ("ipfix", "durable = true", "IPFIX files, synced"),
+        ("ipfix", "durable = true\ndirect = true", "IPFIX files, synced, direct"),
     ] {
-        measure(kind, durable, name, records);
+        if name.contains(&filter) {
+            measure(kind, settings, name, records);
+        }
     }
 }
 
 /// Sends so many records and prints costs and memory after the first million and each time there are ten times as many.
-fn measure(kind: &str, durable: bool, name: &str, records: u64) {
+fn measure(kind: &str, settings: &str, name: &str, records: u64) {
     let directory = Directory::new();
     let output = directory.path("flows");
     let config = format!(
-        "[output.flows.{kind}]\npath = \"{}.{kind}\"\ndurable = {durable}\nrotate-octets = \"256MiB\"\nkeep = 2\n",
+        "[output.flows.{kind}]\npath = \"{}.{kind}\"\n{settings}\nrotate-octets = \"256MiB\"\nkeep = 2\n",
         output.display()
     );
     let collector = Collector::start(&directory, world::address(), &config);

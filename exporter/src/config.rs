@@ -12,7 +12,7 @@ mod udp;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use service::config::{Http, Invalid};
+use service::config::{Faults, Http, Invalid};
 
 use crate::export::{Classes, Classifier, FlowEncoder};
 use crate::metering::MeteringConfig;
@@ -124,26 +124,34 @@ impl Config {
     /// Returns the classes and what sorts flow records into them.
     ///
     /// Fails where they contradict each other; never for a configuration that was checked.
-    pub fn classes(&self) -> Result<(Classes, Classifier), Invalid> {
+    pub fn classes(&self) -> Result<(Classes, Classifier), Faults> {
         rule::compile(&self.class, &self.rule, self.encoder().templates())
     }
 }
 
 /// Refuses what is good key by key and wrong together.
-pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
-    config.source.validate()?;
-    config.classes()?;
-    config.export.validate()?;
-    config.retention.validate(config.state.directory.is_some())?;
-    config.metering.validate()?;
-    config.sampling.map_or(Ok(()), Sampling::validate)?;
-    match config.destination()? {
-        Destination::Pool(pool) => pool.validate(config.tls.is_some()),
-        Destination::Udp(_) if !config.class.is_empty() => Err(Invalid::new(
+pub(crate) fn validate(config: &Config, faults: &mut Faults) {
+    config.source.validate(faults);
+    faults.take(config.classes());
+    config.export.validate(faults);
+    config.retention.validate(config.state.directory.is_some(), faults);
+    config.metering.validate(faults);
+    if let Some(sampling) = config.sampling {
+        sampling.validate(faults);
+    }
+    if let Some(Destination::Udp(_)) = faults.take(config.destination())
+        && !config.class.is_empty()
+    {
+        faults.add(
             "class",
             "over UDP nothing is sent twice: classes need `[pool]`, with `[udp]` there must be none",
-        )),
-        Destination::Udp(udp) => udp.validate(),
+        );
+    }
+    if let Some(pool) = &config.pool {
+        pool.validate(config.tls.is_some(), faults);
+    }
+    if let Some(udp) = &config.udp {
+        udp.validate(faults);
     }
 }
 

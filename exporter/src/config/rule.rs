@@ -3,7 +3,7 @@
 mod condition;
 
 use serde::Deserialize;
-use service::config::Invalid;
+use service::config::{Faults, Invalid};
 
 use super::class::ClassTables;
 use crate::export::rules::Rule;
@@ -79,42 +79,50 @@ pub(super) fn compile(
     tables: &ClassTables,
     rules: &[RuleTable],
     templates: &Templates,
-) -> Result<(Classes, Classifier), Invalid> {
+) -> Result<(Classes, Classifier), Faults> {
     let classes = tables.classes()?;
-    let mut compiled = Vec::new();
+    let rules = resolve(rules, &classes, templates)?;
+    let unnamed = classes.iter().filter(|(index, _)| rules.iter().all(|rule| rule.class != *index));
+    let unnamed: Vec<ClassIndex> = unnamed.map(|(index, _)| index).collect();
+    let rest = unnamed.first().copied();
+    let classifier = Classifier::new(&rules, rest.unwrap_or_default(), templates)
+        .map_err(|error| Invalid::new(format!("rule.{}", error.rule()), error.to_string()))?;
+    let name = |index: ClassIndex| &*classes.get(index).name;
+    let mut faults = Faults::default();
+    match &unnamed[..] {
+        [] if classifier.has_rest() => faults.add(
+            "rule",
+            "records that match no rule have no class: add a last `[[rule]]` with only a `class`, or leave one class to \
+             them that no rule names",
+        ),
+        [only] if !classifier.has_rest() => {
+            faults.add(format!("class.{}", name(*only)), "no record comes here: the rules take them all");
+        }
+        [] => {}
+        [first, others @ ..] => others.iter().for_each(|other| {
+            let message = format!(
+                "no record comes here: add a `[[rule]]` with `class = \"{}\"` (what matches no rule can go with one class \
+                 only, and `{}` is not named by a rule either)",
+                name(*other),
+                name(*first)
+            );
+            faults.add(format!("class.{}", name(*other)), message);
+        }),
+    }
+    faults.or((classes, classifier))
+}
+
+/// Returns the rules with the classes that they name.
+fn resolve(rules: &[RuleTable], classes: &Classes, templates: &Templates) -> Result<Vec<Rule>, Faults> {
+    let (mut resolved, mut faults) = (Vec::new(), Faults::default());
     for (at, rule) in rules.iter().enumerate() {
         let class = classes.find(&rule.class).ok_or_else(|| {
             let names = classes.iter().map(|(_, class)| &*class.name);
             Invalid::unknown(format!("rule.{at}.class"), "class", &rule.class, names)
-        })?;
+        });
+        let Some(class) = faults.take(class) else { continue };
         let conditions = rule.conditions.0.clone();
-        compiled.push(Rule { templates: rule.templates(templates), conditions, class });
+        resolved.push(Rule { templates: rule.templates(templates), conditions, class });
     }
-    let unnamed = classes.iter().filter(|(index, _)| compiled.iter().all(|rule| rule.class != *index));
-    let unnamed: Vec<ClassIndex> = unnamed.map(|(index, _)| index).collect();
-    let rest = unnamed.first().copied();
-    let classifier = Classifier::new(&compiled, rest.unwrap_or_default(), templates)
-        .map_err(|error| Invalid::new(format!("rule.{}", error.rule()), error.to_string()))?;
-    let name = |index: ClassIndex| &*classes.get(index).name;
-    match unnamed[..] {
-        [] if classifier.has_rest() => Err(Invalid::new(
-            "rule",
-            "records that match no rule have no class: add a last `[[rule]]` with only a `class`, or leave one class to \
-             them that no rule names",
-        )),
-        [only] if !classifier.has_rest() => Err(Invalid::new(
-            format!("class.{}", name(only)),
-            "no record comes here: the rules take them all",
-        )),
-        [] | [_] => Ok((classes, classifier)),
-        [first, second, ..] => Err(Invalid::new(
-            format!("class.{}", name(second)),
-            format!(
-                "no record comes here: add a `[[rule]]` with `class = \"{}\"` (what matches no rule can go with one class \
-                 only, and `{}` is not named by a rule either)",
-                name(second),
-                name(first)
-            ),
-        )),
-    }
+    faults.or(resolved)
 }

@@ -1,7 +1,9 @@
 //! `[sampling]`: which packets are metered.
 
+use std::ops::RangeInclusive;
+
 use serde::Deserialize;
-use service::config::Invalid;
+use service::config::Faults;
 
 use crate::metering::Selector;
 use crate::metering::sampling::HashedPayload;
@@ -94,36 +96,40 @@ impl Sampling {
         }
     }
 
-    pub(super) fn validate(self) -> Result<(), Invalid> {
-        let probable = |key, probability| {
-            // Not a number is refused, too.
-            if probability > 0.0 && probability <= 1.0 {
-                return Ok(());
-            }
-            Err(Invalid::new(key, "must be above 0 and at most 1"))
-        };
+    pub(super) fn validate(self, faults: &mut Faults) {
+        // Not a number is refused, too.
+        let improbable = |probability| !(probability > 0.0 && probability <= 1.0);
+        let odds = "must be above 0 and at most 1";
         match self {
             Self::Systematic(Systematic { interval: 0, .. }) => {
-                Err(Invalid::new("sampling.systematic.interval", "must be at least 1"))
+                faults.add("sampling.systematic.interval", "must be at least 1");
             }
             Self::Random(Random { size, population }) if size == 0 || size > population => {
-                Err(Invalid::new("sampling.random.size", "must be from 1 to `population`"))
+                faults.add("sampling.random.size", "must be from 1 to `population`");
             }
-            Self::Uniform(Uniform { probability }) => probable("sampling.uniform.probability", probability),
-            Self::Hash(Hash { payload_offset, .. }) if payload_offset > HashedPayload::MAX_OFFSET => {
-                Err(Invalid::new(
-                    "sampling.hash.payload-offset",
-                    format!("must be at most {}", HashedPayload::MAX_OFFSET),
-                ))
+            Self::Uniform(Uniform { probability }) if improbable(probability) => {
+                faults.add("sampling.uniform.probability", odds);
             }
-            Self::Hash(Hash { payload_size, .. })
-                if !(HashedPayload::MIN_SIZE..=HashedPayload::MAX_SIZE).contains(&payload_size) =>
-            {
-                let (least, most) = (HashedPayload::MIN_SIZE, HashedPayload::MAX_SIZE);
-                Err(Invalid::new("sampling.hash.payload-size", format!("must be from {least} to {most}")))
-            }
-            Self::Hash(Hash { probability, .. }) => probable("sampling.hash.probability", probability),
-            Self::Systematic(_) | Self::Random(_) => Ok(()),
+            Self::Hash(hash) => hash.validate(improbable(hash.probability).then_some(odds), faults),
+            Self::Systematic(_) | Self::Random(_) | Self::Uniform(_) => {}
+        }
+    }
+}
+
+impl Hash {
+    /// `odds` is what is wrong with the probability.
+    fn validate(self, odds: Option<&str>, faults: &mut Faults) {
+        const MAX_OFFSET: u8 = HashedPayload::MAX_OFFSET;
+        const SIZES: RangeInclusive<u8> = HashedPayload::MIN_SIZE..=HashedPayload::MAX_SIZE;
+        if let Some(odds) = odds {
+            faults.add("sampling.hash.probability", odds);
+        }
+        if self.payload_offset > MAX_OFFSET {
+            faults.add("sampling.hash.payload-offset", format!("must be at most {MAX_OFFSET}"));
+        }
+        if !SIZES.contains(&self.payload_size) {
+            let (least, most) = SIZES.into_inner();
+            faults.add("sampling.hash.payload-size", format!("must be from {least} to {most}"));
         }
     }
 }
