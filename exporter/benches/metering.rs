@@ -110,8 +110,14 @@ impl Flood {
         self.frame[26..30].copy_from_slice(&flow.to_be_bytes());
         self.time += 100;
         let link = LinkType::Ethernet;
-        let packet =
-            Packet { timestamp: self.time, original_length: 64, octets: &self.frame, interface: 0, link };
+        let packet = Packet {
+            timestamp: self.time,
+            original_length: 64,
+            octets: &self.frame,
+            interface: 0,
+            link,
+            outgoing: false,
+        };
         self.meter.packet(&packet, &mut self.records);
         if self.records.len() >= 256 {
             black_box(&self.records);

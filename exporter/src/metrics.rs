@@ -9,6 +9,7 @@ use metrics::{
 
 use transport::tls::{Identity, Reason};
 
+use crate::capture::InterfaceDrops;
 use crate::capture::live::Counts;
 use crate::export::{ClassIndex, Classes};
 use crate::failover::{Abandonment, Books, DropReason, Failover, SpoolCounts};
@@ -29,6 +30,7 @@ pub struct Observed {
     /// None where they are counted by interface.
     packets: Option<Total>,
     tunnelled: Total,
+    truncated: Total,
     unknown_fragments: Total,
     unparsed: [Total; Unparsed::ALL.len()],
     not_selected: Total,
@@ -72,6 +74,10 @@ impl Observed {
             "Packets metered that travelled in a packet that was metered, too (layers = both)"
         );
         describe_counter!(
+            "ipfix_exporter_packets_truncated_total",
+            "Packets metered without ports or control bits, because what was captured of them ends before"
+        );
+        describe_counter!(
             "ipfix_exporter_fragments_unknown_total",
             "Fragments metered without ports, because the first of their packet was not seen before"
         );
@@ -84,6 +90,8 @@ impl Observed {
             packets: None,
             not_selected: not_selected.into(),
             tunnelled: counter!("ipfix_exporter_packets_tunnelled_total", "interface" => interface.clone())
+                .into(),
+            truncated: counter!("ipfix_exporter_packets_truncated_total", "interface" => interface.clone())
                 .into(),
             unknown_fragments:
                 counter!("ipfix_exporter_fragments_unknown_total", "interface" => interface.clone()).into(),
@@ -109,6 +117,7 @@ impl Observed {
             packets.follow(counters.packets - meter.tunnelled() + unparsed + meter.not_selected());
         }
         self.tunnelled.follow(meter.tunnelled());
+        self.truncated.follow(meter.truncated());
         self.not_selected.follow(meter.not_selected());
         self.unknown_fragments.follow(meter.unknown_fragments());
         for (counter, reason) in self.unparsed.iter_mut().zip(Unparsed::ALL) {
@@ -127,13 +136,24 @@ impl Observed {
 pub struct Captured {
     captured: Counter,
     dropped: Counter,
+    /// By the interfaces themselves: in the kernel, in the device.
+    lost: [Counter; 2],
 }
 
 impl Captured {
     /// Returns the handles for the interfaces of a name or pattern.
     pub fn new(interface: &str) -> Self {
+        describe_counter!(
+            "ipfix_exporter_interface_dropped_packets_total",
+            "Packets that captured interfaces dropped (rx_dropped), or their devices missed (rx_missed_errors)"
+        );
         let interface = interface.to_owned();
+        let lost = |reason: &'static str| {
+            counter!("ipfix_exporter_interface_dropped_packets_total", "interface" => interface.clone(),
+                "reason" => reason)
+        };
         Self {
+            lost: ["dropped", "missed"].map(lost),
             captured: counter!("ipfix_exporter_packets_captured_total", "interface" => interface.clone()),
             dropped: counter!("ipfix_exporter_packets_dropped_total", "interface" => interface,
                 "stage" => "kernel", "reason" => "ring_full"),
@@ -144,6 +164,11 @@ impl Captured {
     pub fn add(&self, counts: Counts) {
         self.captured.increment(counts.lent);
         self.dropped.increment(counts.dropped);
+    }
+
+    /// Adds what interfaces dropped since the last time.
+    pub fn lose(&self, InterfaceDrops { dropped, missed }: InterfaceDrops) {
+        self.lost.iter().zip([dropped, missed]).for_each(|(counter, packets)| counter.increment(packets));
     }
 }
 

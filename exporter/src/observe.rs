@@ -226,6 +226,9 @@ impl ObservationPoint {
                 Ok(None) => return Ok(Ok(())),
                 Err(error) => return Ok(Err(error)),
             };
+            if pace.is_early(packet.timestamp) {
+                self.settle()?;
+            }
             loop {
                 match pace.wait_for(packet.timestamp, !self.batch.is_empty()) {
                     Wait::Due => break,
@@ -238,6 +241,12 @@ impl ObservationPoint {
                 self.encode()?;
             }
         }
+    }
+
+    /// Meters what was read; nothing more comes for a while.
+    fn settle(&mut self) -> Result<(), Abandoned> {
+        self.meter.settle(&mut self.flows);
+        self.encode()
     }
 
     /// Encodes the flows that have ended and sends the batches they fill.
@@ -287,10 +296,7 @@ impl Pace {
     /// Waits until the packet at `timestamp` is due; not longer than [`LINGER`] if something waits to be sent, else not
     /// longer than [`SILENCE`].
     fn wait_for(&mut self, timestamp: u64, waiting: bool) -> Wait {
-        let begin = *self.begin.get_or_insert_with(|| (Instant::now(), timestamp));
-        let since = Duration::from_nanos(timestamp.saturating_sub(begin.1));
-        let Some(offset) = self.speed.wall_clock(since) else { return self.unpaced() };
-        let delay = offset.saturating_sub(begin.0.elapsed());
+        let delay = self.delay(timestamp);
         if delay.is_zero() {
             return self.unpaced();
         }
@@ -300,6 +306,18 @@ impl Pace {
             Err(RecvTimeoutError::Timeout) if delay > longest => Wait::Long,
             Err(RecvTimeoutError::Timeout) => Wait::Due,
         }
+    }
+
+    /// Tells whether the packet at `timestamp` has to wait.
+    fn is_early(&mut self, timestamp: u64) -> bool {
+        !self.delay(timestamp).is_zero()
+    }
+
+    fn delay(&mut self, timestamp: u64) -> Duration {
+        let begin = *self.begin.get_or_insert_with(|| (Instant::now(), timestamp));
+        let since = Duration::from_nanos(timestamp.saturating_sub(begin.1));
+        let offset = self.speed.wall_clock(since);
+        offset.map_or(Duration::ZERO, |offset| offset.saturating_sub(begin.0.elapsed()))
     }
 
     fn unpaced(&mut self) -> Wait {

@@ -3,7 +3,7 @@
 //! Packets become flows as they do live: by the same meter, which goes by their times only.
 #![expect(clippy::disallowed_methods, reason = "driver: tells how long it took")]
 
-mod progress;
+pub(crate) mod progress;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
@@ -26,8 +26,6 @@ use progress::Progress;
 
 /// Octets of a message at most.
 const MAX_MESSAGE: usize = 16 << 10;
-/// Packets between two looks at the clock.
-const STRIDE: u64 = 1 << 14;
 const STREAM: u16 = Classes::RELIABLE_STREAM;
 
 /// What is replayed, and where to.
@@ -104,7 +102,7 @@ fn meter(
     mut progress: Progress,
 ) -> anyhow::Result<(Summary, Result<(), CaptureError>)> {
     let mut flows = Vec::new();
-    let (mut packets, mut time) = (0_u64, 0);
+    let mut time = 0;
     let end = loop {
         let packet = match source.next_packet() {
             Ok(Some(packet)) => packet,
@@ -113,10 +111,7 @@ fn meter(
         };
         time = packet.timestamp;
         meter.packet(&packet, &mut flows);
-        packets += 1;
-        if packets.is_multiple_of(STRIDE) {
-            progress.tell();
-        }
+        progress.packet();
         if !flows.is_empty() {
             writer.write(&mut flows, time)?;
         }
@@ -125,7 +120,7 @@ fn meter(
         writer.write(&mut flows, time)?;
     }
     writer.write(&mut flows, time)?;
-    progress.end();
+    drop(progress);
     let (messages, flows) = writer.finish(time)?;
     Ok((Summary { meter, messages, flows }, end))
 }

@@ -1,10 +1,14 @@
 //! Packets of veth interfaces, sent from another network namespace: what needs more than loopback. It runs in a virtual machine:
 //! `cargo xtask interop kernel`.
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
 #![expect(clippy::disallowed_methods, reason = "packets come when they come")]
 
 use std::env;
+use std::fs;
+use std::io::Write as _;
 use std::net::UdpSocket;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -122,6 +126,51 @@ fn what_a_generator_sends_is_metered_without_drops() {
 
 #[test]
 #[ignore = "needs network namespaces: cargo xtask interop kernel"]
+fn at_full_speed_what_is_sent_is_metered_or_counted_as_dropped() {
+    let link = Link::new("capture3", 3);
+    let (_watch, mut readers) = live::open(options("capture3", 32 << 20)).unwrap();
+    let reader = &mut readers[0];
+    reader.look();
+    let (sent, is_over) = (100_000, AtomicBool::new(false));
+    let (mut meter, mut flows) = (Meter::new(MeteringConfig::default(), 1), Vec::new());
+    let (begin, worked) = (Instant::now(), cpu_time());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            link.send(3, sent);
+            is_over.store(true, Ordering::Release);
+        });
+        let mut end = None;
+        while end.is_none_or(|end| Instant::now() < end) {
+            if reader.read(|packet| meter.packet(packet, &mut flows)) {
+                continue;
+            }
+            reader.wait(Duration::from_millis(20)).unwrap();
+            if end.is_none() && is_over.load(Ordering::Acquire) {
+                end = Some(Instant::now() + reader.close());
+            }
+        }
+    });
+    let (elapsed, worked) = (begin.elapsed(), cpu_time() - worked);
+    let Counts { lent, dropped } = counts(reader);
+    // Figures for people; a virtual machine is slow.
+    let told = format!(
+        "{sent} packets in {elapsed:.1?}, {dropped} dropped; {:.0} ns of processor time for each that was metered",
+        worked.as_secs_f64() * 1e9 / lent as f64
+    );
+    writeln!(std::io::stderr(), "{told}").unwrap();
+    while meter.flush(FlowEndReason::ForcedEnd, &mut flows) {}
+    assert_eq!((lent + dropped, meter.counters().packets), (sent.into(), lent));
+    assert_eq!(flows.iter().map(|flow| flow.packets).sum::<u64>(), lent);
+}
+
+/// Processor time of this thread.
+fn cpu_time() -> Duration {
+    let told = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(told.split(' ').next().unwrap().parse().unwrap())
+}
+
+#[test]
+#[ignore = "needs network namespaces: cargo xtask interop kernel"]
 fn beyond_the_ring_every_packet_is_counted_as_dropped() {
     let link = Link::new("capture1", 1);
     let (_watch, mut readers) = live::open(options("capture1", 1 << 20)).unwrap();
@@ -147,7 +196,7 @@ fn interfaces_are_captured_when_they_appear_and_left_when_they_go() {
     let (watch, mut readers) = live::open(options("appear*", 1 << 20)).unwrap();
     let reader = &mut readers[0];
     let (stop, stopped) = channel();
-    let watching = thread::spawn(move || watch.run(&stopped));
+    let watching = thread::spawn(move || watch.run(&stopped, |_| ()));
     for round in 0..2 {
         let link = Link::new("appear2", 2);
         let begin = Instant::now();

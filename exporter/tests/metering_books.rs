@@ -2,6 +2,7 @@
 //! input.
 
 use exporter::capture::{LinkType, Packet, PacketSource, PcapFile};
+use exporter::metering::sampling::HashedPayload;
 use exporter::metering::{FlowEndReason, FlowRecord, Keys, Meter, MeteringConfig, Sampler, Selector};
 use exporter::packet::{PacketView, Unparsed};
 use pcap_fixtures::{ALL, fixture};
@@ -22,7 +23,7 @@ struct Captured {
 impl Captured {
     fn packet(&self) -> Packet<'_> {
         let &Self { timestamp, original_length, ref octets, interface, link } = self;
-        Packet { timestamp, original_length, octets, interface, link }
+        Packet { timestamp, original_length, octets, interface, link, outgoing: false }
     }
 }
 
@@ -33,7 +34,7 @@ static PACKETS: LazyLock<Vec<Captured>> = LazyLock::new(|| {
         let mut file = PcapFile::open(&fixture(name)).unwrap();
         for _ in 0..100 {
             let Some(packet) = file.next_packet().unwrap() else { break };
-            let Packet { timestamp, original_length, octets, interface, link } = packet;
+            let Packet { timestamp, original_length, octets, interface, link, .. } = packet;
             packets.push(Captured { timestamp, original_length, octets: octets.to_vec(), interface, link });
         }
     }
@@ -82,7 +83,7 @@ fn selectors() -> impl Strategy<Value = Option<Selector>> {
         Just(Some(Selector::Systematic { interval: 1, space: 2 })),
         Just(Some(Selector::Random { size: 2, population: 5 })),
         Just(Some(Selector::Uniform { probability: 0.5 })),
-        Just(Some(Selector::Hash { probability: 0.5, initialiser: 7 })),
+        Just(Some(Selector::Hash { probability: 0.5, initialiser: 7, payload: HashedPayload::default() })),
     ]
 }
 

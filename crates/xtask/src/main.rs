@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask ci`, `soak`, `interop`, `crash-matrix`, `bench-handlespace`, `browser`, `deploy-check` and `vm`.
+//! Developer commands: `cargo xtask ci`, `soak`, `interop`, `crash-matrix`, `bench-handlespace`, `browser`, `compare-meters`, `deploy-check` and `vm`.
 //! No dependencies, so that they start at once.
 
 mod browser;
@@ -8,6 +8,7 @@ mod fence;
 mod handlespace;
 mod interop;
 mod matrix;
+mod meters;
 mod readme;
 mod soak;
 mod steps;
@@ -33,6 +34,8 @@ Commands:
            Measure the handlespace beside rsplib's, if that is installed
   browser [--update]
            Look at the status pages of a running pool in headless Chromium (if it is installed)
+  compare-meters FILE…
+           Measure the exporter beside other meters, over captures (what is installed)
   deploy-check [TEXT…]
            Check what lies in deploy/ and docs/: units, rules and dashboards at a running pool, packages, images,
            manifests, pages and what they say (what is installed)
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         ["crash-matrix", rest @ ..] => matrix::run(&root(), rest),
         ["bench-handlespace"] => handlespace::run_benches(&root()),
         ["browser", rest @ ..] => browser::run(&root(), rest),
+        ["compare-meters", files @ ..] => meters::compare(&root(), files),
         ["deploy-check", texts @ ..] => deploy::run(&root(), texts),
         ["vm", ..] => vm::run(&arguments[1..]),
         ["--help" | "-h" | "help"] => {

@@ -7,11 +7,13 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::{info, warn};
 
+use super::interface_drops::{INTERFACES, InterfaceDrops};
 use super::ring::{RETIRE, Ring, RingOptions, interfaces};
 use super::{Filter, Interface, Packet, Pattern};
 
@@ -74,9 +76,28 @@ struct Captured {
 pub struct Watch {
     options: LiveOptions,
     ring: RingOptions,
-    /// By index: whether its rings could be opened.
-    known: HashMap<u32, bool>,
+    /// By index: those whose rings could be opened, and the others.
+    known: HashMap<u32, Option<Known>>,
     readers: Vec<Sender<Captured>>,
+}
+
+/// An interface that is captured.
+#[derive(Clone, Copy)]
+struct Known {
+    pattern: usize,
+    /// Its drops up to the last look.
+    drops: InterfaceDrops,
+}
+
+/// What an interface dropped between two looks at it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Lost {
+    /// Its index.
+    pub interface: u32,
+    /// Which of the patterns it is of.
+    pub pattern: usize,
+    /// Packets.
+    pub drops: InterfaceDrops,
 }
 
 /// Packets for one thread: one ring of each interface.
@@ -127,8 +148,9 @@ pub fn matching(pattern: &Pattern) -> io::Result<Vec<String>> {
 }
 
 impl Watch {
-    /// Looks for interfaces once a second until the other end of `stopped` is dropped.
-    pub fn run(mut self, stopped: &Receiver<()>) {
+    /// Looks for interfaces once a second until the other end of `stopped` is dropped, and hands over what each that is captured has
+    /// dropped meanwhile, none included.
+    pub fn run(mut self, stopped: &Receiver<()>, mut tell: impl FnMut(Lost)) {
         while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
             match self.look() {
                 Ok(errors) => errors.into_iter().for_each(|error| {
@@ -136,6 +158,7 @@ impl Watch {
                 }),
                 Err(error) => warn!(%error, "cannot list the interfaces"),
             }
+            self.drops().into_iter().for_each(&mut tell);
         }
     }
 
@@ -147,11 +170,25 @@ impl Watch {
         for (index, name) in found {
             let pattern = self.options.interfaces.iter().position(|pattern| pattern.matches(&name));
             let Some(pattern) = pattern.filter(|_| !self.known.contains_key(&index)) else { continue };
+            // What it dropped before is not lost here.
+            let drops = InterfaceDrops::read(Path::new(INTERFACES), &name);
             let opened = self.open(index, &name, pattern);
-            self.known.insert(index, opened.is_ok());
+            self.known.insert(index, opened.is_ok().then_some(Known { pattern, drops }));
             errors.extend(opened.err().map(|error| refusal(name, error)));
         }
         Ok(errors)
+    }
+
+    /// Returns what captured interfaces have dropped since the last time.
+    fn drops(&mut self) -> Vec<Lost> {
+        let found = interfaces().unwrap_or_default();
+        let drops = found.into_iter().filter_map(|(interface, name)| {
+            let known = self.known.get_mut(&interface)?.as_mut()?;
+            let drops = InterfaceDrops::read(Path::new(INTERFACES), &name);
+            let since = drops.since(std::mem::replace(&mut known.drops, drops));
+            Some(Lost { interface, pattern: known.pattern, drops: since })
+        });
+        drops.collect()
     }
 
     fn open(&self, index: u32, name: &str, pattern: usize) -> io::Result<()> {

@@ -8,6 +8,7 @@ pub mod bpf;
 mod captures;
 mod error;
 mod filter;
+mod interface_drops;
 pub mod live;
 mod looped;
 mod pattern;
@@ -20,6 +21,7 @@ mod window;
 pub use captures::Captures;
 pub use error::CaptureError;
 pub use filter::{Filter, FilterError};
+pub use interface_drops::InterfaceDrops;
 pub use looped::{LoopOptions, Looped};
 pub use pattern::Pattern;
 pub use pcap_file::PcapFile;
@@ -65,6 +67,8 @@ pub struct Packet<'a> {
     pub interface: u32,
     /// How `octets` begins.
     pub link: LinkType,
+    /// Whether it left by that interface; false also where the capture does not tell.
+    pub outgoing: bool,
 }
 
 /// The link layer of a capture, as registered in the LINKTYPE_ list of libpcap.

@@ -99,6 +99,7 @@ impl<R: Read> PcapFile<R> {
             octets: self.window.octets(found.at, found.length),
             interface: found.interface,
             link: found.link,
+            outgoing: false,
         }
     }
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use service::config::Faults;
 
 use crate::metering::Selector;
+use crate::metering::sampling::HashedPayload;
 
 /// `[sampling]`: one of these.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -51,17 +52,31 @@ pub struct Uniform {
 
 /// `hash = { probability = 0.01 }`.
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Hash {
     /// Above 0, and at most 1.
     pub probability: f64,
     /// Exporters with the same number select the same packets.
     #[serde(default)]
     pub initialiser: u32,
+    /// Where the octets of the IP payload begin that are hashed.
+    #[serde(default = "offset")]
+    pub payload_offset: u8,
+    /// How many they are.
+    #[serde(default = "size")]
+    pub payload_size: u8,
 }
 
 const fn one() -> u32 {
     1
+}
+
+fn offset() -> u8 {
+    HashedPayload::default().offset
+}
+
+fn size() -> u8 {
+    HashedPayload::default().size
 }
 
 impl Sampling {
@@ -71,7 +86,11 @@ impl Sampling {
             Self::Systematic(Systematic { interval, space }) => Selector::Systematic { interval, space },
             Self::Random(Random { size, population }) => Selector::Random { size, population },
             Self::Uniform(Uniform { probability }) => Selector::Uniform { probability },
-            Self::Hash(Hash { probability, initialiser }) => Selector::Hash { probability, initialiser },
+            Self::Hash(Hash { probability, initialiser, payload_offset, payload_size }) => Selector::Hash {
+                probability,
+                initialiser,
+                payload: HashedPayload { offset: payload_offset, size: payload_size },
+            },
         }
     }
 
@@ -89,10 +108,21 @@ impl Sampling {
             Self::Uniform(Uniform { probability }) if improbable(probability) => {
                 faults.add("sampling.uniform.probability", odds);
             }
-            Self::Hash(Hash { probability, .. }) if improbable(probability) => {
-                faults.add("sampling.hash.probability", odds);
+            Self::Hash(hash) => {
+                let (offset, size) = (hash.payload_offset, hash.payload_size);
+                let (least, most) = (HashedPayload::MIN_SIZE, HashedPayload::MAX_SIZE);
+                if offset > HashedPayload::MAX_OFFSET {
+                    let message = format!("must be at most {}", HashedPayload::MAX_OFFSET);
+                    faults.add("sampling.hash.payload-offset", message);
+                }
+                if !(least..=most).contains(&size) {
+                    faults.add("sampling.hash.payload-size", format!("must be from {least} to {most}"));
+                }
+                if improbable(hash.probability) {
+                    faults.add("sampling.hash.probability", odds);
+                }
             }
-            Self::Systematic(_) | Self::Random(_) | Self::Uniform(_) | Self::Hash(_) => {}
+            Self::Systematic(_) | Self::Random(_) | Self::Uniform(_) => {}
         }
     }
 }

@@ -43,6 +43,9 @@ pub struct Source {
     /// Which packets are metered, in tcpdump's syntax. Default: all.
     #[serde(default)]
     pub filter: Option<String>,
+    /// Whether somebody looks on while files are read (`replay`).
+    #[serde(skip)]
+    pub is_watched: bool,
 }
 
 /// Threads at most; each has rings of its own.
@@ -177,11 +180,11 @@ pub fn parse_utc(text: &str) -> Option<u64> {
 }
 
 impl Source {
-    /// Files to be read once, as fast as possible, with their own times.
+    /// Files to be read once, as fast as possible, with their own times, while somebody looks on.
     pub fn unpaced(pcap: Vec<String>, filter: Option<String>) -> Self {
         let (speed, rounds, start) = (Some(Speed(0.0)), None, None);
         let (interfaces, threads, ring, promiscuous) = (Vec::new(), None, None, None);
-        Self { pcap, speed, rounds, start, interfaces, threads, ring, promiscuous, filter }
+        Self { pcap, speed, rounds, start, interfaces, threads, ring, promiscuous, filter, is_watched: true }
     }
 
     /// Tells whether packets come from interfaces.

@@ -316,11 +316,17 @@ fn a_rule_over_a_field_that_records_have_not_is_refused() {
 #[test]
 fn sampling_is_one_of_four_methods() {
     use crate::metering::Selector;
+    use crate::metering::sampling::HashedPayload;
+    let hash = |offset, size| {
+        let payload = HashedPayload { offset, size };
+        Selector::Hash { probability: 0.5, initialiser: 7, payload }
+    };
     for (text, selector) in [
         ("systematic = { space = 99 }", Selector::Systematic { interval: 1, space: 99 }),
         ("random = { size = 3, population = 100 }", Selector::Random { size: 3, population: 100 }),
         ("uniform = { probability = 0.25 }", Selector::Uniform { probability: 0.25 }),
-        ("hash = { probability = 0.5 }", Selector::Hash { probability: 0.5, initialiser: 0 }),
+        ("hash = { probability = 0.5, initialiser = 7 }", hash(0, 20)),
+        ("hash = { probability = 0.5, initialiser = 7, payload-offset = 64, payload-size = 8 }", hash(64, 8)),
     ] {
         let sampled = config(&format!("[sampling]\n{text}")).unwrap();
         assert_eq!(sampled.metering().sampling, Some(selector));
@@ -330,6 +336,9 @@ fn sampling_is_one_of_four_methods() {
         ("random = { size = 3, population = 2 }", "must be from 1 to `population`"),
         ("uniform = { probability = 0.0 }", "must be above 0 and at most 1"),
         ("hash = { probability = nan }", "must be above 0 and at most 1"),
+        ("hash = { probability = 0.5, payload-offset = 65 }", "must be at most 64"),
+        ("hash = { probability = 0.5, payload-size = 33 }", "must be from 8 to 32"),
+        ("hash = { probability = 0.5, payload-size = 7 }", "must be from 8 to 32"),
         ("systemmatic = { space = 99 }", "systematic"),
     ] {
         assert_refused(&format!("[sampling]\n{text}"), &["exporter.toml:", told]);

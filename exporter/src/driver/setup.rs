@@ -22,6 +22,7 @@ use crate::failover::{FailoverConfig, SpoolConfig};
 use crate::metering::{Meter, MeteringConfig};
 use crate::metrics::{Captured, Observed};
 use crate::observe::{Observer, Share};
+use crate::replay::progress::{Progress, Shown};
 
 use super::{random, since_epoch};
 
@@ -67,12 +68,13 @@ pub(crate) fn observe(
     }
     let context = || format!("source.pcap = {:?}", source.pcap);
     let captures = source.captures().with_context(context).or_exit(Exit::Io)?;
+    let progress = source.is_watched.then(|| Progress::new(&captures));
     let opened = Looped::all(captures, source.loop_options(since_epoch()));
     let exit = match &opened {
         Err(CaptureError::Io { .. }) => Exit::Io,
         _ => Exit::Failed,
     };
-    let capture = opened.with_context(context).or_exit(exit)?.filtered(filter);
+    let capture = Shown::new(opened.with_context(context).or_exit(exit)?.filtered(filter), progress);
     let meter = Meter::new(metering, random()?);
     let (speed, observed) = (source.speed(), Observed::new("pcap"));
     Ok(Observer::start(capture, meter, config.encoder(), classifier, speed, observed, Arc::clone(facts))?)

@@ -21,6 +21,8 @@ pub(super) struct Wheel {
     tick: u64,
     /// When that tick is reached.
     due: u64,
+    /// No slot that comes before this tick has flows.
+    soonest: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -35,7 +37,7 @@ impl Wheel {
     pub(super) fn new(horizon: u64) -> Self {
         // Not below a microsecond, so that the number of a tick stays far from overflow.
         let length = (horizon / (ROUND - 2) + 1).max(1_000);
-        Self { heads: [NONE; SLOTS], links: Vec::new(), length, tick: 0, due: 0 }
+        Self { heads: [NONE; SLOTS], links: Vec::new(), length, tick: 0, due: 0, soonest: 0 }
     }
 
     /// Tells whether any slot is to be looked at.
@@ -46,7 +48,9 @@ impl Wheel {
 
     /// Adds a flow that is not in the wheel.
     pub(super) fn insert(&mut self, flow: u32, deadline: u64) {
-        let slot = slot(self.tick_of(deadline));
+        let tick = self.tick_of(deadline);
+        self.soonest = self.soonest.min(tick);
+        let slot = slot(tick);
         let head = self.heads[slot];
         #[expect(clippy::cast_possible_truncation, reason = "below SLOTS")]
         let links = Links { next: head, previous: NONE, slot: slot as u32 };
@@ -93,10 +97,26 @@ impl Wheel {
 
     /// Takes out the flow whose slot comes next, with the tick at which it comes.
     pub(super) fn pop_next(&mut self) -> Option<(u32, u64)> {
-        let tick = (self.tick..self.tick + ROUND).find(|&tick| self.heads[slot(tick)] != NONE)?;
+        let tick = self.ticks().find(|&tick| self.heads[slot(tick)] != NONE)?;
+        self.soonest = tick;
         let head = self.heads[slot(tick)];
         self.remove(head);
         Some((head, tick))
+    }
+
+    /// Returns the flows whose slots come next, in the order in which [`pop_next`](Self::pop_next) takes them out.
+    pub(super) fn next(&self) -> impl Iterator<Item = u32> {
+        let some = |flow: u32| (flow != NONE).then_some(flow);
+        self.ticks().flat_map(move |tick| {
+            std::iter::successors(some(self.heads[slot(tick)]), move |&flow| {
+                some(self.links[flow as usize].next)
+            })
+        })
+    }
+
+    /// Returns the ticks of a round that may have flows.
+    fn ticks(&self) -> std::ops::Range<u64> {
+        self.tick.max(self.soonest)..self.tick + ROUND
     }
 
     /// Returns the tick at which a flow with `deadline` is looked at, within one round.
@@ -108,6 +128,7 @@ impl Wheel {
     /// ends early, and after one round all are right again.
     pub(super) fn rewind(&mut self, now: u64) {
         self.set_tick(now / self.length + 1);
+        self.soonest = self.tick;
     }
 
     fn set_tick(&mut self, tick: u64) {
@@ -151,6 +172,27 @@ mod tests {
         }
         wheel.remove(1);
         assert_eq!(drain(&mut wheel, 2_000), [0, 2]);
+    }
+
+    #[test]
+    fn what_comes_next_is_what_is_taken_out_next() {
+        let mut wheel = Wheel::new(254_000);
+        for (flow, deadline) in (0..).zip([90_000, 30_000, 200_000, 30_000, 5_000]) {
+            wheel.insert(flow, deadline);
+        }
+        let mut taken = Vec::new();
+        for round in 0..4 {
+            let next: Vec<u32> = wheel.next().collect();
+            assert_eq!(next.len(), 5 - round + usize::from(round > 2));
+            let (flow, _) = wheel.pop_next().unwrap();
+            assert_eq!(flow, next[0]);
+            taken.push(flow);
+            if round == 2 {
+                // Before those that were passed over.
+                wheel.insert(5, 1_000);
+            }
+        }
+        assert_eq!(taken, [4, 3, 1, 5]);
     }
 
     #[test]

@@ -3,11 +3,7 @@
 //! Apart from the flows themselves, under the same indices, so that flows without it need no room for it.
 
 use super::record::{BiflowDirection, Details, FlowRecord, Reverse};
-use crate::capture::{LinkType, Packet};
-use crate::packet::PacketView;
-
-/// The two MAC addresses at the start of an Ethernet frame: destination, source.
-const MAC_ADDRESSES: usize = 12;
+use super::seen::Seen;
 
 /// What is kept beside the flows.
 #[derive(Debug, Default)]
@@ -32,14 +28,7 @@ impl Extra {
     }
 
     /// A flow begins at `index`, which follows the last or was used before. `goes_on`: it is the rest of the one there.
-    pub(super) fn begin(
-        &mut self,
-        index: u32,
-        view: &PacketView,
-        packet: &Packet<'_>,
-        direction: BiflowDirection,
-        goes_on: bool,
-    ) {
+    pub(super) fn begin(&mut self, index: u32, seen: &Seen, direction: BiflowDirection, goes_on: bool) {
         if let Some(details) = &mut self.details {
             let flow_id = match details.get(index as usize) {
                 Some(before) if goes_on => before.flow_id,
@@ -49,33 +38,41 @@ impl Extra {
                     flow_id
                 }
             };
-            put(details, index, first_details(view, packet, flow_id));
+            put(details, index, first_details(seen, flow_id));
         }
         if let Some(reverse) = &mut self.reverse {
             put(
                 reverse,
                 index,
-                Other { reverse: Reverse { direction, ..Reverse::default() }, last: packet.timestamp },
+                Other { reverse: Reverse { direction, ..Reverse::default() }, last: seen.timestamp },
             );
         }
     }
 
     /// A packet is added to the flow.
     #[inline]
-    pub(super) fn add(&mut self, index: u32, view: &PacketView, timestamp: u64, is_reverse: bool) {
+    pub(super) fn add(&mut self, index: u32, seen: &Seen, is_reverse: bool) {
         if let Some(details) = &mut self.details {
             let details = &mut details[index as usize];
-            details.minimum_length = details.minimum_length.min(view.octets);
-            details.maximum_length = details.maximum_length.max(view.octets);
+            details.minimum_length = details.minimum_length.min(seen.octets);
+            details.maximum_length = details.maximum_length.max(seen.octets);
         }
         if let Some(reverse) = &mut self.reverse {
             let other = &mut reverse[index as usize];
             if is_reverse {
-                add_reverse(&mut other.reverse, view, timestamp);
+                add_reverse(&mut other.reverse, seen);
             } else {
-                other.last = other.last.max(timestamp);
+                other.last = other.last.max(seen.timestamp);
             }
         }
+    }
+
+    /// Returns what depends on what is kept of a flow, and on nothing else: reading it is all that is wanted.
+    #[inline]
+    pub(super) fn touch(&self, index: u32) -> u64 {
+        let details = self.details.as_ref().map_or(0, |details| details[index as usize].flow_id);
+        let reverse = self.reverse.as_ref().map_or(0, |reverse| reverse[index as usize].reverse.packets);
+        details ^ reverse
     }
 
     /// Returns the control bits of the other direction's packets, if there were any.
@@ -111,34 +108,30 @@ fn put<T>(all: &mut Vec<T>, index: u32, one: T) {
     }
 }
 
-fn first_details(view: &PacketView, packet: &Packet<'_>, flow_id: u64) -> Details {
+fn first_details(seen: &Seen, flow_id: u64) -> Details {
     let mut details = Details {
         flow_id,
-        minimum_length: view.octets,
-        maximum_length: view.octets,
-        mpls_top_label: view.mpls_top_label,
+        minimum_length: seen.octets,
+        maximum_length: seen.octets,
+        mpls_top_label: seen.mpls_top_label,
         ..Details::default()
     };
-    if packet.link == LinkType::Ethernet
-        && let Some(addresses) = packet.octets.first_chunk::<MAC_ADDRESSES>()
-    {
-        details.destination_mac.copy_from_slice(&addresses[..6]);
-        details.source_mac.copy_from_slice(&addresses[6..]);
-    }
+    details.destination_mac.copy_from_slice(&seen.mac_addresses[..6]);
+    details.source_mac.copy_from_slice(&seen.mac_addresses[6..]);
     details
 }
 
-fn add_reverse(reverse: &mut Reverse, view: &PacketView, timestamp: u64) {
+fn add_reverse(reverse: &mut Reverse, seen: &Seen) {
     if reverse.packets == 0 {
-        reverse.start_ns = timestamp;
-        reverse.class_of_service = view.class_of_service;
-        reverse.minimum_ttl = view.ttl;
+        reverse.start_ns = seen.timestamp;
+        reverse.class_of_service = seen.class_of_service;
+        reverse.minimum_ttl = seen.ttl;
     }
-    reverse.octets += u64::from(view.octets);
+    reverse.octets += u64::from(seen.octets);
     reverse.packets += 1;
-    reverse.start_ns = reverse.start_ns.min(timestamp);
-    reverse.end_ns = reverse.end_ns.max(timestamp);
-    reverse.tcp_control_bits |= view.tcp_control_bits;
-    reverse.minimum_ttl = reverse.minimum_ttl.min(view.ttl);
-    reverse.maximum_ttl = reverse.maximum_ttl.max(view.ttl);
+    reverse.start_ns = reverse.start_ns.min(seen.timestamp);
+    reverse.end_ns = reverse.end_ns.max(seen.timestamp);
+    reverse.tcp_control_bits |= seen.tcp_control_bits;
+    reverse.minimum_ttl = reverse.minimum_ttl.min(seen.ttl);
+    reverse.maximum_ttl = reverse.maximum_ttl.max(seen.ttl);
 }

@@ -41,6 +41,12 @@ impl FlowKey {
         Self([source[0], source[1], destination[0], destination[1], transport, origin])
     }
 
+    /// Returns its first word.
+    #[inline]
+    pub(super) const fn word(&self) -> u64 {
+        self.0[0]
+    }
+
     /// Tells whether it is of an ICMP or ICMPv6 message, whose type and code are where others have a port.
     const fn is_icmp(&self) -> bool {
         const ICMP: u64 = protocol::ICMP as u64;

@@ -13,6 +13,7 @@ mod index;
 mod key;
 mod record;
 pub mod sampling;
+mod seen;
 mod table;
 
 pub use key::FlowKey;
@@ -44,8 +45,6 @@ pub struct MeteringConfig {
     pub details: bool,
     /// The flowId of the first flow; meters beside this one need others. Default 1.
     pub first_flow_id: u64,
-    /// What the records say in flowDirection. Default ingress.
-    pub direction: Direction,
     /// Which packet is metered where one travels in another. Default: the one on the wire.
     pub layers: Layers,
     /// Which packets are metered at all. Default: all.
@@ -63,7 +62,6 @@ impl Default for MeteringConfig {
             biflows: false,
             details: false,
             first_flow_id: 1,
-            direction: Direction::Ingress,
             layers: Layers::Outer,
             sampling: None,
         }
@@ -119,6 +117,7 @@ pub struct Meter {
     sampler: Option<Sampler>,
     fragments: Fragments,
     tunnelled: u64,
+    truncated: u64,
     unparsed: [u64; Unparsed::ALL.len()],
     ignored: Ignored,
 }
@@ -133,12 +132,13 @@ impl Meter {
             sampler: config.sampling.map(|selector| Sampler::new(selector, seed.rotate_left(32))),
             fragments: Fragments::new(seed.rotate_left(16)),
             tunnelled: 0,
+            truncated: 0,
             unparsed: [0; Unparsed::ALL.len()],
             ignored: Ignored::default(),
         }
     }
 
-    /// Meters one packet, if it is selected, and appends the records of flows that ended before it.
+    /// Takes in one packet, if it is selected, and appends the records of flows that ended; see [`FlowTable::packet`] for when.
     #[inline]
     pub fn packet(&mut self, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
         if let Some(sampler) = &mut self.sampler
@@ -151,7 +151,10 @@ impl Meter {
         }
         match PacketView::parse(packet) {
             Ok(view) if view.fragment.is_some() => self.fragment(view, packet, out),
-            Ok(view) => self.table.packet(&view, packet, out),
+            Ok(view) => {
+                self.truncated += u64::from(view.cut);
+                self.table.packet(&view, packet, out);
+            }
             Err(reason) => self.ignore(packet, reason),
         }
     }
@@ -160,6 +163,7 @@ impl Meter {
     #[cold]
     #[inline(never)]
     fn fragment(&mut self, mut view: PacketView, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
+        self.truncated += u64::from(view.cut);
         self.fragments.resolve(&mut view, packet.timestamp);
         self.table.packet(&view, packet, out);
     }
@@ -167,9 +171,10 @@ impl Meter {
     /// Apart, so that metering without tunnels does not carry it along.
     #[inline(never)]
     fn packet_in_packets(&mut self, packet: &Packet<'_>, out: &mut Vec<FlowRecord>) {
-        let Self { table, fragments, .. } = self;
+        let Self { table, fragments, truncated, .. } = self;
         let metered = PacketView::each(packet, self.layers, |view| {
             let mut view = *view;
+            *truncated += u64::from(view.cut);
             fragments.resolve(&mut view, packet.timestamp);
             table.packet(&view, packet, out);
         });
@@ -213,9 +218,19 @@ impl Meter {
         self.tunnelled
     }
 
+    /// Returns how many packets were metered without ports, ICMP type or control bits, because what was captured of them ends before.
+    pub const fn truncated(&self) -> u64 {
+        self.truncated
+    }
+
     /// Returns how many fragments were metered without ports, because their first fragment was not known.
     pub const fn unknown_fragments(&self) -> u64 {
         self.fragments.unknown()
+    }
+
+    /// See [`FlowTable::settle`].
+    pub fn settle(&mut self, out: &mut Vec<FlowRecord>) {
+        self.table.settle(out);
     }
 
     /// See [`FlowTable::advance`].
@@ -229,7 +244,7 @@ impl Meter {
     }
 
     /// Returns how many flows are kept.
-    pub fn active_flows(&self) -> usize {
+    pub const fn active_flows(&self) -> usize {
         self.table.len()
     }
 

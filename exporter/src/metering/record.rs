@@ -148,7 +148,7 @@ impl FlowRecord {
     }
 }
 
-/// flowDirection (IANA element 61).
+/// flowDirection (IANA element 61): that of the first packet, as far as the capture tells.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[repr(u8)]
 pub enum Direction {

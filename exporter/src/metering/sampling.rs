@@ -3,16 +3,13 @@
 //! What is selected is metered as it is; nothing is multiplied here. Whoever reads the records scales them, by what the selector's
 //! options record tells.
 
-use std::net::IpAddr;
+mod hash;
+
 use std::ops::RangeInclusive;
 
 use crate::capture::Packet;
-use crate::packet::PacketView;
 
-/// Octets of the IP packet's payload that the hash takes in (`hashIPPayloadSize`, from offset 0): a TCP header.
-pub const HASH_PAYLOAD: usize = 20;
-/// Addresses, protocol, and the payload.
-const HASH_INPUT: usize = 16 + 16 + 1 + HASH_PAYLOAD;
+pub use hash::HashedPayload;
 
 /// How packets are selected.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,6 +40,8 @@ pub enum Selector {
         probability: f64,
         /// `hashInitialiserValue`.
         initialiser: u32,
+        /// What of the payload is hashed.
+        payload: HashedPayload,
     },
 }
 
@@ -123,8 +122,8 @@ impl Sampler {
             }
             Selector::Random { size, population } => self.is_drawn(size.into(), population.into()),
             Selector::Uniform { probability } => self.draw() <= part(probability, u64::MAX),
-            Selector::Hash { initialiser, .. } => {
-                let hash = hash(packet, initialiser);
+            Selector::Hash { initialiser, payload, .. } => {
+                let hash = hash::hash(packet, initialiser, payload);
                 hash.zip(self.selector.selected_range()).is_some_and(|(hash, range)| range.contains(&hash))
             }
         };
@@ -165,62 +164,6 @@ impl Sampler {
     }
 }
 
-/// Returns the hash of what stays the same along the path of a packet: addresses, protocol, and the first octets of its payload.
-fn hash(packet: &Packet<'_>, initialiser: u32) -> Option<u32> {
-    let (view, payload) = PacketView::parse_with_payload(packet).ok()?;
-    let mut input = [0; HASH_INPUT];
-    let mut length = 0;
-    let mut add = |octets: &[u8]| {
-        input[length..length + octets.len()].copy_from_slice(octets);
-        length += octets.len();
-    };
-    for address in [view.source, view.destination] {
-        match address {
-            IpAddr::V4(address) => add(&address.octets()),
-            IpAddr::V6(address) => add(&address.octets()),
-        }
-    }
-    add(&[view.protocol]);
-    add(&payload[..payload.len().min(HASH_PAYLOAD)]);
-    Some(bob(&input[..length], initialiser))
-}
-
-/// The hash function BOB (RFC 5475 section 6.2.4.1 and appendix A.2; Bob Jenkins, "Hash functions for hash table lookup", 1997).
-fn bob(octets: &[u8], initialiser: u32) -> u32 {
-    const GOLDEN_RATIO: u32 = 0x9e37_79b9;
-    let word = |octets: &[u8]| {
-        let octets = octets.iter().rev();
-        octets.fold(0, |word: u32, octet| word << 8 | u32::from(*octet))
-    };
-    let (mut a, mut b, mut c) = (GOLDEN_RATIO, GOLDEN_RATIO, initialiser);
-    let (blocks, rest) = octets.as_chunks::<12>();
-    for block in blocks {
-        a = a.wrapping_add(word(&block[..4]));
-        b = b.wrapping_add(word(&block[4..8]));
-        c = c.wrapping_add(word(&block[8..]));
-        (a, b, c) = mix(a, b, c);
-    }
-    let part = |from: usize| word(&rest[from.min(rest.len())..(from + 4).min(rest.len())]);
-    a = a.wrapping_add(part(0));
-    b = b.wrapping_add(part(4));
-    // The lowest octet of c is the length's.
-    c = c.wrapping_add(u32::try_from(octets.len()).unwrap_or(u32::MAX)).wrapping_add(part(8) << 8);
-    mix(a, b, c).2
-}
-
-const fn mix(mut a: u32, mut b: u32, mut c: u32) -> (u32, u32, u32) {
-    const ROUNDS: [(u32, u32, u32); 3] = [(13, 8, 13), (12, 16, 5), (3, 10, 15)];
-    let mut round = 0;
-    while round < ROUNDS.len() {
-        let (x, y, z) = ROUNDS[round];
-        a = a.wrapping_sub(b).wrapping_sub(c) ^ (c >> x);
-        b = b.wrapping_sub(c).wrapping_sub(a) ^ (a << y);
-        c = c.wrapping_sub(a).wrapping_sub(b) ^ (b >> z);
-        round += 1;
-    }
-    (a, b, c)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,7 +179,18 @@ mod tests {
     }
 
     fn packet(octets: &[u8]) -> Packet<'_> {
-        Packet { timestamp: 0, original_length: 40, octets, interface: 0, link: LinkType::RawIp }
+        Packet {
+            timestamp: 0,
+            original_length: 40,
+            octets,
+            interface: 0,
+            link: LinkType::RawIp,
+            outgoing: false,
+        }
+    }
+
+    fn hashed(probability: f64, initialiser: u32) -> Selector {
+        Selector::Hash { probability, initialiser, payload: HashedPayload::default() }
     }
 
     /// Which of so many packets are selected.
@@ -282,7 +236,7 @@ mod tests {
 
     #[test]
     fn hash_based_sampling_takes_the_same_packets_everywhere() {
-        let selector = Selector::Hash { probability: 0.1, initialiser: 5 };
+        let selector = hashed(0.1, 5);
         let (mut here, mut there) = (Sampler::new(selector, 1), Sampler::new(selector, 2));
         for number in 0..10_000 {
             let both =
@@ -290,14 +244,14 @@ mod tests {
             assert_eq!(both[0], both[1], "packet {number}, three hops on");
         }
         assert!(here.selected().abs_diff(1_000) < 150, "{}", here.selected());
-        let other = Selector::Hash { probability: 0.1, initialiser: 6 };
+        let other = hashed(0.1, 6);
         assert_ne!(selected(selector, 1_000, 1), selected(other, 1_000, 1));
         assert_eq!(selector.selected_range(), Some(0..=429_496_728));
     }
 
     #[test]
     fn a_packet_that_cannot_be_parsed_has_no_hash() {
-        let mut sampler = Sampler::new(Selector::Hash { probability: 1.0, initialiser: 0 }, 1);
+        let mut sampler = Sampler::new(hashed(1.0, 0), 1);
         assert!(!sampler.select(&packet(&[0x45])) && sampler.select(&packet(&octets(1, 1))));
         assert_eq!((sampler.observed(), sampler.selected()), (2, 1));
     }

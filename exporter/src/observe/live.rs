@@ -55,7 +55,13 @@ impl Observer {
             let captured = Arc::clone(&captured);
             observer.spawn("observation", move |stopped| point.run_live(reader, &captured, &stopped))?;
         }
-        observer.spawn("interfaces", move |stopped| watch.run(&stopped))?;
+        let facts = Arc::clone(facts);
+        observer.spawn("interfaces", move |stopped| {
+            watch.run(&stopped, |lost| {
+                captured[lost.pattern].lose(lost.drops);
+                facts.lose(lost.interface, lost.drops.all());
+            });
+        })?;
         Ok(observer)
     }
 
@@ -126,7 +132,7 @@ impl ObservationPoint {
     fn read(&mut self, reader: &mut Reader) -> Result<bool, Abandoned> {
         let Self { meter, flows, .. } = self;
         let any = reader.read(|packet| meter.packet(packet, flows));
-        self.encode()?;
+        self.settle()?;
         Ok(any)
     }
 }

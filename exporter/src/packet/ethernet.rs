@@ -6,6 +6,8 @@ use super::{Unparsed, be16};
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const MPLS: [u16; 2] = [0x8847, 0x8848];
+/// The type of a packet in a Linux cooked capture that was sent by the host that captured it.
+const OUTGOING: u8 = 4;
 const PPPOE_SESSION: u16 = 0x8864;
 /// PPP's numbers (RFC 1661, IANA) of what EtherTypes stand for.
 const PPP: [(u16, u16); 4] = [(0x0021, IPV4), (0x0057, IPV6), (0x0281, MPLS[0]), (0x0283, MPLS[1])];
@@ -26,11 +28,14 @@ pub(super) struct Link<'a> {
     pub(super) mpls_top_label: u32,
     /// The interface, where the link layer names it.
     pub(super) interface: Option<u32>,
+    /// Whether the packet left by that interface.
+    pub(super) outgoing: bool,
 }
 
 impl<'a> Link<'a> {
     const fn untagged(payload: &'a [u8], version: u8) -> Self {
-        Self { payload, version, vlan_id: 0, customer_vlan_id: 0, mpls_top_label: 0, interface: None }
+        let (vlan_id, customer_vlan_id, mpls_top_label) = (0, 0, 0);
+        Self { payload, version, vlan_id, customer_vlan_id, mpls_top_label, interface: None, outgoing: false }
     }
 }
 
@@ -47,14 +52,16 @@ pub(super) fn ethernet(octets: &[u8]) -> Result<Link<'_>, Unparsed> {
 
 pub(super) fn linux_sll(octets: &[u8]) -> Result<Link<'_>, Unparsed> {
     let ethertype = be16(octets, 14).ok_or(Unparsed::Short)?;
-    typed(ethertype, &octets[16..])
+    let outgoing = be16(octets, 0) == Some(OUTGOING.into());
+    Ok(Link { outgoing, ..typed(ethertype, &octets[16..])? })
 }
 
 pub(super) fn linux_sll2(octets: &[u8]) -> Result<Link<'_>, Unparsed> {
     let header = octets.get(..20).ok_or(Unparsed::Short)?;
     let ethertype = u16::from_be_bytes([header[0], header[1]]);
     let interface = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
-    Ok(Link { interface: Some(interface), ..typed(ethertype, &octets[20..])? })
+    let outgoing = header[10] == OUTGOING;
+    Ok(Link { interface: Some(interface), outgoing, ..typed(ethertype, &octets[20..])? })
 }
 
 pub(super) fn raw(octets: &[u8]) -> Result<Link<'_>, Unparsed> {

@@ -53,7 +53,7 @@ pub(super) fn ipv4<'a>(link: &Link<'a>, on_wire: u32) -> Result<Network<'a>, Unp
     let payload = packet.get(header_length..).filter(|_| !later_fragment);
     let upper = match payload {
         Some(payload) => transport(protocol, payload),
-        None => Transport::default(),
+        None => Transport { cut: !later_fragment, ..Transport::default() },
     };
     let address = |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
     let view = PacketView {
@@ -70,9 +70,11 @@ pub(super) fn ipv4<'a>(link: &Link<'a>, on_wire: u32) -> Result<Network<'a>, Unp
         mpls_top_label: link.mpls_top_label,
         segment: Segment::NONE,
         interface: link.interface.unwrap_or(0),
+        outgoing: link.outgoing,
         octets,
         fragment,
         later_fragment,
+        cut: upper.cut,
     };
     #[expect(clippy::cast_possible_truncation, reason = "60 at most")]
     Ok(Network { view, payload: payload.unwrap_or_default(), headers: header_length as u32 })
@@ -94,7 +96,7 @@ pub(super) fn ipv6<'a>(link: &Link<'a>, on_wire: u32) -> Result<Network<'a>, Unp
     let payload = chain.payload.filter(|_| !chain.later_fragment);
     let upper = match payload {
         Some(payload) => transport(chain.protocol, payload),
-        None => Transport::default(),
+        None => Transport { cut: !chain.later_fragment, ..Transport::default() },
     };
     let (source, destination) = (address(&header[8..24]), address(&header[24..40]));
     let view = PacketView {
@@ -111,9 +113,11 @@ pub(super) fn ipv6<'a>(link: &Link<'a>, on_wire: u32) -> Result<Network<'a>, Unp
         mpls_top_label: link.mpls_top_label,
         segment: Segment::NONE,
         interface: link.interface.unwrap_or(0),
+        outgoing: link.outgoing,
         octets,
         fragment: chain.fragment,
         later_fragment: chain.later_fragment,
+        cut: upper.cut,
     };
     let payload = payload.unwrap_or_default();
     let headers = u32::try_from(packet.len() - payload.len()).unwrap_or(u32::MAX);

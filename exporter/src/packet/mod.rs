@@ -72,12 +72,16 @@ pub struct PacketView {
     pub segment: Segment,
     /// The interface it was seen on.
     pub interface: u32,
+    /// Whether it left by that interface, as far as the capture tells.
+    pub outgoing: bool,
     /// Octets of the IP packet, header included, as the header tells.
     pub octets: u32,
     /// The identification of the packet that it is a fragment of; none for a whole one.
     pub fragment: Option<u32>,
     /// Whether it is a fragment other than the first.
     pub later_fragment: bool,
+    /// Whether the octets end before what is read of its transport header, so that ports or control bits are missing.
+    pub cut: bool,
 }
 
 /// A virtual network that shares a link with others: what kind of tunnel tells it, and its number there.
@@ -178,10 +182,12 @@ impl PacketView {
         network(packet).map(|network| network.view)
     }
 
-    /// Reads the headers of the packet on the wire; returns its payload as well, as far as it was captured, without the link layer's
-    /// padding. A later fragment has none.
-    pub fn parse_with_payload<'a>(packet: &Packet<'a>) -> Result<(Self, &'a [u8]), Unparsed> {
-        network(packet).map(|network| (network.view, network.payload))
+    /// Reads the headers of the packet on the wire; returns its octets as well, from the IP header on, as far as they were captured and
+    /// without the link layer's padding, and how many of them are IP's headers. Later fragments of IPv6 are nothing else.
+    pub fn parse_with_octets<'a>(packet: &Packet<'a>) -> Result<(Self, &'a [u8], usize), Unparsed> {
+        let link = link(packet)?;
+        let Network { view, headers, .. } = ip(&link, on_wire(packet, &link))?;
+        Ok((view, &link.payload[..link.payload.len().min(view.octets as usize)], headers as usize))
     }
 
     /// Reads the headers of a packet and of those in it, and hands over the ones that `layers` asks for. Returns how many were handed
@@ -207,6 +213,13 @@ impl PacketView {
 /// Reads link layer and IP header.
 #[inline]
 fn network<'a>(packet: &Packet<'a>) -> Result<Network<'a>, Unparsed> {
+    let link = link(packet)?;
+    ip(&link, on_wire(packet, &link))
+}
+
+/// Reads the link layer.
+#[inline]
+fn link<'a>(packet: &Packet<'a>) -> Result<Link<'a>, Unparsed> {
     let mut link = match packet.link {
         LinkType::Ethernet => ethernet::ethernet(packet.octets)?,
         LinkType::LinuxSll => ethernet::linux_sll(packet.octets)?,
@@ -215,8 +228,15 @@ fn network<'a>(packet: &Packet<'a>) -> Result<Network<'a>, Unparsed> {
         LinkType::Null => ethernet::null(packet.octets)?,
     };
     link.interface = link.interface.or(Some(packet.interface));
-    let cut = u32::try_from(packet.octets.len() - link.payload.len()).unwrap_or(u32::MAX);
-    ip(&link, packet.original_length.saturating_sub(cut))
+    link.outgoing |= packet.outgoing;
+    Ok(link)
+}
+
+/// Returns how long what the link layer carries was on the wire.
+#[inline]
+fn on_wire(packet: &Packet<'_>, link: &Link<'_>) -> u32 {
+    let before = u32::try_from(packet.octets.len() - link.payload.len()).unwrap_or(u32::MAX);
+    packet.original_length.saturating_sub(before)
 }
 
 /// Reads the IP header of a packet; `on_wire` is its length by the wire, for headers that leave it open.

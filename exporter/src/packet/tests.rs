@@ -21,7 +21,14 @@ fn tcp6() -> Frame {
 }
 
 fn captured(link: LinkType, octets: &[u8]) -> Packet<'_> {
-    Packet { timestamp: 0, original_length: u32::try_from(octets.len()).unwrap(), octets, interface: 7, link }
+    Packet {
+        timestamp: 0,
+        original_length: u32::try_from(octets.len()).unwrap(),
+        octets,
+        interface: 7,
+        link,
+        outgoing: false,
+    }
 }
 
 fn parse(octets: &[u8]) -> Result<PacketView, Unparsed> {
@@ -45,9 +52,11 @@ fn an_ipv4_segment_gives_addresses_ports_flags_and_length() {
         mpls_top_label: 0,
         segment: Segment::NONE,
         interface: 7,
+        outgoing: false,
         octets: 140,
         fragment: None,
         later_fragment: false,
+        cut: false,
     };
     assert_eq!(view, expected);
 }
@@ -137,7 +146,39 @@ fn what_the_capture_cut_off_reads_as_zero_and_still_counts() {
             PacketView::parse(&Packet { octets: &whole[..kept], ..captured(LinkType::Ethernet, &whole) })
                 .unwrap();
         assert_eq!((view.octets, view.source_port, view.tcp_control_bits), (1040, source_port, bits));
+        assert_eq!(view.cut, bits == 0);
     }
+}
+
+#[test]
+fn what_has_no_ports_is_not_cut() {
+    let cut = |frame: &[u8], kept: usize| {
+        PacketView::parse(&Packet { octets: &frame[..kept], ..captured(LinkType::Ethernet, frame) })
+            .unwrap()
+            .cut
+    };
+    let esp = Frame::ip(at(CLIENT).ip(), at(SERVER).ip(), 50, vec![1; 30]).unwrap().ethernet();
+    let later = tcp().fragment(0x2001).ethernet();
+    let echo = Frame::icmp(at(CLIENT6).ip(), at(SERVER6).ip(), 128, 0).unwrap().ethernet();
+    assert!(!cut(&esp, 14 + 20) && !cut(&later, 14 + 20) && !cut(&echo, 14 + 40 + 2));
+    assert!(cut(&echo, 14 + 40 + 1));
+    let options = tcp6().extension(0, &[0, 5, 2, 0, 0, 0, 0]).ethernet();
+    assert!(cut(&options, 14 + 40 + 4), "the transport header is behind what is missing");
+}
+
+#[test]
+fn a_packet_leaves_where_the_link_layer_or_the_capture_says_so() {
+    let packet = tcp().ethernet()[14..].to_vec();
+    let cooked = |kind: u8| [&[0, kind, 0, 1, 0, 6, 1, 2, 3, 4, 5, 6, 0, 0, 8, 0], &packet[..]].concat();
+    let cooked2 =
+        |kind: u8| [&[8, 0, 0, 0, 0, 0, 0, 9, 0, 1, kind, 6, 1, 2, 3, 4, 5, 6, 0, 0], &packet[..]].concat();
+    let outgoing = |link, octets: &[u8]| PacketView::parse(&captured(link, octets)).unwrap().outgoing;
+    for (kind, expected) in [(0, false), (3, false), (4, true)] {
+        assert_eq!(outgoing(LinkType::LinuxSll, &cooked(kind)), expected, "{kind}");
+        assert_eq!(outgoing(LinkType::LinuxSll2, &cooked2(kind)), expected, "{kind}");
+    }
+    let leaves = Packet { outgoing: true, ..captured(LinkType::RawIp, &packet) };
+    assert!(PacketView::parse(&leaves).unwrap().outgoing && !outgoing(LinkType::RawIp, &packet));
 }
 
 #[test]

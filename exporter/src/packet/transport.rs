@@ -8,6 +8,8 @@ pub(super) struct Transport {
     pub(super) source_port: u16,
     pub(super) destination_port: u16,
     pub(super) tcp_control_bits: u16,
+    /// Something of it was not captured.
+    pub(super) cut: bool,
 }
 
 #[inline]
@@ -15,12 +17,14 @@ pub(super) fn transport(number: u8, payload: &[u8]) -> Transport {
     match number {
         protocol::TCP => {
             // The octet before the flags is the data offset and three bits that are reserved.
-            let tcp_control_bits = be16(payload, 12).unwrap_or(0) & 0x0fff;
-            Transport { tcp_control_bits, ..ports(payload) }
+            let control_bits = be16(payload, 12);
+            let tcp_control_bits = control_bits.unwrap_or(0) & 0x0fff;
+            Transport { tcp_control_bits, cut: control_bits.is_none(), ..ports(payload) }
         }
         protocol::UDP | protocol::SCTP | protocol::UDP_LITE | protocol::DCCP => ports(payload),
         protocol::ICMP | protocol::ICMPV6 => {
-            Transport { destination_port: be16(payload, 0).unwrap_or(0), ..Transport::default() }
+            let kind = be16(payload, 0);
+            Transport { destination_port: kind.unwrap_or(0), cut: kind.is_none(), ..Transport::default() }
         }
         _ => Transport::default(),
     }
@@ -33,7 +37,8 @@ fn ports(payload: &[u8]) -> Transport {
             source_port: u16::from_be_bytes([a, b]),
             destination_port: u16::from_be_bytes([c, d]),
             tcp_control_bits: 0,
+            cut: false,
         },
-        None => Transport::default(),
+        None => Transport { cut: true, ..Transport::default() },
     }
 }

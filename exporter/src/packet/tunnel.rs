@@ -29,6 +29,7 @@ pub(super) fn inside<'a>(outer: &Network<'a>) -> Option<Network<'a>> {
         _ => return None,
     };
     link.interface = Some(outer.view.interface);
+    link.outgoing = outer.view.outgoing;
     let before = u32::try_from(payload.len() - link.payload.len()).ok()?;
     let on_wire = outer.view.octets.checked_sub(outer.headers)?.checked_sub(before)?;
     let mut inner = ip(&link, on_wire).ok()?;

@@ -25,6 +25,7 @@ fn views(frame: &[u8], layers: Layers) -> Vec<PacketView> {
         octets: frame,
         interface: 7,
         link: LinkType::Ethernet,
+        outgoing: false,
     };
     let mut views = Vec::new();
     let count = PacketView::each(&packet, layers, |view| views.push(*view)).unwrap();
@@ -73,8 +74,14 @@ fn labels_of_mpls_are_passed_and_the_top_one_is_told() {
     for kept in 14..14 + labels.len() + 1 {
         let frame = [&[0; 12][..], &[0x88, 0x47], &labels, &ip].concat();
         let octets = &frame[..kept];
-        let packet =
-            Packet { timestamp: 0, original_length: 90, octets, interface: 0, link: LinkType::Ethernet };
+        let packet = Packet {
+            timestamp: 0,
+            original_length: 90,
+            octets,
+            interface: 0,
+            link: LinkType::Ethernet,
+            outgoing: false,
+        };
         assert_eq!(PacketView::parse(&packet), Err(Unparsed::Short), "{kept} octets");
     }
 }
@@ -87,8 +94,14 @@ fn sessions_of_pppoe_carry_both_versions_of_ip() {
         assert_eq!(views(&octets, Layers::Outer), [plain]);
     }
     let lcp = [&[0; 12][..], &[0x88, 0x64, 0x11, 0, 0, 1, 0, 42, 0xc0, 0x21], &[0; 40]].concat();
-    let packet =
-        Packet { timestamp: 0, original_length: 62, octets: &lcp, interface: 0, link: LinkType::Ethernet };
+    let packet = Packet {
+        timestamp: 0,
+        original_length: 62,
+        octets: &lcp,
+        interface: 0,
+        link: LinkType::Ethernet,
+        outgoing: false,
+    };
     assert_eq!(PacketView::parse(&packet), Err(Unparsed::NotIp));
 }
 
@@ -184,7 +197,7 @@ proptest! {
             *field = octet;
         }
         octets.truncate(kept);
-        let packet = Packet { timestamp: 0, original_length: 90, octets: &octets, interface: 0, link: LinkType::Ethernet };
+        let packet = Packet { timestamp: 0, original_length: 90, octets: &octets, interface: 0, link: LinkType::Ethernet, outgoing: false };
         let _ = PacketView::each(&packet, Layers::Both, |_| ());
     }
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::capture::Captures;
+use crate::capture::{CaptureError, Captures, Interface, Packet, PacketSource};
 
+/// Packets between two looks at the clock.
+const STRIDE: u64 = 1 << 14;
 /// Between two looks of the line.
 const PERIOD: Duration = Duration::from_millis(250);
 /// Characters of the bar.
@@ -14,8 +16,9 @@ const WIDTH: u32 = 30;
 /// Back to the beginning of the line, and nothing in it.
 const CLEAR: &str = "\r\x1b[2K";
 
-/// Shows how far reading is, where standard error is a terminal.
-pub(super) struct Progress {
+/// Shows how far reading is, where standard error is a terminal. The line is gone with it.
+pub(crate) struct Progress {
+    packets: u64,
     read: Arc<AtomicU64>,
     /// Octets of all files, where that is known.
     total: Option<u64>,
@@ -25,29 +28,69 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(captures: &Captures) -> Self {
+    pub(crate) fn new(captures: &Captures) -> Self {
         let begin = Instant::now();
         let next = io::stderr().is_terminal().then_some(begin + PERIOD);
-        Self { read: captures.octets(), total: captures.size(), begin, next }
+        Self { packets: 0, read: captures.octets(), total: captures.size(), begin, next }
+    }
+
+    /// A packet was read.
+    #[inline]
+    pub(super) fn packet(&mut self) {
+        self.packets += 1;
+        if self.packets.is_multiple_of(STRIDE) {
+            self.tell();
+        }
     }
 
     /// Shows it if it is time to.
-    pub(super) fn tell(&mut self) {
+    fn tell(&mut self) {
         let Some(next) = self.next else { return };
         let now = Instant::now();
         if now >= next {
             self.next = Some(now + PERIOD);
             let line = line(self.read.load(Ordering::Relaxed), self.total, now - self.begin);
-            // Who looks no more needs nothing.
-            let _ = write!(io::stderr(), "{CLEAR}{line}");
+            // What is logged next is written over it. Who looks no more needs nothing.
+            let _ = write!(io::stderr(), "{CLEAR}{line}\r");
         }
     }
+}
 
-    /// Takes the line away.
-    pub(super) fn end(self) {
+impl Drop for Progress {
+    fn drop(&mut self) {
         if self.next.is_some() {
             let _ = write!(io::stderr(), "{CLEAR}");
         }
+    }
+}
+
+/// A source that shows how far it is, until its end.
+pub(crate) struct Shown<S> {
+    source: S,
+    progress: Option<Progress>,
+}
+
+impl<S> Shown<S> {
+    /// Without `progress` it shows nothing.
+    pub(crate) const fn new(source: S, progress: Option<Progress>) -> Self {
+        Self { source, progress }
+    }
+}
+
+impl<S: PacketSource> PacketSource for Shown<S> {
+    #[inline]
+    fn next_packet(&mut self) -> Result<Option<Packet<'_>>, CaptureError> {
+        let packet = self.source.next_packet();
+        match (&mut self.progress, &packet) {
+            (Some(progress), Ok(Some(_))) => progress.packet(),
+            (Some(_), _) => self.progress = None,
+            (None, _) => {}
+        }
+        packet
+    }
+
+    fn take_interfaces(&mut self) -> Vec<Interface> {
+        self.source.take_interfaces()
     }
 }
 
@@ -90,5 +133,19 @@ mod tests {
             "[##############################] 100 %  400 of 400 MiB  0:00 left"
         );
         assert_eq!(shown(7, None), "7 MiB");
+    }
+
+    #[test]
+    fn a_source_that_is_shown_lends_what_it_would_and_shows_nothing_after_its_end() {
+        let path = pcap_fixtures::fixture(pcap_fixtures::HTTP);
+        let captures = Captures::one(path.clone());
+        let progress = Progress::new(&captures);
+        let mut plain = crate::capture::PcapFile::open(&path).unwrap();
+        let mut shown = Shown::new(crate::capture::PcapFile::open(&path).unwrap(), Some(progress));
+        while let Some(packet) = shown.next_packet().unwrap() {
+            assert_eq!(plain.next_packet().unwrap(), Some(packet));
+        }
+        assert_eq!(plain.next_packet().unwrap(), None);
+        assert!(shown.progress.is_none());
     }
 }

@@ -32,6 +32,8 @@ const TAG: usize = 4;
 /// Two MAC addresses stand before the tag.
 const ADDRESSES: usize = 12;
 const ETHERTYPE_VLAN: u16 = 0x8100;
+/// Where sll_pkttype is: in the sockaddr_ll behind a tpacket3_hdr.
+const PACKET_TYPE: usize = 48 + 10;
 
 /// How rings are opened.
 #[derive(Clone, Debug)]
@@ -70,6 +72,7 @@ pub(super) struct Ring {
 struct Frame {
     timestamp: u64,
     original_length: u32,
+    outgoing: bool,
     at: usize,
     length: usize,
 }
@@ -202,10 +205,10 @@ impl Ring {
                 _ => break frame,
             }
         };
-        let Frame { timestamp, original_length, .. } = frame;
+        let Frame { timestamp, original_length, outgoing, .. } = frame;
         let (interface, link) = (self.interface, self.link);
         let octets = frame.octets(self.blocks.get(self.block)?);
-        Some(Packet { timestamp, original_length, octets, interface, link })
+        Some(Packet { timestamp, original_length, octets, interface, link, outgoing })
     }
 
     /// Gives back the block that was read, and begins with the next one, if it is there.
@@ -267,6 +270,7 @@ fn frame(block: &mut [u8], at: usize, restores: bool) -> Option<(Frame, usize)> 
     let (seconds, nanoseconds) = (word(block, at + 4)?, word(block, at + 8)?);
     let (length, mut original_length) = (word(block, at + 12)? as usize, word(block, at + 16)?);
     let status = word(block, at + 20)?;
+    let outgoing = *block.get(at + PACKET_TYPE)? == libc::PACKET_OUTGOING;
     let mut length = length;
     let mut begin = at + usize::from(half(block, at + 24)?);
     if restores && status & libc::TP_STATUS_VLAN_VALID != 0 && length >= ADDRESSES {
@@ -284,7 +288,7 @@ fn frame(block: &mut [u8], at: usize, restores: bool) -> Option<(Frame, usize)> 
     }
     block.get(begin..begin.checked_add(length)?)?;
     let timestamp = u64::from(seconds) * 1_000_000_000 + u64::from(nanoseconds);
-    Some((Frame { timestamp, original_length, at: begin, length }, next))
+    Some((Frame { timestamp, original_length, outgoing, at: begin, length }, next))
 }
 
 #[inline]

@@ -27,6 +27,7 @@ pub struct Described {
 #[derive(Debug)]
 pub struct Facts {
     described: Mutex<Arc<Described>>,
+    lost: Mutex<Arc<BTreeMap<u32, u64>>>,
     packets: AtomicU64,
     octets: AtomicU64,
     first: AtomicU64,
@@ -37,6 +38,7 @@ impl Default for Facts {
     fn default() -> Self {
         Self {
             described: Mutex::default(),
+            lost: Mutex::default(),
             packets: AtomicU64::new(0),
             octets: AtomicU64::new(0),
             first: AtomicU64::new(u64::MAX),
@@ -74,6 +76,21 @@ impl Facts {
         self.octets.fetch_add(more.octets, Ordering::Relaxed);
         self.first.fetch_min(more.first_ns, Ordering::Relaxed);
         self.last.fetch_max(more.last_ns, Ordering::Relaxed);
+    }
+
+    /// Adds packets that an interface dropped before they could be captured; may be none.
+    pub fn lose(&self, interface: u32, packets: u64) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = lost.contains_key(&interface);
+        if is_known && packets == 0 || !is_known && lost.len() == MAX_INTERFACES {
+            return;
+        }
+        *Arc::make_mut(&mut lost).entry(interface).or_default() += packets;
+    }
+
+    /// Returns how many packets interfaces dropped, as far as that is known, by ingressInterface.
+    pub fn lost(&self) -> Arc<BTreeMap<u32, u64>> {
+        Arc::clone(&self.lost.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns the descriptions: the same allocation for as long as nothing changes.
@@ -129,6 +146,17 @@ mod tests {
         facts.describe(interface(7, "b"));
         let described = facts.described();
         assert_eq!((described.interfaces.len(), &*described.interfaces[&7].name), (MAX_INTERFACES, "b"));
+    }
+
+    #[test]
+    fn what_interfaces_drop_adds_up_and_none_is_told_too() {
+        let facts = Facts::default();
+        for (interface, packets) in [(2, 0), (1, 3), (2, 0), (1, 4)] {
+            facts.lose(interface, packets);
+        }
+        assert_eq!(*facts.lost(), [(1, 7), (2, 0)].into());
+        (0..5_000).for_each(|interface| facts.lose(interface, 1));
+        assert_eq!(facts.lost().len(), MAX_INTERFACES);
     }
 
     #[test]

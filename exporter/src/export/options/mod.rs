@@ -8,6 +8,7 @@ pub mod reliability;
 mod selector;
 mod types;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ const INTERFACE_NAME: u16 = 82;
 const INTERFACE_DESCRIPTION: u16 = 83;
 const EXPORTER_IPV4: u16 = 130;
 const EXPORTER_IPV6: u16 = 131;
+const DROPPED_PACKETS: u16 = 135;
 const METERING_PROCESS_ID: u16 = 143;
 const EXPORTING_PROCESS_ID: u16 = 144;
 const OBSERVATION_DOMAIN_ID: u16 = 149;
@@ -55,6 +57,7 @@ enum Template {
     OutOf,
     Probability,
     Hash,
+    InterfaceDrops,
 }
 
 impl Template {
@@ -76,6 +79,8 @@ pub struct Told {
     pub described: Arc<Described>,
     /// Packets that were not metered.
     pub ignored: Ignored,
+    /// Packets that interfaces dropped before they could be captured, by ingressInterface.
+    pub lost: Arc<BTreeMap<u32, u64>>,
     /// Flow records that were not sent.
     pub not_sent: NotSent,
 }
@@ -125,6 +130,7 @@ impl Teller {
     pub fn told(&mut self, dropped: u64, now: u32) -> &Told {
         self.told.described = self.facts.described();
         self.told.ignored = self.facts.ignored();
+        self.told.lost = self.facts.lost();
         self.told.not_sent.count(dropped, now);
         &self.told
     }
@@ -179,13 +185,22 @@ pub fn records<'a>(told: &'a Told, sent: &Sent) -> impl Iterator<Item = OptionsR
     ];
     let Described { interfaces, selectors } = &*told.described;
     let interfaces = interfaces.values().map(interface);
-    fixed.into_iter().flatten().chain(interfaces).chain(selectors.iter().map(Selector::record))
+    let selectors = selectors.iter().map(Selector::record);
+    let lost = told.lost.iter().map(|(&interface, &packets)| interface_drops(interface, packets));
+    fixed.into_iter().flatten().chain(interfaces).chain(selectors).chain(lost)
 }
 
 fn interface(Interface { index, name, description }: &Interface) -> OptionsRecord {
     let fields = [(INTERFACE_NAME, VARIABLE), (INTERFACE_DESCRIPTION, VARIABLE)];
     let mut record = OptionsRecord::new(Template::Interface, &[(INGRESS_INTERFACE, 4)], &fields);
     record.writer.unsigned((*index).into(), 4).string(name).string(description);
+    record
+}
+
+fn interface_drops(interface: u32, packets: u64) -> OptionsRecord {
+    let (scope, fields) = ([(INGRESS_INTERFACE, 4)], [(DROPPED_PACKETS, 8)]);
+    let mut record = OptionsRecord::new(Template::InterfaceDrops, &scope, &fields);
+    record.writer.unsigned(interface.into(), 4).unsigned(packets, 8);
     record
 }
 

@@ -2,7 +2,7 @@
 
 use super::{OptionsRecord, Template};
 use crate::export::fields::SELECTOR_ID as OWN_ID;
-use crate::metering::{self, sampling};
+use crate::metering;
 
 /// IANA's elements.
 const SELECTOR_ID: u16 = 302;
@@ -67,11 +67,11 @@ impl From<metering::Selector> for Selector {
             metering::Selector::Systematic { interval, space } => Method::CountBased { interval, space },
             metering::Selector::Random { size, population } => Method::OutOf { size, population },
             metering::Selector::Uniform { probability } => Method::Probability(probability),
-            metering::Selector::Hash { .. } => {
+            metering::Selector::Hash { payload, .. } => {
                 let (low, high) = selector.selected_range().unwrap_or(0..=u32::MAX).into_inner();
                 Method::Hash {
                     algorithm: selector.algorithm(),
-                    payload: (0, sampling::HASH_PAYLOAD as u64),
+                    payload: (payload.offset.into(), payload.size.into()),
                     output: (0, u32::MAX.into()),
                     selected: (low.into(), high.into()),
                 }
@@ -128,6 +128,7 @@ impl Selector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metering::sampling::HashedPayload;
 
     #[test]
     fn what_is_told_of_the_metering_process_is_what_it_does() {
@@ -138,12 +139,12 @@ mod tests {
         assert_eq!(method(random), Method::OutOf { size: 3, population: 100 });
         let uniform = metering::Selector::Uniform { probability: 0.25 };
         assert_eq!(method(uniform), Method::Probability(0.25));
-        let Method::Hash { algorithm, payload, output, selected } =
-            method(metering::Selector::Hash { probability: 0.25, initialiser: 0 })
-        else {
+        let payload = HashedPayload { offset: 8, size: 12 };
+        let hash = metering::Selector::Hash { probability: 0.25, initialiser: 0, payload };
+        let Method::Hash { algorithm, payload, output, selected } = method(hash) else {
             panic!("a hash");
         };
-        assert_eq!((algorithm, payload, output), (6, (0, 20), (0, 0xffff_ffff)));
+        assert_eq!((algorithm, payload, output), (6, (8, 12), (0, 0xffff_ffff)));
         assert_eq!((selected.1 - selected.0 + 1) * 4, output.1 + 1);
         assert_eq!(Selector::from(systematic).id, OWN_ID);
     }

@@ -39,6 +39,7 @@ fn everything_that_is_known_is_told_by_the_names_of_the_registry() {
     let facts = Facts::default();
     facts.describe(Interface { index: 2, name: "eth1".to_owned(), description: "uplink".to_owned() });
     facts.select(vec![Selector { id: 5, method: Method::CountBased { interval: 1, space: 99 } }]);
+    facts.lose(2, 11);
     facts.ignore(Ignored { packets: 3, octets: 180, first_ns: 1_000_000_000, last_ns: 2_000_000_000 });
     let mut not_sent = NotSent::default();
     not_sent.count(0, 1);
@@ -50,6 +51,7 @@ fn everything_that_is_known_is_told_by_the_names_of_the_registry() {
         address: Some([192, 0, 2, 1].into()),
         described: facts.described(),
         ignored: facts.ignored(),
+        lost: facts.lost(),
         not_sent,
     };
     let sent = Sent { messages: 10, octets: 5_000, records: 40 };
@@ -63,6 +65,7 @@ fn everything_that_is_known_is_told_by_the_names_of_the_registry() {
          observationTimeSeconds=1970-01-01T00:00:03Z",
         "ingressInterface=2: interfaceName=eth1 interfaceDescription=uplink",
         "selectorId=5: selectorAlgorithm=1 samplingPacketInterval=1 samplingPacketSpace=99",
+        "ingressInterface=2: droppedPacketTotalCount=11",
     ];
     assert_eq!(collected(records(&told, &sent)), expected);
 }

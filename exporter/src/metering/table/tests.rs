@@ -34,14 +34,23 @@ fn view(source_port: u16) -> PacketView {
         mpls_top_label: 0,
         segment: Segment::vxlan(0xfedcba),
         interface: 3,
+        outgoing: false,
         octets: 100,
         fragment: None,
         later_fragment: false,
+        cut: false,
     }
 }
 
 fn packet(timestamp: u64) -> Packet<'static> {
-    Packet { timestamp, original_length: 0, octets: &[], interface: 0, link: LinkType::RawIp }
+    Packet {
+        timestamp,
+        original_length: 0,
+        octets: &[],
+        interface: 0,
+        link: LinkType::RawIp,
+        outgoing: false,
+    }
 }
 
 /// A table and what came out of it.
@@ -58,6 +67,7 @@ impl Metered {
     /// Meters a packet so many nanoseconds after the start.
     fn packet(&mut self, view: PacketView, after: u64) {
         self.table.packet(&view, &packet(START + after), &mut self.out);
+        self.table.settle(&mut self.out);
     }
 
     fn flush(&mut self) {
@@ -115,6 +125,29 @@ fn a_gap_of_the_idle_timeout_belongs_to_the_flow_and_a_longer_one_does_not() {
 }
 
 #[test]
+fn packets_wait_for_some_more_and_not_beyond_what_asks_for_their_flows() {
+    let cut_by_the_second = |asks: fn(&mut Metered)| {
+        let mut metered = Metered::new(config());
+        for pause in [0, 2 * SECOND] {
+            metered.table.packet(&view(1), &packet(START + pause), &mut metered.out);
+        }
+        assert_eq!((metered.out.len(), metered.table.counters().packets), (0, 2));
+        asks(&mut metered);
+        metered.reasons()
+    };
+    let some_more = |metered: &mut Metered| {
+        (2..).take(WAITING - 2).for_each(|port| {
+            metered.table.packet(&view(port), &packet(START + 2 * SECOND), &mut metered.out);
+        });
+    };
+    assert_eq!(cut_by_the_second(some_more), [FlowEndReason::IdleTimeout]);
+    assert_eq!(cut_by_the_second(|metered| metered.table.settle(&mut metered.out)).len(), 1);
+    let advances = |metered: &mut Metered| assert!(!metered.table.advance(START, &mut metered.out));
+    assert_eq!(cut_by_the_second(advances).len(), 1);
+    assert_eq!(cut_by_the_second(Metered::flush).len(), 2);
+}
+
+#[test]
 fn a_flow_that_never_pauses_is_cut_by_its_age() {
     let mut metered = Metered::new(config());
     for tenth in 0..=62 {
@@ -163,6 +196,17 @@ fn every_part_of_the_key_separates_flows() {
     assert_eq!(metered.table.len(), 13);
     metered.flush();
     assert_eq!(metered.out.iter().filter(|record| record.source.is_ipv6()).count(), 2);
+}
+
+#[test]
+fn a_flow_has_the_direction_of_its_first_packet() {
+    for (first, direction) in [(false, Direction::Ingress), (true, Direction::Egress)] {
+        let mut metered = Metered::new(config());
+        metered.packet(PacketView { outgoing: first, ..view(1) }, 0);
+        metered.packet(PacketView { outgoing: !first, ..view(1) }, SECOND);
+        metered.flush();
+        assert_eq!((metered.out.len(), metered.out[0].direction), (1, direction));
+    }
 }
 
 #[test]
@@ -290,14 +334,17 @@ impl Reference {
 proptest::proptest! {
     #[test]
     fn expiry_changes_when_records_come_and_not_what_is_in_them(
-        packets in proptest::collection::vec((0u16..8, 0u64..1_500), 1..300),
+        packets in proptest::collection::vec((0u16..8, 0u64..1_500, proptest::bool::weighted(0.1)), 1..300),
     ) {
         let mut metered = Metered::new(config());
         let mut reference = Reference::default();
         let mut time = START;
-        for (port, pause) in packets {
+        for (port, pause, settles) in packets {
             time += pause * MILLISECOND;
             metered.table.packet(&view(port), &packet(time), &mut metered.out);
+            if settles {
+                metered.table.settle(&mut metered.out);
+            }
             reference.packet(port, time);
         }
         metered.flush();
@@ -324,6 +371,7 @@ fn a_meter_counts_what_it_could_not_parse() {
         octets: &[0; 60],
         interface: 0,
         link: crate::capture::LinkType::Ethernet,
+        outgoing: false,
     };
     meter.packet(&packet, &mut out);
     assert_eq!(meter.unparsed(Unparsed::NotIp), 1);

@@ -15,7 +15,10 @@ fn meter<'a>(frames: impl IntoIterator<Item = (u64, &'a Vec<u8>)>) -> (Vec<FlowR
     for (seconds, octets) in frames {
         let original_length = u32::try_from(octets.len()).unwrap();
         let (timestamp, link) = (seconds * SECOND, LinkType::Ethernet);
-        meter.packet(&Packet { timestamp, original_length, octets, interface: 0, link }, &mut flows);
+        meter.packet(
+            &Packet { timestamp, original_length, octets, interface: 0, link, outgoing: false },
+            &mut flows,
+        );
     }
     while meter.flush(FlowEndReason::ForcedEnd, &mut flows) {}
     flows.sort_by_key(|flow| flow.start_ns);
