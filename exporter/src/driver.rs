@@ -28,7 +28,8 @@ use crate::config::{Config, Pool, Service, Transport};
 use crate::export::options::Teller;
 use crate::failover::{Books, Choice, ChoiceConfig, Failover, Role, Sign};
 use crate::metrics::{COLLECTOR_INFO, Exported, TlsMetrics};
-use crate::observe::{Encoded, Observation, Observer};
+use crate::observe::{Batch, Encoded, Observation, Observer};
+use crate::relay::{Catalog, Relayed};
 use crate::spooling::Event as SpoolEvent;
 use crate::state;
 
@@ -51,7 +52,8 @@ const BEAT: Duration = Duration::from_secs(1);
 /// the damage is exported), and when collectors did not acknowledge everything in time.
 pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Result<(), Failure> {
     let [registrar, collector, spool] = context.health.conditions(["registrar", "collector", "spool"]);
-    let (classes, classifier) = config.classes().or_exit(Exit::Configuration)?;
+    let input = config.input().or_exit(Exit::Configuration)?;
+    let (classes, sorting) = setup::classes(config)?;
     let keys = setup::read_keys(&pool.key_file)?;
     let incarnation = match &config.state.directory {
         Some(directory) => state::open(directory).or_exit(Exit::Io)?,
@@ -72,7 +74,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         warn!(transport, class, "every record is delivered reliably over this transport, whatever its class");
     }
     let (spool, spool_config) = spooling::open(config, incarnation, spool)?;
-    let failover_config = setup::failover_config(config, classes, keys, spool_config);
+    let failover_config = setup::failover_config(config, classes.clone(), keys, spool_config);
     let failover = Failover::new(failover_config, incarnation, random()?);
     let standby = pool.standby.unwrap_or(transport == Transport::Sctp);
     let choice = Choice::new(ChoiceConfig { standby, rebalance: pool.rebalance }, random()?);
@@ -80,7 +82,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let last = directory.and_then(|directory| state::last_collector(directory, &pool.handle));
     let memory = directory.map(|directory| Memory::new(directory.clone(), pool.handle.clone()));
     let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers, last)?, registrars));
-    let observer = setup::observe(config, classifier, &teller.facts())?;
+    let (observer, catalog) = setup::begin(config, &classes, sorting, &teller.facts())?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
         failover,
@@ -88,6 +90,8 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         spool,
         choice,
         observer,
+        catalog,
+        templates: 0,
         links: Links::default(),
         pool,
         connector: collectors,
@@ -95,8 +99,8 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         service,
         pauses: Pauses::new(reconnect_pause.0),
         tls: identity.map(TlsMetrics::new),
-        capture: config.source.to_string(),
-        source_waits: config.source.waits(),
+        capture: input.to_string(),
+        source_waits: input.waits(),
         source_ended: None,
         stopping: false,
         deadline: None,
@@ -138,6 +142,9 @@ struct Driver {
     spool: Option<Spool>,
     choice: Choice,
     observer: Observer,
+    /// The templates that a relay learns, and how many of them the machine knows.
+    catalog: Option<Arc<Catalog>>,
+    templates: usize,
     pool: Arc<PoolUser>,
     connector: Connector,
     transport: Transport,
@@ -262,17 +269,34 @@ impl Driver {
 
     fn observed(&mut self, observation: Option<Observation>) {
         match observation {
-            Some(Observation::Flows(batch)) => {
-                for Encoded { template, class, octets } in batch.iter() {
-                    if let Err(error) = self.failover.push(class, template, octets) {
-                        // It is counted.
-                        debug!(%error, "flow record dropped");
-                    }
-                }
-            }
+            Some(Observation::Flows(batch)) => self.push(&batch),
+            Some(Observation::Relayed(relayed)) => self.relayed(&relayed),
             Some(Observation::End(result)) => self.source_over(result),
             None => self.source_over(Ok(())),
         }
+    }
+
+    fn push(&mut self, batch: &Batch) {
+        for Encoded { template, class, octets } in batch.iter() {
+            if let Err(error) = self.failover.push(class, template, octets) {
+                // It is counted.
+                debug!(%error, "flow record dropped");
+            }
+        }
+    }
+
+    /// Takes what routers sent, whose templates are in the catalog already.
+    fn relayed(&mut self, relayed: &Relayed) {
+        if let Some(catalog) = self.catalog.as_ref().filter(|catalog| catalog.count() != self.templates) {
+            let (flows, options) = catalog.tables();
+            self.templates = flows.len() + options.len();
+            self.failover.follow_templates(&flows);
+            self.failover.follow_options_templates(&options);
+        }
+        for (template, scope, octets) in relayed.options.iter() {
+            self.failover.pass_on(template, scope, octets);
+        }
+        self.push(&relayed.flows);
     }
 
     fn source_over(&mut self, result: Result<(), CaptureError>) {
