@@ -27,7 +27,9 @@ use crate::output::{Finding, Outputs, Writers};
 use crate::registration::{RegistrationError, Registrations};
 use crate::session::{self, Ending, Shared, Signer};
 use crate::standing::Standing;
-use crate::stats;
+use crate::status::register::Register;
+use crate::status::{self, Shown, ShownOutput, Window};
+use crate::tap::Tap;
 use crate::udp::Receivers;
 
 /// How often the outputs' condition is looked at.
@@ -47,6 +49,18 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     let (card_sink, cards) = watch::channel(Cards::new(&config));
     let mut standing = Standing::new(&writers.look());
     let (state_sink, state) = watch::channel(standing.state(false));
+    let (sessions, (tap, found)) = (Register::default(), Tap::new());
+    let shown = Shown {
+        http: context.http,
+        health: context.health.clone(),
+        state: state.clone(),
+        sessions: sessions.clone(),
+        metrics: metrics.clone(),
+        outputs: shown_outputs(&config, &writers),
+    };
+    // Ends with the collector, and answers until then.
+    let mut showing = JoinSet::new();
+    showing.spawn(status::run(shown, tap.clone(), found, context.api.requests()));
     let shared = Shared {
         outputs,
         metrics,
@@ -54,6 +68,7 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
         signer,
         cards,
         state,
+        window: Window::new(sessions, tap),
         ending: ending.clone(),
     };
     let (accepted, mut associations) = mpsc::channel(64);
@@ -72,7 +87,6 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     let mut sessions = JoinSet::new();
     let mut look = tokio::time::interval(LOOK);
     let mut is_failing = false;
-    let mut requests = context.api.requests();
     let failure = loop {
         tokio::select! {
             Some(association) = associations.recv() => {
@@ -89,7 +103,6 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
                 tell_state(&state_sink, standing.state(registrations.is_drained()));
                 tls.iter().for_each(TlsMetrics::publish);
             }
-            Some(request) = requests.recv() => stats::answer(request, &shared.metrics, writers.books()),
             stopped = writers.failure() => break Some(anyhow::Error::new(stopped)),
             ended = receivers.failure() => break Some(anyhow::Error::new(ended)),
             () = registrations.measure(&shared.outputs, is_failing) => {}
@@ -118,6 +131,18 @@ pub(crate) async fn run(config: Config, context: Context) -> Result<(), Failure>
     drop(shared);
     drop(endpoint);
     finish(failure, writers).await
+}
+
+/// Returns the outputs as the status page names them.
+fn shown_outputs(config: &Config, writers: &Writers) -> Vec<ShownOutput> {
+    let path = |name: &str| config.output.get(name).map(|output| output.path().display().to_string());
+    let shown = writers.books().map(|(name, metrics, health)| ShownOutput {
+        name: name.to_owned(),
+        path: path(name).unwrap_or_default(),
+        metrics: metrics.clone(),
+        health: Arc::clone(health),
+    });
+    shown.collect()
 }
 
 /// Waits until every exporter that can be asked to move has left; at `deadline` the rest is closed.

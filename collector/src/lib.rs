@@ -20,6 +20,9 @@ mod registration;
 mod session;
 mod standing;
 mod stats;
+mod status;
+mod tap;
+mod top;
 mod udp;
 
 use std::ffi::OsString;
@@ -30,6 +33,7 @@ pub use config::Config;
 pub use decode::Format as DecodeFormat;
 use service::config::{Http, Invalid};
 use service::{Context, Daemon, Exit, Failure, Findings, OrExit as _, Shell};
+pub use tap::command::Arguments as TapArguments;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -74,8 +78,10 @@ impl Daemon for Collector {
         doctor::examine(&config, findings).await;
     }
 
-    fn command(command: Command, _shell: &Shell) -> Result<(), Failure> {
+    fn command(command: Command, shell: &Shell) -> Result<(), Failure> {
         let done = match command {
+            Command::Top(top) => return top.run::<Collector>(shell, top::picture),
+            Command::Tap(tap) => return tap.run(shell),
             Command::Decode { file, format, split_biflows } => {
                 decode::run(&file, decode::Options { format, split_biflows })
             }
@@ -109,6 +115,21 @@ pub enum Command {
         #[arg(long)]
         split_biflows: bool,
     },
+    /// Show sessions, outputs and talkers of a running collector, again and again
+    ///
+    /// On a terminal until Ctrl-C; elsewhere as plain text. Talkers are told on the collector's own host only.
+    #[command(
+        after_help = "Examples:\n  ipfix-collector top\n  ipfix-collector top --url http://127.0.0.1:9381 --once\n  ipfix-collector top --once --output json | jq '.sessions.sessions[].peer'"
+    )]
+    Top(service::top::Arguments),
+    /// Print records of a running collector as they come, as lines of JSON
+    ///
+    /// On the collector's own host only: flows are personal data. At most 2,000 records a second are shown; how many more
+    /// matched is told on standard error. The collector waits for nobody.
+    #[command(
+        after_help = "Examples:\n  ipfix-collector tap --count 10\n  ipfix-collector tap --filter 'destinationTransportPort = 53,853 and protocolIdentifier = 17'\n  ipfix-collector tap --filter 'sourceIPv4Address = 10.0.0.0/8 and octetDeltaCount >= 1000000' | jq .exporter"
+    )]
+    Tap(TapArguments),
     /// Print the lines of several collectors' files, each record once by its identity
     ///
     /// Lines without identity are printed as they are. The files are read once, line by line, so that they may be pipes; memory grows with

@@ -5,21 +5,16 @@
 //! written are two uniflows there.
 
 use serde_json::{Map, Value, json};
-use service::ApiRequest;
 
 use crate::metrics::{DropReason, OutputMetrics, SessionMetrics};
 
-/// Answers a request.
-pub(crate) fn answer(request: ApiRequest, sessions: &SessionMetrics, outputs: &[(String, OutputMetrics)]) {
-    match request.segments()[..] {
-        [b"v1", b"stats"] => request.answer(stats(sessions, outputs).to_string()),
-        _ => request.not_found("no such path; /api/v1/ has stats"),
-    }
-}
-
-fn stats(sessions: &SessionMetrics, outputs: &[(String, OutputMetrics)]) -> Value {
+/// Returns the books: what sessions received, and what outputs have, by their names.
+pub(crate) fn stats<'a>(
+    sessions: &SessionMetrics,
+    outputs: impl Iterator<Item = (&'a str, &'a OutputMetrics)>,
+) -> Value {
     let outputs: Map<String, Value> =
-        outputs.iter().map(|(name, metrics)| (name.clone(), books(metrics))).collect();
+        outputs.map(|(name, metrics)| (name.to_owned(), books(metrics))).collect();
     json!({
         "received": { "data": sessions.data.total(), "options": sessions.options.total() },
         "dropped": {

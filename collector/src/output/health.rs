@@ -145,6 +145,11 @@ impl Health {
         self.ending.load(Ordering::Relaxed)
     }
 
+    /// Returns what fails, for an operator, whether anybody waits for the output or not.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.seen().failing.as_ref().map(|(_, what)| what.clone())
+    }
+
     /// Looks at the output, and publishes its metrics. Finds nothing at an output that holds nobody back.
     pub(crate) fn look(&self) -> Finding {
         let seen = self.seen();

@@ -37,6 +37,7 @@ pub(crate) use self::form::Column;
 pub(crate) use self::form::{Forms, Number, Renderers};
 use self::forward::Forward;
 pub(crate) use self::health::Finding;
+pub(crate) use self::health::Health as OutputHealth;
 use self::health::Health;
 use self::lines::Lines;
 use self::packer::Packer;
@@ -236,9 +237,10 @@ impl Writers {
         });
     }
 
-    /// Returns what every output counts, by its name.
-    pub(crate) fn books(&self) -> &[(String, OutputMetrics)] {
-        &self.books
+    /// Returns what every output counts and how it is, by its name.
+    pub(crate) fn books(&self) -> impl Iterator<Item = (&str, &OutputMetrics, &Arc<Health>)> {
+        let books = self.books.iter().zip(&self.health);
+        books.map(|((name, metrics), health)| (name.as_str(), metrics, health))
     }
 
     /// Returns how the outputs are, all in all.

@@ -1,6 +1,7 @@
 //! What one session has of each class of records: who was told what, what came, and what did not (docs/wire.md).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use delivery::class_record::Reliability;
 use delivery::gaps::{Counts, Implausible};
@@ -8,6 +9,7 @@ use delivery::{ClassRecord, Gaps, StatisticsRecord};
 use ipfix::Summary;
 
 use crate::metrics::ClassMetrics;
+use crate::status::register::{Class, Entry};
 
 /// Pairs of stream and observation domain whose class is known, at most.
 const MAX_STREAMS: usize = 1024;
@@ -20,6 +22,8 @@ pub(crate) struct Classes {
     streams: BTreeMap<(u16, u32), Stream>,
     /// By [`Reliability`].
     metrics: [ClassMetrics; Reliability::ALL.len()],
+    /// What is shown of the session.
+    entry: Option<Arc<Entry>>,
 }
 
 #[derive(Debug)]
@@ -63,7 +67,12 @@ pub(crate) struct Closed {
 
 impl Classes {
     pub(crate) fn new(metrics: [ClassMetrics; Reliability::ALL.len()]) -> Self {
-        Self { streams: BTreeMap::new(), metrics }
+        Self { streams: BTreeMap::new(), metrics, entry: None }
+    }
+
+    /// Has the session's entry tell of its classes, too.
+    pub(crate) fn watch(&mut self, entry: Arc<Entry>) {
+        self.entry = Some(entry);
     }
 
     /// A session record: class reliable follows.
@@ -114,7 +123,7 @@ impl Classes {
         let unknown = Ignored::NoClass(record.stream);
         let Some(Stream { class, gaps: Some(gaps), shown }) = stream else { return Err(unknown) };
         gaps.tell(record)?;
-        self.metrics[*class as usize].show(gaps, shown);
+        self.metrics[*class as usize].show(gaps, shown, shown_class(self.entry.as_deref(), *class));
         Ok(())
     }
 
@@ -126,9 +135,13 @@ impl Classes {
         let Some(known) = self.streams.get_mut(&(stream, summary.domain)) else { return };
         let metrics = &self.metrics[known.class as usize];
         metrics.received.increment(summary.records.into());
+        let entry = shown_class(self.entry.as_deref(), known.class);
+        if let Some((_, class)) = entry {
+            class.received.add(summary.records.into());
+        }
         if let Some(gaps) = &mut known.gaps {
             gaps.receive(summary.sequence, summary.records);
-            metrics.show(gaps, &mut known.shown);
+            metrics.show(gaps, &mut known.shown, entry);
         }
     }
 
@@ -140,7 +153,7 @@ impl Classes {
             gaps.close();
             let counts = gaps.counts();
             let metrics = &self.metrics[class as usize];
-            metrics.show(&gaps, &mut shown);
+            metrics.show(&gaps, &mut shown, shown_class(self.entry.as_deref(), class));
             metrics.spurious.increment(counts.spurious().unwrap_or(0));
             let sum = books.entry(class).or_insert(Closed { spurious: Some(0), ..Closed::default() });
             sum.sent += counts.sent;
@@ -153,9 +166,21 @@ impl Classes {
     }
 }
 
+/// A session's entry, and the part of it that is about one class.
+type ShownClass<'a> = Option<(&'a Entry, &'a Class)>;
+
+fn shown_class(entry: Option<&Entry>, class: Reliability) -> ShownClass<'_> {
+    entry.map(|entry| (entry, &entry.classes[class as usize]))
+}
+
 impl ClassMetrics {
     /// Adds what the books have beyond what was shown.
-    fn show(&self, gaps: &Gaps, Shown { counts: shown, missing: shown_missing }: &mut Shown) {
+    fn show(
+        &self,
+        gaps: &Gaps,
+        Shown { counts: shown, missing: shown_missing }: &mut Shown,
+        entry: ShownClass<'_>,
+    ) {
         let (counts, missing) = (gaps.counts(), gaps.missing());
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         if missing != *shown_missing {
@@ -167,8 +192,15 @@ impl ClassMetrics {
             self.lost.increment(lost);
             self.lost_of_all.increment(lost);
         }
-        self.late.increment(counts.late - shown.late);
-        self.abandoned.increment(counts.abandoned - shown.abandoned);
+        let (late, abandoned) = (counts.late - shown.late, counts.abandoned - shown.abandoned);
+        self.late.increment(late);
+        self.abandoned.increment(abandoned);
+        if let Some((entry, class)) = entry {
+            class.lost.add(lost);
+            class.abandoned.add(abandoned);
+            entry.lost.add(lost);
+            entry.late.add(late);
+        }
         *shown = counts;
     }
 }

@@ -23,6 +23,8 @@ use super::classes::{Classes, Closed};
 use crate::json::text;
 use crate::metrics::SessionMetrics;
 use crate::output::{Forms, Rendered, Renderers, RunKind};
+use crate::status::Watched;
+use crate::tap::Both;
 use crate::udp::Gathered;
 
 /// Octets of templates of one session, and of what each form derives from them. Whoever defines more has it derived again and again.
@@ -96,6 +98,8 @@ pub(crate) struct Decoder {
     template_octets: usize,
     /// Over UDP: somebody else decides about data sets without template.
     told: Option<Told>,
+    /// What is shown of the session.
+    watched: Option<Watched>,
     metrics: SessionMetrics,
 }
 
@@ -154,6 +158,7 @@ impl Decoder {
             room: Arc::clone(&rooms.templates),
             template_octets: 0,
             told: None,
+            watched: None,
             metrics,
         }
     }
@@ -163,7 +168,9 @@ impl Decoder {
         self.renderers.prepare(&mut self.decoded.rendered);
         let limit = self.room.limit(self.template_octets);
         self.collecting.set_max_template_octets(limit.min(self.max_template_octets));
+        let (entry, look) = self.watched.as_mut().map(|watched| watched.look(octets.len())).unzip();
         let mut visit = Visit {
+            entry,
             has_identities: self.has_identities,
             stream,
             now,
@@ -176,11 +183,22 @@ impl Decoder {
             metrics: &self.metrics,
             told: self.told.as_mut(),
         };
-        let outcome = self.collecting.decode(stream, octets, &mut visit);
+        let outcome = match look.flatten() {
+            None => self.collecting.decode(stream, octets, &mut visit),
+            Some(mut look) => {
+                let both = &mut Both { visitor: &mut visit, look: &mut look };
+                let outcome = self.collecting.decode(stream, octets, both);
+                look.send();
+                outcome
+            }
+        };
         if let Some(domain) = visit.counted_elsewhere {
             self.collecting.ignore_sequence(stream, domain);
         }
         self.tell_template_octets();
+        if let Some(watched) = &self.watched {
+            watched.message(octets.len(), now);
+        }
         match outcome {
             Ok(summary) => {
                 self.classes.receive(stream, &summary);
@@ -197,6 +215,12 @@ impl Decoder {
     /// The message to come was sent unordered.
     pub(crate) fn unordered(&mut self, stream: u16) {
         self.collecting.tell_unordered(stream).inspect(tell_breach);
+    }
+
+    /// Has the session shown, from its begin.
+    pub(crate) fn watch(&mut self, watched: Watched) {
+        self.classes.watch(watched.share());
+        self.watched = Some(watched);
     }
 
     /// Says where datagrams come from.
@@ -232,6 +256,7 @@ impl Decoder {
         self.malformed.clear();
         self.asked = false;
         self.tell_templates();
+        self.show_templates();
     }
 
     /// The session is over. Returns the books of the classes whose records may get lost.
@@ -249,6 +274,9 @@ impl Decoder {
         if summary.no_template_sets > 0 && self.told.is_none() {
             metrics.no_template.increment(summary.no_template_sets.into());
         }
+        if let Some(watched) = &mut self.watched {
+            watched.count(summary);
+        }
         summary.breach.inspect(tell_breach);
         let templates = summary.templates + summary.options_templates + summary.templates_refused;
         if templates + summary.withdrawals > 0 {
@@ -257,6 +285,18 @@ impl Decoder {
             metrics.withdrawals.increment(summary.withdrawals.into());
             metrics.limit.increment(summary.templates_refused.into());
             self.tell_templates();
+            if templates + summary.withdrawals > summary.templates_repeated {
+                self.show_templates();
+            }
+        }
+        if summary.descriptions > 0 {
+            self.show_templates();
+        }
+    }
+
+    fn show_templates(&self) {
+        if let Some(watched) = &self.watched {
+            watched.set_templates(self.collecting.shared_templates());
         }
     }
 
@@ -276,6 +316,9 @@ impl Decoder {
 
     fn refuse(&mut self, stream: u16, octets: &[u8], now: u64, error: DecodeError) -> Result<(), Hopeless> {
         self.numberings.refuse_stream(stream);
+        if let Some(watched) = &self.watched {
+            watched.malformed();
+        }
         discard(&self.metrics, &mut self.decoded, stream, octets, now, error);
         let count = self.malformed.entry(stream).or_default();
         *count += 1;
@@ -291,6 +334,7 @@ impl intake::Decoder<Gathered> for Decoder {
             self.collecting.set_received(received);
             if self.collecting.expire_templates(received.saturating_sub(lifetime)) > 0 {
                 self.tell_templates();
+                self.show_templates();
             }
         }
         std::mem::swap(&mut self.decoded, &mut gathered.decoded);

@@ -9,6 +9,7 @@ mod classes;
 pub(crate) mod decoder;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use delivery::cookie::{Cookie, State};
@@ -28,6 +29,8 @@ use crate::cards::Cards;
 use crate::config::Transport;
 use crate::metrics::{SessionMetrics, TransportMetrics};
 use crate::output::{Batch, Closed, Letter, Outputs};
+use crate::status::Window;
+use crate::status::register::Entry;
 
 /// Octets gathered while more messages are at hand.
 pub(crate) const BATCH_OCTETS: usize = 64 << 10;
@@ -46,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) cards: watch::Receiver<Cards>,
     /// How the collector is.
     pub(crate) state: watch::Receiver<State>,
+    /// Where sessions are shown.
+    pub(crate) window: Window,
     pub(crate) ending: Ending,
 }
 
@@ -71,6 +76,8 @@ struct Session {
     cards: watch::Receiver<Cards>,
     state: watch::Receiver<State>,
     ending: Ending,
+    /// What is shown of it.
+    entry: Arc<Entry>,
     /// It asked for cookies, so it has a control channel.
     asked: bool,
     /// It was told whom to move to.
@@ -90,7 +97,7 @@ enum End {
 
 /// Serves `association` until it ends or the collector does.
 pub(crate) async fn serve(association: Association, shared: Shared) {
-    let Shared { outputs, metrics, rooms, signer, cards, state, ending } = shared;
+    let Shared { outputs, metrics, rooms, signer, cards, state, window, ending } = shared;
     let peer = association.peer();
     let (over, transport) = match peer {
         PeerAddress::Tls(_) => (Transport::Tls, metrics.tls.clone()),
@@ -104,6 +111,9 @@ pub(crate) async fn serve(association: Association, shared: Shared) {
     if let Some(exporter) = peer.ip() {
         decoder.set_exporter(exporter);
     }
+    let watched = window.show(peer);
+    let entry = watched.share();
+    decoder.watch(watched);
     let mut session = Session {
         association,
         decoder,
@@ -116,6 +126,7 @@ pub(crate) async fn serve(association: Association, shared: Shared) {
         cards,
         state,
         ending,
+        entry,
         asked: false,
         told_to_move: false,
         gone: false,
@@ -216,6 +227,7 @@ impl Session {
         if self.decoder.is_asked_for_cookies() {
             self.acks.ask(Instant::now());
             if self.signer.is_some() && !std::mem::replace(&mut self.asked, true) {
+                self.entry.is_acknowledged.store(true, Ordering::Relaxed);
                 self.send_cards();
             }
         }
@@ -273,10 +285,14 @@ impl Session {
             closing.requested().await;
             sleep(END).await;
         });
+        self.entry.is_waiting.store(true, Ordering::Relaxed);
         loop {
             tokio::select! {
                 biased;
-                pushed = &mut push => return pushed.map(|()| false),
+                pushed = &mut push => {
+                    self.entry.is_waiting.store(false, Ordering::Relaxed);
+                    return pushed.map(|()| false);
+                }
                 () = self.association.ended(), if !self.gone => {
                     self.count_gone();
                     info!(peer = %self.association.peer(), "exporter gone, its last records wait for an output");
@@ -301,7 +317,10 @@ impl Session {
         match state {
             State::Draining if self.asked && !self.told_to_move => self.send_cards(),
             State::Draining => {}
-            State::Ok | State::Slow => self.told_to_move = false,
+            State::Ok | State::Slow => {
+                self.told_to_move = false;
+                self.entry.is_leaving.store(false, Ordering::Relaxed);
+            }
         }
     }
 
@@ -318,6 +337,7 @@ impl Session {
         let is_draining = *self.state.borrow() == State::Draining;
         let messages = self.cards.borrow_and_update().messages(self.over, is_draining);
         self.told_to_move = is_draining;
+        self.entry.is_leaving.store(is_draining, Ordering::Relaxed);
         for octets in messages {
             match self.association.try_send(MsgOut::new(Ppid::ASAP, octets)) {
                 Ok(()) => self.metrics.cards_sent.increment(1),

@@ -22,7 +22,7 @@ use transport::{
 };
 
 /// Nothing here takes so long on any machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const SERIES: Series = Series { ledger: Ledger([0xa1; 16]), epoch: Epoch(3), domain: 1 };
 

@@ -19,7 +19,7 @@ pub const DOMAIN: u32 = 1;
 /// Both time-outs of the flows.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// A daemon is ready, or has ended after SIGTERM, within this time.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How the capture is replayed.
 #[derive(Debug)]

@@ -68,6 +68,13 @@ impl Health {
             || lock(&self.pulses).iter().all(|(_, last)| last.elapsed() < PULSE_LIMIT)
     }
 
+    /// Returns what keeps the daemon from being ready, as an operator reads it: the first condition that is not met.
+    pub fn unmet(&self) -> Option<String> {
+        let states = self.conditions.borrow();
+        let unmet = states.iter().find(|state| !state.met);
+        unmet.map(|state| format!("{}: {}", state.name, state.detail))
+    }
+
     /// Waits until the daemon is ready. Cancel safe.
     pub(crate) async fn ready(&self) {
         let mut changes = self.conditions.subscribe();
@@ -79,12 +86,8 @@ impl Health {
     pub(crate) async fn tell_changes(&self, mut tell: impl FnMut(&str)) {
         let mut changes = self.conditions.subscribe();
         loop {
-            let line = {
-                let states = changes.borrow_and_update();
-                let unmet = states.iter().find(|state| !state.met);
-                unmet.map_or("ready".to_owned(), |state| format!("{}: {}", state.name, state.detail))
-            };
-            tell(&line);
+            changes.mark_unchanged();
+            tell(&self.unmet().unwrap_or_else(|| "ready".to_owned()));
             // The sender lives in `self`, so that waiting cannot fail.
             let _ = changes.changed().await;
         }

@@ -1,19 +1,22 @@
-//! The daemon's own HTTP server: `/metrics`, `/livez` and `/readyz`, and what the daemon answers below `/api/`; read
-//! only.
+//! The daemon's own HTTP server: `/metrics`, `/livez` and `/readyz`, and what the daemon answers itself: its status page at
+//! `/` and JSON below `/api/`. Read only.
 //!
 //! Limits: 100 connections, one request each; 5 s for its header and 30 s for everything; 8 KiB of request.
 //! `/readyz?verbose` and `/livez?verbose` list what the verdict rests on.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -22,6 +25,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
+use crate::api::{ApiAnswer, Form};
+use crate::page::SECURITY_POLICY;
 use crate::{Api, Health, Metrics};
 
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,6 +38,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const JSON: &str = "application/json";
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
 /// The server, bound and not yet serving.
@@ -87,7 +93,7 @@ impl HttpServer {
             };
             let state = Arc::clone(&state);
             tokio::spawn(async move {
-                if let Err(error) = serve_connection(stream, state).await {
+                if let Err(error) = serve_connection(stream, peer, state).await {
                     debug!(%peer, error, "HTTP connection failed");
                 }
                 drop(permit);
@@ -96,10 +102,10 @@ impl HttpServer {
     }
 }
 
-async fn serve_connection(stream: TcpStream, state: Arc<Routes>) -> Result<(), String> {
+async fn serve_connection(stream: TcpStream, peer: SocketAddr, state: Arc<Routes>) -> Result<(), String> {
     let service = service_fn(move |request| {
         let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(state.answer(&request).await) }
+        async move { Ok::<_, Infallible>(state.answer(peer.ip(), &request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -114,12 +120,10 @@ async fn serve_connection(stream: TcpStream, state: Arc<Routes>) -> Result<(), S
 }
 
 impl Routes {
-    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, peer: IpAddr, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-            response
-                .headers_mut()
-                .insert(ALLOW, const { hyper::header::HeaderValue::from_static("GET, HEAD") });
+            response.headers_mut().insert(ALLOW, const { HeaderValue::from_static("GET, HEAD") });
             return response;
         }
         if !request.body().is_end_stream() {
@@ -130,11 +134,40 @@ impl Routes {
             "/metrics" => respond(StatusCode::OK, PROMETHEUS_TEXT, self.metrics.render()),
             "/livez" => verdict(self.health.is_live(), verbose, || self.health.live_report()),
             "/readyz" => verdict(self.health.is_ready(), verbose, || self.health.ready_report()),
-            "/" => text(StatusCode::OK, "/metrics\n/livez?verbose\n/readyz?verbose\n"),
-            _ => match self.api.ask(request.uri()).await {
-                Some(answer) => respond(answer.status, JSON, answer.json),
+            path => match self.api.ask(request.uri(), is_local(peer, request)).await {
+                Some(answer) => answered(answer),
+                None if path == "/" => text(StatusCode::OK, "/metrics\n/livez?verbose\n/readyz?verbose\n"),
                 None => text(StatusCode::NOT_FOUND, "not found\n"),
             },
+        }
+    }
+}
+
+/// Whether a request comes from this host and to an address, or to the name that is this host's on every host.
+fn is_local(peer: IpAddr, request: &Request<Incoming>) -> bool {
+    let host = request.headers().get(HOST).map_or(Some("localhost"), |host| host.to_str().ok());
+    peer.to_canonical().is_loopback() && host.is_some_and(is_address)
+}
+
+/// Whether a Host header names an address or `localhost`, with a port or without.
+fn is_address(host: &str) -> bool {
+    let without_port = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    without_port.eq_ignore_ascii_case("localhost")
+        || host.parse::<SocketAddr>().is_ok()
+        || bare.unwrap_or(host).parse::<IpAddr>().is_ok()
+}
+
+/// What the daemon answered.
+fn answered(answer: ApiAnswer) -> Response<Full<Bytes>> {
+    match answer.form {
+        Form::Json => respond(answer.status, JSON, answer.text),
+        Form::Page => {
+            let mut response = respond(answer.status, HTML, answer.text);
+            let policy = const { HeaderValue::from_static(SECURITY_POLICY) };
+            response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+            response.headers_mut().insert(REFERRER_POLICY, const { HeaderValue::from_static("no-referrer") });
+            response
         }
     }
 }
@@ -156,7 +189,27 @@ fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, const { hyper::header::HeaderValue::from_static("no-store") });
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, const { HeaderValue::from_static("no-store") });
+    headers.insert(X_CONTENT_TYPE_OPTIONS, const { HeaderValue::from_static("nosniff") });
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_and_localhost_are_names_that_nobody_else_gives() {
+        for host in
+            ["127.0.0.1", "127.0.0.1:9381", "[::1]", "[::1]:9381", "::1", "localhost", "LocalHost:9381"]
+        {
+            assert!(is_address(host), "{host}");
+        }
+        for host in
+            ["", "example.org", "example.org:9381", "127.0.0.1.example.org", "localhost.example.org:80"]
+        {
+            assert!(!is_address(host), "{host}");
+        }
+    }
 }

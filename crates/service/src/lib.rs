@@ -10,8 +10,11 @@
 //! together with a [`Shell`], which reads the configuration ([`Shell::config`]) and runs the daemon with a changed
 //! one ([`Shell::run`]), or makes its own runtime.
 
+pub mod client;
 pub mod config;
+pub mod page;
 pub mod scrape;
+pub mod top;
 
 mod api;
 mod cli;

@@ -227,6 +227,43 @@ impl Drop for Running {
     }
 }
 
+/// What a daemon tells its state to: the other end of `NOTIFY_SOCKET`.
+struct ServiceManager {
+    path: PathBuf,
+    socket: UnixDatagram,
+}
+
+impl ServiceManager {
+    fn new(folder: &Folder) -> Self {
+        let path = folder.0.join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Self { path, socket }
+    }
+
+    fn starts(&self, command: &mut Command) {
+        command.env("NOTIFY_SOCKET", &self.path);
+    }
+
+    /// Waits until all of `wanted` were told, in any order, and others between.
+    fn expect(&self, wanted: &[&str]) {
+        let mut wanted = wanted.to_vec();
+        let next = || {
+            let mut state = [0; 128];
+            let length = self.socket.recv(&mut state).unwrap();
+            String::from_utf8(state[..length].to_vec()).unwrap()
+        };
+        let told: Vec<String> = std::iter::repeat_with(next)
+            .take(50)
+            .take_while(|state| {
+                wanted.retain(|wanted| !state.starts_with(wanted));
+                !wanted.is_empty()
+            })
+            .collect();
+        assert!(wanted.is_empty(), "no {wanted:?} in {told:?}");
+    }
+}
+
 fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
@@ -253,36 +290,17 @@ fn sigterm_ends_the_daemon_with_0() {
 #[test]
 fn the_service_manager_is_told_ready_and_stopping() {
     let folder = Folder::new("notify");
-    let path = folder.0.join("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let manager = ServiceManager::new(&folder);
     let (mut child, _log, _first) = start(&folder, |command| {
-        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "500000");
+        manager.starts(command.env("WATCHDOG_USEC", "500000"));
     });
-    let next = || {
-        let mut state = [0; 128];
-        let length = socket.recv(&mut state).unwrap();
-        String::from_utf8(state[..length].to_vec()).unwrap()
-    };
-    // In any order, and others between.
-    let expect = |wanted: &[&str]| {
-        let mut wanted = wanted.to_vec();
-        let told: Vec<String> = std::iter::repeat_with(next)
-            .take(50)
-            .take_while(|state| {
-                wanted.retain(|wanted| !state.starts_with(wanted));
-                !wanted.is_empty()
-            })
-            .collect();
-        assert!(wanted.is_empty(), "no {wanted:?} in {told:?}");
-    };
-    expect(&["READY=1", "STATUS=ready", "WATCHDOG=1"]);
+    manager.expect(&["READY=1", "STATUS=ready", "WATCHDOG=1"]);
     signal(&child, "HUP");
-    expect(&["RELOADING=1\nMONOTONIC_USEC="]);
-    expect(&["READY=1"]);
+    manager.expect(&["RELOADING=1\nMONOTONIC_USEC="]);
+    manager.expect(&["READY=1"]);
     signal(&child, "INT");
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    expect(&["STOPPING=1"]);
+    manager.expect(&["STOPPING=1"]);
 }
 
 #[test]
@@ -317,7 +335,9 @@ fn sighup_checks_the_file_and_names_what_needs_a_restart_and_sigusr2_turns_debug
 #[test]
 fn health_tells_by_its_exit_code_whether_the_daemon_is_ready() {
     let folder = Folder::new("health");
-    let (mut child, _log, first) = start(&folder, |_| {});
+    let manager = ServiceManager::new(&folder);
+    let (mut child, _log, first) = start(&folder, |command| manager.starts(command));
+    manager.expect(&["READY=1"]);
     let listen = first.split("\"http\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
     fs::write(folder.0.join("asked.toml"), format!("[http]\nlisten = \"{listen}\"\n")).unwrap();
     let ready = folder.run(&["health", "--config", "asked.toml"]);

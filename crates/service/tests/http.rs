@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use service::page::{Mark, Page};
 use service::{Api, Health, HttpServer, Metrics, Shutdown};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -194,4 +195,49 @@ async fn the_daemon_answers_what_is_below_api() {
     assert_eq!(get(server.address, "/api/v1/dropped").await.0, 503);
     let post = b"POST /api/v1/pools HTTP/1.1\r\nHost: x\r\n\r\n";
     assert_eq!(status(&exchange(server.address, post).await), 405);
+}
+
+#[tokio::test]
+async fn the_daemon_shows_its_page_with_a_policy_that_loads_nothing() {
+    let server = serve().await;
+    let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    assert!(exchange(server.address, request).await.ends_with("/readyz?verbose\n"), "before there is a page");
+    assert_eq!(get(server.address, "/status").await.0, 404);
+    let mut requests = server.api.requests();
+    tokio::spawn(async move {
+        while let Some(request) = requests.recv().await {
+            if request.is_page() && request.parameter("none").is_none() {
+                let mut page = Page::new("clock", "here", "2026-03-01T12:00:00.000Z");
+                page.state(Mark::Good, if request.is_local() { "local" } else { "far" });
+                request.show(&page);
+            } else {
+                request.not_found("no such path");
+            }
+        }
+    });
+    let answer = exchange(server.address, request).await;
+    assert_eq!(status(&answer), 200);
+    assert!(answer.contains("content-type: text/html; charset=utf-8\r\n"), "{answer}");
+    assert!(answer.contains("content-security-policy: default-src 'none'; style-src 'sha256-"), "{answer}");
+    assert!(answer.contains("x-content-type-options: nosniff\r\n"), "{answer}");
+    assert!(get(server.address, "/status").await.1.contains("<h1>clock <small>here</small>"));
+    assert_eq!(get(server.address, "/status?none=1").await.0, 404, "a daemon without a page");
+    assert!(get(server.address, "/?none=1").await.1.starts_with("/metrics\n"));
+    assert_eq!(get(server.address, "/api/").await.0, 404, "another path than the page's");
+}
+
+#[tokio::test]
+async fn a_request_to_a_name_that_others_may_give_is_not_local() {
+    let server = serve().await;
+    let mut requests = server.api.requests();
+    tokio::spawn(async move {
+        while let Some(request) = requests.recv().await {
+            if request.is_local() { request.answer("{}") } else { request.forbidden("only on this host") }
+        }
+    });
+    let address = server.address;
+    for (host, code) in [("localhost", 200), (&*address.to_string(), 200), ("evil.example:9381", 403)] {
+        let request = format!("GET /api/v1/records HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(status(&exchange(address, request.as_bytes()).await), code, "{host}");
+    }
 }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use transport::machine::Machine;
 use transport::{Association, Budget, EndpointConfig, Event, LossReason, MsgOut, Ppid, State, tcp};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A client and a server whose associations share a budget.
 struct Pair {

@@ -145,16 +145,17 @@ async fn measure(name: &str, stop: impl Fn(&mut Peer), send: bool, bound: Durati
 
 #[tokio::test]
 async fn a_killed_peer_is_noticed_by_icmp() {
-    let second = Duration::from_secs(1);
-    let reason = measure("killed, idle", Peer::kill, false, 2 * second).await;
+    // Not by silence, whatever else the machine does: the reason tells.
+    let bound = Duration::from_secs(4);
+    let reason = measure("killed, idle", Peer::kill, false, bound).await;
     assert!(matches!(reason, LossReason::Unreachable(_)), "{reason:?}");
-    let reason = measure("killed, while sending", Peer::kill, true, second).await;
+    let reason = measure("killed, while sending", Peer::kill, true, bound).await;
     assert!(matches!(reason, LossReason::Unreachable(_)), "{reason:?}");
 }
 
 #[tokio::test]
 async fn a_stopped_peer_is_noticed_by_its_silence() {
-    let bound = Duration::from_secs(4);
+    let bound = Duration::from_secs(8);
     let reason = measure("stopped, idle", |peer| peer.signal("-STOP"), false, bound).await;
     assert!(matches!(reason, LossReason::Silent(_)), "{reason:?}");
     let reason = measure("stopped, while sending", |peer| peer.signal("-STOP"), true, bound).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use transport::udp::{Group, GroupOptions};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Two addresses of the loopback interface and a group of this host's, all random.
 fn options() -> (GroupOptions, GroupOptions) {

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use transport::{ConnectError, Event, Listener, LossReason, MsgOut, PeerAddress, Ppid, SendError, tcp};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn listener() -> (Listener, SocketAddr) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use transport::tls::{self, Files, Identity, Names, Reason};
 use transport::{Association, ConnectError, Event, Listener, LossReason, MsgOut, PeerAddress, Ppid, tcp};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const HERE: &str = "127.0.0.1";
 
 fn identity(Issued { certificate, key, ca }: Issued) -> Identity {

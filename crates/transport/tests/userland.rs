@@ -10,7 +10,7 @@ use transport::{
     Reliability, SendError, Token, sim,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn config() -> EndpointConfig {
     let mut config = EndpointConfig::new(IpAddr::V4(Ipv4Addr::LOCALHOST));

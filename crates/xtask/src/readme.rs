@@ -1,7 +1,6 @@
 //! Commands in README.md: the marked ones run as they stand there, all others must name things that exist.
 //!
-//! `<!-- ci:test -->`, `<!-- ci:demo -->` and `<!-- ci:pair -->`, `<!-- ci:pool -->` in docs/operating.md and `<!-- ci:router -->` in
-//! docs/router-host.md, each before a fenced block of shell commands, mark what CI runs.
+//! `<!-- ci:NAME -->` before a fenced block of shell commands marks what CI runs, in README.md and in pages of docs/.
 
 use std::fs;
 use std::path::Path;
@@ -9,6 +8,16 @@ use std::process::Command;
 
 use crate::ci::DAEMONS;
 use crate::steps::{Outcome, Unpassed, capture, run};
+
+/// The marks, by page. Every block of commands has one of them, or tells why CI does not run it (`deploy::book`).
+pub(crate) const MARKED: [(&str, &str); 6] = [
+    ("README.md", "demo"),
+    ("README.md", "test"),
+    ("README.md", "pair"),
+    ("docs/operating.md", "pool"),
+    ("docs/router-host.md", "router"),
+    ("docs/tutorial.md", "tutorial"),
+];
 
 /// A hung command must not hang CI: the whole of it may take 20 minutes.
 const TIME_LIMIT: &str = "1200";
@@ -20,6 +29,9 @@ pub(crate) fn run_marked(root: &Path, mark: &str) -> Outcome {
 
 /// The same of another page.
 pub(crate) fn run_marked_of(root: &Path, page: &str, mark: &str) -> Outcome {
+    if !MARKED.contains(&(page, mark)) {
+        return Err(Unpassed::Failed(format!("{mark} of {page} is not among the marks that are known")));
+    }
     let text = read(root, page)?;
     let Some(block) = marked_block(&text, mark) else {
         return Err(Unpassed::Failed(format!("{page} has no fenced block after <!-- ci:{mark} -->")));

@@ -32,7 +32,7 @@ use transport::{
 };
 
 /// Nothing here takes so long on any machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 const KEY: &str = "1 000102030405060708090a0b0c0d0e0f";
 

@@ -11,9 +11,12 @@ use super::Decoded;
 use crate::json::text::{self, Fraction};
 use crate::metrics::SessionMetrics;
 use crate::output::{Number, Renderers, RunKind};
+use crate::status::register::Entry;
 
 /// One message on its way into the forms.
 pub(super) struct Visit<'a> {
+    /// What is shown of the session.
+    pub(super) entry: Option<&'a Entry>,
     /// Whether session records and class records have an effect.
     pub(super) has_identities: bool,
     pub(super) stream: u16,
@@ -40,6 +43,9 @@ impl Visit<'_> {
             Ok(session_record) => {
                 *self.asked = true;
                 self.classes.session_record(self.stream, record.domain);
+                if let Some(entry) = self.entry {
+                    entry.set_series(session_record.series);
+                }
                 if let Err(error) = self.numberings.session_record(record.sequence, &session_record) {
                     debug!(stream = self.stream, %error, "session record has no effect");
                     self.metrics.limit.increment(1);

@@ -51,7 +51,7 @@ pub(crate) fn row(table: &str, cells: &[(&str, String)]) {
 }
 
 /// Nothing here takes so long, not even under emulation.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Polls `condition` until it is something; panics with `what` and what `explain` tells otherwise.
 pub(crate) fn wait_for<T>(

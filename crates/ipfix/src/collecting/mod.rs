@@ -150,6 +150,11 @@ impl CollectingSession {
         self.templates.iter()
     }
 
+    /// As [`Self::templates`], to be kept beyond the next message.
+    pub fn shared_templates(&self) -> impl Iterator<Item = (u32, &Arc<Template>)> {
+        self.templates.iter_shared()
+    }
+
     /// Returns the octets of memory that the templates take.
     #[must_use]
     pub const fn template_octets(&self) -> usize {

@@ -84,7 +84,11 @@ impl Templates {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Template)> {
-        self.living.iter().map(|(&(domain, _), living)| (domain, &*living.template))
+        self.iter_shared().map(|(domain, template)| (domain, &**template))
+    }
+
+    pub(super) fn iter_shared(&self) -> impl Iterator<Item = (u32, &Arc<Template>)> {
+        self.living.iter().map(|(&(domain, _), living)| (domain, &living.template))
     }
 
     /// Takes a template record. A refused one removes the template it would have replaced: data of the new

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use transport::{Association, Endpoint, EndpointConfig, Event, Listener, LossReason, MsgOut, Ppid};
 
 /// Nothing here takes so long on any machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A /24 of the loopback network that no other test is likely to have.
 #[derive(Clone, Copy)]

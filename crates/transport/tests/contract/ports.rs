@@ -10,7 +10,7 @@ use transport::{
 
 const PORT: u16 = 9901;
 /// More than any step takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An endpoint that listens at [`PORT`], at an address of its own.
 struct End {

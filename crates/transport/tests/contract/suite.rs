@@ -10,7 +10,7 @@ use transport::{
 
 use super::support::{Pair, ipfix, number};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn reliable(stream: u16, data: Bytes) -> MsgOut {
     MsgOut { stream, ..MsgOut::new(Ppid::IPFIX, data) }

@@ -8,7 +8,7 @@ use transport::{Association, Counters, Endpoint, EndpointConfig, Event, MsgOut, 
 
 use crate::wire::PORT;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn endpoint() -> Endpoint {
     endpoint_at(Ipv4Addr::LOCALHOST.into())

@@ -2,13 +2,9 @@
 //! machine's files that is thrown away.
 
 use std::path::Path;
-use std::process::Command;
 
-use super::{failed, needs, scratch, target_directory};
+use super::{needs, scratch, script, target_directory};
 use crate::steps::{Outcome, Steps, Unpassed, run};
-
-/// The exit status of deploy/debian/test where such a copy cannot be had.
-const NO_COPY: i32 = 77;
 
 /// Where the packages are, below the target directory.
 const PACKAGES: &str = "packages";
@@ -16,7 +12,13 @@ const PACKAGES: &str = "packages";
 pub(super) fn steps(steps: &mut Steps) {
     steps.step("Debian packages", build);
     steps.step("lintian", lintian);
-    steps.step("Debian packages installed and purged", install);
+    steps.step("Debian packages installed and purged", |root| with_packages(root, "deploy/debian/test"));
+    steps.step("the tutorial, with the Debian packages", |root| {
+        needs("prometheus", "prometheus")?;
+        needs("curl", "curl")?;
+        needs("ip", "iproute2")?;
+        with_packages(root, "deploy/debian/tutorial")
+    });
 }
 
 fn build(root: &Path) -> Outcome {
@@ -36,18 +38,11 @@ fn lintian(root: &Path) -> Outcome {
     run(root, "lintian", &[["--fail-on", "error", "--allow-root"].as_slice(), &packages].concat())
 }
 
-fn install(root: &Path) -> Outcome {
+/// Runs a script on the folder of the packages.
+fn with_packages(root: &Path, name: &str) -> Outcome {
     packages(root)?;
-    let folder = target_directory(root)?.join("deploy-check").join(PACKAGES);
-    println!("$ deploy/debian/test {}", folder.display());
-    let status = Command::new("deploy/debian/test").arg(folder).current_dir(root).status();
-    match status.map_err(|error| failed("deploy/debian/test", error))?.code() {
-        Some(0) => Ok(()),
-        Some(NO_COPY) => {
-            Err(Unpassed::Skipped("needs root, and overlays in a namespace of its own".to_owned()))
-        }
-        code => Err(Unpassed::Failed(format!("exit status {code:?}"))),
-    }
+    let folder = target_directory(root)?.join("deploy-check").join(PACKAGES).display().to_string();
+    script(root, &[name, &folder])
 }
 
 /// The packages that [`build`] made; where there are none it did not pass.

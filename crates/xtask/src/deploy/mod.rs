@@ -1,7 +1,9 @@
-//! `cargo xtask deploy-check`: what lies in deploy/ beside the sample configurations. Units are checked by systemd's own
-//! tool, rules by Prometheus', packages by lintian and by installing them, and every expression of rules and dashboards
-//! is asked of a Prometheus that scrapes the demo's pool.
+//! `cargo xtask deploy-check`: what lies in deploy/ beside the sample configurations, and the pages that tell of it. Units are
+//! checked by systemd's own tool, rules by Prometheus', packages by lintian and by installing them, images by letting them
+//! live, and every expression of rules and dashboards is asked of a Prometheus that scrapes the demo's pool.
 
+mod book;
+mod containers;
 mod debian;
 mod expressions;
 mod live;
@@ -9,10 +11,13 @@ mod rules;
 mod units;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 use crate::readme;
 use crate::steps::{self, Outcome, Steps, Unpassed, capture};
+
+/// The exit status of scripts in deploy/ where something they need cannot be had; the last line says what.
+const NOT_HERE: i32 = 77;
 
 /// `cargo xtask deploy-check`, with the release binaries it needs; or the steps whose headings contain one of `texts`.
 pub(crate) fn run(root: &Path, texts: &[&str]) -> ExitCode {
@@ -25,6 +30,7 @@ pub(crate) fn run(root: &Path, texts: &[&str]) -> ExitCode {
 
 /// The same as part of a larger run, which has built the release binaries.
 pub(crate) fn run_all(steps: &mut Steps) {
+    book::steps(steps);
     steps.step("systemd units", units::check);
     steps.step("Prometheus rules", rules::check);
     steps.step("the pool of docs/operating.md", |root| {
@@ -32,14 +38,12 @@ pub(crate) fn run_all(steps: &mut Steps) {
     });
     steps.step("live capture of docs/router-host.md", |root| {
         needs("tcpdump", "tcpdump")?;
-        let user = capture(root, "id", &["-u"])?;
-        if user.trim() != "0" {
-            return Err(Unpassed::Skipped("only root may capture".to_owned()));
-        }
+        needs_root(root, "may capture")?;
         readme::run_marked_of(root, "docs/router-host.md", "router")
     });
     steps.step("dashboards and rules at a running pool", live::check);
     debian::steps(steps);
+    containers::steps(steps);
 }
 
 /// Skips the step where a program is missing; `package` is Debian's.
@@ -48,6 +52,27 @@ fn needs(program: &str, package: &str) -> Outcome {
         return Ok(());
     }
     Err(Unpassed::Skipped(format!("{program} is not installed (Debian: {package})")))
+}
+
+/// Skips the step for all but root; `only` is what others may not do.
+fn needs_root(root: &Path, only: &str) -> Outcome {
+    let user = capture(root, "id", &["-u"])?;
+    if user.trim() == "0" { Ok(()) } else { Err(Unpassed::Skipped(format!("only root {only}"))) }
+}
+
+/// Runs a script of deploy/; its errors are passed through, what it prints is printed at its end.
+fn script(root: &Path, words: &[&str]) -> Outcome {
+    println!("$ {}", words.join(" "));
+    let [program, arguments @ ..] = words else { return Ok(()) };
+    let output = Command::new(program).args(arguments).current_dir(root).stderr(Stdio::inherit()).output();
+    let output = output.map_err(|error| failed(program, error))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    print!("{said}");
+    match output.status.code() {
+        Some(0) => Ok(()),
+        Some(NOT_HERE) => Err(Unpassed::Skipped(said.trim().lines().last().unwrap_or_default().to_owned())),
+        _ => Err(Unpassed::Failed(output.status.to_string())),
+    }
 }
 
 /// Returns where cargo builds.
