@@ -29,7 +29,7 @@ use crate::export::options::Teller;
 use crate::failover::{Books, Choice, ChoiceConfig, Failover, Role, Sign};
 use crate::metrics::{COLLECTOR_INFO, Exported, TlsMetrics};
 use crate::observe::{Batch, Encoded, Observation, Observer};
-use crate::relay::{Catalog, Relayed};
+use crate::relay::{Catalog, Relayed, TableMetrics};
 use crate::spooling::Event as SpoolEvent;
 use crate::state;
 
@@ -90,7 +90,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         spool,
         choice,
         observer,
-        catalog,
+        catalog: catalog.map(|catalog| (catalog, TableMetrics::new())),
         templates: 0,
         links: Links::default(),
         pool,
@@ -143,7 +143,7 @@ struct Driver {
     choice: Choice,
     observer: Observer,
     /// The templates that a relay learns, and how many of them the machine knows.
-    catalog: Option<Arc<Catalog>>,
+    catalog: Option<(Arc<Catalog>, TableMetrics)>,
     templates: usize,
     pool: Arc<PoolUser>,
     connector: Connector,
@@ -287,7 +287,8 @@ impl Driver {
 
     /// Takes what routers sent, whose templates are in the catalog already.
     fn relayed(&mut self, relayed: &Relayed) {
-        if let Some(catalog) = self.catalog.as_ref().filter(|catalog| catalog.count() != self.templates) {
+        let Some((catalog, metrics)) = &self.catalog else { return };
+        if catalog.count() != self.templates {
             let (flows, options) = catalog.tables();
             self.templates = flows.len() + options.len();
             self.failover.follow_templates(&flows);
@@ -296,6 +297,7 @@ impl Driver {
         for (template, scope, octets) in relayed.options.iter() {
             self.failover.pass_on(template, scope, octets);
         }
+        metrics.update(self.templates, self.failover.passed());
         self.push(&relayed.flows);
     }
 

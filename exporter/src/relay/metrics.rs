@@ -1,7 +1,7 @@
 //! What a relay counts.
 
 use ipfix::Summary;
-use metrics::{Counter, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
 /// Handles of what is counted of the records of all sources.
 #[derive(Clone, Debug)]
@@ -65,6 +65,42 @@ impl RelayMetrics {
         self.templates_refused.increment(summary.templates_refused.into());
         self.lost.increment(summary.lost.into());
         self.late.increment(summary.late.into());
+    }
+}
+
+/// What the driver shows of the tables of a relay.
+#[derive(Debug)]
+pub(crate) struct TableMetrics {
+    templates: Gauge,
+    options: Gauge,
+    options_refused: Counter,
+}
+
+impl TableMetrics {
+    /// Returns the handles.
+    pub(crate) fn new() -> Self {
+        describe_gauge!("ipfix_exporter_relay_templates", "Templates of routers that are told to collectors");
+        describe_gauge!(
+            "ipfix_exporter_relay_options_records",
+            "Options records of routers that are told to every collector"
+        );
+        describe_counter!(
+            "ipfix_exporter_relay_options_records_refused_total",
+            "Options records of routers that are not passed on, because there are too many"
+        );
+        Self {
+            templates: gauge!("ipfix_exporter_relay_templates"),
+            options: gauge!("ipfix_exporter_relay_options_records"),
+            options_refused: counter!("ipfix_exporter_relay_options_records_refused_total"),
+        }
+    }
+
+    /// Takes over how many there are, and how many options records were refused so far.
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+    pub(crate) fn update(&self, templates: usize, (options, refused): (usize, u64)) {
+        self.templates.set(templates as f64);
+        self.options.set(options as f64);
+        self.options_refused.absolute(refused);
     }
 }
 

@@ -29,6 +29,7 @@ use crate::export::{Classes, OpenRules};
 use crate::observe::{Batch, CHANNEL, Observation, Observer};
 
 pub use catalog::Catalog;
+pub(crate) use metrics::TableMetrics;
 pub use repacking::OptionsBatch;
 
 use repacking::Common;

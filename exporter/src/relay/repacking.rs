@@ -11,7 +11,6 @@ use intake::Plans;
 use ipfix::{FieldSpecifier, PlanField, Record, Template};
 
 use super::catalog::Catalog;
-use crate::export::rules::Ranges;
 use crate::export::templates::UNTOLD;
 use crate::export::{ClassIndex, Classes, OpenRules, TemplateIndex};
 use crate::observe::Batch;
@@ -54,23 +53,25 @@ pub(super) struct Repacking {
     plans: Plans<Plan>,
     /// Of templates that lists name.
     named: Plans<Option<TemplateIndex>>,
-    /// Of a list's names, before its record's class is known.
+    /// Where the lists of the record at hand name templates.
     names: Vec<(usize, Option<TemplateIndex>)>,
 }
 
 #[derive(Debug)]
 enum Plan {
-    Flow { template: TemplateIndex, added: Added, rules: Vec<(Vec<Test>, ClassIndex)>, has_lists: bool },
+    Flow { template: TemplateIndex, added: Added, rules: Vec<Applied>, has_lists: bool },
     Options { template: TemplateIndex, added: Added },
     Ignored,
     Refused,
 }
 
-/// A condition of a rule on the field at a place.
+/// A rule that records of a template can match.
 #[derive(Debug)]
-struct Test {
-    field: usize,
-    values: Ranges,
+struct Applied {
+    /// Its place among the rules.
+    rule: usize,
+    /// Of its conditions, those on fields of the record: place of the condition, place of the field.
+    tests: Box<[(usize, usize)]>,
 }
 
 /// What is added to each record of a template: octets of a source address and a domain.
@@ -169,7 +170,7 @@ impl Repacking {
                 out.extend_from_slice(added.octets());
                 let template = *template;
                 if *has_lists {
-                    self.rename(common, class, record);
+                    self.name(common, record);
                     for &(at, name) in &self.names {
                         let id = name.map_or(UNTOLD, |name| name.id(common.classes.stream(class)));
                         flows.patch(start + at, id.to_be_bytes());
@@ -182,7 +183,7 @@ impl Repacking {
     }
 
     /// Finds the templates that the record's lists name.
-    fn rename(&mut self, common: &Common, _class: ClassIndex, record: &Record<'_>) {
+    fn name(&mut self, common: &Common, record: &Record<'_>) {
         let Self { named, names, .. } = self;
         names.clear();
         record.references(|at, template| {
@@ -198,16 +199,21 @@ impl Repacking {
     }
 }
 
-fn classify(common: &Common, rules: &[(Vec<Test>, ClassIndex)], record: &Record<'_>) -> ClassIndex {
-    let holds =
-        |test: &Test| record.field(test.field).is_some_and(|field| test.values.contain(field.octets()));
-    let matching = rules.iter().find(|(tests, _)| tests.iter().all(holds));
-    matching.map_or(common.rules.rest, |(_, class)| *class)
+fn classify(common: &Common, rules: &[Applied], record: &Record<'_>) -> ClassIndex {
+    let OpenRules { rules: all, rest } = &*common.rules;
+    let matches = |applied: &&Applied| {
+        let conditions = &all[applied.rule].0;
+        applied.tests.iter().all(|&(condition, field)| {
+            record.field(field).is_some_and(|field| conditions[condition].1.contain(field.octets()))
+        })
+    };
+    rules.iter().find(matches).map_or(*rest, |applied| all[applied.rule].1)
 }
 
 fn plan(common: &Common, exporter: IpAddr, domain: u32, template: &Template) -> (Plan, usize) {
     let own = template.fields().iter().map(PlanField::specifier);
-    let octets = size_of::<Plan>() + own.len() * size_of::<FieldSpecifier>();
+    let rules_octets = common.rules.rules.len() * size_of::<Applied>();
+    let octets = size_of::<Plan>() + own.len() * size_of::<FieldSpecifier>() + rules_octets;
     if is_about_session(template) || template.is_options() && template.has_lists() {
         return (Plan::Ignored, octets);
     }
@@ -228,19 +234,19 @@ fn plan(common: &Common, exporter: IpAddr, domain: u32, template: &Template) -> 
 }
 
 /// The rules that records of a template can match; what they say of the source is settled.
-fn rules(common: &Common, added: &Added, template: &Template) -> Vec<(Vec<Test>, ClassIndex)> {
-    let compiled = common.rules.rules.iter().filter_map(|(conditions, class)| {
+fn rules(common: &Common, added: &Added, template: &Template) -> Vec<Applied> {
+    let applied = common.rules.rules.iter().enumerate().filter_map(|(rule, (conditions, _))| {
         let mut tests = Vec::new();
-        for (element, values) in conditions {
+        for (condition, (element, values)) in conditions.iter().enumerate() {
             match template.position(0, *element) {
-                Some(field) => tests.push(Test { field, values: values.clone() }),
+                Some(field) => tests.push((condition, field)),
                 None if added.value(*element).is_some_and(|octets| values.contain(octets)) => {}
                 None => return None,
             }
         }
-        Some((tests, *class))
+        Some(Applied { rule, tests: tests.into() })
     });
-    compiled.collect()
+    applied.collect()
 }
 
 /// Tells whether options records are about the session that ends here (docs/wire.md), and of no use to a collector.
