@@ -52,7 +52,7 @@ impl Routers {
     fn version_9(&self, round: u32) -> Vec<u8> {
         let fields = [(8, 4), (22, 4), (1, 4), (21, 4), (4, 1), (33_000, 2)];
         let mut sets = Vec::new();
-        if round % 8 == 0 {
+        if round.is_multiple_of(8) {
             // Scope System, samplingInterval.
             let options = [words(&[257, 4, 4]), words(&[1, 4, 34, 4])].concat();
             sets.extend([template(FLOW, &fields), set(1, &options), set(257, &[0, 0, 0, 7, 0, 0, 0, 50])]);
@@ -69,7 +69,7 @@ impl Routers {
 
     fn ipfix(&mut self, round: u32) -> Vec<Vec<u8>> {
         let time = 1_795_219_200 + round;
-        if round % 8 == 0 {
+        if round.is_multiple_of(8) {
             self.exporting.repeat_templates(time);
         }
         // A template that comes late, when the pool has lost a collector already.
