@@ -70,6 +70,14 @@ async fn registrars(config: &Config, pool: &Pool, at: usize, findings: &mut Find
         Ok(endpoint) => endpoint,
         Err(error) => return findings.bad(what, error.to_string(), "see listen.ipfix"),
     };
+    for registrar in &pool.registrars {
+        let Some(peer) = registrar.address().and_then(|address| address.peer().ip()) else { continue };
+        let local = local.filter(|local| local.is_ipv4() == peer.is_ipv4());
+        findings.path(&what, peer, transport::udp::path_mtu(peer, local));
+        if registrar.is_sctp() {
+            findings.sctp_offloads(&what, peer);
+        }
+    }
     let connector = connector(pool, config, endpoint.as_ref(), identity.as_ref());
     let scope = ScopeRule { private_beyond: pool.private_addresses };
     let user = PoolUserConfig::new(handle, pool.registrars.clone());

@@ -4,6 +4,7 @@
 //! the forms that outputs need (`output/form`, `json`) → `output/queue` → `output/file` writes, syncs and replaces the sidecar →
 //! `session/acks` tells the exporter in a cookie. `udp` reads datagrams instead, of NetFlow too (`netflow`), and hands on without waiting.
 //! `registration` keeps the collector in its pools; `cards` are what it tells its exporters of the others there; `stats` shows the books.
+//! `status` shows the rest: the page, the API behind it; `tap` looks at records as they pass; `top` is the page on a terminal.
 
 mod cards;
 mod config;
@@ -31,7 +32,7 @@ use std::process::ExitCode;
 
 pub use config::Config;
 pub use decode::Format as DecodeFormat;
-use service::config::{Http, Invalid};
+use service::config::{Faults, Http};
 use service::{Context, Daemon, Exit, Failure, Findings, OrExit as _, Shell};
 pub use tap::command::Arguments as TapArguments;
 
@@ -66,8 +67,8 @@ impl Daemon for Collector {
         Some(config.http)
     }
 
-    fn validate(config: &Config) -> Result<(), Invalid> {
-        config.validate()
+    fn validate(config: &Config, faults: &mut Faults) {
+        config.validate(faults);
     }
 
     async fn run(config: Config, context: Context) -> Result<(), Failure> {

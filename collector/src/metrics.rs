@@ -6,16 +6,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use delivery::class_record::Reliability;
-use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
 use transport::tls::{Identity, Reason};
 
 pub(crate) use self::output::{DropReason, FailureMetrics, OutputMetrics};
 
 /// Bucket bounds of histograms, in seconds.
-pub(crate) const BUCKETS: &[(&str, &[f64])] = &[(
-    "ipfix_collector_output_write_duration_seconds",
-    &[0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 20.0, 60.0],
-)];
+pub(crate) const BUCKETS: &[(&str, &[f64])] = &[
+    (
+        "ipfix_collector_output_write_duration_seconds",
+        &[0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 20.0, 60.0],
+    ),
+    // Headers have whole seconds.
+    (
+        "ipfix_collector_export_delay_seconds",
+        &[-300.0, -60.0, -5.0, 0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0],
+    ),
+];
 
 /// What one transport has brought.
 #[derive(Clone, Debug)]
@@ -67,6 +77,7 @@ pub(crate) struct SessionMetrics {
     pub(crate) cards_sent: Counter,
     pub(crate) cards_received: Counter,
     pub(crate) asap_ignored: Counter,
+    pub(crate) export_delay: Histogram,
     /// Data records received, for the load.
     pub(crate) records: Arc<AtomicU64>,
 }
@@ -191,6 +202,7 @@ impl SessionMetrics {
             cards_sent: counter!("ipfix_collector_business_cards_sent_total"),
             cards_received: counter!("ipfix_collector_business_cards_received_total"),
             asap_ignored: counter!("ipfix_collector_asap_messages_ignored_total"),
+            export_delay: histogram!("ipfix_collector_export_delay_seconds"),
             records: Arc::default(),
         }
     }
@@ -272,6 +284,11 @@ impl PoolMetrics {
 }
 
 fn describe_sessions() {
+    describe_histogram!(
+        "ipfix_collector_export_delay_seconds",
+        "From the export time in a message's header to its reception, of one message a second of each session: below zero where \
+         the exporter's clock is ahead of this host's"
+    );
     describe_counter!(
         "ipfix_collector_messages_received_total",
         "IPFIX messages received, and over UDP datagrams of NetFlow"

@@ -292,7 +292,7 @@ mod tests {
     }
 
     fn toml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-        service::config::parse("test.toml", text, |_| Ok(())).map_err(|error| error.to_string())
+        service::config::parse("test.toml", text, |_, _| {}).map_err(|error| error.to_string())
     }
 
     #[test]

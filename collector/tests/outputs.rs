@@ -194,6 +194,35 @@ async fn files_that_take_turns_hold_every_record_once_through_kills() {
     assert_eq!(finished(&directory, "part").len(), 0);
 }
 
+#[tokio::test]
+async fn a_file_written_past_the_page_cache_holds_every_record_once_through_kills() {
+    let directory = Directory::new();
+    let config = output(&directory) + "direct = true\n" + &pool(&directory);
+    let file = directory.path("flows.jsonl");
+    let mut sent = 0;
+    for _ in 0..3 {
+        let collector = Collector::start(&directory, address(), &config);
+        let mut exporter = Exporter::connect(&collector).await;
+        exporter.flows.session(0);
+        sent += 10_000;
+        exporter.flows.flows(0..sent);
+        exporter.send().await;
+        exporter.wait_for(0..sent - 9_000).await;
+        // Who reads while it grows has what is acknowledged.
+        let covered = exporter.covered.end();
+        assert!(read(&file).starts_with(&lines(0..covered, true)), "{covered} records");
+        collector.kill();
+    }
+    let collector = Collector::start(&directory, address(), &config);
+    let mut exporter = Exporter::connect(&collector).await;
+    exporter.flows.session(0);
+    exporter.flows.flows(0..sent);
+    exporter.send().await;
+    exporter.wait_for(0..sent).await;
+    assert!(read(&file) == lines(0..sent, true), "every line once, in order, none torn");
+    assert!(collector.stop().success());
+}
+
 /// Returns the values of octetDeltaCount in the files of IPFIX messages, the oldest first, each file read by itself.
 fn values_in(directory: &Directory) -> Vec<u64> {
     #[derive(Default)]

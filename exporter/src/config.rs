@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use service::config::{Http, Invalid};
+use service::config::{Faults, Http, Invalid};
 
 use crate::export::{Classes, Classifier, FlowEncoder, OpenRules};
 use crate::metering::MeteringConfig;
@@ -187,38 +187,47 @@ impl Config {
     /// Returns the classes and what sorts flow records into them.
     ///
     /// Fails where they contradict each other; never for a configuration that was checked.
-    pub fn classes(&self) -> Result<(Classes, Classifier), Invalid> {
+    pub fn classes(&self) -> Result<(Classes, Classifier), Faults> {
         rule::compile(&self.class, &self.rule, self.encoder().templates())
     }
 
     /// Returns the classes and what sorts the flow records of routers into them.
     ///
     /// Fails as [`Config::classes`].
-    pub fn open_classes(&self) -> Result<(Classes, OpenRules), Invalid> {
+    pub fn open_classes(&self) -> Result<(Classes, OpenRules), Faults> {
         rule::compile_open(&self.class, &self.rule)
     }
 }
 
 /// Refuses what is good key by key and wrong together.
-pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
-    match config.input()? {
-        Input::Packets(source) => {
-            source.validate()?;
-            config.classes()?;
+pub(crate) fn validate(config: &Config, faults: &mut Faults) {
+    match faults.take(config.input()) {
+        Some(Input::Packets(source)) => {
+            source.validate(faults);
+            faults.take(config.classes());
         }
-        Input::Routers(relay) => relay.validate(config)?,
+        Some(Input::Routers(relay)) => relay.validate(config, faults),
+        None => {}
     }
-    config.export.validate()?;
-    config.retention.validate(config.state.directory.is_some())?;
-    config.metering.validate()?;
-    config.sampling.map_or(Ok(()), Sampling::validate)?;
-    match config.destination()? {
-        Destination::Pool(pool) => pool.validate(config.tls.is_some()),
-        Destination::Udp(_) if !config.class.is_empty() => Err(Invalid::new(
+    config.export.validate(faults);
+    config.retention.validate(config.state.directory.is_some(), faults);
+    config.metering.validate(faults);
+    if let Some(sampling) = config.sampling {
+        sampling.validate(faults);
+    }
+    if let Some(Destination::Udp(_)) = faults.take(config.destination())
+        && !config.class.is_empty()
+    {
+        faults.add(
             "class",
             "over UDP nothing is sent twice: classes need `[pool]`, with `[udp]` there must be none",
-        )),
-        Destination::Udp(udp) => udp.validate(),
+        );
+    }
+    if let Some(pool) = &config.pool {
+        pool.validate(config.tls.is_some(), faults);
+    }
+    if let Some(udp) = &config.udp {
+        udp.validate(faults);
     }
 }
 

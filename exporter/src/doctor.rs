@@ -51,6 +51,7 @@ fn source(source: &Source, findings: &mut Findings) {
             findings.note("source.interfaces", format!("{pattern}: there is none at present"), fix);
         } else {
             findings.good("source.interfaces", format!("{pattern}: {found}"));
+            found.split(", ").for_each(|device| findings.capture_offloads("source.interfaces", device));
         }
     }
 }
@@ -68,6 +69,14 @@ async fn collectors(config: &Config, pool: &Pool, findings: &mut Findings) {
         }
         let address = pool.addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         findings.udp_port("pool.encapsulation-port", SocketAddr::new(address, pool.encapsulation_port));
+    }
+    for registrar in &pool.registrars {
+        let Some(peer) = registrar.address().and_then(|address| address.peer().ip()) else { continue };
+        let local = pool.addresses.iter().copied().find(|local| local.is_ipv4() == peer.is_ipv4());
+        findings.path("pool.registrars", peer, transport::udp::path_mtu(peer, local));
+        if registrar.is_sctp() {
+            findings.sctp_offloads("pool.registrars", peer);
+        }
     }
     // A port that the running daemon does not have.
     let pool = Pool { encapsulation_port: 0, ..pool.clone() };
@@ -104,4 +113,6 @@ async fn collectors(config: &Config, pool: &Pool, findings: &mut Findings) {
 fn collector(udp: &Udp, findings: &mut Findings) {
     // Nobody answers there: IPFIX over UDP is one way.
     findings.good("udp.collector", format!("{}, which cannot be asked", udp.collector));
+    let peer = udp.collector.ip();
+    findings.path("udp.collector", peer, transport::udp::path_mtu(peer, udp.address));
 }

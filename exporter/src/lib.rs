@@ -20,6 +20,8 @@ pub mod relay;
 pub mod replay;
 pub mod spooling;
 pub mod state;
+mod status;
+mod top;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -37,6 +39,9 @@ pub enum Command {
                             ipfix-exporter replay --config exporter.toml '/var/pcap/*.pcapng'"
     )]
     Replay(replay::Replay),
+    /// Show what a running exporter does, again and again: collectors, rates, classes, failovers
+    #[command(after_help = "Example:\n  ipfix-exporter top --url 127.0.0.1:9382 --once")]
+    Top(service::top::Arguments),
 }
 
 /// The exporter as its shell sees it.
@@ -62,8 +67,8 @@ impl service::Daemon for Daemon {
         Some(config.http)
     }
 
-    fn validate(config: &Self::Config) -> Result<(), service::config::Invalid> {
-        config::validate(config)
+    fn validate(config: &Self::Config, faults: &mut service::config::Faults) {
+        config::validate(config, faults);
     }
 
     async fn run(config: Self::Config, context: Context) -> Result<(), Failure> {
@@ -80,6 +85,7 @@ impl service::Daemon for Daemon {
     fn command(command: Command, shell: &Shell) -> Result<(), Failure> {
         match command {
             Command::Replay(replay) => replay.run(shell),
+            Command::Top(arguments) => top::run(&arguments, shell),
         }
     }
 }

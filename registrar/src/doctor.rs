@@ -31,6 +31,13 @@ pub(crate) fn examine(config: &Config, findings: &mut Findings) {
     ] {
         addresses.iter().for_each(|address| findings.tcp_port(what, *address));
     }
+    for peer in config.peers() {
+        let Some(address) = peer.address().and_then(|address| address.peer().ip()) else { continue };
+        findings.path("peer", address, transport::udp::path_mtu(address, None));
+        if peer.is_sctp() {
+            findings.sctp_offloads("peer", address);
+        }
+    }
     if let Some(folder) = config.control.socket.as_deref().and_then(std::path::Path::parent) {
         findings.folder("control.socket", folder);
     }

@@ -19,7 +19,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
-use service::config::{Http, Invalid};
+use service::config::{Faults, Http};
 use service::{Context, Daemon, Failure, Findings, Shell};
 
 pub use client::Command;
@@ -68,8 +68,8 @@ impl Daemon for RegistrarDaemon {
         NonZeroUsize::new(1)
     }
 
-    fn validate(config: &Config) -> Result<(), Invalid> {
-        config::validate(config)
+    fn validate(config: &Config, faults: &mut Faults) {
+        config::validate(config, faults);
     }
 
     async fn run(config: Config, context: Context) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use rserpool::{ProfileConfig, TlsConfig};
 use serde::Deserialize;
-use service::config::{Http, Invalid, Period, Size, check_endpoint};
+use service::config::{Faults, Http, Period, Size};
 
 use self::output::Jsonl;
 pub(crate) use self::output::{Biflows, Compression, Forward, Ipfix, Output, Role};
@@ -148,38 +148,24 @@ impl Config {
     }
 
     /// Refuses values that are good each by itself and wrong together.
-    pub(crate) fn validate(&self) -> Result<(), Invalid> {
-        let Listen { ipfix, ipfix_tcp, ipfix_tls, ipfix_udp, .. } = &self.listen;
-        if ipfix.is_empty() && ipfix_tcp.is_empty() && ipfix_tls.is_empty() && ipfix_udp.is_empty() {
-            let keys = "needs an address in `ipfix`, `ipfix-tcp`, `ipfix-tls` or `ipfix-udp`";
-            return Err(Invalid::new("listen", keys));
-        }
-        if !ipfix_tls.is_empty() && self.tls.is_none() {
-            return Err(Invalid::new("listen.ipfix-tls", "needs certificate, key and ca in [tls]"));
-        }
-        self.udp.validate()?;
-        let wildcard =
-            |addresses: &[SocketAddr]| addresses.iter().any(|address| address.ip().is_unspecified());
-        check_endpoint("listen.ipfix", &self.listen.ipfix)?;
-        if self.listen.encapsulation_port == 0 && !self.pool.is_empty() {
-            return Err(Invalid::new("listen.encapsulation-port", "exporters have to know it: 0 is none"));
-        }
+    pub(crate) fn validate(&self, faults: &mut Faults) {
+        self.listen.validate(self.tls.is_some(), !self.pool.is_empty(), faults);
+        self.udp.validate(faults);
         if self.output.is_empty() {
-            return Err(Invalid::new("output", "needs at least one output"));
+            faults.add("output", "needs at least one output");
         }
-        self.output.iter().try_for_each(|(name, output)| output.validate(name))?;
-        output::validate_paths(&self.output, &self.dead_letter_path())?;
+        for (name, output) in &self.output {
+            output.validate(name, faults);
+        }
+        output::validate_paths(&self.output, &self.dead_letter_path(), faults);
         for (at, pool) in self.pool.iter().enumerate() {
-            pool.validate(at, self)?;
-        }
-        for (key, addresses) in
-            [("listen.ipfix-tcp", &self.listen.ipfix_tcp), ("listen.ipfix-tls", &self.listen.ipfix_tls)]
-        {
-            if !self.pool.is_empty() && wildcard(addresses) {
-                return Err(Invalid::new(key, "must be specific where a pool is joined"));
+            pool.validate(at, self, faults);
+            if self.pool[..at].iter().any(|earlier| earlier.handle == pool.handle) {
+                let message =
+                    format!("this collector is in pool {} already, by an earlier [[pool]]", pool.handle);
+                faults.add(format!("pool.{at}.handle"), message);
             }
         }
-        Ok(())
     }
 }
 
@@ -190,6 +176,31 @@ impl Listen {
             Transport::Sctp => &self.ipfix,
             Transport::Tcp => &self.ipfix_tcp,
             Transport::Tls => &self.ipfix_tls,
+        }
+    }
+
+    /// Whether there is no address at all.
+    fn is_empty(&self) -> bool {
+        let Self { ipfix, ipfix_tcp, ipfix_tls, ipfix_udp, .. } = self;
+        [ipfix, ipfix_tcp, ipfix_tls, ipfix_udp].iter().all(|addresses| addresses.is_empty())
+    }
+
+    /// `tls`: there is a section `[tls]`; `joins`: there is a pool.
+    fn validate(&self, tls: bool, joins: bool, faults: &mut Faults) {
+        if self.is_empty() {
+            faults.add("listen", "needs an address in `ipfix`, `ipfix-tcp`, `ipfix-tls` or `ipfix-udp`");
+        }
+        if !self.ipfix_tls.is_empty() && !tls {
+            faults.add("listen.ipfix-tls", "needs certificate, key and ca in [tls]");
+        }
+        faults.check_endpoint("listen.ipfix", &self.ipfix);
+        if self.encapsulation_port == 0 && joins {
+            faults.add("listen.encapsulation-port", "exporters have to know it: 0 is none");
+        }
+        for (key, addresses) in [("ipfix-tcp", &self.ipfix_tcp), ("ipfix-tls", &self.ipfix_tls)] {
+            if joins && addresses.iter().any(|address| address.ip().is_unspecified()) {
+                faults.add(format!("listen.{key}"), "must be specific where a pool is joined");
+            }
         }
     }
 }
@@ -321,6 +332,8 @@ mod tests {
         let ports = error("[listen]\nipfix = [\"192.0.2.1:4739\",\n\"198.51.100.1:4740\"]");
         assert!(ports.contains("collector.toml:3:1") && ports.contains("one port"), "{ports}");
         assert!(error("[listen]\nipfix = []").contains("needs an address"));
+        let twice = error("[[pool]]\nhandle = \"x\"\n[[pool]]\nhandle = \"y\"\n[[pool]]\nhandle = \"x\"");
+        assert!(twice.contains("collector.toml:6:1") && twice.contains("in pool x already"), "{twice}");
         let policies = "[[pool]]\nhandle = \"x\"\npolicy.round-robin = {}\npolicy.least-used = {}";
         assert!(error(policies).contains("has one policy"));
         let announce = |table: &str| error(&format!("[[pool]]\nhandle = \"x\"\nannounce = {{ {table} }}"));

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use service::config::{Invalid, Period, Size};
+use service::config::{Faults, Period, Size};
 
 use crate::output::{Column, Limits};
 
@@ -59,6 +59,9 @@ pub struct Jsonl {
     pub max_octets: Option<Size>,
     /// How finished files are compressed.
     pub compress: Option<Compression>,
+    /// Whether records are gathered for up to 200 ms, and what is much is written past the page cache, where the file system
+    /// lets it be: half the time of the kernel, but who reads the file reads the disk.
+    pub direct: bool,
 }
 
 impl Default for Jsonl {
@@ -76,6 +79,7 @@ impl Default for Jsonl {
             keep: None,
             max_octets: None,
             compress: None,
+            direct: false,
         }
     }
 }
@@ -106,6 +110,8 @@ pub struct Csv {
     pub max_octets: Option<Size>,
     /// How finished files are compressed.
     pub compress: Option<Compression>,
+    /// As of JSON lines.
+    pub direct: bool,
 }
 
 /// What most exporters tell of a flow.
@@ -137,6 +143,7 @@ impl Default for Csv {
             keep: None,
             max_octets: None,
             compress: None,
+            direct: false,
         }
     }
 }
@@ -171,6 +178,8 @@ pub struct Ipfix {
     pub max_octets: Option<Size>,
     /// How finished files are compressed.
     pub compress: Option<Compression>,
+    /// As of JSON lines.
+    pub direct: bool,
 }
 
 impl Default for Ipfix {
@@ -188,6 +197,7 @@ impl Default for Ipfix {
             keep: None,
             max_octets: None,
             compress: None,
+            direct: false,
         }
     }
 }
@@ -280,6 +290,7 @@ struct Common<'a> {
     keep: Option<NonZeroUsize>,
     max_octets: Option<Size>,
     compress: Option<Compression>,
+    direct: bool,
 }
 
 /// Reads what all kinds have from a struct of one kind.
@@ -296,6 +307,7 @@ macro_rules! common {
             keep: $output.keep,
             max_octets: $output.max_octets,
             compress: $output.compress,
+            direct: $output.direct,
         }
     };
 }
@@ -317,6 +329,7 @@ impl Output {
                 keep: None,
                 max_octets: None,
                 compress: None,
+                direct: false,
             },
         }
     }
@@ -346,6 +359,11 @@ impl Output {
         self.common().path
     }
 
+    /// Whether it is written past the page cache.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.common().direct
+    }
+
     /// Returns when another file is begun; `None`: never.
     pub(crate) fn limits(&self) -> Option<Limits> {
         let Common { rotate, rotate_octets, keep, max_octets, compress, .. } = self.common();
@@ -361,30 +379,54 @@ impl Output {
     }
 
     /// Refuses what the output `name` cannot be.
-    pub(super) fn validate(&self, name: &str) -> Result<(), Invalid> {
+    pub(super) fn validate(&self, name: &str, faults: &mut Faults) {
         let common = self.common();
-        let invalid = |key: &str, why: &str| {
-            Err(Invalid::new(format!("output.{name}.{}.{key}", common.kind), why.to_owned()))
+        let mut refuse = |key: &str, why: &str| {
+            faults.add(format!("output.{name}.{}.{key}", common.kind), why);
         };
         if common.durable == Some(true) && common.path.as_os_str() == "-" {
-            return invalid("durable", "standard output cannot be durable");
+            refuse("durable", "standard output cannot be durable");
         }
         if !(MIN_QUEUE..=MAX_QUEUE).contains(&common.queue.0) {
-            return invalid("queue", "must be from 4KiB to 1GiB");
+            refuse("queue", "must be from 4KiB to 1GiB");
         }
         if common.durable == Some(true) && common.when_full == Some(WhenFull::Drop) {
-            return invalid("when-full", "a durable output cannot drop records");
+            refuse("when-full", "a durable output cannot drop records");
         }
+        self.validate_turns(&common, &mut refuse);
+        if let Self::Forward(Forward { to, reconnect, .. }) = self {
+            let port =
+                to.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then(|| port.parse::<u16>()));
+            if !matches!(port, Some(Ok(1..))) {
+                refuse("to", "must be HOST:PORT");
+            }
+            if *reconnect < Period::seconds(1) {
+                refuse("reconnect", "must be at least 1s");
+            }
+        }
+        if let Self::Csv(csv) = self {
+            if csv.columns.is_empty() {
+                refuse("columns", "needs a column");
+            }
+            let repeated = (1..csv.columns.len()).find(|&at| csv.columns[..at].contains(&csv.columns[at]));
+            if let Some(at) = repeated {
+                refuse("columns", &format!("`{}` is there twice", csv.columns[at]));
+            }
+        }
+    }
+
+    /// Refuses what cannot be said of files that take turns.
+    fn validate_turns(&self, common: &Common<'_>, refuse: &mut impl FnMut(&str, &str)) {
         if common.rotate.is_some_and(|every| every < Period::seconds(1)) {
-            return invalid("rotate", "must be at least 1s");
+            refuse("rotate", "must be at least 1s");
         }
         if common.rotate_octets == Some(Size(0)) {
-            return invalid("rotate-octets", "must not be 0");
+            refuse("rotate-octets", "must not be 0");
         }
         if let (Some(rotate), Some(max)) = (common.rotate_octets, common.max_octets)
             && max < rotate
         {
-            return invalid("max-octets", "is less than `rotate-octets`: no finished file would stay");
+            refuse("max-octets", "is less than `rotate-octets`: no finished file would stay");
         }
         let ends = common.rotate.is_some() || common.rotate_octets.is_some();
         let of_finished = [
@@ -394,48 +436,26 @@ impl Output {
         ];
         for (key, is_there) in of_finished {
             if is_there && !ends && !matches!(self, Self::Ipfix(_)) {
-                return invalid(key, "needs `rotate` or `rotate-octets`");
+                refuse(key, "needs `rotate` or `rotate-octets`");
             }
         }
         if self.limits().is_some() && common.path.as_os_str() == "-" {
-            return invalid("path", "standard output cannot be several files");
+            refuse("path", "standard output cannot be several files");
         }
-        if let Self::Forward(Forward { to, reconnect, .. }) = self {
-            let port =
-                to.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then(|| port.parse::<u16>()));
-            if !matches!(port, Some(Ok(1..))) {
-                return invalid("to", "must be HOST:PORT");
-            }
-            if *reconnect < Period::seconds(1) {
-                return invalid("reconnect", "must be at least 1s");
-            }
-        }
-        if let Self::Csv(csv) = self {
-            if csv.columns.is_empty() {
-                return invalid("columns", "needs a column");
-            }
-            let repeated = (1..csv.columns.len()).find(|&at| csv.columns[..at].contains(&csv.columns[at]));
-            if let Some(at) = repeated {
-                return invalid("columns", &format!("`{}` is there twice", csv.columns[at]));
-            }
-        }
-        Ok(())
     }
 }
 
 /// Refuses outputs that would write into one file, with each other or with the dead letters.
-pub(super) fn validate_paths(outputs: &BTreeMap<String, Output>, letters: &Path) -> Result<(), Invalid> {
+pub(super) fn validate_paths(outputs: &BTreeMap<String, Output>, letters: &Path, faults: &mut Faults) {
     let mut seen: BTreeMap<&Path, &str> = BTreeMap::new();
     for (name, output) in outputs {
         let Common { kind, path, .. } = output.common();
         if let Some(other) = seen.insert(path, name).filter(|_| path.as_os_str() != "-") {
-            let key = format!("output.{name}.{kind}.path");
-            return Err(Invalid::new(key, format!("output {other} writes there")));
+            faults.add(format!("output.{name}.{kind}.path"), format!("output {other} writes there"));
         }
     }
-    match seen.get(letters) {
-        Some(name) => Err(Invalid::new("dead-letter.path", format!("output {name} writes there"))),
-        None => Ok(()),
+    if let Some(name) = seen.get(letters) {
+        faults.add("dead-letter.path", format!("output {name} writes there"));
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rserpool::{ASAP_PORT, AnnounceConfig, ConfiguredRegistrar, Network, RegistrarAddress};
 use serde::Deserialize;
-use service::config::Invalid;
+use service::config::Faults;
 
 use super::{Config, Listen};
 use crate::policy::Policy;
@@ -91,28 +91,28 @@ impl Pool {
         self.transport.or_else(first).unwrap_or(Transport::Tls)
     }
 
-    pub(super) fn validate(&self, at: usize, config: &Config) -> Result<(), Invalid> {
-        if config.listen.addresses(self.transport(&config.listen)).is_empty() {
-            let key = format!("pool.{at}.transport");
-            return Err(Invalid::new(key, "there is no such address in [listen]"));
+    /// Refuses what is wrong in the `at`th `[[pool]]`.
+    pub(super) fn validate(&self, at: usize, config: &Config, faults: &mut Faults) {
+        let mut refuse = |key: &str, why: String| faults.add(format!("pool.{at}.{key}"), why);
+        let Config { listen, tls, .. } = config;
+        if listen.addresses(self.transport(listen)).is_empty() && !listen.is_empty() {
+            refuse("transport", "there is no such address in [listen]".into());
         }
-        if config.tls.is_none() && self.registrars.iter().any(ConfiguredRegistrar::is_tls) {
-            let key = format!("pool.{at}.registrars");
-            return Err(Invalid::new(key, "tls:// needs certificate, key and ca in [tls]"));
+        if tls.is_none() && self.registrars.iter().any(ConfiguredRegistrar::is_tls) {
+            refuse("registrars", "tls:// needs certificate, key and ca in [tls]".into());
         }
         if self.handle.is_empty() {
-            return Err(Invalid::new(format!("pool.{at}.handle"), "must not be empty"));
+            refuse("handle", "must not be empty".into());
         }
         if self.registrars.is_empty() && self.announce.is_none() {
-            return Err(Invalid::new(format!("pool.{at}.registrars"), "needs an address"));
+            refuse("registrars", "needs an address".into());
         }
-        if let Some((key, fault)) = self.announce.as_ref().and_then(|a| a.fault(&self.registrars)) {
-            return Err(Invalid::new(format!("pool.{at}.announce.{key}"), fault));
+        for (key, fault) in self.announce.iter().flat_map(|announce| announce.faults(&self.registrars)) {
+            refuse(&format!("announce.{key}"), fault.into());
         }
         if let Some((_, 0)) = self.policy.load() {
             let policy = self.policy.wire().policy_type();
-            return Err(Invalid::new(format!("pool.{at}.policy.{policy}.capacity"), "must not be 0"));
+            refuse(&format!("policy.{policy}.capacity"), "must not be 0".into());
         }
-        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! `[udp]`: how datagrams are received.
 
 use serde::Deserialize;
-use service::config::{Invalid, Period, Size};
+use service::config::{Faults, Period, Size};
 
 /// How IPFIX over UDP is received (RFC 7011 section 10.3).
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -57,21 +57,20 @@ impl Udp {
         }
     }
 
-    pub(super) fn validate(&self) -> Result<(), Invalid> {
+    pub(super) fn validate(&self, faults: &mut Faults) {
         if !(1..=64).contains(&self.sockets) {
-            return Err(Invalid::new("udp.sockets", "must be from 1 to 64"));
+            faults.add("udp.sockets", "must be from 1 to 64");
         }
         if !(4 << 10..=1 << 30).contains(&self.receive_buffer.0) {
-            return Err(Invalid::new("udp.receive-buffer", "must be from 4KiB to 1GiB"));
+            faults.add("udp.receive-buffer", "must be from 4KiB to 1GiB");
         }
         for (key, period) in [("udp.template-lifetime", self.template_lifetime), ("udp.idle", self.idle)] {
             if period < Period::seconds(1) {
-                return Err(Invalid::new(key, "must be at least 1s"));
+                faults.add(key, "must be at least 1s");
             }
         }
         if self.max_sessions == 0 {
-            return Err(Invalid::new("udp.max-sessions", "must not be 0"));
+            faults.add("udp.max-sessions", "must not be 0");
         }
-        Ok(())
     }
 }

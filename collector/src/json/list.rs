@@ -12,6 +12,8 @@ use std::sync::Arc;
 use ipfix::view::ElementName;
 use ipfix::{Field, Fields, List, SubTemplateList, SubTemplates, Template};
 
+use super::piece::Piece;
+use super::plan::ROOM;
 use super::{Lines, text, value};
 
 impl Lines {
@@ -24,10 +26,15 @@ impl Lines {
         sub_templates: SubTemplates<'a>,
     ) {
         // Writing a list may look up, and so replace, other plans.
-        let plan = Arc::clone(self.plan(template));
-        let mut date = self.date;
-        plan.write(out, &mut date, fields, |out, field| self.any_value(out, field, sub_templates));
-        self.date = date;
+        let place = self.place_of(template);
+        let plan = Arc::clone(&self.plans[place]);
+        let (mut times, mut room) = (self.times, [0; ROOM]);
+        let mut piece = Piece::new(&mut room);
+        plan.write(&mut piece, out, &mut times, fields, |out, field| {
+            self.any_value(out, field, sub_templates);
+        });
+        piece.flush(out);
+        self.times = times;
     }
 
     /// Appends a value that may be a list.

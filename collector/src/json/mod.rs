@@ -18,8 +18,8 @@ use std::sync::Arc;
 use ipfix::view::ElementName;
 use ipfix::{Direction, PlanField, Record, Template, Value};
 
-use self::piece::{Date, Fraction};
-use self::plan::Plan;
+use self::piece::{Fraction, Piece, Times};
+use self::plan::{Plan, ROOM};
 
 /// Keys of a line that are no element's. An exporter must not name one of its elements so.
 const OWN_KEYS: [&str; 16] = [
@@ -78,7 +78,9 @@ pub(crate) struct Lines {
     /// Octets of all plans, and how many there may be.
     octets: usize,
     max_octets: usize,
-    date: Date,
+    times: Times,
+    /// In which lines are put together.
+    room: Box<[u8; ROOM]>,
 }
 
 impl Default for Lines {
@@ -96,7 +98,8 @@ impl Lines {
             latest: None,
             octets: 0,
             max_octets,
-            date: Date::default(),
+            times: Times::default(),
+            room: Box::new([0; ROOM]),
         }
     }
 
@@ -126,24 +129,30 @@ impl Lines {
         }
         if record.template.has_lists() {
             self.fields_with_lists(out, record.template, record.fields(), record.sub_templates);
+            out.extend_from_slice(b"}\n");
         } else {
-            let mut date = self.date;
-            self.plan(record.template).write(out, &mut date, record.fields(), |out, field| {
+            let place = self.place_of(record.template);
+            let Self { plans, times, room, .. } = self;
+            let mut piece = Piece::new(room);
+            plans[place].write(&mut piece, out, times, record.fields(), |out, field| {
                 value(out, field.value(), field.octets().len());
             });
-            self.date = date;
+            piece.put(b"}\n", 2);
+            piece.flush(out);
         }
-        close(out, line);
+        begin(out, line);
     }
 
-    fn plan(&mut self, template: &Template) -> &Arc<Plan> {
+    /// Returns the place of the template's plan.
+    #[inline]
+    fn place_of(&mut self, template: &Template) -> usize {
         let serial = template.serial();
         let place = match self.latest {
             Some((latest, place)) if latest == serial => place,
             _ => self.place(serial, template),
         };
         self.latest = Some((serial, place));
-        &self.plans[place]
+        place
     }
 
     fn place(&mut self, serial: u64, template: &Template) -> usize {
@@ -161,13 +170,14 @@ impl Lines {
     }
 }
 
-/// Ends the line that starts at `line`. Without identity it starts with the comma before its first key, if it has any.
-fn close(out: &mut Vec<u8>, line: usize) {
+/// Begins the line that was written from `line` on. Without identity it starts with the comma before its first key, if it
+/// has any.
+#[inline]
+fn begin(out: &mut Vec<u8>, line: usize) {
     match out.get_mut(line) {
-        Some(first) => *first = b'{',
-        None => out.push(b'{'),
+        Some(first @ (b',' | b'{')) => *first = b'{',
+        _ => out.insert(line, b'{'),
     }
-    out.extend_from_slice(b"}\n");
 }
 
 /// Returns the registry's name, or what the exporter calls its own element (RFC 5610), as long as that is no other key.

@@ -9,6 +9,9 @@ use std::ops::Range;
 /// Octets that suffice for any of these texts, and for what is copied beyond it.
 pub(super) const WIDEST: usize = 64;
 
+/// The first time that is not told as a date and time, in seconds since 1970: that of the year 10000.
+const END_OF_9999: u64 = 253_402_300_800;
+
 /// The numbers 0 to 255, each with a dot behind it, and their octets without it.
 static OCTETS: [([u8; 4], u8); 256] = octets();
 
@@ -18,10 +21,11 @@ pub(super) static HEX_PAIRS: [[u8; 2]; 256] = hex_pairs();
 /// ASCII zeros.
 const ZEROS: u64 = u64::from_le_bytes(*b"00000000");
 
-/// Text that grows at the end of its room. What is added takes [`WIDEST`] octets of it at most.
+/// Text that grows in its room, which has [`WIDEST`] octets beyond a power of two. What is added takes so many at most.
 #[derive(Debug)]
-pub(super) struct Piece<'a> {
-    room: &'a mut [u8],
+pub(super) struct Piece<'a, const ROOM: usize> {
+    room: &'a mut [u8; ROOM],
+    /// Below `ROOM - WIDEST`.
     length: usize,
 }
 
@@ -36,23 +40,34 @@ pub(crate) enum Fraction {
     Nano,
 }
 
-/// A day's date as a time in quotes begins: `"2026-11-21T`. Most times are of the same day as the one before.
+/// What the times of a few minutes begin with. Most times are of the same minutes as those before.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Date {
-    /// Since 1970-01-01.
-    day: u64,
-    text: [u8; 12],
+pub(super) struct Times([Minute; 4]);
+
+/// What the times of a minute begin with: `"2026-11-21T12:34:`.
+#[derive(Clone, Copy, Debug)]
+struct Minute {
+    /// Since 1970.
+    number: u64,
+    /// [`Minute::LENGTH`] octets, and what is copied beyond.
+    text: [u8; 32],
 }
 
-impl<'a> Piece<'a> {
-    pub(super) const fn new(room: &'a mut [u8]) -> Self {
+impl<'a, const ROOM: usize> Piece<'a, ROOM> {
+    /// Keeps the compiler from checks at each copy: a position below this has room for [`WIDEST`] octets.
+    const MASK: usize = {
+        assert!((ROOM - WIDEST).is_power_of_two());
+        ROOM - WIDEST - 1
+    };
+
+    pub(super) const fn new(room: &'a mut [u8; ROOM]) -> Self {
         Self { room, length: 0 }
     }
 
-    /// Returns how many octets are left.
+    /// Returns whether texts of so many octets can be added.
     #[inline(always)]
-    pub(super) const fn left(&self) -> usize {
-        self.room.len() - self.length
+    pub(super) const fn has_room(&self, octets: usize) -> bool {
+        self.length + octets <= Self::MASK
     }
 
     /// Moves the text to the end of `out`.
@@ -65,7 +80,9 @@ impl<'a> Piece<'a> {
     /// Adds the first `shown` of `octets`.
     #[inline(always)]
     pub(super) fn put<const N: usize>(&mut self, octets: &[u8; N], shown: usize) {
-        self.room[self.length..self.length + N].copy_from_slice(octets);
+        const { assert!(N <= WIDEST) };
+        let at = self.length & Self::MASK;
+        self.room[at..at + N].copy_from_slice(octets);
         self.length += shown;
     }
 
@@ -118,60 +135,128 @@ impl<'a> Piece<'a> {
         self.octet(d);
     }
 
-    /// Adds an IPv6 address as a string in the form of RFC 5952.
-    #[inline(always)]
-    pub(super) fn ipv6(&mut self, octets: [u8; 16]) {
-        self.length += ipv6(&mut self.room[self.length..], octets);
-    }
-
     /// Adds `seconds` since 1970 and `nanos` as an RFC 3339 string in UTC.
     ///
     /// Every time IPFIX can say in milliseconds up to the year 9999 has this form; a later one is a number of milliseconds.
     #[inline(always)]
-    pub(super) fn time(&mut self, date: &mut Date, seconds: u64, nanos: u32, fraction: Fraction) {
-        const END_OF_9999: u64 = 253_402_300_800;
+    pub(super) fn time(&mut self, times: &mut Times, seconds: u64, nanos: u32, fraction: Fraction) {
         if seconds >= END_OF_9999 {
             let milliseconds = seconds.saturating_mul(1000).saturating_add(u64::from(nanos / 1_000_000));
             return self.unsigned(milliseconds);
         }
-        let (day, second) = (seconds / 86_400, seconds % 86_400);
-        if date.day != day {
-            *date = Date::of(day);
-        }
-        self.put(&date.text, 12);
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        // 12:34:56 is written as 12034056 with the zeros made colons.
-        let clock = eight_digits((hour * 1_000_000 + minute * 1_000 + second) as u32);
-        let colons = u64::from(b':' - b'0') << 16 | u64::from(b':' - b'0') << 40;
-        self.put(&(clock + colons).to_le_bytes(), 8);
-        self.put(b".", 1);
+        self.put(times.minute(seconds / 60), Minute::LENGTH);
+        let second = (seconds % 60) as u32;
         match fraction {
-            Fraction::Milli => self.put(&(eight_digits(nanos / 1_000_000) >> 40).to_le_bytes(), 3),
-            Fraction::Micro => self.put(&(eight_digits(nanos / 1_000) >> 16).to_le_bytes(), 6),
+            Fraction::Milli => return self.seconds(second, nanos / 1_000_000),
+            Fraction::Micro => {
+                self.put(&(eight_digits(second) >> 48).to_le_bytes(), 2);
+                self.put(b".", 1);
+                self.put(&(eight_digits(nanos / 1_000) >> 16).to_le_bytes(), 6);
+            }
             Fraction::Nano => {
+                self.put(&(eight_digits(second) >> 48).to_le_bytes(), 2);
+                self.put(b".", 1);
                 self.put(&eight_digits(nanos / 10).to_le_bytes(), 8);
                 self.put(&[b'0' + (nanos % 10) as u8], 1);
             }
         }
         self.put(b"Z\"", 2);
     }
-}
 
-impl Default for Date {
-    fn default() -> Self {
-        Self::of(0)
+    /// As [`Self::time`], of milliseconds since 1970.
+    #[inline(always)]
+    pub(super) fn milliseconds(&mut self, times: &mut Times, time: u64) {
+        if time >= END_OF_9999 * 1000 {
+            return self.unsigned(time);
+        }
+        self.put(times.minute(time / 60_000), Minute::LENGTH);
+        let rest = (time % 60_000) as u32;
+        self.seconds(rest / 1000, rest % 1000);
+    }
+
+    /// Adds what follows the minute in a time: `56.789Z"`.
+    #[inline(always)]
+    fn seconds(&mut self, second: u32, milli: u32) {
+        const DOT: u64 = (b'0' - b'.') as u64;
+        const END: u64 = u64::from_le_bytes(*b"\0\0\0\0\0\0Z\"");
+        // 00560789 without its first two digits, and a dot for the third 0.
+        let digits = eight_digits(second * 10_000 + milli) >> 16;
+        self.put(&((digits - (DOT << 16)) | END).to_le_bytes(), 8);
+    }
+
+    /// Adds an IPv6 address as a string in the form of RFC 5952.
+    #[inline(always)]
+    pub(super) fn ipv6(&mut self, octets: [u8; 16]) {
+        self.put(b"\"", 1);
+        if octets[..10] == [0; 10] && octets[10..12] == [0xff; 2] {
+            // An IPv4-mapped address (RFC 5952 section 5).
+            self.put(b"::ffff:", 7);
+            self.dotted([octets[12], octets[13], octets[14], octets[15]]);
+        } else {
+            self.groups(octets);
+        }
+        self.put(b"\"", 1);
+    }
+
+    #[inline(always)]
+    fn groups(&mut self, octets: [u8; 16]) {
+        let groups: [[u8; 2]; 8] = std::array::from_fn(|at| [octets[2 * at], octets[2 * at + 1]]);
+        let zeros = longest_zero_run(&groups);
+        for &group in &groups[..zeros.start] {
+            self.hex_group(group);
+        }
+        if !zeros.is_empty() {
+            self.put(b"::", if zeros.start == 0 { 2 } else { 1 });
+        }
+        for &group in &groups[zeros.end..] {
+            self.hex_group(group);
+        }
+        // The last group has no colon behind it.
+        self.length -= usize::from(zeros.end < groups.len());
+    }
+
+    /// Adds a group without its leading zeros, and a colon.
+    #[inline(always)]
+    fn hex_group(&mut self, [high, low]: [u8; 2]) {
+        let [[a, b], [c, d]] = [HEX_PAIRS[usize::from(high)], HEX_PAIRS[usize::from(low)]];
+        let text = u64::from_le_bytes([a, b, c, d, b':', 0, 0, 0]);
+        let zeros = (u16::from_be_bytes([high, low]) | 1).leading_zeros() / 4;
+        self.put(&(text >> (8 * zeros)).to_le_bytes(), 5 - zeros as usize);
     }
 }
 
-impl Date {
-    /// Returns the date of a day before the year 10000.
-    fn of(day: u64) -> Self {
-        let (year, month, of_month) = civil(day);
-        let mut text = *b"\"0000-00-00T";
+impl Default for Times {
+    fn default() -> Self {
+        Self([Minute { number: u64::MAX, text: [0; 32] }; 4])
+    }
+}
+
+impl Times {
+    /// Returns what the times of this minute since 1970, before the year 10000, begin with.
+    #[inline(always)]
+    fn minute(&mut self, number: u64) -> &[u8; 32] {
+        let minute = &mut self.0[(number % 4) as usize];
+        if minute.number != number {
+            *minute = Minute::of(number);
+        }
+        &minute.text
+    }
+}
+
+impl Minute {
+    const LENGTH: usize = 18;
+
+    #[cold]
+    fn of(number: u64) -> Self {
+        let (year, month, day) = civil(number / (24 * 60));
+        let (hour, minute) = (number / 60 % 24, number % 60);
+        let mut text = [0; 32];
+        text[..Self::LENGTH].copy_from_slice(b"\"0000-00-00T00:00:");
         text[1..5].copy_from_slice(&(eight_digits(year as u32) >> 32).to_le_bytes()[..4]);
-        text[6..8].copy_from_slice(&(eight_digits(month as u32) >> 48).to_le_bytes()[..2]);
-        text[9..11].copy_from_slice(&(eight_digits(of_month as u32) >> 48).to_le_bytes()[..2]);
-        Self { day, text }
+        for (at, number) in [(6, month), (9, day), (12, hour), (15, minute)] {
+            text[at..at + 2].copy_from_slice(&(eight_digits(number as u32) >> 48).to_le_bytes()[..2]);
+        }
+        Self { number, text }
     }
 }
 
@@ -214,40 +299,6 @@ const fn hex_pairs() -> [[u8; 2]; 256] {
     pairs
 }
 
-/// Writes an IPv6 address as a string; returns its octets.
-fn ipv6(room: &mut [u8], octets: [u8; 16]) -> usize {
-    let mut piece = Piece::new(room);
-    piece.put(b"\"", 1);
-    if octets[..10] == [0; 10] && octets[10..12] == [0xff; 2] {
-        // An IPv4-mapped address (RFC 5952 section 5).
-        piece.put(b"::ffff:", 7);
-        piece.dotted([octets[12], octets[13], octets[14], octets[15]]);
-    } else {
-        groups(&mut piece, octets);
-    }
-    piece.put(b"\"", 1);
-    piece.length
-}
-
-#[inline(always)]
-fn groups(piece: &mut Piece<'_>, octets: [u8; 16]) {
-    let groups: [[u8; 2]; 8] = std::array::from_fn(|at| [octets[2 * at], octets[2 * at + 1]]);
-    let zeros = longest_zero_run(&groups);
-    let mut index = 0;
-    while let Some(&group) = groups.get(index) {
-        if index == zeros.start && !zeros.is_empty() {
-            piece.put(b"::", 2);
-            index = zeros.end;
-            continue;
-        }
-        if index > 0 && index != zeros.end {
-            piece.put(b":", 1);
-        }
-        hex_group(piece, group);
-        index += 1;
-    }
-}
-
 /// Returns the first longest run of two zero groups or more (RFC 5952 section 4.2); none is empty, at the start.
 #[inline(always)]
 fn longest_zero_run(groups: &[[u8; 2]; 8]) -> Range<usize> {
@@ -260,15 +311,6 @@ fn longest_zero_run(groups: &[[u8; 2]; 8]) -> Range<usize> {
         }
     }
     longest
-}
-
-/// Adds a group without its leading zeros.
-#[inline(always)]
-fn hex_group(piece: &mut Piece<'_>, [high, low]: [u8; 2]) {
-    let [[a, b], [c, d]] = [HEX_PAIRS[usize::from(high)], HEX_PAIRS[usize::from(low)]];
-    let text = u32::from_le_bytes([a, b, c, d]);
-    let zeros = (u16::from_be_bytes([high, low]) | 1).leading_zeros() / 4;
-    piece.put(&(text >> (8 * zeros)).to_le_bytes(), 4 - zeros as usize);
 }
 
 /// Returns (year, month, day) of a day since 1970-01-01 in the Gregorian calendar, by counting years from March.

@@ -4,40 +4,39 @@ use std::collections::HashMap;
 
 use ipfix::{DataType, Field, Fields, PlanField, Template};
 
-use super::piece::{Date, Fraction, Piece, WIDEST};
-use super::{name, nanos};
+use super::name;
+use super::piece::{Fraction, Piece, Times, WIDEST};
 
 /// IANA's paddingOctets (RFC 7012): its value means nothing.
 const PADDING_OCTETS: (u32, u16) = (0, 210);
 
 /// Octets in which a line is put together.
-const ROOM: usize = 1024;
-/// Octets of a key that are copied at once.
+pub(super) const ROOM: usize = 1024 + WIDEST;
+/// Octets of a key that are copied at once. Few of IANA's are longer.
 const KEY: usize = 32;
-/// Octets of the longest key that goes through the room. IANA's are shorter.
-const LONGEST_KEY: usize = 2 * KEY;
 
 /// How the lines of a template's records are written.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// The keys, one after the other, each with the comma before it and the colon after it; then zeros, so that
-    /// [`LONGEST_KEY`] octets can be read from the start of each.
-    text: Vec<u8>,
     steps: Vec<Step>,
 }
 
 /// What is written of a field.
 #[derive(Clone, Copy, Debug)]
 struct Step {
-    /// Where its key starts, and the key's octets; 0: the field is left out.
-    key: u32,
-    length: u32,
+    /// Its key, with the comma before it and the colon after it; then zeros.
+    key: [u8; KEY],
+    length: u8,
     shape: Shape,
 }
 
-/// The values that records consist of mostly: each has so many octets, and text of bounded length.
+/// What follows a key. The values that records consist of mostly have so many octets each, and text of bounded length.
 #[derive(Clone, Copy, Debug)]
 enum Shape {
+    /// The rest of the key.
+    Key,
+    /// Nothing: the field is left out.
+    Nothing,
     Unsigned1,
     Unsigned2,
     Unsigned4,
@@ -55,71 +54,86 @@ impl Plan {
         let mut plan = Self::default();
         let mut seen = HashMap::<String, u32>::new();
         for (at, field) in template.fields().iter().enumerate() {
-            let (specifier, start) = (field.specifier(), plan.text.len());
-            if (specifier.pen, specifier.id) != PADDING_OCTETS {
-                let name = name(template, at, field);
-                let occurrence = seen.entry(name.clone()).or_default();
-                *occurrence += 1;
-                let again = if *occurrence > 1 { format!("#{occurrence}") } else { String::new() };
-                plan.text.extend_from_slice(format!(",\"{name}{again}\":").as_bytes());
+            let specifier = field.specifier();
+            if (specifier.pen, specifier.id) == PADDING_OCTETS {
+                plan.steps.push(Step::new(&[], Shape::Nothing));
+                continue;
             }
-            plan.steps.push(Step {
-                key: u32::try_from(start).unwrap_or(u32::MAX),
-                length: u32::try_from(plan.text.len() - start).unwrap_or(u32::MAX),
-                shape: Shape::of(template, at, field),
-            });
+            let name = name(template, at, field);
+            let occurrence = seen.entry(name.clone()).or_default();
+            *occurrence += 1;
+            let again = if *occurrence > 1 { format!("#{occurrence}") } else { String::new() };
+            let key = format!(",\"{name}{again}\":");
+            let mut parts = key.as_bytes().chunks(KEY).peekable();
+            while let Some(part) = parts.next() {
+                let is_last = parts.peek().is_none();
+                let shape = if is_last { Shape::of(template, at, field) } else { Shape::Key };
+                plan.steps.push(Step::new(part, shape));
+            }
         }
-        plan.text.extend_from_slice(&[0; LONGEST_KEY]);
         plan
     }
 
-    /// Appends the fields of a record that have a key; those of no particular shape as `other` does.
+    /// Adds the fields of a record that have a key; those of no particular shape as `other` does. What `piece` has no room for
+    /// goes to `out`.
     #[inline]
     pub(super) fn write<'a>(
         &self,
+        piece: &mut Piece<'_, ROOM>,
         out: &mut Vec<u8>,
-        date: &mut Date,
-        fields: Fields<'a>,
+        times: &mut Times,
+        mut fields: Fields<'a>,
         mut other: impl FnMut(&mut Vec<u8>, &Field<'a>),
     ) {
-        let mut room = [0; ROOM];
-        let mut piece = Piece::new(&mut room);
-        for (field, step) in fields.zip(&self.steps) {
-            if step.length == 0 {
-                continue;
-            }
-            if piece.left() < LONGEST_KEY + WIDEST {
+        for step in &self.steps {
+            if !piece.has_room(KEY + WIDEST) {
                 piece.flush(out);
             }
-            self.key(&mut piece, out, *step);
-            if !step.shape.write(&mut piece, date, field.octets()) {
-                piece.flush(out);
-                other(out, &field);
+            piece.put(&step.key, step.length.into());
+            let field = match step.shape {
+                Shape::Key => Some(()),
+                Shape::Nothing => fields.next().map(drop),
+                Shape::Unsigned1 => fields.next_array().map(|[octet]| piece.octet(octet)),
+                Shape::Unsigned2 => {
+                    fields.next_array().map(|octets| piece.unsigned(u16::from_be_bytes(octets).into()))
+                }
+                Shape::Unsigned4 => {
+                    fields.next_array().map(|octets| piece.unsigned(u32::from_be_bytes(octets).into()))
+                }
+                Shape::Unsigned8 => {
+                    fields.next_array().map(|octets| piece.unsigned(u64::from_be_bytes(octets)))
+                }
+                Shape::Ipv4 => fields.next_array().map(|octets| piece.ipv4(octets)),
+                Shape::Ipv6 => fields.next_array().map(|octets| piece.ipv6(octets)),
+                Shape::Seconds => fields.next_array().map(|octets| {
+                    piece.time(times, u32::from_be_bytes(octets).into(), 0, Fraction::Milli);
+                }),
+                Shape::Milliseconds => {
+                    fields.next_array().map(|octets| piece.milliseconds(times, u64::from_be_bytes(octets)))
+                }
+                Shape::Other => fields.next().map(|field| {
+                    piece.flush(out);
+                    other(out, &field);
+                }),
+            };
+            if field.is_none() {
+                return;
             }
-        }
-        piece.flush(out);
-    }
-
-    #[inline(always)]
-    fn key(&self, piece: &mut Piece<'_>, out: &mut Vec<u8>, Step { key, length, .. }: Step) {
-        let (text, length) = (&self.text[key as usize..], length as usize);
-        if let Some(first) = text.first_chunk::<KEY>()
-            && length <= KEY
-        {
-            piece.put(first, length);
-        } else if let Some(whole) = text.first_chunk::<LONGEST_KEY>()
-            && length <= LONGEST_KEY
-        {
-            piece.put(whole, length);
-        } else {
-            piece.flush(out);
-            out.extend_from_slice(&text[..length]);
         }
     }
 
     /// Octets it takes in memory, about.
     pub(super) fn octets(&self) -> usize {
-        self.text.len() + self.steps.len() * size_of::<Step>()
+        self.steps.len() * size_of::<Step>()
+    }
+}
+
+impl Step {
+    /// `key` has [`KEY`] octets at most.
+    fn new(key: &[u8], shape: Shape) -> Self {
+        let mut padded = [0; KEY];
+        padded[..key.len()].copy_from_slice(key);
+        Self { key: padded, length: u8::try_from(key.len()).unwrap_or(0), shape }
     }
 }
 
@@ -147,30 +161,4 @@ impl Shape {
             _ => Self::Other,
         }
     }
-
-    /// Adds the value if it is of this shape; returns whether it was.
-    #[inline(always)]
-    fn write(self, piece: &mut Piece<'_>, date: &mut Date, octets: &[u8]) -> bool {
-        let written = match self {
-            Self::Unsigned1 => octets.first().map(|&octet| piece.octet(octet)),
-            Self::Unsigned2 => exact(octets).map(|octets| piece.unsigned(u16::from_be_bytes(octets).into())),
-            Self::Unsigned4 => exact(octets).map(|octets| piece.unsigned(u32::from_be_bytes(octets).into())),
-            Self::Unsigned8 => exact(octets).map(|octets| piece.unsigned(u64::from_be_bytes(octets))),
-            Self::Ipv4 => exact(octets).map(|octets| piece.ipv4(octets)),
-            Self::Ipv6 => exact(octets).map(|octets| piece.ipv6(octets)),
-            Self::Seconds => exact(octets)
-                .map(|octets| piece.time(date, u32::from_be_bytes(octets).into(), 0, Fraction::Milli)),
-            Self::Milliseconds => exact(octets).map(|octets| {
-                let time = u64::from_be_bytes(octets);
-                piece.time(date, time / 1000, nanos(time), Fraction::Milli);
-            }),
-            Self::Other => None,
-        };
-        written.is_some()
-    }
-}
-
-#[inline(always)]
-fn exact<const N: usize>(octets: &[u8]) -> Option<[u8; N]> {
-    octets.try_into().ok()
 }

@@ -6,12 +6,12 @@
 use std::io::Write as _;
 
 pub(crate) use super::piece::Fraction;
-use super::piece::{Date, HEX_PAIRS, Piece, WIDEST};
+use super::piece::{HEX_PAIRS, Piece, Times, WIDEST};
 
 /// Appends what `write` adds to a piece.
 #[inline]
-fn piece(out: &mut Vec<u8>, write: impl FnOnce(&mut Piece<'_>)) {
-    let mut room = [0; WIDEST];
+fn piece(out: &mut Vec<u8>, write: impl FnOnce(&mut Piece<'_, { 2 * WIDEST }>)) {
+    let mut room = [0; 2 * WIDEST];
     let mut piece = Piece::new(&mut room);
     write(&mut piece);
     piece.flush(out);
@@ -88,7 +88,7 @@ pub(crate) fn ipv6(out: &mut Vec<u8>, octets: [u8; 16]) {
 
 /// Appends `seconds` since 1970 and `nanos` as an RFC 3339 string in UTC, or, after the year 9999, as a number of milliseconds.
 pub(crate) fn time(out: &mut Vec<u8>, seconds: u64, nanos: u32, fraction: Fraction) {
-    piece(out, |piece| piece.time(&mut Date::default(), seconds, nanos, fraction));
+    piece(out, |piece| piece.time(&mut Times::default(), seconds, nanos, fraction));
 }
 
 /// Appends a string from the wire: invalid UTF-8 becomes U+FFFD, quotes, backslashes and control characters are escaped.

@@ -31,7 +31,7 @@ use tracing::warn;
 
 pub(crate) use self::batch::{Batch, Rendered, RunKind};
 pub(crate) use self::dead_letter::{DeadLetter, Letter};
-use self::file::{FileOutput, Format, Plan};
+use self::file::{DIRECT_OCTETS, FileOutput, Format, Plan};
 pub(crate) use self::file::{Limits, OpenError};
 pub(crate) use self::form::Column;
 pub(crate) use self::form::{Forms, Number, Renderers};
@@ -195,8 +195,14 @@ fn open(
             }));
         }
     };
-    let plan =
-        Plan { path: output.path(), slot: role.slot, options_records, format, limits: output.limits() };
+    let plan = Plan {
+        path: output.path(),
+        slot: role.slot,
+        options_records,
+        format,
+        limits: output.limits(),
+        direct: output.is_direct().then_some(DIRECT_OCTETS),
+    };
     let opened = FileOutput::open(plan, health, metrics.clone())?;
     Ok(Box::new(move |backlog| opened.run(backlog)))
 }

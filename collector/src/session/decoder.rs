@@ -20,6 +20,7 @@ use tracing::debug;
 
 use self::visit::{Visit, letter};
 use super::classes::{Classes, Closed};
+use super::delay::ExportDelay;
 use crate::json::text;
 use crate::metrics::SessionMetrics;
 use crate::output::{Forms, Rendered, Renderers, RunKind};
@@ -100,6 +101,7 @@ pub(crate) struct Decoder {
     told: Option<Told>,
     /// What is shown of the session.
     watched: Option<Watched>,
+    delay: ExportDelay,
     metrics: SessionMetrics,
 }
 
@@ -159,6 +161,7 @@ impl Decoder {
             template_octets: 0,
             told: None,
             watched: None,
+            delay: ExportDelay::new(metrics.export_delay.clone()),
             metrics,
         }
     }
@@ -202,6 +205,7 @@ impl Decoder {
         match outcome {
             Ok(summary) => {
                 self.classes.receive(stream, &summary);
+                self.delay.observe(octets, now);
                 if !self.malformed.is_empty() {
                     self.malformed.remove(&stream);
                 }

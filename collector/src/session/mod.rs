@@ -7,6 +7,7 @@
 mod acks;
 mod classes;
 pub(crate) mod decoder;
+mod delay;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -65,6 +65,16 @@ impl<'a> Fields<'a> {
     pub(crate) fn new(template: &'a Template, octets: &'a [u8]) -> Self {
         Self { plan: template.fields().iter(), rest: octets }
     }
+
+    /// Returns the octets of the next field and goes on behind it, for who knows from the template that it has `N` of them.
+    #[inline(always)]
+    pub fn next_array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (octets, rest) = self.rest.split_first_chunk()?;
+        let plan = self.plan.next()?;
+        debug_assert_eq!(usize::from(plan.specifier.length), N, "of another length");
+        self.rest = rest;
+        Some(*octets)
+    }
 }
 
 impl<'a> Iterator for Fields<'a> {

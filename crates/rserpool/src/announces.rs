@@ -46,24 +46,26 @@ pub fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Networ
 }
 
 impl AnnounceConfig {
-    /// Says what is wrong, if anything: the key below `announce` and why. `registrars` are those configured beside.
-    pub fn fault(&self, registrars: &[ConfiguredRegistrar]) -> Option<(&'static str, &'static str)> {
-        if !self.group.is_multicast() {
-            return Some(("group", "is no multicast address"));
-        }
-        if self.port == 0 {
-            return Some(("port", "must not be 0"));
-        }
-        if self.interface.is_some_and(|interface| !interface.is_ipv4() || !self.group.is_ipv4()) {
-            return Some(("interface", "is for IPv4 only"));
-        }
-        if self.networks.is_empty() {
-            return Some(("networks", "needs the networks of the registrars: nobody else is believed"));
-        }
-        if registrars.iter().any(ConfiguredRegistrar::is_tls) {
-            return Some(("group", "goes with no tls:// registrar: an announce promises no security"));
-        }
-        None
+    /// Says what is wrong: keys below `announce` and why. `registrars` are those configured beside.
+    pub fn faults(
+        &self,
+        registrars: &[ConfiguredRegistrar],
+    ) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let secured = registrars.iter().any(ConfiguredRegistrar::is_tls);
+        let interface = self.interface.filter(|interface| !interface.is_ipv4() || !self.group.is_ipv4());
+        [
+            (!self.group.is_multicast(), "group", "is no multicast address"),
+            (self.port == 0, "port", "must not be 0"),
+            (interface.is_some(), "interface", "is for IPv4 only"),
+            (
+                self.networks.is_empty(),
+                "networks",
+                "needs the networks of the registrars: nobody else is believed",
+            ),
+            (secured, "group", "goes with no tls:// registrar: an announce promises no security"),
+        ]
+        .into_iter()
+        .filter_map(|(is_wrong, key, why)| is_wrong.then_some((key, why)))
     }
 }
 
@@ -133,12 +135,18 @@ mod tests {
     #[test]
     fn what_could_not_work_or_would_be_unsafe_is_a_fault() {
         let registrars = |text: &str| vec![text.parse::<ConfiguredRegistrar>().unwrap()];
-        let fault = |config: AnnounceConfig| config.fault(&registrars("192.0.2.1")).map(|(key, _)| key);
-        assert_eq!(fault(config()), None);
-        assert_eq!(fault(AnnounceConfig { group: "192.0.2.1".parse().unwrap(), ..config() }), Some("group"));
-        assert_eq!(fault(AnnounceConfig { port: 0, ..config() }), Some("port"));
-        assert_eq!(fault(AnnounceConfig { interface: "::1".parse().ok(), ..config() }), Some("interface"));
-        assert_eq!(fault(AnnounceConfig { networks: vec![], ..config() }), Some("networks"));
-        assert_eq!(config().fault(&registrars("tls://192.0.2.1")).map(|(key, _)| key), Some("group"));
+        let keys = |config: AnnounceConfig, registrar| -> Vec<&str> {
+            config.faults(&registrars(registrar)).map(|(key, _)| key).collect()
+        };
+        let faults = |config| keys(config, "192.0.2.1");
+        assert_eq!(faults(config()), [""; 0]);
+        assert_eq!(faults(AnnounceConfig { group: "192.0.2.1".parse().unwrap(), ..config() }), ["group"]);
+        assert_eq!(faults(AnnounceConfig { interface: "::1".parse().ok(), ..config() }), ["interface"]);
+        assert_eq!(
+            faults(AnnounceConfig { port: 0, networks: vec![], ..config() }),
+            ["port", "networks"],
+            "all of them"
+        );
+        assert_eq!(keys(config(), "tls://192.0.2.1"), ["group"]);
     }
 }

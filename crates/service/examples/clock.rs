@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use service::config::{Http, Invalid, Period};
+use service::config::{Faults, Http, Period};
 use service::{Context, Daemon, Failure, NoCommand, Shell};
 
 /// Every key is optional: the container's `default` takes missing ones from `Default`.
@@ -36,11 +36,10 @@ impl Daemon for Clock {
         Some(config.http)
     }
 
-    fn validate(config: &Config) -> Result<(), Invalid> {
+    fn validate(config: &Config, faults: &mut Faults) {
         if config.interval.0 < Duration::from_secs(1) {
-            return Err(Invalid::new("interval", "must be at least 1s"));
+            faults.add("interval", "must be at least 1s");
         }
-        Ok(())
     }
 
     async fn run(config: Config, context: Context) -> Result<(), Failure> {

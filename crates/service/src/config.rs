@@ -2,7 +2,7 @@
 //!
 //! A daemon's configuration is a plain struct: `#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]`.
 //! Values are parsed into domain types by their own `Deserialize` (or `#[serde(try_from = …)]`), so that an error
-//! carries the position of the value; [`Invalid`] is for what two values say together. Internally tagged enums
+//! carries the position of the value; [`Faults`] gathers what values say wrong together. Internally tagged enums
 //! (`type = "…"`) lose positions: use a table per kind.
 
 mod endpoint;
@@ -21,7 +21,6 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::Daemon;
-pub use endpoint::check_endpoint;
 pub use report::ConfigError;
 pub(crate) use sources::Sources;
 pub use toml::Spanned;
@@ -93,10 +92,47 @@ impl std::fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
+/// Everything in a configuration that is wrong together. One run reports all of it, so a check goes on behind what it
+/// refuses, and leaves out what only follows from that.
+#[derive(Debug, Default)]
+pub struct Faults(Vec<Invalid>);
+
+impl Faults {
+    /// Blames the key at `path`, as [`Invalid::new`] does.
+    pub fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Invalid::new(path, message));
+    }
+
+    /// Returns the value, or keeps why there is none.
+    pub fn take<T>(&mut self, checked: Result<T, impl Into<Self>>) -> Option<T> {
+        checked.map_err(|faults| self.0.extend(faults.into().0)).ok()
+    }
+
+    /// Returns `value` where nothing is wrong.
+    pub fn or<T>(self, value: T) -> Result<T, Self> {
+        if self.0.is_empty() { Ok(value) } else { Err(self) }
+    }
+}
+
+impl From<Invalid> for Faults {
+    fn from(invalid: Invalid) -> Self {
+        Self(vec![invalid])
+    }
+}
+
+impl std::fmt::Display for Faults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let all: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&all.join("; "))
+    }
+}
+
+impl std::error::Error for Faults {}
+
 /// Reads and parses the file at `path`; `validate` sees what serde has accepted.
 pub fn load<C: DeserializeOwned>(
     path: &Path,
-    validate: impl FnOnce(&C) -> Result<(), Invalid>,
+    validate: impl FnOnce(&C, &mut Faults),
 ) -> Result<C, ConfigError> {
     open(path)?.read(validate)
 }
@@ -130,7 +166,7 @@ pub fn shown<D: Daemon>(text: &str) -> Result<String, ConfigError> {
 pub fn parse<C: DeserializeOwned>(
     name: &str,
     text: &str,
-    validate: impl FnOnce(&C) -> Result<(), Invalid>,
+    validate: impl FnOnce(&C, &mut Faults),
 ) -> Result<C, ConfigError> {
     Sources::file(name, text.to_owned()).read(validate)
 }
@@ -144,7 +180,7 @@ mod tests {
 
     /// The line that names the place when validation blames `path`.
     fn place_of(path: &str) -> String {
-        let refused = parse::<toml::Table>("x.toml", TEXT, |_| Err(Invalid::new(path, "wrong")));
+        let refused = parse::<toml::Table>("x.toml", TEXT, |_, faults| faults.add(path, "wrong"));
         refused.unwrap_err().to_string().lines().nth(1).unwrap().trim().to_owned()
     }
 
@@ -163,7 +199,21 @@ mod tests {
 
     #[test]
     fn a_good_configuration_is_returned() {
-        let config: toml::Table = parse("x.toml", TEXT, |_| Ok(())).unwrap();
+        let config: toml::Table = parse("x.toml", TEXT, |_, _| {}).unwrap();
         assert_eq!(config["pool"].as_array().map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn everything_that_validation_refuses_is_reported_in_the_order_of_the_file() {
+        let refused = parse::<toml::Table>("x.toml", TEXT, |_, faults| {
+            faults.add("http.listen", "no place");
+            faults.add("pool.1.handle", "second");
+            assert_eq!(faults.take(Ok::<_, Invalid>(7)), Some(7));
+            assert_eq!(faults.take::<u8>(Err(Invalid::new("pool.0.handle", "first"))), None);
+        });
+        let report = refused.unwrap_err().to_string();
+        let told: Vec<&str> = report.lines().filter(|line| line.starts_with("error: ")).collect();
+        let expected = ["`pool.0.handle`: first", "`pool.1.handle`: second", "`http.listen`: no place"];
+        assert_eq!(told, expected.map(|text| format!("error: {text}")));
     }
 }

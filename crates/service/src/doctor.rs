@@ -1,5 +1,7 @@
 //! The subcommand `doctor`: looks at what a daemon needs of its host before it runs there, and says how to mend what is wrong.
 
+mod path;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io;

@@ -14,7 +14,7 @@ use crate::{deploy, fence, interop, matrix, readme};
 pub(crate) struct Daemon {
     pub(crate) binary: &'static str,
     /// `deploy/config/SAMPLE.toml` and `deploy/config/SAMPLE-….toml` are its samples.
-    sample: &'static str,
+    pub(crate) sample: &'static str,
 }
 
 pub(crate) const DAEMONS: [Daemon; 3] = [

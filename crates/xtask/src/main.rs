@@ -31,7 +31,8 @@ Commands:
   bench-handlespace
            Measure the handlespace beside rsplib's, if that is installed
   deploy-check [TEXT…]
-           Check units, rules and dashboards of deploy/, at a running pool (what is installed)
+           Check what lies in deploy/ and docs/: units, rules and dashboards at a running pool, packages, images,
+           manifests, pages and what they say (what is installed)
   vm       Run a command in a virtual machine whose kernel has SCTP (see vm --help)
 
 Example:

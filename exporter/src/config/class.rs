@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use service::config::{Invalid, Period, Spanned};
+use service::config::{Faults, Invalid, Period, Spanned};
 
 use crate::export::{Class, Classes, Kind};
 
@@ -91,22 +91,26 @@ impl ClassTable {
 
 impl ClassTables {
     /// Returns the classes, in the order of the file; class `reliable` alone where the file has none.
-    pub(super) fn classes(&self) -> Result<Classes, Invalid> {
+    pub(super) fn classes(&self) -> Result<Classes, Faults> {
         let mut tables: Vec<_> = self.0.iter().collect();
         tables.sort_by_key(|(_, table)| table.span().start);
-        let mut classes = Vec::new();
+        let (mut classes, mut faults) = (Vec::new(), Faults::default());
         for (name, table) in tables {
             let at = |message: String| Invalid::new(format!("class.{name}"), message);
             let plain = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_');
             if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(plain) {
-                return Err(at(format!("a class is named by 1 to {MAX_NAME} letters, digits, `-` and `_`")));
+                let named = format!("a class is named by 1 to {MAX_NAME} letters, digits, `-` and `_`");
+                faults.add(format!("class.{name}"), named);
             }
-            classes.push(Class { name: name.clone(), kind: table.get_ref().kind(name).map_err(at)? });
+            if let Some(kind) = faults.take(table.get_ref().kind(name).map_err(at)) {
+                classes.push(Class { name: name.clone(), kind });
+            }
         }
+        let classes = faults.or(classes)?;
         if classes.is_empty() {
             return Ok(Classes::single(Kind::Reliable));
         }
-        Classes::new(classes).map_err(|reason| Invalid::new("class", reason))
+        Ok(Classes::new(classes).map_err(|reason| Invalid::new("class", reason))?)
     }
 
     /// Tells whether the file has none.

@@ -1,7 +1,7 @@
 //! `[export]` and `[retention]`: records to messages, and what waits for an acknowledgement.
 
 use serde::Deserialize;
-use service::config::{Invalid, Period, Size};
+use service::config::{Faults, Period, Size};
 
 /// `[export]`: records to messages.
 #[derive(Debug, Deserialize)]
@@ -35,18 +35,17 @@ impl Default for Export {
 }
 
 impl Export {
-    pub(super) fn validate(&self) -> Result<(), Invalid> {
+    pub(super) fn validate(&self, faults: &mut Faults) {
         if self.options_interval < Period::seconds(1) {
-            return Err(Invalid::new("export.options-interval", "must be at least 1s"));
+            faults.add("export.options-interval", "must be at least 1s");
         }
         let sizes = 512..=65_535;
         let lossy = self.max_lossy_message.map(|size| ("export.max-lossy-message", size));
         for (key, size) in [("export.max-message", self.max_message)].into_iter().chain(lossy) {
             if !sizes.contains(&size.0) {
-                return Err(Invalid::new(key, "must be from 512B to 65535B"));
+                faults.add(key, "must be from 512B to 65535B");
             }
         }
-        Ok(())
     }
 }
 
@@ -96,23 +95,21 @@ pub enum Durability {
 
 impl RetentionConfig {
     /// `kept`: there is a state directory.
-    pub(super) fn validate(&self, kept: bool) -> Result<(), Invalid> {
+    pub(super) fn validate(&self, kept: bool, faults: &mut Faults) {
         if self.memory.0 < 1 << 20 {
-            return Err(Invalid::new("retention.memory", "must be at least 1MiB"));
+            faults.add("retention.memory", "must be at least 1MiB");
         }
         if !matches!(self.spool_limit.0, 0 | SMALLEST_SPOOL..) {
-            return Err(Invalid::new("retention.spool-limit", "must be 0B (no spool) or at least 64MiB"));
-        }
-        if kept && self.spool_limit.0 > 0 && self.memory.0 > self.spool_limit.0 {
+            faults.add("retention.spool-limit", "must be 0B (no spool) or at least 64MiB");
+        } else if kept && self.spool_limit.0 > 0 && self.memory.0 > self.spool_limit.0 {
             let message = "must be at least as much as `memory`, which goes there at the end";
-            return Err(Invalid::new("retention.spool-limit", message));
+            faults.add("retention.spool-limit", message);
         }
         if self.durability == Durability::Spool && !(kept && self.spool_limit.0 > 0) {
-            return Err(Invalid::new(
+            faults.add(
                 "retention.durability",
                 "\"spool\" needs `state.directory` to keep it in, and a `spool-limit` above 0",
-            ));
+            );
         }
-        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! `[metering]`: packets to flows.
 
 use serde::{Deserialize, Deserializer, de::Error as _};
-use service::config::{Invalid, Period};
+use service::config::{Faults, Period};
 
 use crate::export::fields::{self, FieldSelection, Preset, TimeUnit};
 use crate::metering::{Keys, MeteringConfig};
@@ -178,32 +178,31 @@ impl Metering {
         }
     }
 
-    pub(super) fn validate(&self) -> Result<(), Invalid> {
+    pub(super) fn validate(&self, faults: &mut Faults) {
         for (key, period) in
             [("metering.idle-timeout", self.idle_timeout), ("metering.active-timeout", self.active_timeout)]
         {
             if period.0.is_zero() {
-                return Err(Invalid::new(key, "must be longer than 0"));
+                faults.add(key, "must be longer than 0");
             }
         }
         if let Some(field) = self.add_fields.iter().find(|field| fields::needs_biflows(field.0))
             && !self.selection(false).biflows()
         {
             let name = ipfix::ie::lookup(0, field.0).map_or("", |element| element.name);
-            return Err(Invalid::new(
+            faults.add(
                 "metering.add-fields",
                 format!("`{name}` tells the two directions of a flow apart: needs `fields = \"biflow\"`"),
-            ));
+            );
         }
         if self.tcp_linger.is_some() && !self.keys().ports {
-            return Err(Invalid::new(
+            faults.add(
                 "metering.tcp-linger",
                 "without `ports` in `keys`, all connections of two hosts are one flow, which the end of one does not end",
-            ));
+            );
         }
         if self.max_flows == 0 {
-            return Err(Invalid::new("metering.max-flows", "must be at least 1"));
+            faults.add("metering.max-flows", "must be at least 1");
         }
-        Ok(())
     }
 }

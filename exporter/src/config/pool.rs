@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, de};
-use service::config::{Invalid, Period, check_endpoint};
+use service::config::{Faults, Period};
 
 /// `[pool]`: the collectors.
 #[derive(Clone, Debug, Deserialize)]
@@ -124,30 +124,26 @@ const fn encapsulation() -> u16 {
 }
 
 impl Pool {
-    pub(super) fn validate(&self, tls: bool) -> Result<(), Invalid> {
+    pub(super) fn validate(&self, tls: bool, faults: &mut Faults) {
         if let Err(error) = rserpool::PoolHandle::new(self.handle.as_bytes()) {
-            return Err(Invalid::new("pool.handle", error.to_string()));
+            faults.add("pool.handle", error.to_string());
         }
         if self.registrars.is_empty() && self.announce.is_none() {
-            return Err(Invalid::new("pool.registrars", "must name at least one registrar"));
+            faults.add("pool.registrars", "must name at least one registrar");
+        } else if self.registrars.is_empty() && self.addresses.is_empty() {
+            faults.add("pool.registrars", "needs a registrar, or `addresses` to hear announces at");
         }
-        if self.registrars.is_empty() && self.addresses.is_empty() {
-            return Err(Invalid::new(
-                "pool.registrars",
-                "needs a registrar, or `addresses` to hear announces at",
-            ));
-        }
-        if let Some((key, fault)) = self.announce.as_ref().and_then(|a| a.fault(&self.registrars)) {
-            return Err(Invalid::new(format!("pool.announce.{key}"), fault));
+        for (key, fault) in self.announce.iter().flat_map(|announce| announce.faults(&self.registrars)) {
+            faults.add(format!("pool.announce.{key}"), fault);
         }
         if !tls && self.transport == Transport::Tls {
-            return Err(Invalid::new("pool.transport", "needs certificate, key and ca in [tls]"));
+            faults.add("pool.transport", "needs certificate, key and ca in [tls]");
         }
         if !tls && self.registrars.iter().any(rserpool::ConfiguredRegistrar::is_tls) {
-            return Err(Invalid::new("pool.registrars", "tls:// needs certificate, key and ca in [tls]"));
+            faults.add("pool.registrars", "tls:// needs certificate, key and ca in [tls]");
         }
         let endpoint: Vec<SocketAddr> = self.addresses.iter().map(|&ip| SocketAddr::new(ip, 0)).collect();
-        check_endpoint("pool.addresses", &endpoint)
+        faults.check_endpoint("pool.addresses", &endpoint);
     }
 }
 

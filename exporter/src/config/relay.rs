@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use intake::Limits;
 use serde::Deserialize;
-use service::config::{Invalid, Period, Size};
+use service::config::{Faults, Period, Size};
 use transport::udp::ReceiverOptions;
 
 use super::Config;
@@ -84,35 +84,35 @@ impl Relay {
         }
     }
 
-    pub(super) fn validate(&self, config: &Config) -> Result<(), Invalid> {
-        config.open_classes()?;
+    pub(super) fn validate(&self, config: &Config, faults: &mut Faults) {
+        faults.take(config.open_classes());
         if self.listen.is_empty() {
-            return Err(Invalid::new("relay.listen", "must name at least one address and port"));
+            faults.add("relay.listen", "must name at least one address and port");
         }
         for (at, address) in self.listen.iter().enumerate() {
             if address.port() == 0 {
-                return Err(Invalid::new(format!("relay.listen.{at}"), "routers need to know the port"));
+                faults.add(format!("relay.listen.{at}"), "routers need to know the port");
             }
             if self.listen[..at].contains(address) {
-                return Err(Invalid::new(format!("relay.listen.{at}"), format!("{address} is listed twice")));
+                faults.add(format!("relay.listen.{at}"), format!("{address} is listed twice"));
             }
         }
         if !(1..=64).contains(&self.sockets) {
-            return Err(Invalid::new("relay.sockets", "must be from 1 to 64"));
+            faults.add("relay.sockets", "must be from 1 to 64");
         }
         if !(4 << 10..=1 << 30).contains(&self.receive_buffer.0) {
-            return Err(Invalid::new("relay.receive-buffer", "must be from 4KiB to 1GiB"));
+            faults.add("relay.receive-buffer", "must be from 4KiB to 1GiB");
         }
         for (key, period) in [("relay.template-lifetime", self.template_lifetime), ("relay.idle", self.idle)]
         {
             if period < Period::seconds(1) {
-                return Err(Invalid::new(key, "must be at least 1s"));
+                faults.add(key, "must be at least 1s");
             }
         }
         if self.max_sessions == 0 {
-            return Err(Invalid::new("relay.max-sessions", "must not be 0"));
+            faults.add("relay.max-sessions", "must not be 0");
         }
-        let others = [
+        for (key, is_set, why) in [
             ("sampling", config.sampling.is_some(), "packets are sampled by the routers of a relay"),
             ("udp", config.udp.is_some(), "a relay passes flows on to a `[pool]`"),
             (
@@ -120,10 +120,10 @@ impl Relay {
                 config.export.per_stream,
                 "tells of all templates before the first record, and a relay learns them from routers later",
             ),
-        ];
-        match others.into_iter().find(|(_, is_set, _)| *is_set) {
-            Some((key, _, why)) => Err(Invalid::new(key, why)),
-            None => Ok(()),
+        ] {
+            if is_set {
+                faults.add(key, why);
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 mod condition;
 
 use serde::Deserialize;
-use service::config::Invalid;
+use service::config::{Faults, Invalid};
 
 use super::class::ClassTables;
 use crate::export::rules::{Ranges, Rule};
@@ -79,17 +79,18 @@ pub(super) fn compile(
     tables: &ClassTables,
     rules: &[RuleTable],
     templates: &Templates,
-) -> Result<(Classes, Classifier), Invalid> {
+) -> Result<(Classes, Classifier), Faults> {
     let classes = tables.classes()?;
-    let mut compiled = Vec::new();
-    for (at, rule) in rules.iter().enumerate() {
-        let class = class(&classes, rule, at)?;
-        let conditions = rule.conditions.0.clone();
-        compiled.push(Rule { templates: rule.templates(templates), conditions, class });
-    }
-    let unnamed = unnamed(&classes, compiled.iter().map(|rule| rule.class));
+    let rules: Vec<Rule> = resolve(rules, &classes)?
+        .into_iter()
+        .map(|(rule, class)| {
+            let conditions = rule.conditions.0.clone();
+            Rule { templates: rule.templates(templates), conditions, class }
+        })
+        .collect();
+    let unnamed = unnamed(&classes, rules.iter().map(|rule| rule.class));
     let rest = unnamed.first().copied();
-    let classifier = Classifier::new(&compiled, rest.unwrap_or_default(), templates)
+    let classifier = Classifier::new(&rules, rest.unwrap_or_default(), templates)
         .map_err(|error| Invalid::new(format!("rule.{}", error.rule()), error.to_string()))?;
     check_rest(&classes, &unnamed, classifier.has_rest())?;
     Ok((classes, classifier))
@@ -97,37 +98,48 @@ pub(super) fn compile(
 
 /// Returns the classes and the rules for records whose templates come later.
 ///
-/// Fails where a rule names a class that there is not, or a template, and where a class can be reached by no record, or a record by
-/// no class.
+/// Fails where a rule names a class that there is not, or a template, where a rule or a class can be reached by no record, or a record
+/// by no class.
 pub(super) fn compile_open(
     tables: &ClassTables,
     rules: &[RuleTable],
-) -> Result<(Classes, OpenRules), Invalid> {
+) -> Result<(Classes, OpenRules), Faults> {
     let classes = tables.classes()?;
+    let mut faults = Faults::default();
     let mut compiled: Vec<(Vec<(u16, Ranges)>, ClassIndex)> = Vec::new();
-    for (at, rule) in rules.iter().enumerate() {
+    for (at, (rule, class)) in resolve(rules, &classes)?.into_iter().enumerate() {
         if rule.template.is_some() {
             let message = "names templates of `[source]`, and `[relay]` has those of routers";
-            return Err(Invalid::new(format!("rule.{at}.template"), message));
+            faults.add(format!("rule.{at}.template"), message);
         }
         if let Some(by) = compiled.iter().position(|(conditions, _)| conditions.is_empty()) {
             let message = format!("matches no record: rule {} takes them all before it", by + 1);
-            return Err(Invalid::new(format!("rule.{at}"), message));
+            faults.add(format!("rule.{at}"), message);
         }
-        compiled.push((rule.conditions.0.clone(), class(&classes, rule, at)?));
+        compiled.push((rule.conditions.0.clone(), class));
     }
     let unnamed = unnamed(&classes, compiled.iter().map(|(_, class)| *class));
     let has_rest = compiled.iter().all(|(conditions, _)| !conditions.is_empty());
-    check_rest(&classes, &unnamed, has_rest)?;
+    faults.take(check_rest(&classes, &unnamed, has_rest));
     let rest = unnamed.first().copied().unwrap_or_default();
-    Ok((classes, OpenRules { rules: compiled, rest }))
+    faults.or((classes, OpenRules { rules: compiled, rest }))
 }
 
-fn class(classes: &Classes, rule: &RuleTable, at: usize) -> Result<ClassIndex, Invalid> {
-    classes.find(&rule.class).ok_or_else(|| {
-        let names = classes.iter().map(|(_, class)| &*class.name);
-        Invalid::unknown(format!("rule.{at}.class"), "class", &rule.class, names)
-    })
+/// Returns the rules with the classes that they name.
+fn resolve<'a>(
+    rules: &'a [RuleTable],
+    classes: &Classes,
+) -> Result<Vec<(&'a RuleTable, ClassIndex)>, Faults> {
+    let (mut resolved, mut faults) = (Vec::new(), Faults::default());
+    for (at, rule) in rules.iter().enumerate() {
+        let class = classes.find(&rule.class).ok_or_else(|| {
+            let names = classes.iter().map(|(_, class)| &*class.name);
+            Invalid::unknown(format!("rule.{at}.class"), "class", &rule.class, names)
+        });
+        let Some(class) = faults.take(class) else { continue };
+        resolved.push((rule, class));
+    }
+    faults.or(resolved)
 }
 
 /// Returns the classes that are none of these.
@@ -137,27 +149,28 @@ fn unnamed(classes: &Classes, named: impl Iterator<Item = ClassIndex>) -> Vec<Cl
 }
 
 /// Looks whether records that match no rule have one class, and whether every class has records.
-fn check_rest(classes: &Classes, unnamed: &[ClassIndex], has_rest: bool) -> Result<(), Invalid> {
+fn check_rest(classes: &Classes, unnamed: &[ClassIndex], has_rest: bool) -> Result<(), Faults> {
     let name = |index: ClassIndex| &*classes.get(index).name;
-    match *unnamed {
-        [] if has_rest => Err(Invalid::new(
+    let mut faults = Faults::default();
+    match unnamed {
+        [] if has_rest => faults.add(
             "rule",
             "records that match no rule have no class: add a last `[[rule]]` with only a `class`, or leave one class to \
              them that no rule names",
-        )),
-        [only] if !has_rest => Err(Invalid::new(
-            format!("class.{}", name(only)),
-            "no record comes here: the rules take them all",
-        )),
-        [] | [_] => Ok(()),
-        [first, second, ..] => Err(Invalid::new(
-            format!("class.{}", name(second)),
-            format!(
+        ),
+        [only] if !has_rest => {
+            faults.add(format!("class.{}", name(*only)), "no record comes here: the rules take them all");
+        }
+        [] => {}
+        [first, others @ ..] => others.iter().for_each(|other| {
+            let message = format!(
                 "no record comes here: add a `[[rule]]` with `class = \"{}\"` (what matches no rule can go with one class \
                  only, and `{}` is not named by a rule either)",
-                name(second),
-                name(first)
-            ),
-        )),
+                name(*other),
+                name(*first)
+            );
+            faults.add(format!("class.{}", name(*other)), message);
+        }),
     }
+    faults.or(())
 }

@@ -1,7 +1,7 @@
 //! `[sampling]`: which packets are metered.
 
 use serde::Deserialize;
-use service::config::Invalid;
+use service::config::Faults;
 
 use crate::metering::Selector;
 
@@ -75,24 +75,24 @@ impl Sampling {
         }
     }
 
-    pub(super) fn validate(self) -> Result<(), Invalid> {
-        let probable = |key, probability| {
-            // Not a number is refused, too.
-            if probability > 0.0 && probability <= 1.0 {
-                return Ok(());
-            }
-            Err(Invalid::new(key, "must be above 0 and at most 1"))
-        };
+    pub(super) fn validate(self, faults: &mut Faults) {
+        // Not a number is refused, too.
+        let improbable = |probability| !(probability > 0.0 && probability <= 1.0);
+        let odds = "must be above 0 and at most 1";
         match self {
             Self::Systematic(Systematic { interval: 0, .. }) => {
-                Err(Invalid::new("sampling.systematic.interval", "must be at least 1"))
+                faults.add("sampling.systematic.interval", "must be at least 1");
             }
             Self::Random(Random { size, population }) if size == 0 || size > population => {
-                Err(Invalid::new("sampling.random.size", "must be from 1 to `population`"))
+                faults.add("sampling.random.size", "must be from 1 to `population`");
             }
-            Self::Uniform(Uniform { probability }) => probable("sampling.uniform.probability", probability),
-            Self::Hash(Hash { probability, .. }) => probable("sampling.hash.probability", probability),
-            Self::Systematic(_) | Self::Random(_) => Ok(()),
+            Self::Uniform(Uniform { probability }) if improbable(probability) => {
+                faults.add("sampling.uniform.probability", odds);
+            }
+            Self::Hash(Hash { probability, .. }) if improbable(probability) => {
+                faults.add("sampling.hash.probability", odds);
+            }
+            Self::Systematic(_) | Self::Random(_) | Self::Uniform(_) | Self::Hash(_) => {}
         }
     }
 }

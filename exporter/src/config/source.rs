@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
-use service::config::{Invalid, Size};
+use service::config::{Faults, Size};
 
 use crate::capture::live::LiveOptions;
 use crate::capture::{Captures, Filter, FilterError, LoopOptions, Pattern};
@@ -244,7 +244,7 @@ impl Source {
         self.threads.unwrap_or(NonZeroUsize::MIN)
     }
 
-    pub(super) fn validate(&self) -> Result<(), Invalid> {
+    pub(super) fn validate(&self, faults: &mut Faults) {
         let of_files = [
             ("speed", self.speed.is_some()),
             ("loop", self.rounds.is_some()),
@@ -256,32 +256,29 @@ impl Source {
             ("promiscuous", self.promiscuous.is_some()),
         ];
         let (others, owner) = match (self.pcap.is_empty(), self.is_live()) {
-            (false, false) => (of_interfaces, "interfaces"),
-            (true, true) => (of_files, "pcap"),
+            (false, false) => (&of_interfaces[..], "interfaces"),
+            (true, true) => (&of_files[..], "pcap"),
             (true, false) => {
-                return Err(Invalid::new("source", "no packets: needs `pcap` (files) or `interfaces`"));
+                faults.add("source", "no packets: needs `pcap` (files) or `interfaces`");
+                (&[][..], "")
             }
             (false, true) => {
-                return Err(Invalid::new(
-                    "source.interfaces",
-                    "packets come from one kind of source, and there are `pcap` and `interfaces`",
-                ));
+                let both = "packets come from one kind of source, and there are `pcap` and `interfaces`";
+                faults.add("source.interfaces", both);
+                (&[][..], "")
             }
         };
-        if let Some((key, _)) = others.iter().find(|(_, is_set)| *is_set) {
-            return Err(Invalid::new(format!("source.{key}"), format!("is of `{owner}` only")));
+        for (key, _) in others.iter().filter(|(_, is_set)| *is_set) {
+            faults.add(format!("source.{key}"), format!("is of `{owner}` only"));
         }
         if self.pcap.iter().any(|path| path == "-") && self.rounds.unwrap_or(1) != 1 {
-            return Err(Invalid::new("source.loop", "standard input can be read once"));
+            faults.add("source.loop", "standard input can be read once");
         }
         if self.threads().get() > MAX_THREADS {
-            return Err(Invalid::new("source.threads", format!("must be at most {MAX_THREADS}")));
+            faults.add("source.threads", format!("must be at most {MAX_THREADS}"));
         }
-        match self.ring {
-            Some(ring) if !RINGS.contains(&ring) => {
-                Err(Invalid::new("source.ring", "must be between 1 MiB and 2 GiB"))
-            }
-            _ => Ok(()),
+        if self.ring.is_some_and(|ring| !RINGS.contains(&ring)) {
+            faults.add("source.ring", "must be between 1 MiB and 2 GiB");
         }
     }
 }

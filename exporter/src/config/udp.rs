@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
-use service::config::{Invalid, Period, Size};
+use service::config::{Faults, Period, Size};
 
 /// `[udp]`: one collector, over UDP.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -34,24 +34,23 @@ const fn template_refresh_packets() -> u32 {
 }
 
 impl Udp {
-    pub(super) fn validate(&self) -> Result<(), Invalid> {
+    pub(super) fn validate(&self, faults: &mut Faults) {
         let Self { collector, address, template_refresh, template_refresh_packets, max_message } = self;
         if collector.port() == 0 || collector.ip().is_unspecified() {
-            return Err(Invalid::new("udp.collector", "must be the address and port of one collector"));
+            faults.add("udp.collector", "must be the address and port of one collector");
         }
         if address.is_some_and(|address| address.is_ipv4() != collector.is_ipv4()) {
-            return Err(Invalid::new("udp.address", "must be of the IP version of `udp.collector`"));
+            faults.add("udp.address", "must be of the IP version of `udp.collector`");
         }
         if *template_refresh < Period::seconds(1) {
-            return Err(Invalid::new("udp.template-refresh", "must be at least 1s"));
+            faults.add("udp.template-refresh", "must be at least 1s");
         }
         if *template_refresh_packets == 0 {
-            return Err(Invalid::new("udp.template-refresh-packets", "must be at least 1"));
+            faults.add("udp.template-refresh-packets", "must be at least 1");
         }
         let least = ipfix::MIN_MESSAGE as u64;
         if max_message.is_some_and(|size| !(least..=65_535).contains(&size.0)) {
-            return Err(Invalid::new("udp.max-message", format!("must be from {least}B to 65535B")));
+            faults.add("udp.max-message", format!("must be from {least}B to 65535B"));
         }
-        Ok(())
     }
 }

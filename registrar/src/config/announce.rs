@@ -7,7 +7,7 @@ use rserpool_proto::registrar::Announcement;
 use rserpool_proto::wire::{TcpTransport, Transport, TransportUse};
 use rserpool_proto::{Protocol, UserTransport};
 use serde::Deserialize;
-use service::config::Invalid;
+use service::config::Faults;
 use transport::udp::GroupOptions;
 
 use super::Config;
@@ -117,25 +117,23 @@ impl Config {
         self.listen.asap_tcp.iter().filter(told).take(MAX_TCP).map(tcp).collect()
     }
 
-    pub(super) fn validate_announce(&self) -> Result<(), Invalid> {
+    pub(super) fn validate_announce(&self, faults: &mut Faults) {
         let groups = self.groups();
         for (key, group) in [("asap", groups[0]), ("enrp", groups[1])] {
             let Some(group) = group else { continue };
             if !group.group.ip().is_multicast() {
-                return Err(Invalid::new(format!("announce.{key}.group"), "is no multicast address"));
+                faults.add(format!("announce.{key}.group"), "is no multicast address");
             }
             if group.group.port() == 0 {
-                return Err(Invalid::new(format!("announce.{key}.port"), "must not be 0"));
+                faults.add(format!("announce.{key}.port"), "must not be 0");
             }
         }
         if self.announce.asap.is_some() && self.listen.asap.is_empty() {
-            let text = "needs asap in [listen]: an announce promises no security";
-            return Err(Invalid::new("announce.asap", text));
+            faults.add("announce.asap", "needs asap in [listen]: an announce promises no security");
         }
         if self.announce.enrp.is_some() && self.listen.enrp.is_empty() {
-            return Err(Invalid::new("announce.enrp", "needs enrp in [listen]"));
+            faults.add("announce.enrp", "needs enrp in [listen]");
         }
-        Ok(())
     }
 }
 
@@ -145,7 +143,7 @@ mod tests {
 
     fn announced(text: &str) -> Vec<Transport> {
         let text = format!("[announce]\nasap = {{}}\n{text}");
-        let config = service::config::parse("registrar.toml", &text, |_| Ok(())).map_err(|e| e.to_string());
+        let config = service::config::parse("registrar.toml", &text, |_, _| {}).map_err(|e| e.to_string());
         let config: Config = config.unwrap();
         config.announcement().unwrap().transports
     }

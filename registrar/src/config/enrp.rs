@@ -10,7 +10,7 @@ use rserpool_proto::wire::TransportUse;
 use rserpool_proto::wire::param::registrar_tcp::RegistrarTcp;
 use rserpool_proto::{Protocol, UserTransport};
 use serde::Deserialize;
-use service::config::{Invalid, Period};
+use service::config::{Faults, Period};
 use transport::tcp;
 
 use super::{Config, Listen, is_secured, networks};
@@ -158,12 +158,11 @@ impl Config {
         only.copied().filter(|address| !address.is_unspecified())
     }
 
-    pub(super) fn validate_next_generation(&self) -> Result<(), Invalid> {
+    pub(super) fn validate_next_generation(&self, faults: &mut Faults) {
         if self.id.is_some_and(|id| id.upper.is_some()) && !self.enrp.next_generation {
             let text = "has sixteen digits, which needs next-generation = true in [enrp]; eight are enough";
-            return Err(Invalid::new("id", text));
+            faults.add("id", text);
         }
-        Ok(())
     }
 }
 
@@ -176,7 +175,7 @@ mod tests {
     }
 
     fn enrp(text: &str) -> EnrpConfig {
-        let config = service::config::parse("registrar.toml", text, |_| Ok(())).map_err(|e| e.to_string());
+        let config = service::config::parse("registrar.toml", text, |_, _| {}).map_err(|e| e.to_string());
         let config: Config = config.unwrap();
         config.enrp_machine(false).unwrap()
     }
@@ -214,7 +213,7 @@ mod tests {
         let text = "[listen]\nenrp-tcp = [\"127.0.0.1:9901\"]\n\
                     [[peer]]\naddress = \"a.example\"\n[[peer]]\naddress = \"192.0.2.2\"\n\
                     [[peer]]\naddress = \"tcp://b.example\"\n";
-        let config: Config = service::config::parse("registrar.toml", text, |_| Ok(())).unwrap();
+        let config: Config = service::config::parse("registrar.toml", text, |_, _| {}).unwrap();
         let named: Vec<String> = config.named_peers().iter().map(ToString::to_string).collect();
         assert_eq!(named, ["a.example:9901", "tcp://b.example:9901"]);
         let machine = config.enrp_machine(false).unwrap();

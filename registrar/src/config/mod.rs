@@ -13,7 +13,7 @@ use rserpool_proto::RegistrarId;
 use rserpool_proto::handlespace;
 use rserpool_proto::registrar::{AddressCheck, Network, RegistrarConfig};
 use serde::{Deserialize, Deserializer, de};
-use service::config::{Http, Invalid, check_endpoint};
+use service::config::{Faults, Http};
 use transport::{SCTP_ENCAPSULATION_PORT, Stack};
 
 pub use access::Access;
@@ -263,37 +263,36 @@ impl Config {
 }
 
 /// Refuses values that are wrong together, or that no daemon could run with.
-pub(crate) fn validate(config: &Config) -> Result<(), Invalid> {
+pub(crate) fn validate(config: &Config, faults: &mut Faults) {
     let Listen { asap, asap_tcp, asap_tls, enrp, enrp_tcp, enrp_tls, encapsulation_port, .. } =
         &config.listen;
     if asap.is_empty() && asap_tcp.is_empty() && asap_tls.is_empty() {
-        return Err(Invalid::new(
+        faults.add(
             "listen.asap",
             "asap, asap-tcp and asap-tls are all empty: nobody could reach this registrar",
-        ));
+        );
     }
     let has_enrp = !enrp.is_empty() || !enrp_tcp.is_empty() || !enrp_tls.is_empty();
     if !config.peer.is_empty() && !has_enrp {
         let text = "needs enrp, enrp-tcp or enrp-tls in [listen]: peers connect to this registrar, too";
-        return Err(Invalid::new("peer", text));
+        faults.add("peer", text);
     }
-    validate_security(config)?;
-    config.validate_next_generation()?;
-    config.validate_announce()?;
-    check_endpoint("listen.enrp", enrp)?;
+    validate_security(config, faults);
+    config.validate_next_generation(faults);
+    config.validate_announce(faults);
+    faults.check_endpoint("listen.enrp", enrp);
+    faults.check_endpoint("listen.asap", asap);
     let hosts = |list: &[SocketAddr]| list.iter().map(SocketAddr::ip).collect::<BTreeSet<_>>();
     if !asap.is_empty() && !enrp.is_empty() && hosts(asap) != hosts(enrp) {
         let text = "must have the same addresses as listen.asap: both are one SCTP endpoint";
-        return Err(Invalid::new("listen.enrp", text));
+        faults.add("listen.enrp", text);
     }
     if !asap.is_empty() && asap.first().map(SocketAddr::port) == enrp.first().map(SocketAddr::port) {
-        return Err(Invalid::new("listen.enrp", "must have another port than listen.asap"));
+        faults.add("listen.enrp", "must have another port than listen.asap");
     }
-    check_endpoint("listen.asap", asap)?;
     if *encapsulation_port == 0 {
-        return Err(Invalid::new("listen.encapsulation-port", "peers have to know it: 0 is none"));
+        faults.add("listen.encapsulation-port", "peers have to know it: 0 is none");
     }
-    Ok(())
 }
 
 /// Whether TLS is for everybody, as it is where it is for anybody.
@@ -305,11 +304,11 @@ fn is_secured(config: &Config) -> Option<&'static str> {
 }
 
 /// "Wholly secured or not at all" (RFC 5355 section 2.15): with TLS for anybody, everybody and every peer has it.
-fn validate_security(config: &Config) -> Result<(), Invalid> {
+fn validate_security(config: &Config, faults: &mut Faults) {
     let Listen { asap, asap_tcp, enrp, enrp_tcp, .. } = &config.listen;
-    let Some(key) = is_secured(config) else { return Ok(()) };
+    let Some(key) = is_secured(config) else { return };
     if config.tls.is_none() {
-        return Err(Invalid::new(key, "needs certificate, key and ca in [tls]"));
+        faults.add(key, "needs certificate, key and ca in [tls]");
     }
     let opens = [("asap", asap), ("asap-tcp", asap_tcp), ("enrp", enrp), ("enrp-tcp", enrp_tcp)];
     let open: Vec<String> =
@@ -319,12 +318,11 @@ fn validate_security(config: &Config) -> Result<(), Invalid> {
         let text = format!(
             "a registrar is wholly secured or not at all (RFC 5355 section 2.15): set {open} in [listen]"
         );
-        return Err(Invalid::new(key, text));
+        faults.add(key, text);
     }
     if config.peers().any(|peer| !peer.is_tls()) {
-        return Err(Invalid::new("peer", "a secured registrar has peers with tls:// addresses only"));
+        faults.add("peer", "a secured registrar has peers with tls:// addresses only");
     }
-    Ok(())
 }
 
 #[cfg(test)]

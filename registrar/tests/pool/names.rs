@@ -53,7 +53,7 @@ fn here(net: Net, peers: &[&str], zone: &Zone) -> (Context, JoinHandle<()>) {
         peers.join(", "),
         host = net.host(1)
     );
-    let config: Config = service::config::parse("registrar.toml", &text, |_| Ok(())).unwrap();
+    let config: Config = service::config::parse("registrar.toml", &text, |_, _| {}).unwrap();
     let (context, resolver) = (Context::detached(), zone.resolver());
     let running = registrar::run_with(config, context.clone(), resolver);
     (context, tokio::spawn(async move { running.await.unwrap() }))

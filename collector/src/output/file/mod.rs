@@ -4,28 +4,35 @@
 //! not: `fdatasync`, then the sidecar, and only then the sessions are told. On start the file is cut to what the sidecar says.
 //! A write or sync that fails (disk full) is tried again every second; meanwhile the queue fills and reading stops. What is
 //! not synced stays in memory: a failed sync may have lost it, so it is written again from where the last sync ended.
+//!
+//! With `direct`, nothing is written before a sync point or, where the file is not durable, before as much time or as many octets:
+//! then as much as can be goes past the page cache ([`target`]).
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
+mod buffer;
 mod compression;
 mod format;
 mod opening;
 mod parts;
 mod rotation;
 mod sidecar;
+mod target;
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use delivery::Journal;
 
+use self::buffer::Buffer;
 pub(crate) use self::format::Format;
 pub(crate) use self::opening::OpenError;
 pub(crate) use self::rotation::Limits;
 use self::rotation::Rotation;
 pub(super) use self::sidecar::sync_directory;
+use self::target::{Regular, Target};
 use super::batch::Share;
 use super::health::{Health, Work};
 use super::intake::{Intake, Taken};
@@ -39,6 +46,8 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(200);
 const SYNC_OCTETS: usize = 8 << 20;
 /// Octets gathered before they are written while more is waiting.
 const WRITE_OCTETS: usize = 256 << 10;
+/// Octets of whole blocks that are worth waiting for the disk.
+pub(super) const DIRECT_OCTETS: usize = 256 << 10;
 /// How long a write or sync that failed is left alone.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// An idle writer looks up so often.
@@ -55,6 +64,8 @@ pub(super) struct Plan<'a> {
     pub(super) format: Box<dyn Format>,
     /// When another file is begun; `None`: never, and `path` is the file's name.
     pub(super) limits: Option<Limits>,
+    /// From how many octets of whole blocks on they are written past the page cache, if at all.
+    pub(super) direct: Option<usize>,
 }
 
 /// A file, open or about to be.
@@ -68,10 +79,11 @@ pub(super) struct FileOutput {
     slot: Option<usize>,
     format: Box<dyn Format>,
     rotation: Option<Rotation>,
+    direct: Option<usize>,
     /// What is done for good ends here: synced, where the output is durable.
     offset: u64,
     /// What follows `offset`.
-    buffer: Vec<u8>,
+    buffer: Buffer,
     /// So much of `buffer` was handed to the file.
     written: usize,
     /// Records that were not handed to it yet.
@@ -80,20 +92,10 @@ pub(super) struct FileOutput {
     suspect: bool,
     /// Has every record in the file, in those before it and in `buffer`.
     intake: Intake,
-    /// Since when something waits for the next sync point.
+    /// Since when something waits for the next sync point, or to be written where that is all.
     unsynced: Option<Instant>,
     health: Arc<Health>,
     metrics: OutputMetrics,
-}
-
-#[derive(Debug)]
-enum Target {
-    Regular(File),
-    /// A regular file that could not be opened because its disk is full or fails.
-    Waiting,
-    /// Something that cannot be cut, such as a pipe; opened by the writer thread, because opening may block.
-    Special(Option<File>),
-    Standard,
 }
 
 impl FileOutput {
@@ -104,7 +106,7 @@ impl FileOutput {
         health: Arc<Health>,
         metrics: OutputMetrics,
     ) -> Result<Self, OpenError> {
-        let Plan { path, slot, options_records, format, limits } = plan;
+        let Plan { path, slot, options_records, format, limits, direct } = plan;
         let special = path.metadata().is_ok_and(|metadata| !metadata.is_file());
         let is_regular = !special && path.as_os_str() != "-";
         if !is_regular && (slot.is_some() || limits.is_some()) {
@@ -118,8 +120,9 @@ impl FileOutput {
             slot,
             format,
             rotation: rotation.map_err(|error| OpenError::File { path: path.to_owned(), error })?,
+            direct: direct.filter(|_| is_regular),
             offset: 0,
-            buffer: Vec::with_capacity(WRITE_OCTETS),
+            buffer: Buffer::with_capacity(WRITE_OCTETS),
             written: 0,
             uncounted: Taken::default(),
             suspect: false,
@@ -157,10 +160,10 @@ impl FileOutput {
 
     /// Goes on in a file of so many octets.
     fn begin(&mut self, path: PathBuf, file: File, length: u64) {
+        self.target = Target::Regular(Regular::new(&path, file, self.direct));
         self.current = path;
-        self.target = Target::Regular(file);
         (self.offset, self.written, self.suspect) = (length, 0, false);
-        self.buffer.clear();
+        self.buffer.start_at(length);
     }
 
     /// Octets of the file, written or not.
@@ -182,7 +185,8 @@ impl FileOutput {
     fn work(&mut self, backlog: &Backlog) -> io::Result<()> {
         self.open_late()?;
         loop {
-            let wait = if self.unwritten() == 0 { self.until_work() } else { Duration::ZERO };
+            let may_wait = self.direct.is_some() || self.unwritten() == 0;
+            let wait = if may_wait { self.until_work() } else { Duration::ZERO };
             match backlog.next(wait) {
                 Next::Share(share) => {
                     if self.length() > 0 && !self.format.has_room(&share.form) {
@@ -190,7 +194,7 @@ impl FileOutput {
                     }
                     self.take(&share);
                     backlog.release(&share);
-                    if self.unwritten() >= WRITE_OCTETS {
+                    if self.direct.is_none() && self.unwritten() >= WRITE_OCTETS {
                         self.write()?;
                     }
                 }
@@ -201,7 +205,7 @@ impl FileOutput {
                     return self.close();
                 }
             }
-            if self.until_sync().is_zero() || self.slot.is_some() && self.buffer.len() >= SYNC_OCTETS {
+            if self.until_sync().is_zero() || self.buffer.len() >= SYNC_OCTETS {
                 self.write()?;
                 self.sync()?;
             }
@@ -251,14 +255,16 @@ impl FileOutput {
     /// Appends to the buffer what the file does not hold yet.
     fn take(&mut self, share: &Share) {
         if self.length() == 0 {
-            self.format.begin(&mut self.buffer);
+            self.format.begin(self.buffer.end());
         }
-        let taken = self.intake.take(share, &mut *self.format, &mut self.buffer);
+        let taken = self.intake.take(share, &mut *self.format, self.buffer.end());
         self.uncounted += taken;
         self.metrics.hold(taken.flows);
         if self.slot.is_some() {
-            self.unsynced.get_or_insert_with(Instant::now);
             self.intake.note(share);
+        }
+        if self.slot.is_some() || self.direct.is_some() {
+            self.unsynced.get_or_insert_with(Instant::now);
         }
     }
 
@@ -281,14 +287,15 @@ impl FileOutput {
         self.metrics.release(written.flows);
         if self.slot.is_none() {
             self.settle();
+            self.unsynced = None;
         }
         Ok(())
     }
 
     /// Everything in the buffer is done for good.
     fn settle(&mut self) {
-        self.offset += self.buffer.len() as u64;
-        self.buffer.clear();
+        self.offset = self.length();
+        self.buffer.start_at(self.offset);
         self.written = 0;
     }
 
@@ -316,24 +323,25 @@ impl FileOutput {
         match &mut self.target {
             Target::Regular(file) => {
                 if self.suspect {
-                    file.set_len(self.offset)?;
-                    file.seek(SeekFrom::Start(self.offset))?;
+                    file.cut(self.offset)?;
                     (self.written, self.suspect) = (0, false);
                 }
-                file.write_all(&self.buffer[self.written..])?;
+                while self.written < self.buffer.len() {
+                    let position = self.offset + self.written as u64;
+                    match file.write(&self.buffer.octets()[self.written..], position) {
+                        Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                        Ok(octets) => self.written += octets,
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        Err(error) => return Err(error),
+                    }
+                }
             }
             // The writer has opened it before.
             Target::Waiting => {}
-            Target::Special(file) => {
-                let file = match file {
-                    Some(file) => file,
-                    None => file.insert(OpenOptions::new().write(true).open(&self.path)?),
-                };
-                file.write_all(&self.buffer)?;
-            }
+            Target::Special(file) => target::write_special(file, &self.path, self.buffer.octets())?,
             Target::Standard => {
                 let mut out = io::stdout().lock();
-                out.write_all(&self.buffer)?;
+                out.write_all(self.buffer.octets())?;
                 out.flush()?;
             }
         }
@@ -348,7 +356,7 @@ impl FileOutput {
     fn sync(&mut self) -> io::Result<()> {
         let Some(slot) = self.slot else { return Ok(()) };
         let sync_point = self.intake.journal.sync_point();
-        if !self.buffer.is_empty() {
+        if self.buffer.len() > 0 {
             self.insist(Work::Sync, Self::try_sync)?;
             self.settle();
         }

@@ -15,6 +15,75 @@ use service::config::{parse, shown};
 const EXPORTER: &str = "[source]\npcap = \"a.pcap\"\n[pool]\nhandle = \"ipfix\"\nkey-file = \"pool.key\"\n";
 const COLLECTOR: &str = "[output.flows.jsonl]\npath = \"flows.jsonl\"\n";
 
+const CONTRADICTORY_EXPORTER: &str = r#"[source]
+pcap = "-"
+loop = 3
+ring = "64MiB"
+threads = 4
+[metering]
+idle-timeout = "0s"
+keys = []
+tcp-linger = "1s"
+[sampling.random]
+size = 3
+population = 2
+[pool]
+handle = "ipfix"
+key-file = "pool.key"
+transport = "tls"
+registrars = ["tls://192.0.2.1"]
+addresses = ["0.0.0.0"]
+[udp]
+collector = "192.0.2.1:0"
+address = "2001:db8::1"
+[class."a class"]
+[class.timed]
+max-retransmissions = 1
+[export]
+max-message = "1B"
+options-interval = "0s"
+[retention]
+memory = "1B"
+spool-limit = "1MiB"
+durability = "spool"
+"#;
+const CONTRADICTORY_COLLECTOR: &str = r#"[listen]
+ipfix = ["192.0.2.1:4739", "198.51.100.1:4740", "192.0.2.1:4739"]
+ipfix-tls = ["0.0.0.0:4740"]
+encapsulation-port = 0
+[udp]
+sockets = 0
+max-sessions = 0
+[[pool]]
+handle = "x"
+transport = "tcp"
+registrars = ["tls://192.0.2.1"]
+[[pool]]
+handle = "x"
+registrars = []
+announce = { port = 0, networks = [] }
+[output.a.jsonl]
+path = "a"
+keep = 3
+queue = "1B"
+[output.b.csv]
+path = "a"
+columns = []
+[output.c.forward]
+to = "nowhere"
+"#;
+const CONTRADICTORY_REGISTRAR: &str = r#"id = "000000010a0b0c01"
+[listen]
+asap = ["0.0.0.0:3863", "192.0.2.1:3864"]
+asap-tls = ["192.0.2.1:3864"]
+encapsulation-port = 0
+[[peer]]
+address = "192.0.2.9"
+[announce]
+asap = { port = 0 }
+enrp = {}
+"#;
+
 /// The report of a file, or that there is nothing to report.
 fn report<D: Daemon>(text: &str) -> String {
     let name = format!("{}.toml", D::SHORT);
@@ -88,6 +157,9 @@ fn every_error_of_a_broken_file_is_shown_with_its_place() {
                 "{COLLECTOR}[[pool]]\nhandle = 7\n[[pool]]\nhandle = \"y\"\nregistrar = []\n"
             )),
         ),
+        ("exporter: contradictions in every section", exporter(CONTRADICTORY_EXPORTER)),
+        ("collector: contradictions in every section", collector(CONTRADICTORY_COLLECTOR)),
+        ("registrar: contradictions in every section", registrar(CONTRADICTORY_REGISTRAR)),
         ("registrar: a key of another section", registrar("[listen]\npeer = \"192.0.2.1:9901\"\n")),
         ("registrar: a peer without address", registrar("[[peer]]\n")),
         ("registrar: a profile there is not", registrar("[profile]\ntimers = \"quick\"\n")),

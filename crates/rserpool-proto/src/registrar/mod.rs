@@ -106,6 +106,8 @@ struct Monitor {
     octets: usize,
     /// When the element was last asked out of turn.
     last_doubt: Option<Instant>,
+    /// When it answered a keep-alive last.
+    answered: Option<Instant>,
     /// Keep-alives in a row that were not answered.
     missed: u32,
     /// Who reported the element since it last answered.

@@ -300,9 +300,9 @@ impl Registrar {
             peer.claims.remove(key);
             names.clone_from(&peer.authority.names);
         }
-        let last_doubt = old.last_doubt;
-        let monitor =
-            Monitor { connection: Some(connection), names, octets, last_doubt, ..Monitor::default() };
+        let (last_doubt, answered) = (old.last_doubt, old.answered);
+        let connection = Some(connection);
+        let monitor = Monitor { connection, names, octets, last_doubt, answered, ..Monitor::default() };
         self.monitors.insert(key.clone(), monitor);
         self.timers.stop(&Timer::Grace(key.clone()));
         self.timers.stop(&Timer::Ack(key.clone()));

@@ -2,56 +2,66 @@
 
 use std::net::SocketAddr;
 
-use super::Invalid;
+use super::Faults;
 
-/// Refuses, at its place in the list `key`, an address that cannot be one of an SCTP endpoint's (RFC 9260 section
-/// 1.3: several addresses, one port): the wildcard, another port than the first one's, and what is listed twice.
-pub fn check_endpoint(key: &str, addresses: &[SocketAddr]) -> Result<(), Invalid> {
-    for (at, address) in addresses.iter().enumerate() {
-        let invalid = |message: String| Err(Invalid::new(format!("{key}.{at}"), message));
-        if address.ip().is_unspecified() {
-            return invalid("must be a specific address, not the wildcard: it is what peers are told".into());
-        }
-        let (first, earlier) = (addresses[0], &addresses[..at]);
-        if address.port() != first.port() {
-            return invalid(format!(
-                "has port {}, but {first} has port {}: all addresses here are one SCTP endpoint, which has one port",
-                address.port(),
-                first.port()
-            ));
-        }
-        if earlier.contains(address) {
-            return invalid(format!("{address} is listed twice"));
+impl Faults {
+    /// Refuses, each at its place in the list `key`, addresses that cannot be of one SCTP endpoint (RFC 9260 section
+    /// 1.3: several addresses, one port): the wildcard, another port than the first one's, and what is listed twice.
+    pub fn check_endpoint(&mut self, key: &str, addresses: &[SocketAddr]) {
+        for (at, address) in addresses.iter().enumerate() {
+            let (first, earlier) = (addresses[0], &addresses[..at]);
+            let message = if address.ip().is_unspecified() {
+                "must be a specific address, not the wildcard: it is what peers are told".to_owned()
+            } else if address.port() != first.port() {
+                format!(
+                    "has port {}, but {first} has port {}: all addresses here are one SCTP endpoint, which has one port",
+                    address.port(),
+                    first.port()
+                )
+            } else if earlier.contains(address) {
+                format!("{address} is listed twice")
+            } else {
+                continue;
+            };
+            self.add(format!("{key}.{at}"), message);
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn error(addresses: &[&str]) -> Option<Invalid> {
+    /// What is wrong with `addresses`, a line each.
+    fn errors(addresses: &[&str]) -> Vec<String> {
         let addresses: Vec<SocketAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        check_endpoint("listen.ipfix", &addresses).err()
+        let mut faults = Faults::default();
+        faults.check_endpoint("listen.ipfix", &addresses);
+        faults.0.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn addresses_of_both_families_are_one_endpoint() {
-        assert_eq!(error(&["192.0.2.1:4739", "[2001:db8::1]:4739", "198.51.100.1:4739"]), None);
-        assert_eq!(error(&[]), None);
+        assert_eq!(errors(&["192.0.2.1:4739", "[2001:db8::1]:4739", "198.51.100.1:4739"]), [""; 0]);
+        assert_eq!(errors(&[]), [""; 0]);
     }
 
     #[test]
     fn another_port_is_refused_at_its_place() {
-        let Invalid { key, message, .. } = error(&["192.0.2.1:4739", "198.51.100.1:4740"]).unwrap();
-        assert_eq!(key, "listen.ipfix.1");
-        assert!(message.contains("has port 4740, but 192.0.2.1:4739 has port 4739"), "{message}");
+        let [error] = &errors(&["192.0.2.1:4739", "198.51.100.1:4740"])[..] else { panic!("one is wrong") };
+        assert!(
+            error.starts_with("`listen.ipfix.1`: has port 4740, but 192.0.2.1:4739 has port 4739"),
+            "{error}"
+        );
     }
 
     #[test]
-    fn the_wildcard_and_repeats_are_refused() {
-        assert!(error(&["192.0.2.1:1", "[::]:1"]).unwrap().message.contains("not the wildcard"));
-        assert!(error(&["192.0.2.1:1", "192.0.2.1:1"]).unwrap().message.contains("listed twice"));
+    fn the_wildcard_and_repeats_are_all_refused() {
+        let errors = errors(&["192.0.2.1:1", "[::]:1", "192.0.2.1:1"]);
+        assert!(
+            errors[0].contains("`listen.ipfix.1`") && errors[0].contains("not the wildcard"),
+            "{errors:?}"
+        );
+        assert!(errors[1].contains("`listen.ipfix.2`") && errors[1].contains("listed twice"), "{errors:?}");
     }
 }

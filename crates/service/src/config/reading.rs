@@ -9,7 +9,7 @@ use toml::de::{DeString, DeTable, DeValue, Deserializer, Error};
 use super::report::Report;
 use super::sources::Sources;
 use super::suggest::nearest;
-use super::{ConfigError, Invalid};
+use super::{ConfigError, Faults, Invalid};
 
 /// Errors reported at most.
 const MAX_REPORTS: usize = 20;
@@ -18,7 +18,7 @@ impl Sources {
     /// Returns the configuration. `validate` sees what serde has accepted.
     pub(crate) fn read<C: DeserializeOwned>(
         &self,
-        validate: impl FnOnce(&C) -> Result<(), Invalid>,
+        validate: impl FnOnce(&C, &mut Faults),
     ) -> Result<C, ConfigError> {
         let refused = |errors: Vec<Error>| {
             ConfigError::new(
@@ -27,12 +27,11 @@ impl Sources {
             )
         };
         let document = self.document().map_err(refused)?;
-        let invalid = |invalid| ConfigError::new(&self.file, vec![self.invalid(document.get_ref(), invalid)]);
-        if let Some(ambiguous) = self.ambiguous(document.get_ref()) {
-            return Err(invalid(ambiguous));
-        }
+        self.refuse(document.get_ref(), self.ambiguous(document.get_ref()).collect())?;
         let config = convert(document.clone()).map_err(refused)?;
-        validate(&config).map_err(invalid)?;
+        let mut faults = Faults::default();
+        validate(&config, &mut faults);
+        self.refuse(document.get_ref(), faults.0)?;
         Ok(config)
     }
 
@@ -40,8 +39,19 @@ impl Sources {
         Report::of(error, error.span().map(|span| self.origin(&span)))
     }
 
-    fn invalid(&self, document: &DeTable<'_>, invalid: Invalid) -> Report {
-        Report::invalid(span_of(document, &invalid.key).map(|span| self.origin(&span)), invalid)
+    /// Reports what is wrong, if anything is, in the order of the places; what has none is last.
+    fn refuse(&self, document: &DeTable<'_>, faults: Vec<Invalid>) -> Result<(), ConfigError> {
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let mut placed: Vec<_> =
+            faults.into_iter().map(|invalid| (span_of(document, &invalid.key), invalid)).collect();
+        placed.sort_by_key(|(span, _)| span.as_ref().map_or(usize::MAX, |span| span.start));
+        let reports = placed
+            .into_iter()
+            .take(MAX_REPORTS)
+            .map(|(span, invalid)| Report::invalid(span.map(|span| self.origin(&span)), invalid));
+        Err(ConfigError::new(&self.file, reports.collect()))
     }
 }
 

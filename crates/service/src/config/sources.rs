@@ -122,9 +122,9 @@ impl Sources {
         keys.into_iter().filter(|key| new.get(*key) != old.get(*key)).cloned().collect()
     }
 
-    /// Refuses a variable that does not say which of several tables it is for.
-    pub(super) fn ambiguous(&self, document: &DeTable<'_>) -> Option<Invalid> {
-        self.variables.iter().find_map(|variable| {
+    /// Refuses variables that do not say which of several tables they are for.
+    pub(super) fn ambiguous(&self, document: &DeTable<'_>) -> impl Iterator<Item = Invalid> {
+        self.variables.iter().filter_map(|variable| {
             let (key, several) = several(document, &variable.path)?;
             let message = format!("there are {several}, and {} does not say which", variable.name);
             let note = "put the number of one, from 0, and `__` behind its name";

@@ -12,3 +12,21 @@ mod sys;
 pub use group::{Group, GroupOptions};
 pub use receiver::{Receiver, ReceiverOptions, Waker};
 pub use sender::{Sender, Sent};
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::os::fd::AsFd as _;
+
+/// Any port: nothing is sent there.
+const DISCARD: u16 = 9;
+
+/// Returns the MTU of the path to `peer` in octets, as far as this host knows: the route's, or what ICMP said of it. Nothing is
+/// sent.
+///
+/// Fails where there is no route, or `local`, which is to be sent from, is no address of this host.
+pub fn path_mtu(peer: IpAddr, local: Option<IpAddr>) -> io::Result<usize> {
+    let any = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((local.unwrap_or(any), 0))?;
+    socket.connect((peer, DISCARD))?;
+    sys::path_mtu(socket.as_fd(), peer.is_ipv6()).ok_or_else(io::Error::last_os_error)
+}
