@@ -4,6 +4,7 @@
 //! the forms that outputs need (`output/form`, `json`) → `output/queue` → `output/file` writes, syncs and replaces the sidecar →
 //! `session/acks` tells the exporter in a cookie. `udp` reads datagrams instead, of NetFlow too (`netflow`), and hands on without waiting.
 //! `registration` keeps the collector in its pools; `cards` are what it tells its exporters of the others there; `stats` shows the books.
+//! `status` shows the rest: the page, the API behind it; `tap` looks at records as they pass; `top` is the page on a terminal.
 
 mod cards;
 mod config;

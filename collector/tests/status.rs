@@ -253,3 +253,18 @@ async fn tap_prints_the_records_that_match_as_they_come() {
     let error = String::from_utf8(refused.stderr).unwrap();
     assert!(error.contains("did you mean `octetDeltaCount`?"), "{error}");
 }
+
+#[test]
+fn sources_of_datagrams_are_sessions_too() {
+    let directory = Directory::new();
+    let collector = Collector::start_udp(&directory, &output(&directory));
+    let socket = std::net::UdpSocket::bind((world::address(), 0)).unwrap();
+    socket.connect(collector.tcp()).unwrap();
+    for message in flows(20, "eth0") {
+        socket.send(&message).unwrap();
+    }
+    let sessions = wait_for(&collector, "/api/v1/sessions", |answer| answer["sessions"][0]["records"] == 20);
+    let session = &sessions["sessions"][0];
+    assert_eq!(session["peer"], format!("udp {}", socket.local_addr().unwrap()));
+    assert_eq!((&session["templates"], &session["domains"]), (&1.into(), &serde_json::json!([7])));
+}

@@ -11,6 +11,7 @@ mod paths;
 mod pauses;
 pub(crate) mod setup;
 mod spooling;
+mod status;
 mod summary;
 
 use std::path::PathBuf;
@@ -18,8 +19,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rserpool::{PoolUser, PoolUserState};
-use service::{Condition, Context, Exit, Failure, Metrics, OrExit as _, Pulse, Shutdown};
-use tokio::sync::watch;
+use service::{ApiRequest, Condition, Context, Exit, Failure, Metrics, OrExit as _, Pulse, Shutdown};
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 use transport::Connector;
 
@@ -31,6 +32,7 @@ use crate::metrics::{COLLECTOR_INFO, Exported, TlsMetrics};
 use crate::observe::{Encoded, Observation, Observer};
 use crate::spooling::Event as SpoolEvent;
 use crate::state;
+use crate::status::Status;
 
 use collector::{Collector, LinkEvent, Links};
 use memory::Memory;
@@ -51,6 +53,7 @@ const BEAT: Duration = Duration::from_secs(1);
 /// the damage is exported), and when collectors did not acknowledge everything in time.
 pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Result<(), Failure> {
     let [registrar, collector, spool] = context.health.conditions(["registrar", "collector", "spool"]);
+    let requests = context.api.requests();
     let (classes, classifier) = config.classes().or_exit(Exit::Configuration)?;
     let keys = setup::read_keys(&pool.key_file)?;
     let incarnation = match &config.state.directory {
@@ -79,6 +82,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let directory = config.state.directory.as_ref().filter(|_| pool.sticky);
     let last = directory.and_then(|directory| state::last_collector(directory, &pool.handle));
     let memory = directory.map(|directory| Memory::new(directory.clone(), pool.handle.clone()));
+    let handle = pool.handle.clone();
     let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers, last)?, registrars));
     let observer = setup::observe(config, classifier, &teller.facts())?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
@@ -105,6 +109,9 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         pulse: context.health.pulse("exporter"),
         metrics,
         paths: Paths::new(),
+        status: Status::new(Instant::now(), config, &context, Some(incarnation)),
+        requests,
+        handle,
         shown: context.metrics,
         failovers: 0,
         domain: config.metering.observation_domain,
@@ -161,6 +168,11 @@ struct Driver {
     pulse: Pulse,
     metrics: Exported,
     paths: Paths,
+    /// What is shown over HTTP beside the metrics, and who asks for it.
+    status: Status,
+    requests: mpsc::Receiver<ApiRequest>,
+    /// The pool's handle.
+    handle: String,
     shown: Metrics,
     failovers: u64,
     domain: u32,
@@ -175,6 +187,7 @@ enum Wake {
     Link(LinkEvent),
     Pool,
     Spool(SpoolEvent),
+    Request(ApiRequest),
     Time,
 }
 
@@ -192,6 +205,7 @@ impl Driver {
             self.transmit();
             self.tell(&pool.borrow());
             let books = self.failover.books();
+            self.sample(&books);
             dropped = books.dropped();
             let progress = books.metered + books.recovered - books.waiting;
             if progress > settled && self.source_ended.is_some() && !self.stopping {
@@ -210,6 +224,7 @@ impl Driver {
                 Wake::Observation(observation) => self.observed(observation),
                 Wake::Link(event) => self.link_event(event),
                 Wake::Spool(event) => self.failover.handle_spool(event),
+                Wake::Request(request) => self.answer(request, &pool.borrow()),
                 Wake::Pool => {
                     let PoolUserState { news, members, .. } = &*pool.borrow_and_update();
                     self.choice.handle_pool(Instant::now(), *news, members);
@@ -237,6 +252,7 @@ impl Driver {
             observation = self.observer.observations.recv(), if wants_records => Wake::Observation(observation),
             Ok(()) = pool.changed() => Wake::Pool,
             event = spooling::event(&mut self.spool) => Wake::Spool(event),
+            Some(request) = self.requests.recv() => Wake::Request(request),
             () = until(due) => Wake::Time,
         }
     }
@@ -305,6 +321,7 @@ impl Driver {
         if let Some(gap) = self.failover.take_gap() {
             info!(seconds = gap.as_secs_f64(), "failed over");
             self.metrics.failed_over(gap);
+            self.status.history.carried_on(gap);
         }
         if self.choice.is_settling() && self.failover.is_settled() {
             self.choice.handle_settled(Instant::now());
@@ -323,13 +340,19 @@ impl Driver {
             Some(_) => self.health.registrar.met(),
             None => self.health.registrar.unmet("no registrar reached"),
         }
+        match self.why_searching(pool) {
+            None => self.health.collector.met(),
+            Some(why) => self.health.collector.unmet(why),
+        }
+    }
+
+    /// Returns why no collector is in use, if none is.
+    fn why_searching(&self, pool: &PoolUserState) -> Option<&'static str> {
         match &self.links {
-            Links { active: Some(_), .. } => self.health.collector.met(),
-            Links { seek, .. } if seek.is_connecting() => {
-                self.health.collector.unmet("connecting to a collector");
-            }
-            _ if pool.pool_unknown => self.health.collector.unmet("the registrar does not know the pool"),
-            _ => self.health.collector.unmet("waiting for a collector"),
+            Links { active: Some(_), .. } => None,
+            Links { seek, .. } if seek.is_connecting() => Some("connecting to a collector"),
+            _ if pool.pool_unknown => Some("the registrar does not know the pool"),
+            _ => Some("waiting for a collector"),
         }
     }
 

@@ -19,6 +19,8 @@ pub mod packet;
 pub mod replay;
 pub mod spooling;
 pub mod state;
+mod status;
+mod top;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -36,6 +38,9 @@ pub enum Command {
                             ipfix-exporter replay --config exporter.toml '/var/pcap/*.pcapng'"
     )]
     Replay(replay::Replay),
+    /// Show what a running exporter does, again and again: collectors, rates, classes, failovers
+    #[command(after_help = "Example:\n  ipfix-exporter top --url 127.0.0.1:9382 --once")]
+    Top(service::top::Arguments),
 }
 
 /// The exporter as its shell sees it.
@@ -78,6 +83,7 @@ impl service::Daemon for Daemon {
     fn command(command: Command, shell: &Shell) -> Result<(), Failure> {
         match command {
             Command::Replay(replay) => replay.run(shell),
+            Command::Top(arguments) => top::run(&arguments, shell),
         }
     }
 }

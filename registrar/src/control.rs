@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rserpool_proto::{PeId, PoolHandle};
-use service::{Exit, Failure, percent_decode};
+use service::{Failure, percent_decode};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -60,11 +60,7 @@ impl Drop for ControlSocket {
 /// Opens the socket. Commands come out of the receiver until the socket is dropped.
 pub(crate) fn listen(path: &Path) -> Result<(ControlSocket, mpsc::Receiver<ControlRequest>), Failure> {
     let listener = bind(path).map_err(|error| {
-        let exit = match error.kind() {
-            io::ErrorKind::PermissionDenied => Exit::Permission,
-            _ => Exit::Io,
-        };
-        Failure::new(exit, format!("[control] socket = {:?}: {error}", path.display().to_string()))
+        Failure::io(format!("[control] socket = {:?}", path.display().to_string()), error)
     })?;
     let owner = std::fs::metadata(path)?.uid();
     let (sink, requests) = mpsc::channel(MAX_CONNECTIONS);

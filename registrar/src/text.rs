@@ -86,3 +86,38 @@ fn transport_json(transport: &Transport, encapsulation: Option<u16>) -> Value {
         "encapsulation": encapsulation.unwrap_or(ENCAPSULATION_PORT),
     })
 }
+
+/// The transport of [`element_json`] as text: `sctp 192.0.2.1,192.0.2.2 port 4739`.
+pub(crate) fn value_text(transport: &Value) -> String {
+    let of = |key: &str| match &transport[key] {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    let addresses = transport["addresses"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    format!("{} {} port {}", of("protocol"), addresses.collect::<Vec<_>>().join(","), of("port"))
+}
+
+/// Percent-encodes one segment of a path (RFC 3986 section 2.1).
+pub(crate) fn path_segment(segment: &[u8]) -> String {
+    let mut text = String::with_capacity(segment.len());
+    for &octet in segment {
+        if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
+            text.push(octet.into());
+        } else {
+            text.push_str(&format!("%{octet:02X}"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_of_any_octets_is_one_segment() {
+        assert_eq!(path_segment(b"ipfix-1"), "ipfix-1");
+        assert_eq!(path_segment(b"a/b?\0\xff"), "a%2Fb%3F%00%FF");
+    }
+}

@@ -1,4 +1,4 @@
-//! The operator's view: what the registrar has, what changed, and what left, as JSON below `/api/v1/`.
+//! The operator's view: what the registrar has, what changed, and what left, as JSON below `/api/v1/` and as the page at `/`.
 //!
 //! | path | answer |
 //! |---|---|
@@ -8,13 +8,15 @@
 //! | `changes?after=N&wait=SECONDS` | what changed after change N; waits for it if there is nothing yet |
 #![expect(clippy::disallowed_methods, reason = "driver: tells the wall clock")]
 
+mod page;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rserpool_proto::registrar::{Event, Registrar, Removal};
-use rserpool_proto::wire::PoolElementParameter;
 use rserpool_proto::wire::param::pe_checksum::PeChecksum;
+use rserpool_proto::wire::{Load, PoolElementParameter};
 use rserpool_proto::{PeId, PoolHandle, RegistrarId};
 use serde_json::{Value, json};
 use service::{ApiRequest, time_text};
@@ -106,7 +108,7 @@ impl By {
 struct Gone {
     pool: PoolHandle,
     pe: PeId,
-    reason: &'static str,
+    reason: Removal,
     at: Instant,
     element: Value,
 }
@@ -197,7 +199,7 @@ impl View {
         if self.gone.len() >= MAX_GONE {
             self.gone.pop_front();
         }
-        let (pool, pe, reason) = (pool.clone(), element.pe, reason.label());
+        let (pool, pe) = (pool.clone(), element.pe);
         self.gone.push_back(Gone { pool, pe, reason, at: now, element: element_json(element) });
     }
 
@@ -215,6 +217,9 @@ impl View {
         machine: &Registrar,
         remotes: &Remotes,
     ) {
+        if request.is_page() {
+            return request.show(&self.page(now, machine));
+        }
         match request.segments()[..] {
             [b"v1", b"pools"] => request.answer(pools(machine).to_string()),
             [b"v1", b"pools", pool, b"elements"] => match PoolHandle::new(pool) {
@@ -271,6 +276,9 @@ impl View {
                 let mut element = element_json(&status.element);
                 element["state"] = status.state.label().into();
                 element["peer"] = status.connection.map(|connection| remotes.name(connection)).into();
+                element["load"] = status.element.policy.load().map(Load::share).into();
+                element["seconds-since-keep-alive"] =
+                    status.answered.map(|at| now.saturating_duration_since(at).as_secs()).into();
                 element
             })
             .collect();
@@ -331,7 +339,7 @@ impl Gone {
     fn json(&self, now: Instant) -> Value {
         let mut element = self.element.clone();
         element["state"] = "gone".into();
-        element["reason"] = self.reason.into();
+        element["reason"] = self.reason.label().into();
         element["seconds-ago"] = now.saturating_duration_since(self.at).as_secs().into();
         element
     }
@@ -432,5 +440,20 @@ mod tests {
         assert_eq!(gone_after(&mut view, 299).unwrap(), [(first, 299), (second.clone(), 199)]);
         assert_eq!(gone_after(&mut view, 300).unwrap(), [(second, 200)]);
         assert_eq!(gone_after(&mut view, 400), None, "nothing is known of the pool any more");
+    }
+
+    #[test]
+    fn a_page_with_more_than_it_can_hold_stays_small_and_nothing_in_it_is_markup() {
+        let (remotes, start) = (Remotes::new(1), Instant::now());
+        let machine = Registrar::new(RegistrarConfig::default(), 1);
+        let mut view = View::default();
+        for number in 0..3_000 {
+            let handle = format!("<script>alert({})</script>{}", number % 20, "\u{1f4a3}\"'".repeat(40));
+            view.record(start, &removed(&PoolHandle::new(handle).unwrap(), number), &remotes);
+        }
+        let page = view.page(start, &machine).html();
+        assert!(page.len() < 60_000, "{} octets", page.len());
+        assert!(!page.contains("<script>alert") && page.contains("&lt;script&gt;alert"), "{page}");
+        assert!(page.contains("Shown are ") && page.contains(" of 1,000."), "{page}");
     }
 }

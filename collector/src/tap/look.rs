@@ -50,10 +50,9 @@ impl<'a> Look<'a> {
 
     /// The message is over, and was well-formed. What there is no room for is dropped.
     pub(crate) fn send(self) {
-        let Examiner { control, watches, until_sample, .. } = self.examiner;
+        let Examiner { control, watches, stands_for, .. } = self.examiner;
         if !self.flows.is_empty() {
-            // After a sample the countdown is what it began with: so many messages this one stands for.
-            let stands_for = u64::from(*until_sample).max(1) * self.one_in as u64;
+            let stands_for = u64::from(*stands_for) * self.one_in as u64;
             let _ = control.found.try_send(Found::Flows { flows: self.flows, stands_for });
         }
         for (watch, (lines, count)) in watches.iter().zip(self.texts) {

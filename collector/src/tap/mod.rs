@@ -2,7 +2,8 @@
 //!
 //! Every session has an [`Examiner`]. While nobody looks it costs a handful of instructions a message and nothing a record. For the
 //! talkers it takes samples all the time, few enough that they cost nothing that could be measured: one message in so many
-//! that all sessions together take about [`SAMPLES`] messages a second, of each at most a record in [`STRIDE`] octets. Records
+//! that all sessions together take about [`SAMPLES`] messages a second, of each a record in [`STRIDE`] octets. How many there are
+//! is known a second late: in a burst samples become rarer as they are taken, and each stands for as many as it was of. Records
 //! that match a filter become JSON, as many a second as [`PER_SECOND`]; the others are counted and not rendered.
 //!
 //! No session waits for whoever looks: what the bounded channel has no room for is dropped and counted.
@@ -54,6 +55,8 @@ pub(crate) struct Tap(Arc<Control>);
 struct Control {
     /// One message in so many is sampled; 0: none.
     one_in: AtomicU32,
+    /// Samples taken in this second.
+    taken: AtomicU32,
     /// Changes with `watches`.
     generation: AtomicU32,
     /// Locked by a session when they have changed, and by whoever changes them.
@@ -98,6 +101,7 @@ impl Tap {
         let (found, taken) = mpsc::channel(QUEUE);
         let control = Control {
             one_in: AtomicU32::new(0),
+            taken: AtomicU32::new(0),
             generation: AtomicU32::new(0),
             watches: Mutex::new(Arc::new([])),
             found,
@@ -105,13 +109,14 @@ impl Tap {
         (Self(Arc::new(control)), taken)
     }
 
-    /// Returns the examiner of a session's records. `id` is any number, to tell sessions apart; lines begin with the
+    /// Returns the examiner of a session's records. `id` is any number that no other session has; lines begin with the
     /// exporter's address if it is given.
     pub(crate) fn examiner(&self, id: u64, exporter: Option<IpAddr>) -> Examiner {
         Examiner {
             control: Arc::clone(&self.0),
-            id,
+            random: id.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             until_sample: 0,
+            stands_for: 0,
             generation: 0,
             watches: Arc::new([]),
             lines: None,
@@ -119,8 +124,9 @@ impl Tap {
         }
     }
 
-    /// One message in so many is sampled from here on, at least one.
+    /// A second begins: one message in so many is sampled, at least one.
     pub(crate) fn sample(&self, one_in: u32) {
+        self.0.taken.store(0, Ordering::Relaxed);
         self.0.one_in.store(one_in.max(1), Ordering::Relaxed);
     }
 
@@ -130,12 +136,28 @@ impl Tap {
     }
 }
 
+impl Control {
+    /// A sample is taken, of one in so many. Returns in how many messages there will be one from here on.
+    fn take_sample(&self, one_in: u32) -> u32 {
+        let taken = self.taken.fetch_add(1, Ordering::Relaxed) + 1;
+        if !taken.is_multiple_of(SAMPLES / 2) {
+            return one_in;
+        }
+        let rarer = one_in.saturating_mul(2);
+        self.one_in.store(rarer, Ordering::Relaxed);
+        rarer
+    }
+}
+
 /// Looks at the records of one session.
 #[derive(Debug)]
 pub(crate) struct Examiner {
     control: Arc<Control>,
-    id: u64,
+    /// The last random number, never 0.
+    random: u64,
     until_sample: u32,
+    /// How many messages the last sample stands for; 0 before the first message.
+    stands_for: u32,
     generation: u32,
     watches: Arc<[Arc<Watch>]>,
     lines: Option<Box<Lines>>,
@@ -156,23 +178,35 @@ impl Examiner {
     #[inline]
     fn is_sampled(&mut self) -> bool {
         let one_in = self.control.one_in.load(Ordering::Relaxed);
-        if self.until_sample == 0 {
-            return self.begin_sampling(one_in);
-        }
-        self.until_sample = self.until_sample.min(one_in.max(1)) - 1;
+        // The longest gap there may be at this rate: the one that was drawn may be of a rarer one.
+        self.until_sample = self.until_sample.min(one_in.saturating_mul(2)).saturating_sub(1);
         if self.until_sample > 0 {
             return false;
         }
-        self.until_sample = one_in;
-        one_in > 0
+        self.sample(one_in)
     }
 
-    /// Sessions that begin together do not take their samples together.
+    /// Draws the gap to the next sample. Returns whether this message is one.
     #[cold]
-    fn begin_sampling(&mut self, one_in: u32) -> bool {
-        let Some(phase) = self.id.checked_rem(one_in.into()) else { return false };
-        self.until_sample = u32::try_from(phase).unwrap_or(0) + 1;
-        false
+    fn sample(&mut self, one_in: u32) -> bool {
+        if one_in == 0 {
+            return false;
+        }
+        let is_first = std::mem::replace(&mut self.stands_for, one_in) == 0;
+        // Sessions that begin together do not take their samples together.
+        let rate = if is_first { one_in } else { self.control.take_sample(one_in) };
+        self.until_sample = self.gap(rate);
+        !is_first
+    }
+
+    /// Returns a number from 1 to twice `mean`, less one: what comes at regular intervals is not sampled always or never.
+    fn gap(&mut self, mean: u32) -> u32 {
+        // Marsaglia's xorshift, with 64 bits.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let span = u64::from(mean.max(1)) * 2 - 1;
+        u32::try_from(self.random % span).unwrap_or(u32::MAX - 1).saturating_add(1)
     }
 
     #[cold]

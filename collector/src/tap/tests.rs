@@ -109,6 +109,7 @@ fn samples_of_one_message_in_many_stand_for_all() {
     let mut examiner = tap.examiner(2, None);
     let mut talkers = Talkers::new();
     for _ in 0..100 {
+        tap.sample(4);
         pass(&mut examiner, &messages(100..200));
         while let Ok(Found::Flows { flows, stands_for }) = found.try_recv() {
             assert_eq!(stands_for, 4);
@@ -123,6 +124,26 @@ fn samples_of_one_message_in_many_stand_for_all() {
 }
 
 #[test]
+fn a_burst_is_not_sampled_more_than_it_is_worth_and_still_estimated() {
+    let (tap, mut found) = Tap::new();
+    tap.sample(1);
+    let mut examiner = tap.examiner(2, None);
+    let (mut talkers, mut samples) = (Talkers::new(), 0);
+    let messages = messages(0..20);
+    for _ in 0..10_000 {
+        pass(&mut examiner, &messages);
+        while let Ok(Found::Flows { flows, stands_for }) = found.try_recv() {
+            samples += 1;
+            flows.iter().for_each(|flow| talkers.add(flow, stands_for));
+        }
+    }
+    assert!(samples <= SAMPLES / 2 * 10, "{samples}");
+    // Every second message has flows.
+    let estimate = talkers.top(1).total.flows;
+    assert!((100_000..=300_000).contains(&estimate), "{estimate} of 200,000");
+}
+
+#[test]
 fn sessions_do_not_take_their_samples_together() {
     let (tap, _found) = Tap::new();
     tap.sample(10);
@@ -131,7 +152,7 @@ fn sessions_do_not_take_their_samples_together() {
         (0..100).position(|_| examiner.look(100).is_some()).unwrap()
     };
     let firsts: std::collections::BTreeSet<usize> = (0..10).map(first).collect();
-    assert_eq!(firsts.len(), 10);
+    assert!(firsts.len() >= 5, "{firsts:?}");
 }
 
 #[test]

@@ -4,11 +4,13 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use intake::{Rooms, Sink};
+use transport::PeerAddress;
 
 use crate::metrics::SessionMetrics;
 use crate::output::Forms;
 use crate::session::Decoder;
 use crate::session::decoder::{Decoded, discard};
+use crate::status::Window;
 
 #[derive(Debug)]
 pub(crate) struct Gathered {
@@ -17,11 +19,13 @@ pub(crate) struct Gathered {
     /// Of all sockets.
     rooms: Rooms,
     metrics: SessionMetrics,
+    /// Where sources are shown.
+    window: Window,
 }
 
 impl Gathered {
-    pub(crate) fn new(forms: Forms, rooms: Rooms, metrics: SessionMetrics) -> Self {
-        Self { decoded: Decoded::default(), forms, rooms, metrics }
+    pub(crate) fn new(forms: Forms, rooms: Rooms, metrics: SessionMetrics, window: Window) -> Self {
+        Self { decoded: Decoded::default(), forms, rooms, metrics, window }
     }
 }
 
@@ -31,6 +35,7 @@ impl Sink for Gathered {
     fn decoder(&mut self, source: SocketAddr) -> Decoder {
         let mut decoder = Decoder::udp(&self.forms, self.metrics.clone(), &self.rooms);
         decoder.set_source(source);
+        decoder.watch(self.window.show(PeerAddress::Udp(source)));
         decoder
     }
 

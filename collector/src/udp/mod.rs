@@ -76,7 +76,8 @@ impl Receivers {
             for receiver in sockets {
                 receivers.wakers.push(receiver.waker());
                 let forms = shared.outputs.forms().clone();
-                let gathered = Gathered::new(forms, rooms.clone(), shared.metrics.clone());
+                let gathered =
+                    Gathered::new(forms, rooms.clone(), shared.metrics.clone(), shared.window.clone());
                 let (limits, totals) = (config.udp.limits(), Arc::clone(&totals));
                 let mut sources = Sources::new(limits, Instant::now(), totals, metrics.clone(), gathered);
                 if kept.is_some() {

@@ -10,6 +10,9 @@ use crate::config;
 use crate::metrics::SessionMetrics;
 use crate::output::Forms;
 use crate::session::decoder::Decoded;
+use crate::status::Window;
+use crate::status::register::Register;
+use crate::tap::Tap;
 
 const FLOW: u16 = 256;
 const TIME: u32 = 1_795_219_200;
@@ -39,7 +42,8 @@ impl World {
             let metrics = SessionMetrics::new();
             (metrics.clone(), metrics::udp(&metrics))
         });
-        let gathered = Gathered::new(Forms::json(), rooms.clone(), metrics);
+        let window = Window::new(Register::default(), Tap::new().0);
+        let gathered = Gathered::new(Forms::json(), rooms.clone(), metrics, window);
         let totals = Arc::new(Totals::new(Loaded::default()));
         let sources = Sources::new(config.limits(), now, Arc::clone(&totals), udp, gathered);
         Self { sources, totals, rooms, shown, now }

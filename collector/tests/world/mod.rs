@@ -323,6 +323,8 @@ pub(crate) struct Exporter {
     pub(crate) covered: RangeSet,
     pub(crate) state: Option<State>,
     pub(crate) cookies: usize,
+    /// The octets of the last one.
+    pub(crate) last_cookie: Vec<u8>,
     /// Whom the collector has recommended, the last one last.
     pub(crate) cards: Vec<BusinessCard>,
     _endpoint: Option<Endpoint>,
@@ -346,7 +348,8 @@ impl Exporter {
     fn new(association: Association, endpoint: Option<Endpoint>) -> Self {
         let covered = RangeSet::new();
         let (flows, cards) = (Flows::new(), Vec::new());
-        Self { association, flows, covered, state: None, cookies: 0, cards, _endpoint: endpoint }
+        let (cookies, last_cookie) = (0, Vec::new());
+        Self { association, flows, covered, state: None, cookies, last_cookie, cards, _endpoint: endpoint }
     }
 
     /// Sends what the flows have made.
@@ -404,6 +407,7 @@ impl Exporter {
         }
         self.state = Some(cookie.state);
         self.cookies += 1;
+        self.last_cookie = message.cookie;
     }
 }
 

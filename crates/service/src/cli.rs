@@ -1,8 +1,9 @@
 //! The command line every daemon has, with room for its own subcommands.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::{Daemon, health, log, stats};
 
@@ -48,6 +49,17 @@ pub(crate) enum Command<C: Subcommand> {
     Stats(stats::Arguments),
     #[command(flatten)]
     Own(C),
+    /// Print what a shell needs to complete this command line
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write the manual pages of all subcommands into a folder
+    Manual {
+        /// The folder; it is made if it is not there
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -60,6 +72,14 @@ pub(crate) enum ConfigCommand {
         #[arg(long)]
         origin: bool,
     },
+}
+
+/// The shells there are completions for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 /// For daemons without subcommands of their own.
@@ -86,7 +106,25 @@ pub(crate) fn parse<D: Daemon>(
     Ok((cli.options, cli.command))
 }
 
-/// Returns the command line of daemon `D`, for manual pages and completions.
+/// Returns what `shell` reads to complete the command line of daemon `D`.
+pub(crate) fn completions<D: Daemon>(shell: Shell) -> String {
+    let shell = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command::<D>(), D::NAME, &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// Writes `NAME.1` and a page for each subcommand into `folder`.
+pub(crate) fn write_manual<D: Daemon>(folder: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    clap_mangen::generate_to(command::<D>(), folder)
+}
+
+/// Returns the command line of daemon `D`, for manual pages, completions and reference.
 pub fn command<D: Daemon>() -> clap::Command {
     let (name, short) = (D::NAME, D::SHORT);
     let example = |line: &str| format!("Example:\n  {name} {line}");
@@ -116,6 +154,11 @@ pub fn command<D: Daemon>() -> clap::Command {
                  {name} stats --verify http://192.0.2.1:9381 http://192.0.2.2:9381 http://192.0.2.9:9382"
             ))
         })
+        .mut_subcommand("completions", |completions| {
+            let to = format!("/usr/share/bash-completion/completions/{name}");
+            completions.after_help(example(&format!("completions bash > {to}")))
+        })
+        .mut_subcommand("manual", |manual| manual.after_help(example("manual /usr/local/share/man/man1")))
         .mut_subcommand("config", |config| {
             let written = example(&format!("config example > {short}.toml"));
             let variable = short.to_uppercase();

@@ -1,6 +1,7 @@
 //! Exit codes of every command, and the error that carries one.
 
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
@@ -17,7 +18,7 @@ pub enum Exit {
     Usage = 2,
     /// No registrar could be reached (one-shot commands; a daemon retries).
     Unavailable = 69,
-    /// Reading or writing a file failed.
+    /// Reading or writing a file failed, or an address cannot be had.
     Io = 74,
     /// The operating system refused a permission.
     Permission = 77,
@@ -49,6 +50,17 @@ impl Failure {
         Self { exit, error: anyhow::Error::msg(message), reported: false }
     }
 
+    /// What the operating system refused while `doing` something: [`Exit::Permission`] or [`Exit::Io`].
+    pub fn io(doing: impl fmt::Display + Send + Sync + 'static, error: io::Error) -> Self {
+        Self::of(Exit::Io, anyhow::Error::from(error).context(doing))
+    }
+
+    /// A permission that was refused has its own exit code, whatever it was needed for.
+    fn of(exit: Exit, error: anyhow::Error) -> Self {
+        let denied = exit == Exit::Io && refusal(&error) == Some(io::ErrorKind::PermissionDenied);
+        Self { exit: if denied { Exit::Permission } else { exit }, error, reported: false }
+    }
+
     /// The exit code.
     pub fn exit(&self) -> Exit {
         self.exit
@@ -68,10 +80,30 @@ impl Failure {
     }
 }
 
-/// Prints the error and its causes, separated by colons.
+/// Prints the error and its causes, separated by colons, and how to mend what the operating system refused.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.error)
+        write!(f, "{:#}", self.error)?;
+        match (self.exit, refusal(&self.error).and_then(advice)) {
+            (Exit::Io | Exit::Permission, Some(advice)) => write!(f, " ({advice})"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What the operating system refused.
+fn refusal(error: &anyhow::Error) -> Option<io::ErrorKind> {
+    error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind)
+}
+
+fn advice(refusal: io::ErrorKind) -> Option<&'static str> {
+    match refusal {
+        io::ErrorKind::AddrInUse => Some("ss -lpn shows who has it"),
+        io::ErrorKind::AddrNotAvailable => Some("ip address shows those of this host"),
+        io::ErrorKind::PermissionDenied => Some("let the user in who runs this daemon: chown, chmod"),
+        io::ErrorKind::ReadOnlyFilesystem => Some("mount it writable, or name another place"),
+        io::ErrorKind::StorageFull => Some("df shows which disk is full"),
+        _ => None,
     }
 }
 
@@ -89,6 +121,32 @@ pub trait OrExit<T> {
 
 impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
     fn or_exit(self, exit: Exit) -> Result<T, Failure> {
-        self.map_err(|error| Failure { exit, error: error.into(), reported: false })
+        self.map_err(|error| Failure::of(exit, error.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(kind: io::ErrorKind, exit: Exit) -> Failure {
+        let refused: Result<(), _> = Err(io::Error::from(kind));
+        refused.or_exit(exit).unwrap_err()
+    }
+
+    #[test]
+    fn a_refused_permission_has_its_own_exit_code_where_input_or_output_failed() {
+        assert_eq!(failure(io::ErrorKind::PermissionDenied, Exit::Io).exit(), Exit::Permission);
+        assert_eq!(failure(io::ErrorKind::PermissionDenied, Exit::Configuration).exit(), Exit::Configuration);
+        assert_eq!(failure(io::ErrorKind::StorageFull, Exit::Io).exit(), Exit::Io);
+    }
+
+    #[test]
+    fn what_the_operating_system_refused_is_told_with_what_was_done_and_how_to_mend_it() {
+        let failure = Failure::io("[http] listen", io::ErrorKind::AddrInUse.into());
+        assert_eq!(failure.to_string(), "[http] listen: address in use (ss -lpn shows who has it)");
+        assert_eq!(failure.exit(), Exit::Io);
+        let other = Failure::new(Exit::Failed, "it broke");
+        assert_eq!(other.to_string(), "it broke");
     }
 }

@@ -1,7 +1,7 @@
 //! The shell of a flowpool daemon: command line, configuration file, logs, metrics, HTTP, signals, service manager.
 //!
-//! A daemon implements [`Daemon`], and its `main` is one line. It gets the subcommands `run`, `check`, `stats` and
-//! `config example`, the options `--config FILE`, `--log-level LEVEL` and `--log-format FORMAT`, exit codes
+//! A daemon implements [`Daemon`], and its `main` is one line. It gets the subcommands `run`, `check`, `config`, `doctor`,
+//! `health`, `stats`, `completions` and `manual`, the options `--config FILE`, `--log-level LEVEL` and `--log-format FORMAT`, exit codes
 //! ([`Exit`]), `/metrics`, `/livez` and `/readyz`, and `READY=1` to systemd when it becomes ready.
 //!
 #![doc = concat!("```no_run\n", include_str!("../examples/clock.rs"), "```")]
@@ -44,7 +44,7 @@ pub use exit::{Exit, Failure, OrExit};
 pub use health::{Condition, Health, PULSE_LIMIT, Pulse};
 pub use http::HttpServer;
 pub use log::hold_log;
-pub use metrics::{DEFAULT_BUCKETS, Metrics};
+pub use metrics::{DEFAULT_BUCKETS, Described, Metrics};
 pub use reload::on_hangup;
 pub use shell::{Shell, main, main_from};
 pub use shutdown::Shutdown;

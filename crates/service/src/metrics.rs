@@ -1,12 +1,16 @@
 //! Metrics of one process: the recorder behind the `metrics` macros and its text form.
 
+mod catalogue;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::process;
+use self::catalogue::Catalogue;
+pub use self::catalogue::Described;
+use crate::{Daemon, process, reload};
 
 /// Buckets of a histogram nobody gave its own, in seconds: half a millisecond to ten seconds.
 pub const DEFAULT_BUCKETS: &[f64] =
@@ -15,7 +19,7 @@ pub const DEFAULT_BUCKETS: &[f64] =
 /// The metrics of one daemon. Clones share one recorder.
 #[derive(Clone)]
 pub struct Metrics {
-    recorder: Arc<PrometheusRecorder>,
+    recorder: Arc<Catalogue>,
     handle: PrometheusHandle,
     /// By name: help and labels.
     infos: Arc<Mutex<BTreeMap<&'static str, Info>>>,
@@ -40,8 +44,9 @@ impl Metrics {
                 .set_buckets_for_metric(Matcher::Full((*name).to_owned()), bounds)
                 .expect("a histogram has at least one bucket");
         }
-        let recorder = Arc::new(builder.build_recorder());
+        let recorder = builder.build_recorder();
         let handle = recorder.handle();
+        let recorder = Arc::new(Catalogue::new(recorder));
         Self { recorder, handle, infos: Arc::default() }
     }
 
@@ -60,6 +65,7 @@ impl Metrics {
     /// Shows the gauge `name`, with the value 1, in one series with these labels, in place of the series it had. The
     /// recorder keeps every series for ever, so that a peer's changing identifiers would grow it without bound.
     pub fn set_info(&self, name: &'static str, help: &'static str, labels: &[(&str, &str)]) {
+        self.recorder.note_info(name, help, labels);
         let escape = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         let labels: Vec<String> =
             labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escape(value))).collect();
@@ -90,13 +96,20 @@ impl Metrics {
         text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
     }
 
-    /// Records `PREFIX_build_info{version,revision}`; the revision is what FLOWPOOL_REVISION said when it was built.
-    pub(crate) fn build_info(&self, prefix: &str, version: &'static str) {
-        let name = format!("{prefix}_build_info");
+    /// Returns every metric that was described or recorded so far, by name, but for `process_*`: for the reference.
+    pub fn catalogue(&self) -> BTreeMap<String, Described> {
+        self.recorder.metrics()
+    }
+
+    /// Records what every daemon shows: `PREFIX_build_info{version,revision}`, with the revision that FLOWPOOL_REVISION said when
+    /// it was built, and that its configuration was read.
+    pub fn common<D: Daemon>(&self) {
+        let name = format!("{}_build_info", D::METRICS_PREFIX);
         self.scope(|| {
             metrics::describe_gauge!(name.clone(), "Version of the running binary; the value is always 1");
             let revision = option_env!("FLOWPOOL_REVISION").unwrap_or("unknown");
-            metrics::gauge!(name, "version" => version, "revision" => revision).set(1.0);
+            metrics::gauge!(name, "version" => D::VERSION, "revision" => revision).set(1.0);
+            reload::record(D::METRICS_PREFIX, true);
         });
     }
 

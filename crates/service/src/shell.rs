@@ -1,5 +1,6 @@
 //! Runs a daemon: runtime, metrics, HTTP server, signals, service manager.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::num::NonZeroUsize;
@@ -13,6 +14,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info};
 
 use crate::cli::{self, Command, ConfigCommand, Options};
+use crate::config::Sources;
 use crate::http::HttpServer;
 use crate::notify::{self, Notify};
 use crate::shutdown::Signals;
@@ -30,6 +32,8 @@ const RUNTIME_SHUTDOWN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Shell {
     options: Options,
+    /// What the configuration was read from, for the comparison at SIGHUP.
+    read: RefCell<Option<Sources>>,
 }
 
 /// Runs the command line of daemon `D`: this is all of its `main`.
@@ -47,7 +51,7 @@ pub fn main_from<D: Daemon>(arguments: impl IntoIterator<Item = OsString>) -> Ex
             return code.into();
         }
     };
-    match (Shell { options }).execute::<D>(command) {
+    match (Shell { options, read: RefCell::default() }).execute::<D>(command) {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
             failure.print();
@@ -87,6 +91,9 @@ impl Shell {
                 let configured = if stats.names_daemons() { None } else { D::http(&self.config::<D>()?) };
                 stats.run(configured)
             }
+            Command::Completions { shell } => print(&cli::completions::<D>(shell)),
+            Command::Manual { folder } => cli::write_manual::<D>(&folder)
+                .map_err(|error| Failure::io(folder.display().to_string(), error)),
             Command::Own(command) => {
                 self.start_logs()?;
                 D::command(command, &self)
@@ -101,10 +108,12 @@ impl Shell {
     /// Reads the configuration file of the command line, or the default one, and the environment's variables above it; fails
     /// with [`Exit::Configuration`].
     pub fn config<D: Daemon>(&self) -> Result<D::Config, Failure> {
-        Ok(self.configuration::<D>()?.1)
+        let (sources, config) = self.configuration::<D>()?;
+        self.read.replace(Some(sources));
+        Ok(config)
     }
 
-    fn configuration<D: Daemon>(&self) -> Result<(config::Sources, D::Config), Failure> {
+    fn configuration<D: Daemon>(&self) -> Result<(Sources, D::Config), Failure> {
         let path = self.options.config_file::<D>();
         let mut loaded = config::load_daemon::<D>(&path);
         if let (Err(error), false) = (&mut loaded, path.exists()) {
@@ -122,7 +131,7 @@ impl Shell {
     pub fn run<D: Daemon>(&self, config: D::Config) -> Result<(), Failure> {
         let runtime = runtime(D::worker_threads(&config))?;
         let path = self.options.config_file::<D>();
-        let result = runtime.block_on(supervise::<D>(config, path));
+        let result = runtime.block_on(supervise::<D>(config, path, self.read.take()));
         log::tell_suppressed(true);
         runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
         match result {
@@ -149,27 +158,30 @@ fn runtime(workers: Option<NonZeroUsize>) -> Result<Runtime, Failure> {
     Ok(builder.enable_all().build()?)
 }
 
-async fn supervise<D: Daemon>(config: D::Config, path: PathBuf) -> Result<(), Failure> {
+/// `read` is what the configuration was read from, if it was read from a file at `path`.
+async fn supervise<D: Daemon>(
+    config: D::Config,
+    path: PathBuf,
+    read: Option<Sources>,
+) -> Result<(), Failure> {
     let shutdown = Shutdown::new();
     let health = Health::new(shutdown.clone());
     let metrics = Metrics::new(D::BUCKETS);
     metrics.install()?;
-    metrics.build_info(D::METRICS_PREFIX, D::VERSION);
-    reload::record(D::METRICS_PREFIX, true);
+    metrics.common::<D>();
     let signals = Signals::catch()?;
 
     let mut tasks = JoinSet::new();
     tasks.spawn(signals.watch(shutdown.clone()));
-    let running = config::load_daemon::<D>(&path).ok().map(|(sources, _)| sources);
     let notify = Notify::from_env();
-    tasks.spawn(reload::watch::<D>(signal(SignalKind::hangup())?, path, running, notify.clone()));
+    tasks.spawn(reload::watch::<D>(signal(SignalKind::hangup())?, path, read, notify.clone()));
     tasks.spawn(reload::watch_verbosity(signal(SignalKind::user_defined2())?));
     let api = Api::default();
     let http = match D::http(&config) {
         Some(http) => {
             let server = HttpServer::bind(http.listen, health.clone(), metrics.clone())
                 .await
-                .map_err(|error| anyhow::anyhow!("[http] listen = \"{}\": {error}", http.listen))?;
+                .map_err(|error| Failure::io(format!("[http] listen = \"{}\"", http.listen), error))?;
             let address = server.local_addr()?;
             let server = server.with_api(api.clone());
             tasks.spawn(async move { match server.serve().await {} });

@@ -144,6 +144,8 @@ fn help_of_every_command_ends_with_an_example() {
         &["stats", "--help"],
         &["config", "example", "--help"],
         &["config", "show", "--help"],
+        &["completions", "--help"],
+        &["manual", "--help"],
     ] {
         let output = folder.run(command);
         assert_eq!(output.status.code(), Some(0));
@@ -152,6 +154,24 @@ fn help_of_every_command_ends_with_an_example() {
         transcript += &format!("$ flowpool-clock {}\n{text}\n", command.join(" "));
     }
     assert_golden("help.txt", &transcript);
+}
+
+#[test]
+fn completions_and_manual_pages_are_those_of_the_command_line() {
+    let folder = Folder::new("manual");
+    for shell in ["bash", "zsh", "fish"] {
+        let output = folder.run(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0));
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(script.contains("flowpool-clock") && script.contains("doctor"), "{shell}: {script}");
+    }
+    assert_eq!(folder.run(&["manual", "man"]).status.code(), Some(0));
+    let page = |name: &str| fs::read_to_string(folder.0.join("man").join(name)).unwrap();
+    assert!(page("flowpool-clock.1").contains("doctor"));
+    assert!(page("flowpool-clock-run.1").contains("SIGTERM"));
+    fs::write(folder.0.join("file"), "").unwrap();
+    let unwritable = folder.run(&["manual", "file/man"]);
+    assert_eq!(unwritable.status.code(), Some(74), "{unwritable:?}");
 }
 
 #[test]
@@ -174,13 +194,13 @@ fn the_sample_configuration_passes_its_own_check() {
 }
 
 #[test]
-fn an_address_in_use_ends_the_daemon_with_1_and_names_the_setting() {
+fn an_address_in_use_ends_the_daemon_with_74_and_names_the_setting() {
     let folder = Folder::new("address-in-use");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap();
     fs::write(folder.0.join("clock.toml"), format!("[http]\nlisten = \"{listen}\"\n")).unwrap();
     let output = folder.run(&["run", "--config", "clock.toml"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(74));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(stderr.matches(&format!("[http] listen = \"{listen}\": ")).count(), 1, "{stderr}");
 }
@@ -328,6 +348,30 @@ fn sighup_checks_the_file_and_names_what_needs_a_restart_and_sigusr2_turns_debug
     until("\"verbose\":true");
     signal(&child, "USR2");
     until("\"verbose\":false");
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_configuration_is_read_once_and_compared_at_sighup_with_what_was_read() {
+    use std::io::Write as _;
+    // A pipe can be read once only: what is there at SIGHUP is another, empty configuration.
+    let mut command = clock();
+    command.args(["run", "--config", "/dev/stdin", "--log-format", "json"]).stdin(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"interval = \"3s\"\n[http]\nlisten = \"127.0.0.1:0\"\n").unwrap();
+    drop(input);
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut child = Running(child);
+    let (mut told, mut hung_up) = (String::new(), false);
+    while !told.contains("read again") {
+        assert_ne!(log.read_line(&mut told).unwrap(), 0, "{told}");
+        if told.contains("started") && !std::mem::replace(&mut hung_up, true) {
+            signal(&child, "HUP");
+        }
+    }
+    assert!(told.contains("in force after a restart\",\"keys\":\"http.listen, interval\""), "{told}");
     signal(&child, "TERM");
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -241,3 +241,70 @@ async fn a_request_to_a_name_that_others_may_give_is_not_local() {
         assert_eq!(status(&exchange(address, request.as_bytes()).await), code, "{host}");
     }
 }
+
+#[tokio::test]
+async fn garbage_is_refused_and_the_next_request_answered() {
+    let server = serve().await;
+    let long = vec![0; 100_000];
+    for garbage in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /livez\r\n\r\n",
+        b"GET /livez HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost\x00: x\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+        b"\r\n\r\n\r\n\r\n",
+        b"\xff\xfe\xfd",
+        &long,
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let _ = stream.write_all(garbage).await;
+        let _ = stream.shutdown().await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(!answer.contains(" 200 "), "{}: {answer}", garbage[..garbage.len().min(80)].escape_ascii());
+        assert_eq!(get(server.address, "/livez").await.0, 200);
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_connections_leave_the_server_serving() {
+    let server = serve().await;
+    // As many at a time as an ordinary limit of file descriptors has room for, at both ends.
+    let mut held = std::collections::VecDeque::new();
+    for _ in 0..10_000 {
+        held.push_back(TcpStream::connect(server.address).await.unwrap());
+        if held.len() > 300 {
+            held.pop_front();
+        }
+    }
+    drop(held);
+    // The server has to see first that they are gone; each question is a round trip.
+    let mut answers = 0;
+    while !exchange(server.address, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.contains(" 200 ") {
+        answers += 1;
+        assert!(answers < 100_000, "no answer");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_nobody_reads_is_given_up_after_30_s() {
+    const OCTETS: usize = 64 << 20;
+    let server = serve().await;
+    let mut requests = server.api.requests();
+    tokio::spawn(async move {
+        while let Some(request) = requests.recv().await {
+            request.answer("x".repeat(OCTETS));
+        }
+    });
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET /api/v1/long HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(answer.len() < OCTETS, "{} octets came", answer.len());
+    assert_eq!(get(server.address, "/livez").await.0, 200);
+}

@@ -12,8 +12,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use serde_json::{Value, json};
 use service::config::Size;
-use service::{Condition, Context, Exit, Failure, OrExit as _, Shutdown};
+use service::{ApiRequest, Condition, Context, Exit, Failure, OrExit as _, Shutdown};
+use tokio::sync::mpsc;
 use tracing::{info, warn};
 use transport::udp::Sender;
 
@@ -22,6 +24,7 @@ use crate::config::{Config, Udp};
 use crate::driver::{export_time, setup, until};
 use crate::export::options::Teller;
 use crate::observe::{Observation, Observer};
+use crate::status::{State, Status, Totals, View};
 use metrics::DirectMetrics;
 use session::{Session, SessionConfig};
 
@@ -40,6 +43,7 @@ const FINISH: Duration = Duration::from_secs(5);
 /// exported), and when this host refused to send some of the records.
 pub(crate) async fn run(config: &Config, udp: &Udp, context: Context) -> Result<(), Failure> {
     let [collector] = context.health.conditions(["collector"]);
+    let requests = context.api.requests();
     let (_, classifier) = config.classes().or_exit(Exit::Configuration)?;
     let to = udp.collector;
     let sender = Sender::connect(to, udp.address)
@@ -79,6 +83,8 @@ pub(crate) async fn run(config: &Config, udp: &Udp, context: Context) -> Result<
         deadline: None,
         health: collector,
         metrics: DirectMetrics::new(),
+        status: Status::new(now, config, &context, None),
+        requests,
     };
     driver.run(context.shutdown).await
 }
@@ -108,12 +114,16 @@ struct Driver {
     deadline: Option<Instant>,
     health: Condition,
     metrics: DirectMetrics,
+    /// What is shown over HTTP beside the metrics, and who asks for it.
+    status: Status,
+    requests: mpsc::Receiver<ApiRequest>,
 }
 
 /// What the loop woke up for.
 enum Wake {
     Shutdown,
     Observation(Option<Observation>),
+    Request(ApiRequest),
     Time,
 }
 
@@ -143,6 +153,7 @@ impl Driver {
                 }
                 Wake::Observation(Some(Observation::End(result))) => self.source_over(result),
                 Wake::Observation(None) => self.source_over(Ok(())),
+                Wake::Request(request) => self.status.answer(Instant::now(), request, || self.view()),
                 Wake::Time => {
                     self.tell(export_time());
                     self.session.handle_timeout(Instant::now(), export_time());
@@ -165,6 +176,7 @@ impl Driver {
         tokio::select! {
             () = shutdown.requested(), if self.deadline.is_none() => Wake::Shutdown,
             observation = self.observer.observations.recv(), if wants_records => Wake::Observation(observation),
+            Some(request) = self.requests.recv() => Wake::Request(request),
             // An error is told again by the next message.
             _ = self.sender.writable(), if self.blocked => Wake::Time,
             () = until(due) => Wake::Time,
@@ -219,7 +231,36 @@ impl Driver {
             Some(end) if now < end => self.health.unmet("collector not reached (ICMP)"),
             _ => self.health.met(),
         }
-        self.metrics.update(&self.session.books(), self.unreachable, self.max_message);
+        let books = self.session.books();
+        self.metrics.update(&books, self.unreachable, self.max_message);
+        let session::Books { metered, sent, .. } = books;
+        let packets = self.observer.packets();
+        self.status.rates.take(now, Totals { packets, metered, sent, settled: 0 });
+    }
+
+    /// What is shown over HTTP.
+    fn view(&self) -> View {
+        let session::Books { metered, sent, dropped, waiting, .. } = self.session.books();
+        let state = match self.unreached_until {
+            _ if self.source_ended.is_some() || self.deadline.is_some() => State::Ending,
+            Some(end) if Instant::now() < end => State::Searching("collector not reached (ICMP)".to_owned()),
+            _ => State::Exporting,
+        };
+        View {
+            state,
+            collector: json!({ "pe": null, "address": format!("udp {}", self.to), "unreachable": self.unreachable }),
+            standby: Value::Null,
+            pool: Value::Null,
+            classes: vec![json!({
+                "class": "unreliable",
+                "kind": "unreliable",
+                "metered": metered,
+                "exported": sent,
+                "dropped": { "not_sent": dropped },
+                "waiting": waiting,
+            })],
+            spool: Value::Null,
+        }
     }
 
     /// Warns, unless it did a short while ago.

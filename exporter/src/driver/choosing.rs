@@ -97,6 +97,7 @@ impl Driver {
         info!(%pe, %peer, "collector in use");
         collector.describe(&self.shown);
         self.paths.begin(&collector.association);
+        self.status.history.promoted(super::status::peer(&collector));
         self.memory.iter().for_each(|memory| memory.note(pe));
         self.links.active = Some(collector);
     }
@@ -239,6 +240,7 @@ impl Driver {
         self.failover.handle_lost(Instant::now());
         self.paths.end();
         let (pe, unacknowledged) = (collector.element.pe, self.failover.books().waiting);
+        self.remember_failover(collector, sign, unacknowledged);
         if sign == Sign::Rebalance {
             info!(%pe, %sign, unacknowledged, "collector left for another one");
         } else {

@@ -182,6 +182,11 @@ impl Collector {
         }
     }
 
+    /// Returns for how long it has been connected.
+    pub(super) fn seconds(&self) -> u64 {
+        self.since.elapsed().as_secs()
+    }
+
     /// Tells whether the collector sends cookies (full service): over SCTP, whether it registered for control messages
     /// too; a TCP transport parameter cannot say it, and `tcp` is what the configuration says.
     pub(super) fn acknowledges(&self, tcp: Service) -> bool {

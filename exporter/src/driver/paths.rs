@@ -50,6 +50,13 @@ impl Paths {
         self.metrics.down.increment(1);
     }
 
+    /// Returns the paths of `association`, and which of them are up.
+    pub(super) fn list(&self, association: &Association) -> impl Iterator<Item = (IpAddr, bool)> {
+        let known: BTreeSet<IpAddr> =
+            association.peer_addresses().iter().filter_map(PeerAddress::ip).collect();
+        known.into_iter().map(|ip| (ip, !self.down.contains(&ip)))
+    }
+
     fn publish(&mut self, known: &[PeerAddress]) -> (usize, usize) {
         let (up, down) = count(&mut self.down, known);
         self.metrics.update(up, down);

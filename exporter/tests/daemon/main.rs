@@ -8,4 +8,5 @@ mod delivering;
 mod ending;
 mod searching;
 mod spooling;
+mod status;
 mod world;

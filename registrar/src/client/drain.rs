@@ -8,7 +8,7 @@ use std::time::Duration;
 use rserpool_proto::PoolHandle;
 use service::{Exit, Failure, OrExit as _};
 
-use super::http::encode;
+use crate::text::path_segment;
 
 /// A registrar answers at once.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Failure::new(Exit::Usage, format!("\"{}\" is no identifier such as 000000a1", arguments.pe))
     })?;
     let verb = if arguments.undo { "undrain" } else { "drain" };
-    let request = format!("{verb} {} {pe:08x}\n", encode(pool.as_octets()));
+    let request = format!("{verb} {} {pe:08x}\n", path_segment(pool.as_octets()));
     let answer = exchange(&arguments.socket, &request).map_err(|error| {
         let socket = arguments.socket.display();
         let exit = match error.kind() {

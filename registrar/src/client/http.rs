@@ -52,19 +52,6 @@ impl Http {
     }
 }
 
-/// Percent-encodes one segment of a path (RFC 3986 section 2.1).
-pub(super) fn encode(segment: &[u8]) -> String {
-    let mut text = String::with_capacity(segment.len());
-    for &octet in segment {
-        if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
-            text.push(octet.into());
-        } else {
-            text.push_str(&format!("%{octet:02X}"));
-        }
-    }
-    text
-}
-
 /// Returns a text of a JSON object; empty where there is none.
 pub(super) fn text(value: &Value, key: &str) -> String {
     match value.get(key) {
@@ -77,15 +64,4 @@ pub(super) fn text(value: &Value, key: &str) -> String {
 /// Returns the objects of a list in a JSON object.
 pub(super) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_handle_of_any_octets_is_one_segment() {
-        assert_eq!(encode(b"ipfix-1"), "ipfix-1");
-        assert_eq!(encode(b"a/b?\0\xff"), "a%2Fb%3F%00%FF");
-    }
 }

@@ -116,11 +116,7 @@ fn endpoint(config: &Config, budget: &Budget) -> Result<Option<Endpoint>, Failur
 }
 
 fn cannot_listen(error: io::Error) -> Failure {
-    let exit = match error.kind() {
-        io::ErrorKind::PermissionDenied => Exit::Permission,
-        _ => Exit::Io,
-    };
-    Failure::new(exit, format!("cannot listen: {error}"))
+    Failure::io("cannot listen", error)
 }
 
 /// Ends with the listener, or with the registrar.

@@ -423,3 +423,41 @@ fn error(cause: &'static str) -> Counter {
 fn float(count: usize) -> f64 {
     count as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use rserpool_proto::wire::PolicyType;
+    use rserpool_proto::{ConnectionId, PeId};
+
+    use super::*;
+
+    /// The series after 10,000 elements registered in so many pools, were asked for and left.
+    fn series(pools: usize) -> usize {
+        let recorder = service::Metrics::new(&[(RESOLUTION_DURATION, RESOLUTION_BUCKETS)]);
+        let mut metrics = Metrics::new(recorder.clone(), None);
+        let handles: Vec<PoolHandle> =
+            (0..pools).map(|number| PoolHandle::new(format!("pool-{number}")).unwrap()).collect();
+        for (number, pool) in (0..10_000).zip(handles.iter().cycle()) {
+            let (pool, pe, by) = (pool.clone(), PeId(number), ConnectionId(number.into()));
+            metrics.count(&Event::ElementRegistered { pool: pool.clone(), pe, by });
+            metrics.count(&Event::ElementUpdated { pool: pool.clone(), pe, by });
+            metrics.publish_resolved(BTreeMap::from([(pool, Resolved { answered: 1, selected: 1 })]));
+        }
+        let policy = PolicyType::ROUND_ROBIN;
+        metrics.publish_pools(handles.iter().map(|pool| PoolStatus {
+            pool,
+            policy,
+            transport: None,
+            up: 1,
+            suspect: 0,
+            draining: 0,
+        }));
+        recorder.render().lines().filter(|line| !line.is_empty() && !line.starts_with('#')).count()
+    }
+
+    #[test]
+    fn ten_thousand_elements_make_a_few_series_in_however_many_pools() {
+        assert!(series(10) <= 300, "{}", series(10));
+        assert!(series(10_000) <= 1_000, "{}", series(10_000));
+    }
+}

@@ -83,8 +83,13 @@ impl Net {
     }
 
     pub(crate) async fn metrics_of(self, host: u8) -> String {
+        self.get(host, "/metrics").await
+    }
+
+    /// The registrar's answer to a request, with its header.
+    pub(crate) async fn get(self, host: u8, path: &str) -> String {
         let mut stream = TcpStream::connect(self.http_of(host)).await.unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
         text

@@ -5,7 +5,7 @@ use std::process::Output;
 use serde_json::Value;
 
 use crate::common::{Net, PE, POOL, Process, registered, run};
-use rserpool::{PeId, PoolElement, PoolElementConfig};
+use rserpool::{Load, PeId, Policy, PoolElement, PoolElementConfig};
 
 fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
@@ -79,6 +79,37 @@ async fn a_drained_element_is_selected_by_nobody_until_it_is_put_back() {
     user.resolve();
     let chosen = async { while user.wait_element().await.pe != PE {} };
     tokio::time::timeout(crate::SOON, chosen).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_page_shows_an_element_that_is_up_drains_and_leaves() {
+    let net = Net::random();
+    let _registrar = Process::registrar(net).await;
+    let page = || net.get(1, "/");
+    let empty = page().await;
+    assert!(empty.contains("content-type: text/html") && empty.contains("No pool is known."), "{empty}");
+    assert!(empty.contains("This registrar is alone."), "{empty}");
+
+    let policy = Policy::LeastUsed { load: Load::of(1, 4) };
+    let config = PoolElementConfig { policy, ..net.element_config(2) };
+    let mut element = PoolElement::spawn(config, Some(net.endpoint(2))).unwrap();
+    registered(&mut element).await;
+    net.metric("rserpool_keepalives_total{result=\"answered\"}", |answered| answered >= 1.0).await;
+    let up = page().await;
+    assert!(up.contains("000000a1</th><td><span class=\"mark good\">up</span></td>"), "{up}");
+    assert!(up.contains("25.0%") && up.contains(" s ago</td>") && up.contains("(this one)"), "{up}");
+    let answer = net.json(&["elements", POOL]).await;
+    assert_eq!(answer["elements"][0]["load"], 0.25);
+    assert!(answer["elements"][0]["seconds-since-keep-alive"].is_number(), "{answer}");
+
+    assert_eq!(net.drain(&["000000a1"]).await.status.code(), Some(0));
+    assert!(page().await.contains("<span class=\"mark changing\">draining</span>"), "{}", page().await);
+    element.deregister(crate::SOON).await.unwrap();
+    let gone = page().await;
+    assert!(
+        gone.contains("gone: deregistered, ") && gone.contains("<td>removed</td><td>deregistered</td>"),
+        "{gone}"
+    );
 }
 
 #[tokio::test]

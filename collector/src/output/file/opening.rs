@@ -16,8 +16,12 @@ use super::sidecar::{self, SidecarError};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
     /// The file.
-    #[error("{}: {error}", .path.display())]
-    File { path: PathBuf, error: io::Error },
+    #[error("{}", .path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        error: io::Error,
+    },
     /// Its sidecar.
     #[error("{}: {error}", .path.display())]
     Sidecar { path: PathBuf, error: SidecarError },

@@ -72,6 +72,7 @@ impl Registrar {
             return self.adopted(now, from, &key);
         };
         let recovered = monitor.is_suspect();
+        monitor.answered = Some(now);
         monitor.missed = 0;
         monitor.reporters.clear();
         if self.timers.deadline(&Timer::Ack(key.clone())).is_some() {

@@ -106,6 +106,8 @@ struct Monitor {
     octets: usize,
     /// When the element was last asked out of turn.
     last_doubt: Option<Instant>,
+    /// When it answered a keep-alive last.
+    answered: Option<Instant>,
     /// Keep-alives in a row that were not answered.
     missed: u32,
     /// Who reported the element since it last answered.
@@ -200,6 +202,8 @@ pub struct Registrar {
     unsent: usize,
     /// Where a message is written.
     scratch: Vec<u8>,
+    /// Where a selection is written.
+    chosen: Vec<PeId>,
 }
 
 impl Registrar {
@@ -229,6 +233,7 @@ impl Registrar {
             outputs: VecDeque::new(),
             unsent: 0,
             scratch: Vec::new(),
+            chosen: Vec::new(),
         }
     }
 
@@ -505,16 +510,21 @@ impl Registrar {
 
     /// Sends a message if it fits; returns whether it did.
     fn send(&mut self, connection: ConnectionId, message: &Message) -> bool {
-        // In just the room it needs it is sent as it is; with more, that takes another allocation.
         self.scratch.clear();
-        if message.encode(&mut self.scratch).is_err() {
-            return false;
+        let fits = message.encode(&mut self.scratch).is_ok();
+        if fits {
+            self.counters.count_sent(message);
+            self.send_scratch(connection);
         }
+        fits
+    }
+
+    /// Sends what is written in `scratch`.
+    fn send_scratch(&mut self, connection: ConnectionId) {
+        // In just the room it needs it is sent as it is; with more, that takes another allocation.
         let octets = self.scratch.clone();
-        self.counters.count_sent(message);
         self.unsent += octets.len();
         self.outputs.push_back(Output::Send { connection, octets });
-        true
     }
 
     fn event(&mut self, event: Event) {

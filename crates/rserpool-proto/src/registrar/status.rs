@@ -1,5 +1,7 @@
 //! What the registrar has, for metrics and the operator's view.
 
+use std::time::Instant;
+
 use super::{Key, Registrar};
 use crate::handlespace::Pool;
 use crate::wire::{ParameterType, PolicyType, PoolElementParameter};
@@ -53,6 +55,8 @@ pub struct ElementStatus {
     pub state: ElementState,
     /// The connection it is registered over.
     pub connection: Option<ConnectionId>,
+    /// When it answered a keep-alive of this registrar last.
+    pub answered: Option<Instant>,
 }
 
 impl Registrar {
@@ -83,7 +87,12 @@ impl Registrar {
         } else {
             ElementState::Up
         };
-        let connection = self.monitors.get(key).and_then(|monitor| monitor.connection);
-        Some(ElementStatus { element: self.element(key)?, state, connection })
+        let monitor = self.monitors.get(key);
+        Some(ElementStatus {
+            element: self.element(key)?,
+            state,
+            connection: monitor.and_then(|monitor| monitor.connection),
+            answered: monitor.and_then(|monitor| monitor.answered),
+        })
     }
 }

@@ -406,3 +406,17 @@ fn an_element_that_was_silent_before_its_association_was_lost_gains_no_time() {
     bench.pass(Duration::from_millis(1_300));
     assert!(!bench.is_registered());
 }
+
+#[test]
+fn when_an_element_last_answered_a_keep_alive_is_known_and_survives_a_registration() {
+    let mut bench = Bench::default();
+    let answered = |bench: &Bench| bench.registrar.elements(&pool(), None, 1)[0].answered;
+    bench.register(FIRST, element(&[HERE]));
+    assert_eq!(answered(&bench), None, "it was not asked yet");
+    bench.pass(Duration::from_secs(2));
+    bench.ack(FIRST);
+    let at = bench.now;
+    bench.now += Duration::from_millis(100);
+    bench.register(FIRST, element(&[HERE]));
+    assert_eq!(answered(&bench), Some(at));
+}

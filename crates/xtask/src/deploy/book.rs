@@ -123,12 +123,14 @@ fn unmarked(path: &str, block: &Block) -> Option<String> {
         .then(|| format!("{path}:{}: commands without `<!-- ci:NAME -->` or `{NOT_RUN}WHY -->`", block.line))
 }
 
-/// Whether the code has a metric, or, where its name ends with `_`, one that begins so.
+/// Whether the code has a metric, perhaps put together from a daemon's prefix and the rest; or, where its name ends with `_`,
+/// one that begins so.
 fn is_in(code: &str, name: &str) -> bool {
     let name =
         ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
     let end = if name.ends_with('_') { "" } else { "\"" };
-    code.contains(&format!("\"{name}{end}"))
+    let rest = METRICS.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
+    code.contains(&format!("\"{name}{end}")) || code.contains(&format!("{{prefix}}_{rest}\""))
 }
 
 /// What is looked at in a page.
@@ -243,7 +245,9 @@ mod tests {
             "`rserpool_pools{a=\"b\"}`, `ipfix_exporter_x_*`, `job:ipfix_exporter_y:sum` and rserpool_proto",
         );
         assert_eq!(page.metrics.len(), 3);
-        let code = "gauge!(\"rserpool_pools\"); counter!(\"ipfix_exporter_x_total\");";
+        let code =
+            "gauge!(\"rserpool_pools\"); counter!(\"ipfix_exporter_x_total\"); format!(\"{prefix}_info\")";
+        assert!(is_in(code, "ipfix_collector_info"));
         assert!(
             is_in(code, "rserpool_pools")
                 && is_in(code, "ipfix_exporter_x_")

@@ -8,6 +8,7 @@ mod debian;
 mod expressions;
 mod live;
 mod rules;
+mod samples;
 mod units;
 
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ pub(crate) fn run(root: &Path, texts: &[&str]) -> ExitCode {
 /// The same as part of a larger run, which has built the release binaries.
 pub(crate) fn run_all(steps: &mut Steps) {
     book::steps(steps);
+    steps.step("configurations in pages", samples::check);
     steps.step("systemd units", units::check);
     steps.step("Prometheus rules", rules::check);
     steps.step("the pool of docs/operating.md", |root| {

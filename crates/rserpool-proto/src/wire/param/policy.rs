@@ -39,6 +39,11 @@ impl Load {
         let share = u128::from(used) * u128::from(u32::MAX) / u128::from(capacity);
         Load(u32::try_from(share).unwrap_or(u32::MAX))
     }
+
+    /// Returns the load as a part of 1, to four places.
+    pub fn share(self) -> f64 {
+        (f64::from(self.0) / f64::from(u32::MAX) * 10_000.0).round() / 10_000.0
+    }
 }
 
 impl fmt::Display for Load {
