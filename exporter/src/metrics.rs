@@ -62,6 +62,8 @@ impl Observed {
     /// Returns the handles for the source called `interface`.
     pub fn new(interface: &str) -> Self {
         let counter = counter!("ipfix_exporter_packets_captured_total", "interface" => interface.to_owned());
+        // None at all: files have every packet that was captured.
+        let _ = lost(interface);
         Self { packets: Some(counter.into()), ..Self::live(interface) }
     }
 
@@ -132,6 +134,18 @@ impl Observed {
     }
 }
 
+/// Returns the handles for what interfaces drop: in the kernel, in the device.
+fn lost(interface: &str) -> [Counter; 2] {
+    describe_counter!(
+        "ipfix_exporter_interface_dropped_packets_total",
+        "Packets that captured interfaces dropped (rx_dropped), or their devices missed (rx_missed_errors)"
+    );
+    ["dropped", "missed"].map(|reason| {
+        counter!("ipfix_exporter_interface_dropped_packets_total", "interface" => interface.to_owned(),
+            "reason" => reason)
+    })
+}
+
 /// What the rings of interfaces count.
 pub struct Captured {
     captured: Counter,
@@ -143,17 +157,10 @@ pub struct Captured {
 impl Captured {
     /// Returns the handles for the interfaces of a name or pattern.
     pub fn new(interface: &str) -> Self {
-        describe_counter!(
-            "ipfix_exporter_interface_dropped_packets_total",
-            "Packets that captured interfaces dropped (rx_dropped), or their devices missed (rx_missed_errors)"
-        );
+        let lost = lost(interface);
         let interface = interface.to_owned();
-        let lost = |reason: &'static str| {
-            counter!("ipfix_exporter_interface_dropped_packets_total", "interface" => interface.clone(),
-                "reason" => reason)
-        };
         Self {
-            lost: ["dropped", "missed"].map(lost),
+            lost,
             captured: counter!("ipfix_exporter_packets_captured_total", "interface" => interface.clone()),
             dropped: counter!("ipfix_exporter_packets_dropped_total", "interface" => interface,
                 "stage" => "kernel", "reason" => "ring_full"),

@@ -1,5 +1,7 @@
 //! `[sampling]`: which packets are metered.
 
+use std::ops::RangeInclusive;
+
 use serde::Deserialize;
 use service::config::Faults;
 
@@ -108,21 +110,26 @@ impl Sampling {
             Self::Uniform(Uniform { probability }) if improbable(probability) => {
                 faults.add("sampling.uniform.probability", odds);
             }
-            Self::Hash(hash) => {
-                let (offset, size) = (hash.payload_offset, hash.payload_size);
-                let (least, most) = (HashedPayload::MIN_SIZE, HashedPayload::MAX_SIZE);
-                if offset > HashedPayload::MAX_OFFSET {
-                    let message = format!("must be at most {}", HashedPayload::MAX_OFFSET);
-                    faults.add("sampling.hash.payload-offset", message);
-                }
-                if !(least..=most).contains(&size) {
-                    faults.add("sampling.hash.payload-size", format!("must be from {least} to {most}"));
-                }
-                if improbable(hash.probability) {
-                    faults.add("sampling.hash.probability", odds);
-                }
-            }
+            Self::Hash(hash) => hash.validate(improbable(hash.probability).then_some(odds), faults),
             Self::Systematic(_) | Self::Random(_) | Self::Uniform(_) => {}
+        }
+    }
+}
+
+impl Hash {
+    /// `odds` is what is wrong with the probability.
+    fn validate(self, odds: Option<&str>, faults: &mut Faults) {
+        const MAX_OFFSET: u8 = HashedPayload::MAX_OFFSET;
+        const SIZES: RangeInclusive<u8> = HashedPayload::MIN_SIZE..=HashedPayload::MAX_SIZE;
+        if let Some(odds) = odds {
+            faults.add("sampling.hash.probability", odds);
+        }
+        if self.payload_offset > MAX_OFFSET {
+            faults.add("sampling.hash.payload-offset", format!("must be at most {MAX_OFFSET}"));
+        }
+        if !SIZES.contains(&self.payload_size) {
+            let (least, most) = SIZES.into_inner();
+            faults.add("sampling.hash.payload-size", format!("must be from {least} to {most}"));
         }
     }
 }

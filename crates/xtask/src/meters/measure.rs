@@ -87,7 +87,9 @@ fn group(group: u32, seen: &mut BTreeMap<String, Cost>) -> bool {
         running = true;
         let status = fs::read_to_string(path.join("status")).unwrap_or_default();
         let name = entry.file_name().to_string_lossy().into_owned();
-        seen.insert(name, Cost { cpu: stat.own, resident: resident(&status) });
+        // One that is ending has no memory any more.
+        let most = seen.entry(name).or_insert(Cost { cpu: Duration::ZERO, resident: 0 });
+        *most = Cost { cpu: most.cpu.max(stat.own), resident: most.resident.max(resident(&status)) };
     }
     running
 }

@@ -141,15 +141,16 @@ impl Bench {
     /// Measures the exporter with a registrar and a collector beside it.
     fn pool(&self, exporter: &str, file: &str, transport: &str) -> Result<Cost, Unpassed> {
         let registrar = format!(
-            "[listen]\nasap = [\"{NET}.0.1:3863\"]\nenrp = [\"{NET}.0.1:9901\"]\n\
+            "[listen]\nasap = [\"{NET}.0.1:3863\"]\nasap-tcp = [\"{NET}.0.1:3863\"]\nenrp = [\"{NET}.0.1:9901\"]\n\
              [http]\nlisten = \"{NET}.0.1:9380\"\n"
         );
-        let listen = match transport {
-            "tcp" => format!("ipfix = []\nipfix-tcp = [\"{NET}.0.2:4739\"]"),
-            _ => format!("ipfix = [\"{NET}.0.2:4739\"]"),
+        let (listen, scheme) = match transport {
+            "tcp" => (format!("ipfix = []\nipfix-tcp = [\"{NET}.0.2:4739\"]"), "tcp://"),
+            _ => (format!("ipfix = [\"{NET}.0.2:4739\"]"), ""),
         };
         let key = self.scratch.write("pool.key", "1 000102030405060708090a0b0c0d0e0f\n")?;
-        let pool = format!("handle = \"ipfix\"\nregistrars = [\"{NET}.0.1\"]\nkey-file = {key:?}\n");
+        let pool =
+            format!("handle = \"ipfix\"\nregistrars = [\"{scheme}{NET}.0.1:3863\"]\nkey-file = {key:?}\n");
         let collector = format!(
             "[listen]\n{listen}\n[[pool]]\n{pool}[output.flows.ipfix]\npath = {:?}\n[state]\ndirectory = {:?}\n\
              [http]\nlisten = \"{NET}.0.2:9381\"\n",
