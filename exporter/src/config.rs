@@ -4,35 +4,42 @@ mod class;
 mod export;
 mod metering;
 mod pool;
+mod relay;
 mod rule;
 mod sampling;
 mod source;
 mod udp;
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use service::config::{Faults, Http, Invalid};
 
-use crate::export::{Classes, Classifier, FlowEncoder};
+use crate::export::{Classes, Classifier, FlowEncoder, OpenRules};
 use crate::metering::MeteringConfig;
 
 pub use class::{ClassTable, ClassTables, Word};
 pub use export::{Durability, Export, RetentionConfig};
 pub use metering::{AddedField, Fields, KeyName, Metering, Times, TunnelLayers};
 pub use pool::{Pool, Service, Transport};
+pub use relay::Relay;
 pub use rule::{Conditions, RuleTable, TemplateName, TemplateNames};
 pub use sampling::Sampling;
 pub use source::{Source, Speed, Start, parse_utc};
 pub use udp::Udp;
 
-/// The whole file; every key but `source.pcap` or `source.interfaces` and, of the destination, `pool.key-file` or `udp.collector` has a
+/// The whole file; every key but `source.pcap`, `source.interfaces` or `relay.listen` and, of the destination, `pool.key-file` or `udp.collector` has a
 /// default.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Config {
-    /// Where packets come from.
-    pub source: Source,
+    /// Where packets come from: this or `relay`.
+    #[serde(default)]
+    pub source: Option<Source>,
+    /// Where flows come from: this or `source`.
+    #[serde(default)]
+    pub relay: Option<Relay>,
     /// How packets become flows.
     #[serde(default)]
     pub metering: Metering,
@@ -84,6 +91,34 @@ pub struct State {
     pub directory: Option<PathBuf>,
 }
 
+/// Where flows come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Packets that are metered.
+    Packets(&'a Source),
+    /// Routers that meter.
+    Routers(&'a Relay),
+}
+
+impl Input<'_> {
+    /// Tells whether records wait where they come from while nobody takes them.
+    pub fn waits(&self) -> bool {
+        match self {
+            Self::Packets(source) => source.waits(),
+            Self::Routers(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Input<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Packets(source) => source.fmt(f),
+            Self::Routers(relay) => relay.fmt(f),
+        }
+    }
+}
+
 /// Where flows go.
 #[derive(Clone, Copy, Debug)]
 pub enum Destination<'a> {
@@ -94,6 +129,34 @@ pub enum Destination<'a> {
 }
 
 impl Config {
+    /// Returns the one input.
+    ///
+    /// Fails where there is none or more than one; never for a configuration that was checked.
+    pub fn input(&self) -> Result<Input<'_>, Invalid> {
+        match (&self.source, &self.relay) {
+            (Some(source), None) => Ok(Input::Packets(source)),
+            (None, Some(relay)) => Ok(Input::Routers(relay)),
+            (None, None) => Err(Invalid::new(
+                "source",
+                "no flows: needs `[source]` (packets that are metered) or `[relay]` (routers that send flows)",
+            )),
+            (Some(_), Some(_)) => Err(Invalid::new(
+                "relay",
+                "flows come from one input, and there are `[source]` and `[relay]`",
+            )),
+        }
+    }
+
+    /// Returns the packets.
+    ///
+    /// Fails where flows come from routers.
+    pub fn packets(&self) -> Result<&Source, Invalid> {
+        match self.input()? {
+            Input::Packets(source) => Ok(source),
+            Input::Routers(_) => Err(Invalid::new("relay", "packets are metered here, and there are none")),
+        }
+    }
+
     /// Returns the one destination.
     ///
     /// Fails where there is none or more than one; never for a configuration that was checked.
@@ -127,12 +190,25 @@ impl Config {
     pub fn classes(&self) -> Result<(Classes, Classifier), Faults> {
         rule::compile(&self.class, &self.rule, self.encoder().templates())
     }
+
+    /// Returns the classes and what sorts the flow records of routers into them.
+    ///
+    /// Fails as [`Config::classes`].
+    pub fn open_classes(&self) -> Result<(Classes, OpenRules), Faults> {
+        rule::compile_open(&self.class, &self.rule)
+    }
 }
 
 /// Refuses what is good key by key and wrong together.
 pub(crate) fn validate(config: &Config, faults: &mut Faults) {
-    config.source.validate(faults);
-    faults.take(config.classes());
+    match faults.take(config.input()) {
+        Some(Input::Packets(source)) => {
+            source.validate(faults);
+            faults.take(config.classes());
+        }
+        Some(Input::Routers(relay)) => relay.validate(config, faults),
+        None => {}
+    }
     config.export.validate(faults);
     config.retention.validate(config.state.directory.is_some(), faults);
     config.metering.validate(faults);

@@ -9,14 +9,20 @@ use service::Findings;
 
 use crate::capture::Pattern;
 use crate::capture::live::matching;
-use crate::config::{Config, Destination, Pool, Transport, Udp};
+use crate::config::{Config, Destination, Input, Pool, Source, Transport, Udp};
 use crate::driver::setup;
 
 /// How long a registrar gets to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn examine(config: &Config, findings: &mut Findings) {
-    source(config, findings);
+    match config.input() {
+        Ok(Input::Packets(from)) => source(from, findings),
+        Ok(Input::Routers(relay)) => {
+            relay.listen.iter().for_each(|address| findings.udp_port("relay.listen", *address));
+        }
+        Err(invalid) => findings.bad("source", invalid.to_string(), "name one"),
+    }
     if let Some(directory) = &config.state.directory {
         findings.folder_to_make("state.directory", directory);
     }
@@ -27,8 +33,7 @@ pub(crate) async fn examine(config: &Config, findings: &mut Findings) {
     }
 }
 
-fn source(config: &Config, findings: &mut Findings) {
-    let source = &config.source;
+fn source(source: &Source, findings: &mut Findings) {
     if !source.is_live() {
         match source.captures() {
             Ok(_) => findings.good("source.pcap", source.to_string()),

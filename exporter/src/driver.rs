@@ -29,7 +29,8 @@ use crate::config::{Config, Pool, Service, Transport};
 use crate::export::options::Teller;
 use crate::failover::{Books, Choice, ChoiceConfig, Failover, Role, Sign};
 use crate::metrics::{COLLECTOR_INFO, Exported, TlsMetrics};
-use crate::observe::{Encoded, Observation, Observer};
+use crate::observe::{Batch, Encoded, Observation, Observer};
+use crate::relay::{Catalog, Relayed, TableMetrics};
 use crate::spooling::Event as SpoolEvent;
 use crate::state;
 use crate::status::Status;
@@ -54,7 +55,8 @@ const BEAT: Duration = Duration::from_secs(1);
 pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Result<(), Failure> {
     let [registrar, collector, spool] = context.health.conditions(["registrar", "collector", "spool"]);
     let requests = context.api.requests();
-    let (classes, classifier) = config.classes().or_exit(Exit::Configuration)?;
+    let input = config.input().or_exit(Exit::Configuration)?;
+    let (classes, sorting) = setup::classes(config)?;
     let keys = setup::read_keys(&pool.key_file)?;
     let incarnation = match &config.state.directory {
         Some(directory) => state::open(directory).or_exit(Exit::Io)?,
@@ -75,7 +77,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         warn!(transport, class, "every record is delivered reliably over this transport, whatever its class");
     }
     let (spool, spool_config) = spooling::open(config, incarnation, spool)?;
-    let failover_config = setup::failover_config(config, classes, keys, spool_config);
+    let failover_config = setup::failover_config(config, classes.clone(), keys, spool_config);
     let failover = Failover::new(failover_config, incarnation, random()?);
     let standby = pool.standby.unwrap_or(transport == Transport::Sctp);
     let choice = Choice::new(ChoiceConfig { standby, rebalance: pool.rebalance }, random()?);
@@ -84,7 +86,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let memory = directory.map(|directory| Memory::new(directory.clone(), pool.handle.clone()));
     let handle = pool.handle.clone();
     let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers, last)?, registrars));
-    let observer = setup::observe(config, classifier, &teller.facts())?;
+    let (observer, catalog) = setup::begin(config, &classes, sorting, &teller.facts())?;
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
         failover,
@@ -92,6 +94,8 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         spool,
         choice,
         observer,
+        catalog: catalog.map(|catalog| (catalog, TableMetrics::new())),
+        templates: 0,
         links: Links::default(),
         pool,
         connector: collectors,
@@ -99,8 +103,8 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         service,
         pauses: Pauses::new(reconnect_pause.0),
         tls: identity.map(TlsMetrics::new),
-        capture: config.source.to_string(),
-        source_waits: config.source.waits(),
+        capture: input.to_string(),
+        source_waits: input.waits(),
         source_ended: None,
         stopping: false,
         deadline: None,
@@ -145,6 +149,9 @@ struct Driver {
     spool: Option<Spool>,
     choice: Choice,
     observer: Observer,
+    /// The templates that a relay learns, and how many of them the machine knows.
+    catalog: Option<(Arc<Catalog>, TableMetrics)>,
+    templates: usize,
     pool: Arc<PoolUser>,
     connector: Connector,
     transport: Transport,
@@ -278,17 +285,36 @@ impl Driver {
 
     fn observed(&mut self, observation: Option<Observation>) {
         match observation {
-            Some(Observation::Flows(batch)) => {
-                for Encoded { template, class, octets } in batch.iter() {
-                    if let Err(error) = self.failover.push(class, template, octets) {
-                        // It is counted.
-                        debug!(%error, "flow record dropped");
-                    }
-                }
-            }
+            Some(Observation::Flows(batch)) => self.push(&batch),
+            Some(Observation::Relayed(relayed)) => self.relayed(&relayed),
             Some(Observation::End(result)) => self.source_over(result),
             None => self.source_over(Ok(())),
         }
+    }
+
+    fn push(&mut self, batch: &Batch) {
+        for Encoded { template, class, octets } in batch.iter() {
+            if let Err(error) = self.failover.push(class, template, octets) {
+                // It is counted.
+                debug!(%error, "flow record dropped");
+            }
+        }
+    }
+
+    /// Takes what routers sent, whose templates are in the catalog already.
+    fn relayed(&mut self, relayed: &Relayed) {
+        let Some((catalog, metrics)) = &self.catalog else { return };
+        if catalog.count() != self.templates {
+            let (flows, options) = catalog.tables();
+            self.templates = flows.len() + options.len();
+            self.failover.follow_templates(&flows);
+            self.failover.follow_options_templates(&options);
+        }
+        for (template, scope, octets) in relayed.options.iter() {
+            self.failover.pass_on(template, scope, octets);
+        }
+        metrics.update(self.templates, self.failover.passed());
+        self.push(&relayed.flows);
     }
 
     fn source_over(&mut self, result: Result<(), CaptureError>) {

@@ -3,7 +3,7 @@
 //! A packet's way: [`capture`] reads it, [`packet`] parses its headers, [`metering`] makes flow records of
 //! packets, [`export`] encodes them; all that is the thread in [`observe`]. [`failover`] decides what is sent
 //! to which collector and what is sent again; [`driver`] has the sockets and the clock. [`direct`] stands in for both
-//! where one collector gets everything over UDP.
+//! where one collector gets everything over UDP; [`relay`] for packets and meter, where routers send flows.
 
 pub mod capture;
 pub mod config;
@@ -16,6 +16,7 @@ pub mod metering;
 pub mod metrics;
 pub mod observe;
 pub mod packet;
+pub mod relay;
 pub mod replay;
 pub mod spooling;
 pub mod state;
@@ -53,7 +54,8 @@ impl service::Daemon for Daemon {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const ABOUT: &'static str = "Meters packets into flows and streams them to a collector pool";
     const SAMPLE: &'static str = include_str!("../../deploy/config/exporter.toml");
-    const WITHOUT_DEFAULT: &'static [&'static str] = &["source", "pool.key-file", "state.directory", "class"];
+    const WITHOUT_DEFAULT: &'static [&'static str] =
+        &["source", "relay", "pool.key-file", "state.directory", "class"];
     const METRICS_PREFIX: &'static str = "ipfix_exporter";
     const BUCKETS: &'static [(&'static str, &'static [f64])] =
         &[(metrics::FAILOVER_DURATION, metrics::FAILOVER_BUCKETS)];

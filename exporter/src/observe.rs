@@ -23,11 +23,12 @@ use crate::export::options::Facts;
 use crate::export::{ClassIndex, Classifier, FlowEncoder, TemplateIndex};
 use crate::metering::{FlowEndReason, FlowRecord, Ignored, Meter};
 use crate::metrics::Observed;
+use crate::relay::Relayed;
 
 /// Octets of a batch at most, and one record: some 300 records.
 const BATCH: usize = 32 << 10;
 /// Batches that wait for the driver at most: 1 MiB.
-const CHANNEL: usize = 32;
+pub(crate) const CHANNEL: usize = 32;
 /// Packets between two looks at the stop signal where no pace is kept.
 const STRIDE: u32 = 1024;
 /// How long the records of a slow replay wait for their batch to fill.
@@ -69,6 +70,26 @@ impl Batch {
         self.records.push(Entry { template, class, end: self.octets.len() });
     }
 
+    /// Returns where to append the octets of a record, which [`Batch::end`] ends.
+    pub(crate) const fn begin(&mut self) -> &mut Vec<u8> {
+        &mut self.octets
+    }
+
+    /// Replaces two octets, counted from the batch's first.
+    pub(crate) fn patch(&mut self, at: usize, octets: [u8; 2]) {
+        self.octets[at..at + 2].copy_from_slice(&octets);
+    }
+
+    /// Ends a record.
+    pub(crate) fn end(&mut self, template: TemplateIndex, class: ClassIndex) {
+        self.records.push(Entry { template, class, end: self.octets.len() });
+    }
+
+    /// Returns the octets of its records.
+    pub(crate) const fn octets(&self) -> usize {
+        self.octets.len()
+    }
+
     /// Returns the records.
     pub fn iter(&self) -> impl Iterator<Item = Encoded<'_>> {
         let mut begin = 0;
@@ -99,6 +120,8 @@ impl Batch {
 pub enum Observation {
     /// Flows ended.
     Flows(Batch),
+    /// Routers sent records.
+    Relayed(Relayed),
     /// The last message: the source ended, was damaged from some octet on, or was stopped. Without it: interfaces were stopped.
     End(Result<(), CaptureError>),
 }
@@ -137,6 +160,12 @@ impl Observer {
         let thread =
             thread::Builder::new().name("observation".into()).spawn(move || point.run(source, pace))?;
         Ok(Self { stop: vec![stop], threads: vec![thread], packets: vec![packets], observations })
+    }
+
+    /// Returns an observer without threads, which may have more and more, and what each sends by.
+    pub(crate) fn without_threads(capacity: usize) -> (mpsc::Sender<Observation>, Self) {
+        let (sender, observations) = mpsc::channel(capacity);
+        (sender, Self { stop: Vec::new(), threads: Vec::new(), packets: Vec::new(), observations })
     }
 
     /// Returns how many packets were metered up to the last batch.

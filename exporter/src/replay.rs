@@ -50,8 +50,11 @@ impl Replay {
     pub fn run(self, shell: &Shell) -> Result<(), Failure> {
         let Some(output) = self.output else {
             let config = shell.config::<Daemon>()?;
-            return shell
-                .run::<Daemon>(Config { source: Source::unpaced(self.files, self.filter), ..config });
+            return shell.run::<Daemon>(Config {
+                source: Some(Source::unpaced(self.files, self.filter)),
+                relay: None,
+                ..config
+            });
         };
         let (metering, encoder, domain) = if shell.has_config() {
             let config = shell.config::<Daemon>()?;

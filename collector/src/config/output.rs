@@ -60,7 +60,7 @@ pub struct Jsonl {
     /// How finished files are compressed.
     pub compress: Option<Compression>,
     /// Whether records are gathered for up to 200 ms, and what is much is written past the page cache, where the file system
-    /// lets it be: half the time of the kernel, but who reads the file reads the disk.
+    /// lets it be: less work for the kernel, but who reads the file reads the disk.
     pub direct: bool,
 }
 

@@ -7,7 +7,8 @@ use ipfix::{Record, Value};
 use super::sampling::Factor;
 use super::{
     APPLICATION, APPLICATION_NAME, EGRESS_INTERFACE, EGRESS_VRF, EXPORTER_IPV4, EXPORTER_IPV6,
-    INGRESS_INTERFACE, INGRESS_VRF, Metadata, SAMPLER, SAMPLING_INTERVAL, SELECTOR, Scope, Subject,
+    INGRESS_INTERFACE, INGRESS_VRF, Metadata, ORIGINAL_DOMAIN, ORIGINAL_EXPORTER_IPV4,
+    ORIGINAL_EXPORTER_IPV6, Origin, SAMPLER, SAMPLING_INTERVAL, SELECTOR, Scope, Subject,
 };
 
 const SAMPLER_RANDOM_INTERVAL: u16 = 50;
@@ -26,20 +27,22 @@ pub(super) fn learn(metadata: &mut Metadata, record: &Record<'_>) {
         Value::Unsigned(number) => Some(number),
         _ => None,
     };
-    let domain = record.domain;
+    let place = |id| record.template.position(0, id);
+    let exporter = place(ORIGINAL_EXPORTER_IPV4).or_else(|| place(ORIGINAL_EXPORTER_IPV6));
+    let origin = Origin::of(record, exporter, place(ORIGINAL_DOMAIN));
     if let Some(interface) = number(INGRESS_INTERFACE).or_else(|| number(EGRESS_INTERFACE)) {
         if let Some(name) = octets(INTERFACE_NAME) {
-            metadata.name(domain, Subject::InterfaceName(interface), name);
+            metadata.name(origin, Subject::InterfaceName(interface), name);
         }
         if let Some(description) = octets(INTERFACE_DESCRIPTION) {
-            metadata.name(domain, Subject::InterfaceDescription(interface), description);
+            metadata.name(origin, Subject::InterfaceDescription(interface), description);
         }
     }
     if let (Some(name), Some(vrf)) = (octets(VRF_NAME), number(INGRESS_VRF).or_else(|| number(EGRESS_VRF))) {
-        metadata.name(domain, Subject::Vrf(vrf), name);
+        metadata.name(origin, Subject::Vrf(vrf), name);
     }
     if let (Some(name), Some(application)) = (octets(APPLICATION_NAME), octets(APPLICATION)) {
-        metadata.name(domain, Subject::Application(application.to_vec()), name);
+        metadata.name(origin, Subject::Application(application.to_vec()), name);
     }
     let address = octets(EXPORTER_IPV4).and_then(<[u8]>::first_chunk::<4>);
     let address = address.map(|octets| Ipv4Addr::from(*octets).to_string()).or_else(|| {
@@ -47,10 +50,10 @@ pub(super) fn learn(metadata: &mut Metadata, record: &Record<'_>) {
         Some(Ipv6Addr::from(*octets).to_string())
     });
     if let Some(address) = address {
-        metadata.name(domain, Subject::Exporter, address.as_bytes());
+        metadata.name(origin, Subject::Exporter, address.as_bytes());
     }
     if let Some(factor) = factor(record, number) {
-        metadata.factor(domain, scope(number), factor);
+        metadata.factor(origin, scope(number), factor);
     }
 }
 

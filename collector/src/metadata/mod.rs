@@ -1,7 +1,8 @@
 //! What options records tell about flow records, put into their lines: sampling, names of interfaces, VRFs and
 //! applications, and who exported them.
 //!
-//! One [`Metadata`] belongs to a transport session and keeps what was told by observation domain, within a bound on
+//! One [`Metadata`] belongs to a transport session and keeps what was told by observation domain, and by original exporter where
+//! one is told (RFC 7119 section 5), within a bound on
 //! octets: beyond it nothing new is learned. A flow record is never changed or held back: what is known is added behind it,
 //! and where nothing is known nothing is. All keys are our own (docs/metadata.md), so none hides a field of the record.
 
@@ -9,7 +10,7 @@ mod learning;
 mod sampling;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use intake::Room;
@@ -36,6 +37,28 @@ const EXPORTER_IPV6: u16 = 131;
 const INGRESS_VRF: u16 = 234;
 const EGRESS_VRF: u16 = 235;
 const SELECTOR: u16 = 302;
+const ORIGINAL_EXPORTER_IPV4: u16 = 403;
+const ORIGINAL_EXPORTER_IPV6: u16 = 404;
+const ORIGINAL_DOMAIN: u16 = 405;
+
+/// Whose words count for a record: those of its observation domain, and of the exporter and domain that a mediator had it from.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Origin {
+    domain: u32,
+    original: Option<(IpAddr, u64)>,
+}
+
+impl Origin {
+    fn of(record: &Record<'_>, exporter: Option<usize>, domain: Option<usize>) -> Self {
+        let exporter = exporter.and_then(|place| match record.field(place)?.value() {
+            Value::Ipv4(address) => Some(IpAddr::V4(address)),
+            Value::Ipv6(address) => Some(IpAddr::V6(address)),
+            _ => None,
+        });
+        let original = exporter.map(|exporter| (exporter, number(record, domain).unwrap_or(0)));
+        Self { domain: record.domain, original }
+    }
+}
 
 /// What something is known by, within its observation domain.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -110,8 +133,8 @@ pub(crate) enum Told<'a> {
 /// What one session's options records told.
 #[derive(Debug, Default)]
 pub(crate) struct Metadata {
-    names: BTreeMap<(u32, Subject), Vec<u8>>,
-    factors: BTreeMap<(u32, Scope), Factor>,
+    names: BTreeMap<(Origin, Subject), Vec<u8>>,
+    factors: BTreeMap<(Origin, Scope), Factor>,
     octets: usize,
     /// What all sessions have, if they share.
     room: Option<Arc<Room>>,
@@ -133,6 +156,8 @@ struct Places {
     application: Option<usize>,
     ingress_vrf: Option<usize>,
     egress_vrf: Option<usize>,
+    original_exporter: Option<usize>,
+    original_domain: Option<usize>,
 }
 
 impl Places {
@@ -149,7 +174,15 @@ impl Places {
             application: place(APPLICATION).filter(|_| !has_application_name),
             ingress_vrf: place(INGRESS_VRF),
             egress_vrf: place(EGRESS_VRF),
+            original_exporter: place(ORIGINAL_EXPORTER_IPV4).or_else(|| place(ORIGINAL_EXPORTER_IPV6)),
+            original_domain: place(ORIGINAL_DOMAIN),
         }
+    }
+}
+
+impl Places {
+    fn origin(&self, record: &Record<'_>) -> Origin {
+        Origin::of(record, self.original_exporter, self.original_domain)
     }
 }
 
@@ -176,14 +209,15 @@ impl Metadata {
         out.truncate(out.len().saturating_sub(2));
         let empty = out.last() == Some(&b'{');
         let start = out.len();
-        self.add_exporter(out, record.domain);
+        let origin = places.origin(record);
+        self.add_exporter(out, origin);
         self.add_sampling(out, record, &places);
         // Counts stand before, the exporter in an object of its own.
         for (key, name) in Key::ALL {
             if let Some(subject) = subject(key, record, &places)
                 && subject != Subject::Exporter
             {
-                self.add_name(out, record.domain, name, subject);
+                self.add_name(out, origin, name, subject);
             }
         }
         if empty && out.len() > start {
@@ -208,7 +242,7 @@ impl Metadata {
             | Key::EgressVrfName
             | Key::ApplicationName
             | Key::ExporterAddress => {
-                let name = self.names.get(&(record.domain, subject(key, record, &places)?))?;
+                let name = self.names.get(&(places.origin(record), subject(key, record, &places)?))?;
                 Some(Told::Text(name))
             }
         }
@@ -225,21 +259,21 @@ impl Metadata {
         places
     }
 
-    fn add_name(&self, out: &mut Vec<u8>, domain: u32, key: &str, subject: Subject) {
-        if let Some(name) = self.names.get(&(domain, subject)) {
+    fn add_name(&self, out: &mut Vec<u8>, origin: Origin, key: &str, subject: Subject) {
+        if let Some(name) = self.names.get(&(origin, subject)) {
             begin(out, key);
             text::string(out, name);
         }
     }
 
-    fn add_exporter(&self, out: &mut Vec<u8>, domain: u32) {
+    fn add_exporter(&self, out: &mut Vec<u8>, origin: Origin) {
         let Some(source) = self.source else { return };
         begin(out, "exporter");
         out.extend_from_slice(b"{\"source\":");
         text::string(out, source.to_string().as_bytes());
         begin(out, "domain");
-        text::unsigned(out, domain.into());
-        self.add_name(out, domain, "address", Subject::Exporter);
+        text::unsigned(out, origin.domain.into());
+        self.add_name(out, origin, "address", Subject::Exporter);
         out.push(b'}');
     }
 
@@ -257,7 +291,8 @@ impl Metadata {
 
     /// Returns how the packets of a flow were sampled. None: not at all, or nobody told.
     fn factor_of(&self, record: &Record<'_>, places: &Places) -> Option<Factor> {
-        let told = |scope| self.factors.get(&(record.domain, scope)).copied();
+        let origin = places.origin(record);
+        let told = |scope| self.factors.get(&(origin, scope)).copied();
         let of_record = number(record, places.interval).and_then(Factor::one_of);
         let by_selector = || told(Scope::Selector(number(record, places.selector)?));
         let by_interface = || told(Scope::Interface(number(record, places.ingress)?));
@@ -266,14 +301,14 @@ impl Metadata {
     }
 
     /// Remembers a name, if there is room for it.
-    fn name(&mut self, domain: u32, subject: Subject, name: &[u8]) {
+    fn name(&mut self, origin: Origin, subject: Subject, name: &[u8]) {
         let end = name.iter().rposition(|octet| !matches!(octet, 0 | b' ')).map_or(0, |last| last + 1);
         let name = &name[..end];
-        let key = (domain, subject);
+        let key = (origin, subject);
         if name.is_empty() || self.names.get(&key).is_some_and(|known| known == name) {
             return;
         }
-        let own = |key: &(u32, Subject)| match &key.1 {
+        let own = |key: &(Origin, Subject)| match &key.1 {
             Subject::Application(id) => id.len(),
             _ => 0,
         };
@@ -285,8 +320,8 @@ impl Metadata {
     }
 
     /// Remembers a factor, if there is room for it.
-    fn factor(&mut self, domain: u32, scope: Scope, factor: Factor) {
-        let key = (domain, scope);
+    fn factor(&mut self, origin: Origin, scope: Scope, factor: Factor) {
+        let key = (origin, scope);
         if self.factors.contains_key(&key) || self.take(0, OVERHEAD) {
             self.factors.insert(key, factor);
         }

@@ -134,3 +134,23 @@ fn what_all_sessions_learn_is_bounded_and_each_has_its_share() {
     drop(worlds);
     assert_eq!(room.used(), 0);
 }
+
+#[test]
+fn what_a_mediator_passes_on_counts_for_the_records_of_the_same_exporter_and_domain_only() {
+    let mut world = World::default();
+    let from = |exporter: u8, domain: u8| [192, 0, 2, exporter, 0, 0, 0, domain];
+    let flow = |world: &mut World, exporter, domain| {
+        let record = [&[1, 0, 9][..], &from(exporter, domain)].concat();
+        world.message(1, 0, &[(1, 2), (10, 1), (403, 4), (405, 4)], &record)
+    };
+    let scope = [(403, 4), (405, 4), (143, 1), (34, 1)];
+    world.message(1, 3, &scope, &[&from(1, 5)[..], &[0, 100]].concat());
+    let name = [(403, 4), (405, 4), (10, 1), (82, 4)];
+    world.message(1, 3, &name, &[&from(1, 5)[..], &[9], b"ge-9"].concat());
+    let line = flow(&mut world, 1, 5);
+    assert!(line.contains("\"scaledOctetDeltaCount\":25600") && line.contains("\"ge-9\""), "{line}");
+    for (exporter, domain) in [(1, 6), (2, 5)] {
+        let line = flow(&mut world, exporter, domain);
+        assert!(!line.contains("scaled") && !line.contains("ge-9"), "{line}");
+    }
+}

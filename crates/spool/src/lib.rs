@@ -163,6 +163,21 @@ impl<M: Medium> Spool<M> {
         Ok(position)
     }
 
+    /// Says which templates messages from here on may have: those before, and more. They go to a new segment, which begins with
+    /// all of them.
+    ///
+    /// Fails when they are too long; nothing has changed then.
+    pub fn set_templates(&mut self, templates: Vec<u8>) -> Result<(), SpoolError> {
+        if templates.len() > MAX_SETS {
+            return Err(SpoolError::TooLong { octets: templates.len() });
+        }
+        if templates != self.config.templates {
+            self.config.templates = templates;
+            self.active = None;
+        }
+        Ok(())
+    }
+
     /// Brings what was appended to the disk.
     ///
     /// After a failure it still waits, and the next call tries again, in a new segment.

@@ -38,6 +38,35 @@ fn messages_come_back_in_order_with_the_templates_of_their_process() {
 }
 
 #[test]
+fn messages_have_the_templates_of_when_they_were_appended_or_more() {
+    let folder = Folder::new();
+    let (mut spool, _) = Spool::open(config(&folder)).unwrap();
+    append(&mut spool, 0).unwrap();
+    spool.sync().unwrap();
+    append(&mut spool, 1).unwrap();
+    spool.set_templates(b"templates and more".to_vec()).unwrap();
+    append(&mut spool, 2).unwrap();
+    spool.sync().unwrap();
+    // The same once more is no reason for another segment.
+    spool.set_templates(b"templates and more".to_vec()).unwrap();
+    append(&mut spool, 3).unwrap();
+    spool.sync().unwrap();
+    assert!(matches!(spool.set_templates(vec![0; 65_536]), Err(SpoolError::TooLong { octets: 65_536 })));
+    let read = |spool: &Spool| {
+        let mut cursor = Cursor::default();
+        let mut templates = Vec::new();
+        while let Some(message) = spool.read(&mut cursor).unwrap() {
+            assert_eq!(message.sets, text(message.position.0).as_bytes());
+            templates.push(message.templates.len());
+        }
+        templates
+    };
+    assert_eq!((read(&spool), spool.segments()), (vec![9, 18, 18, 18], 2));
+    drop(spool);
+    assert_eq!(read(&Spool::open(config(&folder)).unwrap().0), [9, 18, 18, 18]);
+}
+
+#[test]
 fn what_is_not_synced_is_not_read_yet() {
     let folder = Folder::new();
     let (mut spool, _) = Spool::open(config(&folder)).unwrap();

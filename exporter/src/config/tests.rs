@@ -104,7 +104,12 @@ fn a_misspelt_element_is_shown_where_it_is_with_the_nearest_one() {
     let text = rule("match = { protocolIdentifier = 6, octetDeltaCont = 1 }");
     assert_refused(&text, &["exporter.toml:10:35", "`octetDeltaCont`", "did you mean `octetDeltaCount`?"]);
     // An element that is good in itself and that no flow record has.
-    assert_refused(&rule("match = { exporterIPv4Address = \"192.0.2.1\" }"), &["unknown key", "valid keys"]);
+    assert_refused(
+        &rule("match = { exporterIPv4Address = \"192.0.2.1\" }"),
+        &["rule.0", "no template has all"],
+    );
+    // One that is neither a number nor an address.
+    assert_refused(&rule("match = { interfaceName = 1 }"), &["unknown key", "valid keys"]);
 }
 
 #[test]
@@ -245,7 +250,10 @@ fn a_spool_needs_a_place_and_a_size() {
 fn source(text: &str) -> String {
     let text = format!("[source]\n{text}\n[pool]\nkey-file = \"k\"\n");
     match parse::<Config>("x", &text, validate) {
-        Ok(config) => format!("{} {:?}", config.source, config.source.live_options(None)),
+        Ok(config) => {
+            let source = config.packets().unwrap();
+            format!("{source} {:?}", source.live_options(None))
+        }
         Err(error) => error.to_string(),
     }
 }

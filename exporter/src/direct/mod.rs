@@ -61,7 +61,8 @@ pub(crate) async fn run(config: &Config, udp: &Udp, context: Context) -> Result<
     let address = udp.address.or_else(|| Some(sender.local().ok()?.ip()));
     let teller = Teller::new(session.domain, std::process::id(), address);
     let session = Session::new(session, config.encoder().templates(), Instant::now(), export_time());
-    let observer = setup::observe(config, classifier, &teller.facts())?;
+    let source = config.packets().or_exit(Exit::Configuration)?;
+    let observer = setup::observe(config, source, classifier, &teller.facts())?;
     info!(collector = %to, max_message, "exporting over UDP, without acknowledgements");
     let now = Instant::now();
     let driver = Driver {
@@ -70,7 +71,7 @@ pub(crate) async fn run(config: &Config, udp: &Udp, context: Context) -> Result<
         sender,
         observer,
         to,
-        capture: config.source.to_string(),
+        capture: source.to_string(),
         domain: config.metering.observation_domain,
         asked,
         max_message,
@@ -151,6 +152,8 @@ impl Driver {
                         self.session.push(record.template, record.octets, now, export_time);
                     }
                 }
+                // A relay passes on to pools only.
+                Wake::Observation(Some(Observation::Relayed(_))) => {}
                 Wake::Observation(Some(Observation::End(result))) => self.source_over(result),
                 Wake::Observation(None) => self.source_over(Ok(())),
                 Wake::Request(request) => self.status.answer(Instant::now(), request, || self.view()),

@@ -15,14 +15,15 @@ use transport::{Connector, Endpoint, EndpointConfig, tcp};
 
 use crate::capture::live::LiveError;
 use crate::capture::{self, CaptureError, Filter, Looped};
-use crate::config::{Config, Pool, Transport};
+use crate::config::{Config, Input, Pool, Source, Transport};
 use crate::export::options::Facts;
-use crate::export::{Classes, Classifier};
+use crate::export::{Classes, Classifier, OpenRules, Templates};
 use crate::failover::{FailoverConfig, SpoolConfig};
 use crate::metering::{Meter, MeteringConfig};
 use crate::metrics::{Captured, Observed};
 use crate::observe::{Observer, Share};
 use crate::replay::progress::{Progress, Shown};
+use crate::relay::{self, Catalog};
 
 use super::{random, since_epoch};
 
@@ -39,7 +40,7 @@ pub(super) fn failover_config(
     FailoverConfig {
         domain: config.metering.observation_domain,
         classes,
-        templates: config.encoder().templates().clone(),
+        templates: templates(config),
         max_message: config.export.max_message.as_usize(),
         max_lossy_message: config.export.max_lossy_message.map(service::config::Size::as_usize),
         linger: config.export.linger.0,
@@ -51,20 +52,71 @@ pub(super) fn failover_config(
     }
 }
 
+/// Returns the templates that flow records have from the start.
+pub(super) fn templates(config: &Config) -> Templates {
+    match config.relay {
+        None => config.encoder().templates().clone(),
+        Some(_) => Templates::default(),
+    }
+}
+
+/// What sorts flow records into classes.
+pub(super) enum Sorting {
+    /// Those that are metered here.
+    Metered(Classifier),
+    /// Those of routers.
+    Relayed(Arc<OpenRules>),
+}
+
+/// Returns the classes, and what sorts flow records into them.
+pub(super) fn classes(config: &Config) -> Result<(Classes, Sorting), Failure> {
+    Ok(match config.input().or_exit(Exit::Configuration)? {
+        Input::Packets(_) => {
+            let (classes, classifier) = config.classes().or_exit(Exit::Configuration)?;
+            (classes, Sorting::Metered(classifier))
+        }
+        Input::Routers(_) => {
+            let (classes, rules) = config.open_classes().or_exit(Exit::Configuration)?;
+            (classes, Sorting::Relayed(Arc::new(rules)))
+        }
+    })
+}
+
+/// Begins to meter, or to listen to routers; then the catalog has their templates.
+pub(super) fn begin(
+    config: &Config,
+    classes: &Classes,
+    sorting: Sorting,
+    facts: &Arc<Facts>,
+) -> Result<(Observer, Option<Arc<Catalog>>), Failure> {
+    match (config.input().or_exit(Exit::Configuration)?, sorting) {
+        (Input::Routers(relay), Sorting::Relayed(rules)) => {
+            let (options, catalog) = (relay.options(config.state.directory.as_ref()), Arc::default());
+            let observer = relay::start(&options, &Arc::new(classes.clone()), &rules, &catalog);
+            Ok((observer.context("relay.listen").or_exit(Exit::Io)?, Some(catalog)))
+        }
+        (Input::Packets(source), Sorting::Metered(classifier)) => {
+            Ok((observe(config, source, classifier, facts)?, None))
+        }
+        _ => Err(anyhow::anyhow!("the input has changed").into()),
+    }
+}
+
 /// Opens the source and begins to meter.
 ///
 /// Fails where there is no permission to capture. A file that is no capture is a failure like a damaged one.
 pub(crate) fn observe(
     config: &Config,
+    source: &Source,
     classifier: Classifier,
     facts: &Arc<Facts>,
 ) -> Result<Observer, Failure> {
-    let (source, metering) = (&config.source, config.metering());
+    let metering = config.metering();
     facts.select(metering.sampling.into_iter().map(Into::into).collect());
     let told = || format!("source.filter = {:?}", source.filter.as_deref().unwrap_or_default());
     let filter = source.filter().with_context(told).or_exit(Exit::Configuration)?;
     if source.is_live() {
-        return live(config, filter, metering, &classifier, facts);
+        return live(config, source, filter, metering, &classifier, facts);
     }
     let context = || format!("source.pcap = {:?}", source.pcap);
     let captures = source.captures().with_context(context).or_exit(Exit::Io)?;
@@ -82,12 +134,12 @@ pub(crate) fn observe(
 
 fn live(
     config: &Config,
+    source: &Source,
     filter: Option<Filter>,
     metering: MeteringConfig,
     classifier: &Classifier,
     facts: &Arc<Facts>,
 ) -> Result<Observer, Failure> {
-    let source = &config.source;
     let (watch, readers) = capture::live::open(source.live_options(filter)).map_err(|error| match error {
         LiveError::Permission { .. } => Failure::new(Exit::Permission, error),
         error => error.into(),

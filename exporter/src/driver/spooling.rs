@@ -13,7 +13,7 @@ use crate::config::{self, Config};
 use crate::failover::{Durability, Failover, SpoolConfig};
 use crate::spooling::{Event, Spooling};
 
-use super::export_time;
+use super::{export_time, setup};
 
 /// Its folder in the state directory.
 const FOLDER: &str = "spool";
@@ -51,7 +51,7 @@ pub(super) fn open(
         capacity: retention.spool_limit.0,
         segment: SEGMENT.min(retention.spool_limit.0 / SEGMENTS),
         domain,
-        templates: crate::spooling::templates(config.encoder().templates()),
+        templates: crate::spooling::templates(&setup::templates(config)),
     };
     let (spool, found) = spool::Spool::open(settings).or_exit(Exit::Io)?;
     check_owner(&spool, incarnation, domain)

@@ -10,5 +10,5 @@ pub mod templates;
 pub use class::{Class, ClassIndex, Classes, Kind};
 pub use fields::{FieldSelection, Preset, TimeUnit};
 pub use flows::{FlowEncoder, FlowKind};
-pub use rules::Classifier;
+pub use rules::{Classifier, OpenRules};
 pub use templates::{TemplateIndex, Templates};

@@ -21,6 +21,15 @@ pub struct Rule {
     pub class: ClassIndex,
 }
 
+/// Rules for templates that are not known in advance; whoever learns one compiles them for it.
+#[derive(Clone, Debug)]
+pub struct OpenRules {
+    /// IANA elements with the values each may have, and where matching records go. The first rule that matches counts.
+    pub rules: Vec<(Vec<(u16, Ranges)>, ClassIndex)>,
+    /// Takes what none matches.
+    pub rest: ClassIndex,
+}
+
 /// Why rules are refused; `rule` counts from 0.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]

@@ -3,7 +3,8 @@
 //! Every class of reliability has a stream, and every stream its own group of template identifiers (docs/wire.md, "Streams"). In the
 //! group of stream `s`, from `256 + 4096 * s` on, the first identifier is that of the record about what follows (session, class or
 //! statistics record); then come the templates of the table by their index, those of records that another version has left in the
-//! spool, and the templates of other options records.
+//! spool, and the templates of other options records. Stream 0 has no data records; there the places of the table are those of
+//! options records that a relay passes on, by a table of their own.
 
 use ipfix::{FieldSpecifier, TemplateRecord};
 
@@ -18,6 +19,9 @@ const OPTIONS: u16 = 3584;
 
 /// Template id of the statistics record; in the group of stream 0.
 pub const STATISTICS_RECORD_ID: u16 = ipfix::FIRST_TEMPLATE_ID;
+
+/// What a list (RFC 6313) names whose template its exporter never told. No template has this identifier.
+pub const UNTOLD: u16 = u16::MAX;
 
 /// Returns the template id of the session record in the group of `stream`, which is at most 9.
 pub const fn session_record_id(stream: u16) -> u16 {
@@ -66,6 +70,7 @@ impl TemplateIndex {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DataTemplate {
     name: Option<&'static str>,
+    scope_fields: u16,
     fields: Vec<FieldSpecifier>,
 }
 
@@ -79,6 +84,11 @@ pub struct FieldPlace {
 }
 
 impl DataTemplate {
+    /// Returns how many of the fields are scope; 0 but for options records.
+    pub const fn scope_fields(&self) -> u16 {
+        self.scope_fields
+    }
+
     /// Returns the fields, in order.
     pub fn fields(&self) -> &[FieldSpecifier] {
         &self.fields
@@ -114,12 +124,38 @@ impl Templates {
 
     /// Appends a template and returns its index; none if the table is full. Rules can name it if it has a name, which others may have, too.
     pub fn add(&mut self, name: Option<&'static str>, fields: Vec<FieldSpecifier>) -> Option<TemplateIndex> {
+        self.append(DataTemplate { name, scope_fields: 0, fields })
+    }
+
+    /// Appends a template without a name, the first `scope_fields` fields of which are scopes, and returns its index; none if the table
+    /// is full.
+    pub fn add_unnamed(&mut self, scope_fields: u16, fields: Vec<FieldSpecifier>) -> Option<TemplateIndex> {
+        self.append(DataTemplate { name: None, scope_fields, fields })
+    }
+
+    fn append(&mut self, template: DataTemplate) -> Option<TemplateIndex> {
         if self.0.len() == Self::MAX {
             return None;
         }
         let index = TemplateIndex(u16::try_from(self.0.len()).ok()?);
-        self.0.push(DataTemplate { name, fields });
+        self.0.push(template);
         Some(index)
+    }
+
+    /// Takes over what `longer` has beyond these templates, which are its first.
+    pub fn follow(&mut self, longer: &Self) {
+        let known = self.0.len().min(longer.0.len());
+        self.0.extend_from_slice(&longer.0[known..]);
+    }
+
+    /// Returns how many there are.
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Tells whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Returns the template at `index`, which must be of this table.
@@ -140,12 +176,18 @@ impl Templates {
 
     /// Returns the definition of a template in the group of `stream`.
     pub fn record(&self, index: TemplateIndex, stream: u16) -> TemplateRecord {
-        TemplateRecord { id: index.id(stream), scope_fields: 0, fields: self.get(index).fields.clone() }
+        let DataTemplate { scope_fields, fields, .. } = self.get(index);
+        TemplateRecord { id: index.id(stream), scope_fields: *scope_fields, fields: fields.clone() }
     }
 
     /// Returns the definitions of all templates in the group of `stream`, in order.
     pub fn records(&self, stream: u16) -> impl Iterator<Item = TemplateRecord> + '_ {
-        self.indices().map(move |index| self.record(index, stream))
+        self.records_from(0, stream)
+    }
+
+    /// Returns the definitions in the group of `stream` of all templates but the first `known`, in order.
+    pub fn records_from(&self, known: usize, stream: u16) -> impl Iterator<Item = TemplateRecord> + '_ {
+        self.indices().skip(known).map(move |index| self.record(index, stream))
     }
 }
 
@@ -167,6 +209,19 @@ mod tests {
             (Some(first), &[FIELD][..])
         );
         assert_eq!(templates.record(first, 2).id, 256 + 2 * 4096 + 1);
+    }
+
+    #[test]
+    fn a_table_that_follows_another_has_its_templates_at_their_indices() {
+        let (mut longer, mut follower) = (Templates::default(), Templates::default());
+        longer.add(Some("first"), vec![FIELD]).unwrap();
+        follower.follow(&longer);
+        let options = longer.add_unnamed(1, vec![FIELD, FIELD]).unwrap();
+        follower.follow(&longer);
+        follower.follow(&longer);
+        assert_eq!(follower, longer);
+        assert_eq!(follower.records_from(1, 1).collect::<Vec<_>>(), [longer.record(options, 1)]);
+        assert!(longer.record(options, 1).is_options());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use spool::Position;
 
 use super::lossy::LossyQueue;
 use super::tiers::{SpoolCounts, Tiers};
-use crate::export::ClassIndex;
+use crate::export::{ClassIndex, Templates};
 use crate::spooling::{Command, Event};
 
 #[derive(Debug)]
@@ -122,6 +122,11 @@ impl Buffer {
     pub(super) fn is_empty(&self) -> bool {
         let waiting = self.retention.counts().retained + self.spool_counts().waiting;
         waiting == 0 && self.queues.iter().all(LossyQueue::is_empty)
+    }
+
+    /// Takes over templates that were learned since.
+    pub(super) fn follow_templates(&mut self, templates: &Templates) {
+        self.tiers.iter_mut().for_each(|tiers| tiers.follow_templates(templates));
     }
 
     /// Returns what the spool is to do next; `export_time` is the wall clock, in seconds since the Unix epoch.

@@ -59,6 +59,8 @@ pub(super) struct Lane {
     /// Every message goes in order (RFC 6526 section 4.3).
     in_order: bool,
     linger: Duration,
+    /// How many templates of the table are defined.
+    pub(super) templates: usize,
     /// Templates whose records' reliability is to be told, and what to tell.
     pub(super) untold: Vec<(u16, bool)>,
     /// Something waits for its message to fill; how many flow records.
@@ -106,6 +108,7 @@ impl Lane {
             carrier,
             in_order,
             linger,
+            templates: 0,
             untold: Vec::new(),
             unfinished: false,
             unfinished_flows: 0,
@@ -146,12 +149,11 @@ impl Lane {
 
     /// Returns when the message being filled is due, or when waiting for an acknowledgement ends.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let held = match self.announcement {
-            Announcement::OnItsWay { held_until, .. } => held_until,
-            Announcement::Unsent | Announcement::Arrived => None,
-        };
-        let flush = self.waiting_since.filter(|_| self.unfinished).map(|since| since + self.linger);
-        [held, flush].into_iter().flatten().min()
+        // What waits for an acknowledgement is not sent before, however long it has waited to fill a message.
+        if let Announcement::OnItsWay { held_until: Some(until), .. } = self.announcement {
+            return Some(until);
+        }
+        self.waiting_since.filter(|_| self.unfinished).map(|since| since + self.linger)
     }
 
     /// Tells whether flow records wait for the acknowledgement of the class's announcement: data must not overtake its

@@ -19,6 +19,7 @@ mod choice;
 mod control;
 mod lane;
 mod lossy;
+mod passed;
 mod session;
 mod sign;
 mod standby;
@@ -49,6 +50,7 @@ pub use sign::{CookieRefused, Sign};
 pub use tiers::{Durability, SpoolConfig, SpoolCounts};
 
 use buffer::Buffer;
+use passed::Passed;
 use session::{Moment, Session};
 use tiers::Tiers;
 
@@ -116,6 +118,8 @@ pub struct Failover {
     echo: Option<Transmit>,
     /// What options records tell.
     told: Option<Told>,
+    /// What options records of other exporters tell.
+    passed: Passed,
     /// When the collector before was lost.
     lost_at: Option<Instant>,
     /// How long the exporter was without a collector, to be told once.
@@ -146,6 +150,7 @@ impl Failover {
             last_cookie: None,
             echo: None,
             told: None,
+            passed: Passed::default(),
             lost_at: None,
             gap: None,
             finishing: false,
@@ -194,6 +199,19 @@ impl Failover {
         let pushed = self.buffer.push_reliable(self.config.domain, id, record);
         books.drop(DropReason::BufferFull, u64::from(pushed.is_err()));
         pushed
+    }
+
+    /// Takes over templates of flow records that were learned since: `templates` is the table so far and more. Records by them
+    /// may be pushed from here on.
+    pub fn follow_templates(&mut self, templates: &Templates) {
+        if templates.len() == self.config.templates.len() {
+            return;
+        }
+        self.config.templates.follow(templates);
+        for (session, in_advance) in [(&mut self.session, false), (&mut self.standby, true)] {
+            session.iter_mut().for_each(|session| session.follow_templates(templates, in_advance));
+        }
+        self.buffer.follow_templates(templates);
     }
 
     /// Returns what the spool is to do next; `None` until something happens or [`Failover::spool_timeout`] is over.
@@ -317,7 +335,7 @@ impl Failover {
         let moment = Moment { now, export_time, finishing: self.finishing };
         let packed = match self.paused {
             true => session.next_begun(moment)?,
-            false => session.next(moment, &mut self.buffer, self.told.as_ref())?,
+            false => session.next(moment, &mut self.buffer, self.told.as_ref(), &self.passed)?,
         };
         self.settled[usize::from(packed.class.0)].exported += u64::from(packed.records);
         if packed.records > 0 && !self.paused {

@@ -12,6 +12,7 @@ use super::books::Books;
 use super::buffer::Buffer;
 use super::control::Control;
 use super::lane::{Carrier, Lane, Unsettled};
+use super::passed::Passed;
 use super::telling::Schedule;
 use super::{FailoverConfig, Transmit};
 use crate::export::options::{OptionsRecord, Told, reliability};
@@ -68,6 +69,8 @@ pub(super) struct Session {
     pub(super) control: VecDeque<Transmit>,
     /// Of options records about the exporter.
     pub(super) schedule: Schedule,
+    /// What other exporters told before this was sent.
+    pub(super) passed: u64,
     /// The lane whose records the one stream carries at present.
     open: Option<usize>,
     templates: Templates,
@@ -126,6 +129,7 @@ impl Session {
             control_stream: Control::new(config.domain, config.max_message, per_stream),
             control: VecDeque::new(),
             schedule: Schedule::new(config.options_interval),
+            passed: 0,
             open: None,
             templates: config.templates.clone(),
             flow_templates_defined: false,
@@ -182,9 +186,25 @@ impl Session {
     }
 
     fn define_flow_templates(&mut self, lane: usize) {
-        let stream = self.lanes[lane].stream;
-        let templates: Vec<TemplateRecord> = self.templates.records(stream).collect();
+        let Lane { stream, templates: known, .. } = self.lanes[lane];
+        let templates: Vec<TemplateRecord> = self.templates.records_from(known, stream).collect();
+        self.lanes[lane].templates = self.templates.len();
         templates.into_iter().for_each(|template| self.define(lane, template));
+    }
+
+    /// Takes over templates that were learned since the session began: they go before the first record that needs them, or, to a
+    /// collector that stands by (`in_advance`), at once.
+    pub(super) fn follow_templates(&mut self, templates: &Templates, in_advance: bool) {
+        self.templates.follow(templates);
+        for lane in 0..self.lanes.len() {
+            // Class `reliable` has its templates behind the first session record.
+            if !self.lanes[lane].kind.is_lossy() && !self.flow_templates_defined {
+                continue;
+            }
+            let known = self.lanes[lane].templates;
+            self.define_flow_templates(lane);
+            self.lanes[lane].unfinished |= in_advance && self.announced && known < self.templates.len();
+        }
     }
 
     /// Defines the templates of records that come from the spool of another version.
@@ -201,9 +221,13 @@ impl Session {
         moment: Moment,
         buffer: &mut Buffer,
         told: Option<&Told>,
+        passed: &Passed,
     ) -> Option<Packed> {
         if let Some(told) = told {
             self.tell_in_time(moment, buffer, told);
+        }
+        if self.control.is_empty() {
+            self.pass_on(moment, buffer, passed);
         }
         if self.is_told(moment, buffer) {
             let statistics = self.tell(moment.export_time, buffer, false);
@@ -241,11 +265,13 @@ impl Session {
         moment: Moment,
         request: Option<SessionRecord>,
         told: Option<&Told>,
+        passed: &Passed,
     ) {
         self.announced = true;
         if let Some(told) = told {
             self.control = self.tell_in_advance(moment, told).into();
         }
+        self.pass_on_in_advance(moment, passed);
         for lane in 0..self.lanes.len() {
             if self.lanes[lane].kind.is_lossy() {
                 if self.carrier == Carrier::Streams {

@@ -84,6 +84,7 @@ impl Failover {
                 moment,
                 session.watch.sends_cookies().then_some(request),
                 self.told.as_ref(),
+                &self.passed,
             );
         }
         session.next_begun(moment).map(|packed| packed.message)

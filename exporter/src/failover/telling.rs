@@ -71,13 +71,18 @@ impl Session {
             return;
         }
         let records = self.options(moment, told);
+        self.tell_records(moment, buffer, &records);
+    }
+
+    /// Sends options records.
+    pub(super) fn tell_records(&mut self, moment: Moment, buffer: &mut Buffer, records: &[OptionsRecord]) {
         match self.carrier {
             Carrier::Streams => {
-                let messages = self.control_stream.options(&records, moment.export_time);
+                let messages = self.control_stream.options(records, moment.export_time);
                 self.control.extend(messages);
             }
             Carrier::OneStream => {
-                self.tell_between(moment, &records, buffer.retention.mark(self.id));
+                self.tell_between(moment, records, buffer.retention.mark(self.id));
                 // Another record follows those of class `reliable`: they go on with a new session record.
                 buffer.retention.end_run(self.id, self.domain);
             }

@@ -1,4 +1,5 @@
 mod classes;
+mod growing;
 mod per_stream;
 mod spool;
 mod standby;

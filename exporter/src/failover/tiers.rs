@@ -22,7 +22,7 @@ use ipfix::TemplateRecord;
 use spool::Position;
 
 use crate::export::Templates;
-use crate::spooling::{Command, Event, Returned};
+use crate::spooling::{self, Command, Event, Returned};
 
 use page::Page;
 use returning::Returning;
@@ -167,6 +167,15 @@ impl Tiers {
     /// Returns the templates of other versions, in the order in which they came up.
     pub(super) fn foreign_templates(&self) -> &[TemplateRecord] {
         self.returning.foreign()
+    }
+
+    /// Takes over templates that were learned since, before the first record by one of them.
+    pub(super) fn follow_templates(&mut self, templates: &Templates) {
+        self.returning.follow_templates(templates);
+        if let Some(Command::Templates(_)) = self.commands.back() {
+            self.commands.pop_back();
+        }
+        self.commands.push_back(Command::Templates(spooling::templates(templates)));
     }
 
     /// Tells whether the disk takes records.

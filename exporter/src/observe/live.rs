@@ -6,7 +6,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::capture::live::{Reader, Watch, settled};
@@ -45,8 +44,7 @@ impl Observer {
         facts: &Arc<Facts>,
     ) -> std::io::Result<Self> {
         let captured = Arc::new(captured);
-        let (sender, observations) = mpsc::channel(CHANNEL);
-        let mut observer = Self { stop: Vec::new(), threads: Vec::new(), packets: Vec::new(), observations };
+        let (sender, mut observer) = Self::without_threads(CHANNEL);
         for Share { reader, meter, encoder, metrics } in shares {
             let packets = Arc::new(AtomicU64::new(0));
             observer.packets.push(Arc::clone(&packets));
@@ -65,7 +63,14 @@ impl Observer {
         Ok(observer)
     }
 
-    fn spawn(&mut self, name: &str, run: impl FnOnce(Receiver<()>) + Send + 'static) -> std::io::Result<()> {
+    /// Starts one more thread; its receiver is disconnected when it is to end.
+    ///
+    /// Fails when the operating system gives none.
+    pub(crate) fn spawn(
+        &mut self,
+        name: &str,
+        run: impl FnOnce(Receiver<()>) + Send + 'static,
+    ) -> std::io::Result<()> {
         let (stop, stopped) = channel();
         self.threads.push(thread::Builder::new().name(name.into()).spawn(move || run(stopped))?);
         self.stop.push(stop);

@@ -31,6 +31,8 @@ pub enum Command {
     Return,
     /// No message before this position is needed any more.
     Release(Position),
+    /// The template sets of messages from here on: those before, and more.
+    Templates(Vec<u8>),
 }
 
 /// A message for the spool.
@@ -133,6 +135,12 @@ impl<M: Medium> Worker<M> {
             Command::Append(message) => self.append(&message),
             Command::Return => self.give_back(),
             Command::Release(until) => self.release(until),
+            Command::Templates(sets) => {
+                if let Err(error) = self.spool.set_templates(sets) {
+                    // The relay bounds its templates to what fits; without them, records are lost if the process ends.
+                    tracing::error!(%error, "templates for the spool are lost");
+                }
+            }
         }
     }
 
@@ -266,7 +274,9 @@ pub fn templates(templates: &Templates) -> Vec<u8> {
     let session =
         options_template(session_record_id(stream), &session_record::FIELDS, session_record::SCOPE_FIELDS);
     let mut octets = set(ipfix::OPTIONS_TEMPLATE_SET, &[session]);
-    octets.extend(set(ipfix::TEMPLATE_SET, &templates.records(stream).collect::<Vec<_>>()));
+    if !templates.is_empty() {
+        octets.extend(set(ipfix::TEMPLATE_SET, &templates.records(stream).collect::<Vec<_>>()));
+    }
     octets
 }
 
@@ -274,7 +284,7 @@ fn set(id: u16, templates: &[TemplateRecord]) -> Vec<u8> {
     let mut octets = id.to_be_bytes().to_vec();
     octets.extend([0; 2]);
     templates.iter().for_each(|template| template.encode(&mut octets));
-    let length = u16::try_from(octets.len()).expect("flowpool's templates are short");
+    let length = u16::try_from(octets.len()).expect("the templates of a table are bounded");
     octets[2..SET_HEADER].copy_from_slice(&length.to_be_bytes());
     octets
 }

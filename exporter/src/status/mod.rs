@@ -79,7 +79,7 @@ impl Status {
             rates: Rates::new(now),
             begin: now,
             metrics: context.metrics.clone(),
-            source: config.source.to_string(),
+            source: config.input().map_or_else(|_| String::new(), |input| input.to_string()),
             domain: config.metering.observation_domain,
             incarnation,
             max_flows: config.metering().max_flows,

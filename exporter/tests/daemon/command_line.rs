@@ -83,10 +83,11 @@ fn the_sample_is_the_defaults() {
     assert_eq!(sample.classes().unwrap().0, Classes::single(Kind::Reliable));
     assert_eq!(sample.class.clear(), 1);
     let minimal = parse(MINIMAL);
-    assert_eq!(sample.source.start, Some(Start::File));
-    assert_eq!(sample.source.speed(), minimal.source.speed());
+    let (packets, least) = (sample.packets().unwrap(), minimal.packets().unwrap());
+    assert_eq!(packets.start, Some(Start::File));
+    assert_eq!(packets.speed(), least.speed());
     let now = Duration::from_secs(1);
-    assert_eq!(sample.source.loop_options(now), minimal.source.loop_options(now));
+    assert_eq!(packets.loop_options(now), least.loop_options(now));
     sample.source = parse(MINIMAL).source;
     assert_eq!(format!("{sample:#?}"), format!("{minimal:#?}"));
 }

@@ -153,6 +153,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_refused_goes_through_the_page_cache_from_then_on() {
+        let (reader, mut regular) = regular(None);
+        // Says EINVAL to what is no number.
+        let refusing = OpenOptions::new().write(true).open("/proc/self/oom_score_adj").unwrap();
+        regular.direct = Some((refusing, BLOCK));
+        let octets = octets(3 * BLOCK, 0);
+        assert_eq!(write(&mut regular, octets.octets(), 0), [3 * BLOCK]);
+        assert!(regular.direct.is_none());
+        let mut read = vec![0; 3 * BLOCK];
+        reader.read_exact_at(&mut read, 0).unwrap();
+        assert!(read == octets.octets());
+    }
+
+    #[test]
     fn octets_at_other_addresses_go_through_the_page_cache() {
         let (reader, mut regular) = regular(Some(BLOCK));
         let octets = octets(4 * BLOCK, 1);

@@ -193,6 +193,8 @@ fn seen() -> [BTreeMap<String, Described>; 3] {
     let hasty = format!("{text}[retention]\ndrain-timeout = \"1ms\"\n");
     add_started(&mut all[2], Running::started::<exporter::Daemon>(&world, &hasty));
     add(&mut all[2], Running::start::<exporter::Daemon>(&world.folder, &text).ended());
+    let relay = text.replace(source, &format!("[relay]\nlisten = [\"{c}:2055\"]\n"));
+    add_started(&mut all[2], Running::started::<exporter::Daemon>(&world, &relay));
     let text = format!("{source}[udp]\ncollector = \"{b}:4739\"\naddress = \"{c}\"\n");
     add_started(&mut all[2], Running::started::<exporter::Daemon>(&world, &text));
     add(&mut all[2], Running::start::<exporter::Daemon>(&world.folder, &text).ended());

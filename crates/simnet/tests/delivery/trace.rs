@@ -40,6 +40,7 @@ impl World {
                 }
                 Command::Return => "return".to_owned(),
                 Command::Release(until) => format!("release before {}", until.0),
+                Command::Templates(sets) => format!("templates of {} octets", sets.len()),
             };
             self.trace("exporter", "spool", &what);
         }

@@ -24,11 +24,9 @@ pub(super) fn steps(steps: &mut Steps) {
 fn build(root: &Path) -> Outcome {
     needs("dpkg-shlibdeps", "dpkg-dev")?;
     needs("strip", "binutils")?;
-    let (manual, packages) = (scratch(root, "manual")?, scratch(root, PACKAGES)?);
-    let (manual, packages) = (manual.display().to_string(), packages.display().to_string());
+    let packages = scratch(root, PACKAGES)?.display().to_string();
     let binaries = target_directory(root)?.join("release").display().to_string();
-    run(root, "cargo", &["run", "--quiet", "--locked", "-p", "demo", "--example", "manual", "--", &manual])?;
-    run(root, "deploy/debian/build", &[&binaries, &manual, &packages])
+    run(root, "deploy/debian/build", &[&binaries, &packages])
 }
 
 fn lintian(root: &Path) -> Outcome {

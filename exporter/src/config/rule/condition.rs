@@ -49,12 +49,27 @@ impl<'de> Deserialize<'de> for Field {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         let found = elements().find(|(element, _)| element.name == name);
+        let found = found.or_else(|| of_others(&name));
         found.map(|(element, length)| Self { element, length }).ok_or_else(|| {
             // In serde's words, so that the nearest name is suggested.
             let known: Vec<String> = elements().map(|(element, _)| format!("`{}`", element.name)).collect();
             D::Error::custom(format!("unknown field `{name}`, expected one of {}", known.join(", ")))
         })
     }
+}
+
+/// Returns an IANA element that only records of routers can have, if it is a number or an address, with its longest length.
+fn of_others(name: &str) -> Option<(&'static InformationElement, u16)> {
+    let element = ipfix::ie::by_name(name).filter(|element| element.pen == 0)?;
+    let length = match element.data_type {
+        DataType::Unsigned8 => 1,
+        DataType::Unsigned16 => 2,
+        DataType::Unsigned32 | DataType::Ipv4Address => 4,
+        DataType::Unsigned64 => 8,
+        DataType::Ipv6Address => 16,
+        _ => return None,
+    };
+    Some((element, length))
 }
 
 /// What stands in the file: addresses or numbers.

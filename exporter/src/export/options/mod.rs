@@ -164,6 +164,13 @@ impl OptionsRecord {
         Self { template, writer: RecordWriter::default() }
     }
 
+    /// A record of another exporter.
+    pub fn passed(template: TemplateRecord, octets: &[u8]) -> Self {
+        let mut writer = RecordWriter::default();
+        writer.fixed(octets);
+        Self { template, writer }
+    }
+
     /// Returns the data record.
     pub fn octets(&self) -> &[u8] {
         self.writer.octets()

@@ -442,6 +442,26 @@ fn records_of_another_version_are_sent_with_its_templates() {
     assert_eq!(exporter.failover.books().covered, 2);
 }
 
+#[test]
+fn records_of_a_template_learned_on_the_way_are_read_by_the_next_start() {
+    let folder = Folder::new();
+    let mut exporter = Exporter::open(&folder, DEFAULT);
+    exporter.meter(3);
+    let mut templates = FlowEncoder::new().templates().clone();
+    let fields = vec![ipfix::FieldSpecifier::iana(7, 2), ipfix::FieldSpecifier::iana(4, 1)];
+    let index = templates.add_unnamed(0, fields).unwrap();
+    exporter.failover.follow_templates(&templates);
+    for number in 3..5 {
+        exporter.failover.push(ClassIndex::default(), index, &[0, number, 6]).unwrap();
+    }
+    exporter.sync();
+    exporter.close();
+    let mut exporter = Exporter::open(&folder, Options { epoch: 3, ..DEFAULT });
+    exporter.deliver();
+    assert_eq!(ranges(&exporter.received), [(2, 0..5)]);
+    assert_eq!(exporter.failover.books().covered, 5);
+}
+
 /// RFC 6526 section 4.2: wherever in the session they are defined. What tells it ends the numbering, which goes on behind it.
 #[test]
 fn templates_of_another_version_have_their_reliability_told_as_well() {

@@ -3,13 +3,14 @@
 //! They come with the templates of the process that appended them, which may have been of another version: templates that
 //! are not ours get identifiers of their own, and are sent along with their records.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use delivery::retention::PushError;
 use delivery::{ExporterState, Retention, Series, SessionRecord};
 use ipfix::{CollectingConfig, CollectingSession, Header, Record, Template, TemplateRecord, Visitor};
 
-use crate::export::templates::foreign_ids;
+use crate::export::templates::{UNTOLD, foreign_ids};
 use crate::export::{Classes, Templates};
 use crate::spooling::Returned;
 
@@ -34,6 +35,11 @@ impl Returning {
         let session = CollectingSession::new(CollectingConfig::default());
         let known = Arc::default();
         Self { owner, domain, ours, known, session, identifiers: Vec::new(), foreign: Vec::new() }
+    }
+
+    /// Takes over templates that were learned since.
+    pub(super) fn follow_templates(&mut self, templates: &Templates) {
+        self.ours.follow(templates);
     }
 
     /// Returns the series of this start's records of a domain.
@@ -101,9 +107,9 @@ impl Visitor for Records<'_> {
         self.series = Some((series, number + 1));
         if series.ledger == self.owner.ledger
             && let Some(template) = self.identifier(record.template)
-            && self.put_back(series, number, template, record.octets).is_ok()
         {
-            self.restored += 1;
+            let octets = self.renamed(record);
+            self.restored += u64::from(self.put_back(series, number, template, &octets).is_ok());
         }
     }
 }
@@ -121,6 +127,19 @@ impl Records<'_> {
         } else {
             self.retention.restore(series.epoch, series.domain, number, template, octets)
         }
+    }
+
+    /// Returns the record's octets, its lists with the identifiers that the templates they name have here.
+    fn renamed<'a>(&mut self, record: &Record<'a>) -> Cow<'a, [u8]> {
+        if !record.template.has_lists() {
+            return Cow::Borrowed(record.octets);
+        }
+        let mut octets = record.octets.to_vec();
+        record.references(|at, template| {
+            let id = template.and_then(|template| self.identifier(template)).unwrap_or(UNTOLD);
+            octets[at..at + 2].copy_from_slice(&id.to_be_bytes());
+        });
+        Cow::Owned(octets)
     }
 
     fn identifier(&mut self, template: &Template) -> Option<u16> {

@@ -218,7 +218,7 @@ impl SpoolNode {
                     assert!(released.into_iter().all(&is_settled), "released before it was covered");
                     false
                 }
-                Command::Return => false,
+                Command::Return | Command::Templates(_) => false,
             };
             worker.handle(command);
             if appends {
