@@ -22,8 +22,8 @@ use crate::failover::{FailoverConfig, SpoolConfig};
 use crate::metering::{Meter, MeteringConfig};
 use crate::metrics::{Captured, Observed};
 use crate::observe::{Observer, Share};
-use crate::replay::progress::{Progress, Shown};
 use crate::relay::{self, Catalog};
+use crate::replay::progress::{Progress, Shown};
 
 use super::{random, since_epoch};
 
