@@ -49,24 +49,26 @@ const MAX_MESSAGE: usize = 2_900;
 fn main() {
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     let records = std::env::var("RECORDS").map_or(10_000_000, |records| records.parse().unwrap());
-    for (kind, durable, name) in [
-        ("jsonl", false, "JSON lines"),
-        ("jsonl", true, "JSON lines, synced"),
-        ("ipfix", false, "IPFIX files"),
-        ("ipfix", true, "IPFIX files, synced"),
+    for (kind, settings, name) in [
+        ("jsonl", "durable = false", "JSON lines"),
+        ("jsonl", "durable = true", "JSON lines, synced"),
+        ("jsonl", "durable = true\ndirect = true", "JSON lines, synced, direct"),
+        ("ipfix", "durable = false", "IPFIX files"),
+        ("ipfix", "durable = true", "IPFIX files, synced"),
+        ("ipfix", "durable = true\ndirect = true", "IPFIX files, synced, direct"),
     ] {
         if name.contains(&filter) {
-            measure(kind, durable, name, records);
+            measure(kind, settings, name, records);
         }
     }
 }
 
 /// Sends so many records and prints costs and memory after the first million and each time there are ten times as many.
-fn measure(kind: &str, durable: bool, name: &str, records: u64) {
+fn measure(kind: &str, settings: &str, name: &str, records: u64) {
     let directory = Directory::new();
     let output = directory.path("flows");
     let config = format!(
-        "[output.flows.{kind}]\npath = \"{}.{kind}\"\ndurable = {durable}\nrotate-octets = \"256MiB\"\nkeep = 2\n",
+        "[output.flows.{kind}]\npath = \"{}.{kind}\"\n{settings}\nrotate-octets = \"256MiB\"\nkeep = 2\n",
         output.display()
     );
     let collector = Collector::start(&directory, world::address(), &config);

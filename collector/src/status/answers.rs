@@ -157,12 +157,11 @@ pub(super) fn element(template: &Template, at: usize) -> String {
 }
 
 /// Who talked most.
-pub(super) fn talkers(top: &Top, one_in: u32) -> Value {
+pub(super) fn talkers(top: &Top) -> Value {
     let Top { sources, destinations, services, total } = top;
     let address = |(address, sum): &(std::net::IpAddr, Sum)| counted("address", address.to_string(), sum);
     json!({
         "minutes": MINUTES,
-        "messages-per-sample": one_in,
         "total": counted("of", "all".to_owned(), total),
         "sources": sources.iter().map(address).collect::<Vec<_>>(),
         "destinations": destinations.iter().map(address).collect::<Vec<_>>(),

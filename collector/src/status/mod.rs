@@ -38,7 +38,7 @@ pub(crate) use self::watched::{Watched, Window};
 use crate::metrics::{OutputMetrics, SessionMetrics};
 use crate::output::OutputHealth;
 use crate::stats;
-use crate::tap::{Found, MINUTES, Question, Talkers, Tap, Watches};
+use crate::tap::{Found, Question, Talkers, Tap, Watches};
 
 const SECOND: Duration = Duration::from_secs(1);
 const SECONDS_A_MINUTE: u32 = 60;
@@ -149,7 +149,7 @@ impl Status {
             [b"v1", b"talkers"] if request.is_local() => match number(&request, "count", 20) {
                 Ok(count) => {
                     let top = self.talkers.top(usize::try_from(count).unwrap_or(usize::MAX));
-                    request.answer(answers::talkers(&top, self.rates.one_in()).to_string());
+                    request.answer(answers::talkers(&top).to_string());
                 }
                 Err(error) => request.bad_request(&error),
             },
@@ -195,11 +195,6 @@ impl Status {
 
 /// Why somebody else is not told about flows.
 const ONLY_HERE: &str = "flows are personal data and told on this host only: ask from there, by address or as localhost, or through `ssh -L 9381:127.0.0.1:9381 HOST`";
-
-/// What the talkers are of.
-fn last_minutes() -> String {
-    format!("last {MINUTES} minutes")
-}
 
 fn number(request: &ApiRequest, key: &str, default: u64) -> Result<u64, String> {
     let Some(text) = request.parameter(key) else { return Ok(default) };

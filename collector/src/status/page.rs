@@ -10,9 +10,9 @@ use service::time_text;
 
 use super::answers::{element, service, state};
 use super::register::Entry;
-use super::{ONLY_HERE, Status, last_minutes};
+use super::{ONLY_HERE, Status};
 use crate::metrics::DropReason;
-use crate::tap::{Sum, Top};
+use crate::tap::{MINUTES, SAMPLES, Sum, Top};
 
 /// Rows that are made for a table; what of them fits is shown.
 const ROWS: usize = 100;
@@ -36,7 +36,7 @@ pub(super) fn page(status: &mut Status, is_local: bool) -> Page {
     page.section("outputs", "Outputs").table(outputs_table(status));
     page.section("templates", "Templates").table(templates_table(&sessions));
     if is_local {
-        talkers(page.section("talkers", "Talkers"), &status.talkers.top(TALKERS), status.rates.one_in());
+        talkers(page.section("talkers", "Talkers"), &status.talkers.top(TALKERS));
         records(page.section("records", "Last records"), status);
     } else {
         page.section("flows", "Talkers and records").note(ONLY_HERE);
@@ -66,10 +66,10 @@ fn sessions_table(status: &Status, sessions: &[Arc<Entry>]) -> Table {
     let columns = [
         Column::text("Exporter"),
         Column::text("State"),
-        Column::text("Since"),
+        Column::number("Connected for"),
         Column::number("Records"),
-        Column::number("a second"),
-        Column::number("Octets a second"),
+        Column::number("Records/s"),
+        Column::number("Octets/s"),
         Column::number("Missing"),
         Column::text("Lost by class"),
         Column::number("Malformed"),
@@ -80,6 +80,7 @@ fn sessions_table(status: &Status, sessions: &[Arc<Entry>]) -> Table {
         .when_empty("No exporter is connected.")
         .all_at("/api/v1/sessions")
         .of_total(sessions.len() as u64);
+    let now = SystemTime::now();
     for entry in sessions.iter().take(ROWS) {
         let (rate, told) = (status.rates.of(entry.id), entry.told());
         let mark = match state(entry, rate) {
@@ -91,7 +92,7 @@ fn sessions_table(status: &Status, sessions: &[Arc<Entry>]) -> Table {
         table.row([
             entry.peer.to_string().into(),
             mark,
-            time_text(entry.since).into(),
+            text::duration(now.duration_since(entry.since).unwrap_or_default()).into(),
             entry.records.get().into(),
             text::rate(rate.records).into(),
             text::rate(rate.octets).into(),
@@ -178,14 +179,9 @@ fn templates_table(sessions: &[Arc<Entry>]) -> Table {
     table.of_total(total as u64)
 }
 
-fn talkers(section: &mut Section, top: &Top, one_in: u32) {
-    let one_in = match one_in {
-        1 => "every message".to_owned(),
-        many => format!("one of {many} messages"),
-    };
+fn talkers(section: &mut Section, top: &Top) {
     section.note(&format!(
-        "Estimated from samples: {one_in}, octets as exporters tell them, {}.",
-        last_minutes()
+        "Estimated from samples of up to {SAMPLES} messages a second, octets as exporters tell them, of the last {MINUTES} minutes."
     ));
     let addresses = |caption: &str, name, of: &[(std::net::IpAddr, Sum)]| {
         let rows = of.iter().map(|(address, sum)| (address.to_string(), sum));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::steps::{self, Outcome, Steps, Unpassed, capture, run_with};
-use crate::{deploy, fence, interop, matrix, readme};
+use crate::{browser, deploy, fence, interop, matrix, readme};
 
 /// A daemon and its sample configuration.
 pub(crate) struct Daemon {
@@ -49,6 +49,7 @@ pub(crate) fn run(root: &Path, texts: &[&str]) -> ExitCode {
     steps.step("the README's demo command", |root| readme::run_marked(root, "demo"));
     steps.step("the README's pair of registrars", |root| readme::run_marked(root, "pair"));
     deploy::run_all(&mut steps);
+    steps.step("status pages in a browser", browser::check);
     steps.step("two seeds of the crash matrix", matrix::two_seeds);
     steps.finish()
 }

@@ -1,6 +1,7 @@
-//! Developer commands: `cargo xtask ci`, `soak`, `interop`, `crash-matrix`, `bench-handlespace`, `deploy-check` and `vm`.
+//! Developer commands: `cargo xtask ci`, `soak`, `interop`, `crash-matrix`, `bench-handlespace`, `browser`, `deploy-check` and `vm`.
 //! No dependencies, so that they start at once.
 
+mod browser;
 mod ci;
 mod deploy;
 mod fence;
@@ -30,6 +31,8 @@ Commands:
            Kill, freeze and stop the processes of a pool by a seed, and check that nothing is lost (see crash-matrix --help)
   bench-handlespace
            Measure the handlespace beside rsplib's, if that is installed
+  browser [--update]
+           Look at the status pages of a running pool in headless Chromium (if it is installed)
   deploy-check [TEXT…]
            Check what lies in deploy/ and docs/: units, rules and dashboards at a running pool, packages, images,
            manifests, pages and what they say (what is installed)
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         ["interop", rest @ ..] => interop::run(&root(), rest),
         ["crash-matrix", rest @ ..] => matrix::run(&root(), rest),
         ["bench-handlespace"] => handlespace::run_benches(&root()),
+        ["browser", rest @ ..] => browser::run(&root(), rest),
         ["deploy-check", texts @ ..] => deploy::run(&root(), texts),
         ["vm", ..] => vm::run(&arguments[1..]),
         ["--help" | "-h" | "help"] => {

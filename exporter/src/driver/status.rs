@@ -1,10 +1,12 @@
 //! What the driver knows, for whoever asks over HTTP.
 
+use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
 use rserpool::{Load, Member, PoolUserState};
 use serde_json::{Map, Value, json};
 use service::ApiRequest;
+use transport::PeerAddress;
 
 use super::Driver;
 use super::collector::{Collector, Links};
@@ -106,7 +108,12 @@ impl Driver {
 
 /// A collector as failovers name it.
 pub(super) fn peer(collector: &Collector) -> Peer {
-    Peer { pe: Some(collector.element.pe.to_string()), address: collector.association.peer().to_string() }
+    let address = match collector.association.peer() {
+        // Whether it travels in UDP is of no interest here.
+        PeerAddress::Sctp { ip, port, .. } => format!("sctp {}", SocketAddr::new(ip, port)),
+        peer => peer.to_string(),
+    };
+    Peer { pe: Some(collector.element.pe.to_string()), address }
 }
 
 fn collector_json(collector: &Collector) -> Value {

@@ -48,9 +48,10 @@ fn overview(page: &mut Page, status: &Value, rates: &[History; NAMES.len()]) {
     let [packets_name, metered_name, sent_name, settled_name] = NAMES.map(|(_, name)| name);
     let section = page.section("overview", "Overview");
     section.facts([
-        ("Collector in use", collector(&status["collector"], Mark::Good, "none")),
+        ("Collector in use", collector(&status["collector"], Mark::Bad, "none")),
+        ("It is at", status["collector"]["address"].as_str().into()),
         ("Standing by", collector(&status["standby"], Mark::Idle, "nobody")),
-        ("Records not acknowledged yet", waiting.into()),
+        ("Not acknowledged yet", waiting.into()),
         ("Failovers", status["failovers"]["count"].as_u64().into()),
         ("Running for", seconds(&exporter["uptime-seconds"]).map(text::duration).into()),
     ]);
@@ -67,18 +68,18 @@ fn overview(page: &mut Page, status: &Value, rates: &[History; NAMES.len()]) {
     ]);
 }
 
-/// A collector by its identifier and address.
-fn collector(collector: &Value, mark: Mark, nobody: &str) -> Cell {
-    if collector.is_null() {
-        let mark = if mark == Mark::Good { Mark::Bad } else { Mark::Idle };
-        return Cell::mark(mark, nobody);
+/// A collector by its identifier, which it has in a pool only.
+fn collector(collector: &Value, without: Mark, nobody: &str) -> Cell {
+    match collector["pe"].as_str() {
+        Some(pe) => Cell::mark(Mark::Good, pe),
+        None if collector.is_null() => Cell::mark(without, nobody),
+        None => Cell::mark(Mark::Good, "the configured one"),
     }
-    Cell::mark(mark, &peer(collector))
 }
 
 fn pool(page: &mut Page, pool: &Value) {
     let registrar = match pool["registrar"].as_str() {
-        Some(address) => Cell::mark(Mark::Good, address),
+        Some(address) => Cell::from(address),
         None => Cell::mark(Mark::Bad, "none reached"),
     };
     let columns =
@@ -92,7 +93,7 @@ fn pool(page: &mut Page, pool: &Value) {
             words(&element["pe"]).into(),
             element_state(element),
             load.map(|load| Cell::meter(load, &format!("{:.1} %", load * 100.0))).into(),
-            words(&element["policy"]).into(),
+            words(&element["policy"]).split(" load ").next().into(),
         ]);
     }
     let section = page.section("pool", "The pool from here");

@@ -31,9 +31,9 @@ impl Totals {
 /// What the series are called, in JSON and on the page.
 pub(crate) const NAMES: [(&str, &str); 4] = [
     ("packets", "Packets a second"),
-    ("metered", "Flow records metered a second"),
-    ("sent", "Flow records sent a second"),
-    ("settled", "Flow records acknowledged a second"),
+    ("metered", "Flow records a second"),
+    ("sent", "Sent a second"),
+    ("settled", "Acknowledged a second"),
 ];
 
 /// Rates of the last [`KEPT`] seconds.

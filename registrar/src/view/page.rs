@@ -234,12 +234,18 @@ fn element_row(status: &ElementStatus, now: Instant, machine: &Registrar) -> [Ce
         keep_alive,
         home.into(),
         transport_text(element).into(),
-        element.policy.to_string().into(),
+        policy(&element.policy.to_string()).into(),
     ]
 }
 
 fn load(load: Option<Load>) -> Cell {
     load.map(|load| Cell::meter(load.share(), &load.to_string())).into()
+}
+
+/// A policy without the load, which has a column.
+fn policy(text: &str) -> String {
+    let Some((name, rest)) = text.split_once(" load ") else { return text.to_owned() };
+    rest.split_once(' ').map_or(name.to_owned(), |(_, values)| format!("{name} {values}"))
 }
 
 fn gone_row(gone: &Gone, now: Instant) -> [Cell; 7] {
@@ -253,7 +259,7 @@ fn gone_row(gone: &Gone, now: Instant) -> [Cell; 7] {
         Cell::none(),
         of("home"),
         value_text(&gone.element["transport"]).into(),
-        of("policy"),
+        gone.element["policy"].as_str().map(policy).into(),
     ]
 }
 
@@ -322,5 +328,20 @@ fn change_row(change: &Change) -> [Cell; 6] {
         What::Registrar { registrar, event } => {
             [time, registrar.to_string().into(), Cell::none(), (*event).into(), Cell::none(), Cell::none()]
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_load_is_told_in_its_own_column_only() {
+        assert_eq!(policy("round-robin"), "round-robin");
+        assert_eq!(policy("least-used load 17.4%"), "least-used");
+        assert_eq!(
+            policy("priority-least-used load 1.0% degradation 2.0%"),
+            "priority-least-used degradation 2.0%"
+        );
     }
 }

@@ -51,7 +51,7 @@ mod tests {
             assert!(buffer.octets().is_empty());
             buffer.end().extend([7; 2 * BLOCK]);
             assert_eq!(buffer.octets(), [7; 2 * BLOCK]);
-            let to_block = (position.next_multiple_of(BLOCK as u64) - position) as usize;
+            let to_block = usize::try_from(position.next_multiple_of(BLOCK as u64) - position).unwrap();
             assert_eq!(buffer.octets()[to_block..].as_ptr().addr() % BLOCK, 0, "at {position}");
         }
     }

@@ -11,7 +11,7 @@ use super::stored::Stored;
 use crate::policy::{Counts, Place, Rule};
 use crate::random::Random;
 use crate::wire::param::draining;
-use crate::wire::{CauseCode, ErrorCause, PolicyType, PoolElementParameter};
+use crate::wire::{CauseCode, EncodeError, ErrorCause, Policy, PolicyType, PoolElementParameter};
 use crate::{PeId, RegistrarId};
 
 /// Elements of one policy, transport type and transport use.
@@ -83,9 +83,24 @@ impl Pool {
         self.stored(pe)?.element_for_users(pe)
     }
 
+    /// Appends the same as a parameter; nothing where there is no such element.
+    pub(crate) fn encode_for_users(&self, pe: PeId, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.stored(pe).map_or(Ok(()), |stored| stored.encode_for_users(pe, out))
+    }
+
+    /// Returns the element's policy with its values.
+    pub(crate) fn policy(&self, pe: PeId) -> Option<Policy> {
+        self.stored(pe)?.policy()
+    }
+
     /// Returns whether the pool has this element.
     pub fn contains(&self, pe: PeId) -> bool {
         self.ids.contains_key(&pe)
+    }
+
+    /// Returns whether pool users find this element where they find the one of its identifier that is in the pool.
+    pub(crate) fn has_where(&self, element: &PoolElementParameter) -> bool {
+        self.stored(element.pe).is_some_and(|stored| stored.is_where(element))
     }
 
     /// Returns whether the element is in the pool and not to be chosen, as it bears the mark ([`draining`]).

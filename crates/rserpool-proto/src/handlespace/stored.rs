@@ -7,8 +7,8 @@ use crate::wire::param::long_pe_identifier::LongPeId;
 use crate::wire::param::policy::Fields;
 use crate::wire::param::transport::UdpTransport;
 use crate::wire::{
-    ParameterType, Policy, PolicyType, PoolElementParameter, RegistrationLife, SctpTransport, TcpTransport,
-    Transport, TransportUse, UnknownParameter,
+    EncodeError, ParameterType, Policy, PolicyType, PoolElementParameter, RegistrationLife, SctpTransport,
+    TcpTransport, Transport, TransportUse, UnknownParameter,
 };
 use crate::{PeId, RegistrarId};
 
@@ -76,6 +76,15 @@ impl Stored {
         }
     }
 
+    /// Appends the same as a parameter; nothing for a vacant slot.
+    pub(super) fn encode_for_users(&self, pe: PeId, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        match self {
+            Stored::Vacant => Ok(()),
+            Stored::Packed(packed) => packed.element(pe, None).encode(out),
+            Stored::Whole(element) => element.encode_for_users(out),
+        }
+    }
+
     pub(super) fn policy(&self) -> Option<Policy> {
         match self {
             Stored::Vacant => None,
@@ -114,6 +123,21 @@ impl Stored {
         }
     }
 
+    /// Whether pool users find `element` where they find this one.
+    pub(super) fn is_where(&self, element: &PoolElementParameter) -> bool {
+        match self {
+            Stored::Vacant => false,
+            Stored::Packed(packed) => {
+                pack_user(&element.user_transport) == Some((packed.kind, packed.user))
+                    && packed.encapsulation == element.encapsulation
+            }
+            Stored::Whole(known) => {
+                (&known.user_transport, known.encapsulation)
+                    == (&element.user_transport, element.encapsulation)
+            }
+        }
+    }
+
     pub(super) fn set_home(&mut self, home: RegistrarId) {
         match self {
             Stored::Vacant => {}
@@ -132,24 +156,7 @@ fn pack(element: &PoolElementParameter) -> Option<Packed> {
         [told] => Some(own_long_id(told, element.pe)?),
         _ => return None,
     };
-    let (kind, user) = match &element.user_transport {
-        Transport::Sctp(sctp) => (Kind::Sctp, pack_sctp(sctp)?),
-        Transport::Tcp(TcpTransport { port, reserved, address: IpAddr::V4(address), unknown })
-            if unknown.is_empty() =>
-        {
-            (Kind::Tcp, Endpoint { address: address.octets(), port: *port, more: *reserved })
-        }
-        Transport::Udp(UdpTransport { port, address: IpAddr::V4(address), unknown })
-            if unknown.is_empty() =>
-        {
-            (Kind::Udp, Endpoint { address: address.octets(), port: *port, more: 0 })
-        }
-        Transport::Tcp(_)
-        | Transport::Udp(_)
-        | Transport::Dccp(_)
-        | Transport::UdpLite(_)
-        | Transport::Opaque(_) => return None,
-    };
+    let (kind, user) = pack_user(&element.user_transport)?;
     let asap = match &element.asap_transport {
         Some(sctp) => Some(pack_sctp(sctp)?),
         None => None,
@@ -166,6 +173,27 @@ fn pack(element: &PoolElementParameter) -> Option<Packed> {
         has_long: long.is_some(),
         upper: long.map_or(0, LongPeId::upper),
     })
+}
+
+fn pack_user(transport: &Transport) -> Option<(Kind, Endpoint)> {
+    match transport {
+        Transport::Sctp(sctp) => Some((Kind::Sctp, pack_sctp(sctp)?)),
+        Transport::Tcp(TcpTransport { port, reserved, address: IpAddr::V4(address), unknown })
+            if unknown.is_empty() =>
+        {
+            Some((Kind::Tcp, Endpoint { address: address.octets(), port: *port, more: *reserved }))
+        }
+        Transport::Udp(UdpTransport { port, address: IpAddr::V4(address), unknown })
+            if unknown.is_empty() =>
+        {
+            Some((Kind::Udp, Endpoint { address: address.octets(), port: *port, more: 0 }))
+        }
+        Transport::Tcp(_)
+        | Transport::Udp(_)
+        | Transport::Dccp(_)
+        | Transport::UdpLite(_)
+        | Transport::Opaque(_) => None,
+    }
 }
 
 /// The long identifier of this element, if the parameter is nothing else.
@@ -256,7 +284,14 @@ mod tests {
         assert_eq!(stored.home(), Some(element.home));
         assert_eq!(stored.policy().as_ref(), Some(&element.policy));
         let for_users = PoolElementParameter { asap_transport: None, ..element.clone() };
+        let mut octets = Vec::new();
+        stored.encode_for_users(element.pe, &mut octets).unwrap();
+        assert_eq!(octets, for_users.to_octets());
         assert_eq!(stored.element_for_users(element.pe), Some(for_users));
+        assert!(stored.is_where(&element));
+        assert!(!stored.is_where(&PoolElementParameter { encapsulation: Some(1), ..element.clone() }));
+        let user_transport = Transport::Sctp(sctp("192.0.2.250"));
+        assert!(!stored.is_where(&PoolElementParameter { user_transport, ..element.clone() }));
         assert_eq!(stored.element(element.pe), Some(element));
     }
 

@@ -63,7 +63,7 @@ pub struct Resolved {
 
 impl Counters {
     pub(super) fn count_sent(&mut self, message: &Message) {
-        *self.sent.entry(message.message_type()).or_insert(0) += 1;
+        self.count_sent_type(message.message_type());
         let causes: &[ErrorCause] = match message {
             Message::RegistrationResponse(response) => &response.causes,
             Message::DeregistrationResponse(response) => &response.causes,
@@ -74,5 +74,10 @@ impl Counters {
         for cause in causes {
             *self.causes.entry(cause.code).or_insert(0) += 1;
         }
+    }
+
+    /// Counts a message without causes.
+    pub(super) fn count_sent_type(&mut self, kind: MessageType) {
+        *self.sent.entry(kind).or_insert(0) += 1;
     }
 }

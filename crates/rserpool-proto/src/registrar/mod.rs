@@ -202,6 +202,8 @@ pub struct Registrar {
     unsent: usize,
     /// Where a message is written.
     scratch: Vec<u8>,
+    /// Where a selection is written.
+    chosen: Vec<PeId>,
 }
 
 impl Registrar {
@@ -231,6 +233,7 @@ impl Registrar {
             outputs: VecDeque::new(),
             unsent: 0,
             scratch: Vec::new(),
+            chosen: Vec::new(),
         }
     }
 
@@ -507,16 +510,21 @@ impl Registrar {
 
     /// Sends a message if it fits; returns whether it did.
     fn send(&mut self, connection: ConnectionId, message: &Message) -> bool {
-        // In just the room it needs it is sent as it is; with more, that takes another allocation.
         self.scratch.clear();
-        if message.encode(&mut self.scratch).is_err() {
-            return false;
+        let fits = message.encode(&mut self.scratch).is_ok();
+        if fits {
+            self.counters.count_sent(message);
+            self.send_scratch(connection);
         }
+        fits
+    }
+
+    /// Sends what is written in `scratch`.
+    fn send_scratch(&mut self, connection: ConnectionId) {
+        // In just the room it needs it is sent as it is; with more, that takes another allocation.
         let octets = self.scratch.clone();
-        self.counters.count_sent(message);
         self.unsent += octets.len();
         self.outputs.push_back(Output::Send { connection, octets });
-        true
     }
 
     fn event(&mut self, event: Event) {

@@ -39,13 +39,12 @@ impl Registrar {
             Ok(warnings) => warnings,
             Err(cause) => return self.reject(connection, &key, cause),
         };
-        let known = self.element(&key);
         let admitted = self
             .check_room(&key, connection, octets)
-            .and_then(|()| self.admit(connection, &key, &registration.element, known.as_ref()));
+            .and_then(|()| self.admit(connection, &key, &registration.element));
         match admitted {
             Ok(Admission::Accept) => {
-                let moved = has_moved(known.as_ref(), &registration.element);
+                let moved = self.moved(&key, &registration.element);
                 self.accept(now, connection, registration, octets, warnings, moved);
             }
             Ok(Admission::Probe) => self.hold_claim(now, connection, &key, registration, octets),
@@ -125,11 +124,11 @@ impl Registrar {
         connection: ConnectionId,
         key: &Key,
         element: &PoolElementParameter,
-        known: Option<&PoolElementParameter>,
     ) -> Result<Admission, ErrorCause> {
         self.handlespace.check(&key.0, element)?;
         // Whoever told long identifiers is told apart by them (docs/wire.md section 17), wherever it is.
-        if known.is_some_and(|known| known.is_other_than(element)) {
+        let tells_long = element.long_id().is_some();
+        if tells_long && self.element(key).is_some_and(|known| known.is_other_than(element)) {
             return Err(ErrorCause::plain(CauseCode::NON_UNIQUE_PE_ID));
         }
         let Some(monitor) = self.monitors.get(key) else {
@@ -226,8 +225,10 @@ impl Registrar {
         let key = (pool, element.pe);
         let life = element.life.duration(self.config.profile.life_unit);
         element.home = self.id;
-        let seen = self.peers.get(&connection).and_then(|peer| asap_transport(&peer.remote));
-        element.asap_transport = element.asap_transport.take().or(seen);
+        if element.asap_transport.is_none() {
+            let peer = self.peers.get(&connection);
+            element.asap_transport = peer.and_then(|peer| asap_transport(&peer.remote));
+        }
         self.measure(connection, &mut element);
         let home = self.home_of(&key);
         let known = self.monitors.get(&key);
@@ -273,7 +274,7 @@ impl Registrar {
 
     /// Returns whether pool users would find the element elsewhere than before.
     pub(super) fn moved(&self, key: &Key, element: &PoolElementParameter) -> bool {
-        has_moved(self.element(key).as_ref(), element)
+        self.handlespace.pool(&key.0).is_none_or(|pool| !pool.has_where(element))
     }
 
     /// Watches the element over this connection; a registration is a sign of life like an acknowledgement.
@@ -367,13 +368,6 @@ impl Registrar {
         let address = peer.and_then(|peer| peer.remote.addresses.first());
         address.map(|&address| observed_address::parameter(address)).into_iter().collect()
     }
-}
-
-/// Whether pool users would find the element elsewhere than where it is known to be.
-fn has_moved(known: Option<&PoolElementParameter>, element: &PoolElementParameter) -> bool {
-    known.is_none_or(|known| {
-        (&known.user_transport, known.encapsulation) != (&element.user_transport, element.encapsulation)
-    })
 }
 
 /// "The ENRP server MUST also record the SCTP transport address" the registration came from (rule 4).

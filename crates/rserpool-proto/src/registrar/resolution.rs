@@ -4,9 +4,9 @@ use super::{Health, Registrar};
 use crate::handlespace::Pool;
 use crate::random::Random;
 use crate::wire::asap::error::AsapError;
-use crate::wire::asap::handle_resolution::{HandleResolution, HandleResolutionResponse};
+use crate::wire::asap::handle_resolution::{HandleResolution, HandleResolutionResponse, encode_response};
 use crate::wire::param::resolution_option;
-use crate::wire::{CauseCode, ErrorCause, Message, PoolElementParameter};
+use crate::wire::{CauseCode, ErrorCause, Message, MessageType, PoolElementParameter};
 use crate::{ConnectionId, PeId, PoolHandle};
 
 /// A message's length has 16 bits (RFC 5354 section 2).
@@ -18,26 +18,22 @@ const MAX_COUNTED: usize = 64;
 /// Why a pool is resolved to nobody: all its elements have weight zero and so give no service (RFC 5356
 /// section 3.2). RFC 5354 has no cause of its own for this; "unknown pool handle" would be wrong, and who hears of
 /// a lack of resources asks again later.
-pub(super) const NOBODY_SERVES: CauseCode = CauseCode::LACK_OF_RESOURCES;
+const NOBODY_SERVES: CauseCode = CauseCode::LACK_OF_RESOURCES;
 
 impl Registrar {
     pub(super) fn handle_resolution(&mut self, connection: ConnectionId, message: HandleResolution) {
         let HandleResolution { send_updates, pool, items, .. } = message;
-        let exists = self.handlespace.pool(&pool).is_some();
-        let mut response = if exists {
-            let count = self.item_count(items);
-            let chosen = self.select(&pool, count);
+        let mut chosen = std::mem::take(&mut self.chosen);
+        if self.select(&pool, self.item_count(items), &mut chosen) {
             self.count_resolution(&pool, chosen.len());
-            if chosen.is_empty() { refusal(pool, NOBODY_SERVES) } else { self.answer(pool, &chosen) }
+            // "The 'S' bit will only cause Dynamic update of a Pool when the Pool exists" (section 2.2.5).
+            let updates_accepted = send_updates && self.subscribe(&pool, connection, items);
+            self.send_chosen(connection, pool, &chosen, updates_accepted);
         } else {
             self.counters.resolutions_unknown += 1;
-            unknown_pool(pool)
-        };
-        // "The 'S' bit will only cause Dynamic update of a Pool when the Pool exists" (section 2.2.5).
-        if send_updates && exists {
-            response.updates_accepted = self.subscribe(&response.pool, connection, items);
+            self.send_response(connection, unknown_pool(pool));
         }
-        self.send_response(connection, response);
+        self.chosen = chosen;
     }
 
     fn count_resolution(&mut self, pool: &PoolHandle, selected: usize) {
@@ -48,11 +44,15 @@ impl Registrar {
         let selected = u64::try_from(selected).unwrap_or(u64::MAX);
         self.counters.resolutions_answered += 1;
         self.counters.elements_selected += selected;
-        if pool.as_octets().len() <= MAX_COUNTED {
-            let resolved = self.resolved.entry(pool.clone()).or_default();
-            resolved.answered += 1;
-            resolved.selected += selected;
+        if pool.as_octets().len() > MAX_COUNTED {
+            return;
         }
+        let resolved = match self.resolved.get_mut(pool) {
+            Some(resolved) => resolved,
+            None => self.resolved.entry(pool.clone()).or_default(),
+        };
+        resolved.answered += 1;
+        resolved.selected += selected;
     }
 
     pub(super) fn item_count(&self, items: Option<u32>) -> usize {
@@ -60,61 +60,87 @@ impl Registrar {
         usize::try_from(wanted.min(self.config.max_items)).unwrap_or(usize::MAX).max(1)
     }
 
-    /// Selects by the pool's policy among the elements that are up, or among all when none is.
-    fn select(&mut self, handle: &PoolHandle, count: usize) -> Vec<PeId> {
-        self.choose(handle, |pool, random, up| pool.select(count, random, up))
+    /// Selects by the pool's policy among the elements that are up, or among all when none is. Returns whether there
+    /// is such a pool.
+    fn select(&mut self, handle: &PoolHandle, count: usize, chosen: &mut Vec<PeId>) -> bool {
+        self.choose(handle, chosen, |pool, random, up, chosen| pool.select_into(count, random, up, chosen))
     }
 
     /// Like a selection, but nobody asked: the head stays where it is.
     pub(super) fn preview(&mut self, handle: &PoolHandle, count: usize) -> Vec<PeId> {
-        self.choose(handle, |pool, random, up| pool.peek(count, random, up))
+        let mut chosen = Vec::new();
+        self.choose(handle, &mut chosen, |pool, random, up, chosen| *chosen = pool.peek(count, random, up));
+        chosen
     }
 
     fn choose(
         &mut self,
         handle: &PoolHandle,
-        mut choose: impl FnMut(&mut Pool, &mut Random, &mut dyn FnMut(PeId) -> bool) -> Vec<PeId>,
-    ) -> Vec<PeId> {
-        let Some(pool) = self.handlespace.pool_mut(handle) else { return vec![] };
-        if pool.aside() == 0 {
-            // Nobody is suspect: who is would be set aside.
-            return choose(pool, &mut self.random, &mut |_| true);
+        chosen: &mut Vec<PeId>,
+        choose: impl Fn(&mut Pool, &mut Random, &mut dyn FnMut(PeId) -> bool, &mut Vec<PeId>),
+    ) -> bool {
+        let Some(pool) = self.handlespace.pool_mut(handle) else { return false };
+        // Where nobody is set aside, nobody is suspect.
+        if pool.aside() > 0 {
+            let health = Health { monitors: &self.monitors, doubts: &self.enrp.doubts };
+            let mut key = (handle.clone(), PeId(0));
+            let mut up = |pe| {
+                key.1 = pe;
+                !health.is_suspect(&key)
+            };
+            choose(pool, &mut self.random, &mut up, chosen);
+            if !chosen.is_empty() {
+                return true;
+            }
         }
-        let health = Health { monitors: &self.monitors, doubts: &self.enrp.doubts };
-        let mut key = (handle.clone(), PeId(0));
-        let mut up = |pe| {
-            key.1 = pe;
-            !health.is_suspect(&key)
-        };
-        let chosen = choose(pool, &mut self.random, &mut up);
-        if chosen.is_empty() { choose(pool, &mut self.random, &mut |_| true) } else { chosen }
+        choose(pool, &mut self.random, &mut |_| true, chosen);
+        true
     }
 
-    /// The answer with these elements and the pool's policy; without the ASAP transports, which are
-    /// not for pool users.
-    pub(super) fn answer(&self, handle: PoolHandle, chosen: &[PeId]) -> HandleResolutionResponse {
+    /// Sends the answer with these elements and the pool's policy; without the ASAP transports, which are
+    /// not for pool users. They are written as they are stored.
+    pub(super) fn send_chosen(
+        &mut self,
+        to: ConnectionId,
+        handle: PoolHandle,
+        chosen: &[PeId],
+        updates_accepted: bool,
+    ) {
         let pool = self.handlespace.pool(&handle);
-        let mut elements = Vec::with_capacity(chosen.len());
-        elements.extend(chosen.iter().filter_map(|&pe| pool?.element_for_users(pe)));
-        let policy = elements.first().map(|first| first.policy.clone());
-        HandleResolutionResponse {
-            updates_accepted: false,
-            pool: handle,
-            policy,
-            elements,
-            causes: None,
-            unknown: vec![],
+        let (Some(pool), Some(&first)) = (pool, chosen.first()) else {
+            let refusal = refusal(handle, NOBODY_SERVES);
+            return self.send_response(to, HandleResolutionResponse { updates_accepted, ..refusal });
+        };
+        let policy = pool.policy(first);
+        self.scratch.clear();
+        let written = encode_response(&mut self.scratch, updates_accepted, &handle, policy.as_ref(), |out| {
+            chosen.iter().try_for_each(|&pe| pool.encode_for_users(pe, out))
+        });
+        if written.is_ok() {
+            self.counters.count_sent_type(MessageType::HANDLE_RESOLUTION_RESPONSE);
+            return self.send_scratch(to);
         }
+        let elements = chosen.iter().filter_map(|&pe| pool.element_for_users(pe)).collect();
+        let (pool, causes, unknown) = (handle, None, vec![]);
+        self.send_cut(
+            to,
+            HandleResolutionResponse { updates_accepted, pool, policy, elements, causes, unknown },
+        );
     }
 
-    /// Sends as many of the elements as fit one message, and says how many there were; where not even one fits, that
-    /// resources are lacking.
+    /// Sends a response, or as much of it as fits.
     pub(super) fn send_response(&mut self, to: ConnectionId, response: HandleResolutionResponse) {
         let message = Message::HandleResolutionResponse(response);
         if self.send(to, &message) {
             return;
         }
-        let Message::HandleResolutionResponse(mut response) = message else { return };
+        let Message::HandleResolutionResponse(response) = message else { return };
+        self.send_cut(to, response);
+    }
+
+    /// Sends as many of the elements as fit one message, and says how many there were; where not even one fits, that
+    /// resources are lacking.
+    fn send_cut(&mut self, to: ConnectionId, mut response: HandleResolutionResponse) {
         self.counters.answers_cut += 1;
         let elements = std::mem::take(&mut response.elements);
         let chosen = u32::try_from(elements.len()).unwrap_or(u32::MAX);
@@ -150,7 +176,7 @@ pub(super) fn unknown_pool(pool: PoolHandle) -> HandleResolutionResponse {
 }
 
 /// An answer without elements says why (RFC 5352 section 2.2.6).
-pub(super) fn refusal(pool: PoolHandle, cause: CauseCode) -> HandleResolutionResponse {
+fn refusal(pool: PoolHandle, cause: CauseCode) -> HandleResolutionResponse {
     HandleResolutionResponse {
         updates_accepted: false,
         pool,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
-use super::resolution::{NOBODY_SERVES, refusal, unknown_pool};
+use super::resolution::unknown_pool;
 use super::{Key, Registrar, Timer};
 use crate::{ConnectionId, PoolHandle};
 
@@ -111,12 +111,7 @@ impl Registrar {
             if known {
                 let count = self.item_count(items);
                 let chosen = self.preview(pool, count);
-                let mut response = match chosen[..] {
-                    [] => refusal(pool.clone(), NOBODY_SERVES),
-                    _ => self.answer(pool.clone(), &chosen),
-                };
-                response.updates_accepted = true;
-                self.send_response(connection, response);
+                self.send_chosen(connection, pool.clone(), &chosen, true);
             } else {
                 self.end_subscription(pool, connection);
             }

@@ -26,7 +26,7 @@ pub const MAX_OCTETS: usize = 60_000;
 /// What a browser may do with the page: run these two texts, told by their hashes, and ask the daemon again.
 pub(crate) const SECURITY_POLICY: &str = concat!(
     "default-src 'none'; style-src 'sha256-",
-    "oCORDyFNmSge15fpHbKIaZJ5LU3ZzS8HRDthQy2ZbIQ=",
+    "T2dFCgwYkbGIoaBTTPArAKfwl4nyMNUX6xvOBFjAzkg=",
     "'; script-src 'sha256-",
     "BvnLi1U8nWnvGA9NE3R18hcYJR/wrBjUvhZGRUac2Os=",
     "'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

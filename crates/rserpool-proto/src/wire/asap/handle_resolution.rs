@@ -106,12 +106,7 @@ impl HandleResolutionResponse {
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let flags = if self.updates_accepted { UPDATES } else { 0 };
-        writer::message(out, MessageType::HANDLE_RESOLUTION_RESPONSE.0, flags, |out| {
-            pool_handle::encode(&self.pool, out)?;
-            if let Some(policy) = &self.policy {
-                policy.encode(out)?;
-            }
+        encode_response(out, self.updates_accepted, &self.pool, self.policy.as_ref(), |out| {
             self.elements.iter().try_for_each(|element| element.encode(out))?;
             if let Some(causes) = &self.causes {
                 operation_error::encode(causes, out)?;
@@ -119,4 +114,22 @@ impl HandleResolutionResponse {
             encode_all(&self.unknown, out)
         })
     }
+}
+
+/// Appends a response whose elements, or causes, `rest` writes: a registrar has the elements in another form.
+pub(crate) fn encode_response(
+    out: &mut Vec<u8>,
+    updates_accepted: bool,
+    pool: &PoolHandle,
+    policy: Option<&Policy>,
+    rest: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+) -> Result<(), EncodeError> {
+    let flags = if updates_accepted { UPDATES } else { 0 };
+    writer::message(out, MessageType::HANDLE_RESOLUTION_RESPONSE.0, flags, |out| {
+        pool_handle::encode(pool, out)?;
+        if let Some(policy) = policy {
+            policy.encode(out)?;
+        }
+        rest(out)
+    })
 }

@@ -122,13 +122,22 @@ impl PoolElementParameter {
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.encode_with(self.asap_transport.as_ref(), out)
+    }
+
+    /// Appends the parameter without the ASAP transport, which is not for pool users.
+    pub(crate) fn encode_for_users(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.encode_with(None, out)
+    }
+
+    fn encode_with(&self, asap: Option<&SctpTransport>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         writer::parameter(out, ParameterType::POOL_ELEMENT, |out| {
             out.extend(self.pe.0.to_be_bytes());
             out.extend(self.home.0.to_be_bytes());
             out.extend(self.life.0.to_be_bytes());
             self.user_transport.encode(out)?;
             self.policy.encode(out)?;
-            if let Some(asap) = &self.asap_transport {
+            if let Some(asap) = asap {
                 asap.encode(out)?;
             }
             if let Some(port) = self.encapsulation {
