@@ -9,6 +9,7 @@ mod collector;
 mod memory;
 mod paths;
 mod pauses;
+mod relays;
 pub(crate) mod setup;
 mod spooling;
 mod status;
@@ -39,6 +40,7 @@ use collector::{Collector, LinkEvent, Links};
 use memory::Memory;
 use paths::Paths;
 use pauses::Pauses;
+use relays::Relays;
 use setup::Connectors;
 use spooling::Spool;
 use summary::Summary;
@@ -85,8 +87,10 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
     let last = directory.and_then(|directory| state::last_collector(directory, &pool.handle));
     let memory = directory.map(|directory| Memory::new(directory.clone(), pool.handle.clone()));
     let handle = pool.handle.clone();
-    let pool = Arc::new(PoolUser::spawn(setup::pool_user(pool, timers, last)?, registrars));
+    let user = setup::pool_user(pool, timers, last)?;
     let (observer, catalog) = setup::begin(config, &classes, sorting, &teller.facts())?;
+    let relays = Relays::join(config, pool, &registrars)?;
+    let pool = Arc::new(PoolUser::spawn(user, registrars));
     info!(ledger = %incarnation.ledger, epoch = %incarnation.epoch, classes = names.join(","), "exporting");
     let driver = Driver {
         failover,
@@ -96,6 +100,7 @@ pub(crate) async fn run(config: &Config, pool: &Pool, context: Context) -> Resul
         observer,
         catalog: catalog.map(|catalog| (catalog, TableMetrics::new())),
         templates: 0,
+        relays,
         links: Links::default(),
         pool,
         connector: collectors,
@@ -152,6 +157,8 @@ struct Driver {
     /// The templates that a relay learns, and how many of them the machine knows.
     catalog: Option<(Arc<Catalog>, TableMetrics)>,
     templates: usize,
+    /// A relay's place in its own pool.
+    relays: Relays,
     pool: Arc<PoolUser>,
     connector: Connector,
     transport: Transport,
@@ -226,6 +233,7 @@ impl Driver {
                 Wake::Shutdown => {
                     self.stopping = true;
                     self.observer.stop();
+                    self.relays.leave();
                     self.deadline = Some(Instant::now() + self.drain_timeout);
                 }
                 Wake::Observation(observation) => self.observed(observation),
@@ -362,6 +370,7 @@ impl Driver {
         self.metrics.standby(standby.is_some());
         self.metrics.announces_refused(self.pool.announces_refused());
         self.tls.iter().for_each(TlsMetrics::publish);
+        self.relays.publish();
         match pool.registrar {
             Some(_) => self.health.registrar.met(),
             None => self.health.registrar.unmet("no registrar reached"),
@@ -387,7 +396,8 @@ impl Driver {
         let Links { active, standby, .. } = std::mem::take(&mut self.links);
         self.paths.end();
         self.shown.clear_info(COLLECTOR_INFO);
-        tokio::join!(Collector::finish(active), Collector::finish(standby));
+        let relays = std::mem::take(&mut self.relays);
+        tokio::join!(Collector::finish(active), Collector::finish(standby), relays.left());
         if let Some(memory) = self.memory.take() {
             memory.close().await;
         }

@@ -21,6 +21,8 @@ const TEMPLATES: &str = "relay-templates";
 pub struct Relay {
     /// Where routers send: NetFlow 5, 7 and 9 and IPFIX, each told by its datagrams.
     pub listen: Vec<SocketAddr>,
+    /// Pool that the relay joins, an element for each address of `listen` (RFC 5354 section 3.6). Default: none.
+    pub pool: Option<String>,
     /// Octets the kernel may keep for each socket until they are read.
     pub receive_buffer: Size,
     /// Sockets, with a thread each, at every address.
@@ -44,6 +46,7 @@ impl Default for Relay {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            pool: None,
             receive_buffer: Size::mebi(8),
             sockets: 1,
             template_lifetime: Period::seconds(30 * 60),
@@ -96,7 +99,12 @@ impl Relay {
             if self.listen[..at].contains(address) {
                 faults.add(format!("relay.listen.{at}"), format!("{address} is listed twice"));
             }
+            if self.pool.is_some() && address.ip().is_unspecified() {
+                faults
+                    .add(format!("relay.listen.{at}"), "a pool needs to know the address: not the wildcard");
+            }
         }
+        self.validate_pool(config, faults);
         if !(1..=64).contains(&self.sockets) {
             faults.add("relay.sockets", "must be from 1 to 64");
         }
@@ -124,6 +132,16 @@ impl Relay {
             if is_set {
                 faults.add(key, why);
             }
+        }
+    }
+
+    fn validate_pool(&self, config: &Config, faults: &mut Faults) {
+        let Some(handle) = &self.pool else { return };
+        if let Err(error) = rserpool::PoolHandle::new(handle.as_bytes()) {
+            faults.add("relay.pool", error.to_string());
+        }
+        if config.pool.as_ref().is_some_and(|collectors| collectors.handle == *handle) {
+            faults.add("relay.pool", "is the pool of the collectors: relays need one of their own");
         }
     }
 }
@@ -160,6 +178,9 @@ mod tests {
             ("listen = [\"127.0.0.1:0\"]", "", "routers need to know the port"),
             ("listen = [\"127.0.0.1:2055\", \"127.0.0.1:2055\"]", "", "is listed twice"),
             ("listen = [\"router\"]", "", "exporter.toml:2:"),
+            ("listen = [\"0.0.0.0:2055\"]\npool = \"relays\"", "", "not the wildcard"),
+            ("listen = [\"127.0.0.1:2055\"]\npool = \"\"", "", "exporter.toml:3:1"),
+            ("listen = [\"127.0.0.1:2055\"]\npool = \"ipfix\"", "", "need one of their own"),
             ("listen = [\"127.0.0.1:2055\"]\nsockets = 0", "", "from 1 to 64"),
             ("listen = [\"127.0.0.1:2055\"]\nreceive-buffer = \"1KiB\"", "", "from 4KiB to 1GiB"),
             ("listen = [\"127.0.0.1:2055\"]\nidle = \"0s\"", "", "at least 1s"),

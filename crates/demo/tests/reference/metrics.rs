@@ -1,5 +1,6 @@
 //! `metrics.md`: every metric of the three daemons, from what they describe and record while a pool of them runs in this process.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
@@ -61,7 +62,7 @@ impl Running {
         let context = Context::detached();
         context.shutdown.request();
         // At addresses of its own: they are not free again at once.
-        let text = text.replace(&world.net, &world.aside);
+        let text = text.replace(&world.net(), &world.another_net());
         let running = Self::start_with::<D>(context, &world.folder, &text);
         // Some end in order, and others tell what they could not do.
         let _ = running.thread.join().unwrap();
@@ -109,9 +110,9 @@ impl Running {
 /// Files and addresses of the pool.
 struct World {
     folder: PathBuf,
-    net: String,
-    /// Another network.
-    aside: String,
+    /// Two octets of an address, of which the next networks have others.
+    net: [u8; 2],
+    others: Cell<u8>,
 }
 
 impl World {
@@ -121,12 +122,23 @@ impl World {
         fs::create_dir_all(folder.join("collector")).unwrap();
         fs::write(folder.join("pool.key"), "1 000102030405060708090a0b0c0d0e0f\n").unwrap();
         fs::copy(pcap_fixtures::fixture(pcap_fixtures::MIXED), folder.join("a.pcapng")).unwrap();
-        let a = a.clamp(1, 253);
-        Self { folder, net: format!("127.{a}.{b}."), aside: format!("127.{}.{b}.", a + 1) }
+        Self { folder, net: [a.clamp(1, 200), b], others: Cell::new(0) }
+    }
+
+    fn net(&self) -> String {
+        let [a, b] = self.net;
+        format!("127.{a}.{b}.")
+    }
+
+    /// A network that nobody has had yet.
+    fn another_net(&self) -> String {
+        let [a, b] = self.net;
+        self.others.set(self.others.get() + 1);
+        format!("127.{}.{b}.", a + self.others.get())
     }
 
     fn host(&self, host: u8) -> String {
-        format!("{}{host}", self.net)
+        format!("{}{host}", self.net())
     }
 }
 

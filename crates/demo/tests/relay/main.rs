@@ -10,7 +10,7 @@ use demo::scrape::Samples;
 use ipfix::{ExportingConfig, ExportingSession, FieldSpecifier, TemplateRecord};
 use pcap_fixtures::netflow::{set, template, v5, v9_from, words};
 use serde_json::Value;
-use world::{Line, World};
+use world::{Line, PORT, World};
 
 /// Rounds of datagrams, half of them before the collector is killed.
 const ROUNDS: u32 = 40;
@@ -127,6 +127,14 @@ fn what_routers_send_reaches_the_pool_as_it_was_and_survives_a_killed_collector(
         "of version 5, 9, and IPFIX twice; and of options"
     );
     assert_eq!(metrics.sum("ipfix_exporter_relay_options_records"), 1.0);
+
+    assert_eq!(metrics.sum("ipfix_exporter_relay_registered"), 1.0);
+    let [elements, _] = world.relays();
+    let transport = &elements[0]["transport"];
+    assert_eq!((&transport["protocol"], &transport["port"]), (&"udp".into(), &PORT.into()), "{transport}");
+    world.end_relay();
+    let [elements, gone] = world.relays();
+    assert_eq!((elements.len(), &gone[0]["reason"]), (0, &"deregistered".into()));
 
     let (pool, direct) = world.end();
     let mut received: BTreeMap<u64, Line> = BTreeMap::new();

@@ -10,6 +10,7 @@ use demo::process::{Daemon, wait_until};
 use demo::scrape::{Samples, ready};
 use demo::stage::Stage;
 use serde_json::{Map, Value};
+use service::client::Client;
 
 /// Nothing here takes so long on any machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,7 +24,7 @@ pub(crate) struct World {
     pub(crate) stage: Stage,
     collectors: Vec<Option<Daemon>>,
     direct: Daemon,
-    relay: Daemon,
+    relay: Option<Daemon>,
     _registrar: Daemon,
     /// Datagrams sent so far.
     sent: f64,
@@ -61,12 +62,12 @@ impl World {
         let direct = start(&stage, "collector", "direct", &direct, http);
         let http = stage.exporter_http();
         let relay = format!(
-            "[relay]\nlisten = [\"{address}:{PORT}\"]\n[pool]\nregistrars = [\"{asap}\"]\naddresses = [\"{address}\"]\n\
+            "[relay]\nlisten = [\"{address}:{PORT}\"]\npool = \"relays\"\n[pool]\nregistrars = [\"{asap}\"]\naddresses = [\"{address}\"]\n\
              key-file = \"pool.key\"\n[state]\ndirectory = \"relay\"\n[http]\nlisten = \"{http}\"\n",
             address = stage.exporter(),
         );
         let relay = start(&stage, "exporter", "relay", &relay, http);
-        Self { stage, collectors, direct, relay, _registrar: registrar, sent: 0.0 }
+        Self { stage, collectors, direct, relay: Some(relay), _registrar: registrar, sent: 0.0 }
     }
 
     /// Sends datagrams to the relay and to the collector, and waits until both have read them.
@@ -84,13 +85,27 @@ impl World {
         });
     }
 
+    /// Returns the elements of the pool of relays, and those that have left it.
+    pub(crate) fn relays(&self) -> [Vec<Value>; 2] {
+        let registrar = Client::new(self.stage.registrar_http());
+        let answer = registrar.get("/api/v1/pools/relays/elements", PATIENCE);
+        let answer: Value = serde_json::from_str(&answer.unwrap_or_else(|error| panic!("{error}"))).unwrap();
+        ["elements", "gone"].map(|which| answer[which].as_array().unwrap().clone())
+    }
+
+    /// Tells the relay to end, and waits until it has.
+    pub(crate) fn end_relay(&mut self) {
+        assert!(self.relay.take().unwrap().stop(PATIENCE).unwrap().success());
+    }
+
     pub(crate) fn wait(&self, what: &str, http: SocketAddr, condition: impl Fn(&Samples) -> bool) -> Samples {
         let mut metrics = Samples::default();
         let held = wait_until(PATIENCE, || {
             metrics = Samples::scrape(http).unwrap_or_default();
             Ok(condition(&metrics))
         });
-        assert!(held.unwrap(), "not so: {what}; the relay says:\n{}", self.relay.last_words());
+        let words = || self.relay.as_ref().map(Daemon::last_words).unwrap_or_default();
+        assert!(held.unwrap(), "not so: {what}; the relay says:\n{}", words());
         metrics
     }
 
@@ -120,9 +135,8 @@ impl World {
         self.collectors[usize::from(used)].take().unwrap().kill().unwrap();
     }
 
-    /// Ends all daemons, and returns the lines of the pool and those of the collector that heard the routers itself.
+    /// Ends all other daemons, and returns the lines of the pool and those of the collector that heard the routers itself.
     pub(crate) fn end(self) -> (Vec<Line>, Vec<Line>) {
-        assert!(self.relay.stop(PATIENCE).unwrap().success());
         self.collectors.into_iter().flatten().for_each(|daemon| {
             daemon.stop(PATIENCE).unwrap();
         });
