@@ -87,7 +87,13 @@ async fn sessions_their_templates_and_talkers_are_told_as_json() {
     exporter.send().await;
     exporter.wait_for(0..100).await;
     send(&mut exporter, flows(200, "eth0")).await;
-    let sessions = wait_for(&collector, "/api/v1/sessions", |answer| answer["sessions"][0]["records"] == 300);
+    // What is told of the last message comes one after the other.
+    let sessions = wait_for(&collector, "/api/v1/sessions", |answer| {
+        let session = &answer["sessions"][0];
+        session["records"] == 300
+            && session["domains"] == serde_json::json!([1, 7])
+            && session["templates"] == 3
+    });
     assert_eq!(sessions["total"], 1);
     let session = &sessions["sessions"][0];
     assert_eq!(session["session"], 1);

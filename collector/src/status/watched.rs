@@ -59,11 +59,10 @@ impl Watched {
         self.entry.last.store(now, Ordering::Relaxed);
     }
 
-    /// It was well-formed.
+    /// It was well-formed. Its records are counted last: who sees them sees the rest.
     #[inline]
     pub(crate) fn count(&mut self, summary: &Summary) {
         let entry = &self.entry;
-        entry.records.add(summary.records.into());
         if self.domain != Some(summary.domain) {
             self.domain = Some(summary.domain);
             entry.add_domain(summary.domain);
@@ -80,6 +79,7 @@ impl Watched {
             entry.no_template.add(summary.no_template_sets.into());
             entry.refused.add(summary.templates_refused.into());
         }
+        entry.records.add(summary.records.into());
     }
 
     /// It was malformed.
