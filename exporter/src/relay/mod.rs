@@ -1,7 +1,7 @@
 //! The relay: NetFlow and IPFIX over UDP from routers, passed on to the pool (RFC 7119; docs/relay.md).
 //!
 //! A datagram's way: a thread for each socket reads it; `intake` finds its source and session, makes IPFIX of NetFlow and keeps
-//! data back until its template has come; [`repacking`] copies each record, tells whence it came, and sorts it into a class; the driver gets
+//! data back until its template has come; `repacking` copies each record, tells whence it came, and sorts it into a class; the driver gets
 //! batches like those of an observation thread. Templates go into one [`Catalog`], from which the driver's tables follow.
 //!
 //! UDP cannot be held back: the threads wait for nothing but datagrams, and for a driver that takes batches at all times.
