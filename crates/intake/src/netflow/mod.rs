@@ -5,10 +5,10 @@
 //! It keeps nothing from one datagram to the next: templates live in the IPFIX session alone, with its limits and lifetimes,
 //! and records of version 9 are read by their plan there. What changes on the way:
 //!
-//! * Times by the exporter's uptime become absolute (`flowStartMilliseconds`, `flowEndMilliseconds`), see [`clock`].
+//! * Times by the exporter's uptime become absolute (`flowStartMilliseconds`, `flowEndMilliseconds`), see `clock`.
 //! * A field type of version 9 is IANA's element of that number. Types from 32768 on, where IPFIX has its enterprise bit,
 //!   become elements `type - 32768` of the reserved enterprise 4294967295.
-//! * Scopes of options become the elements for such things, see [`v9`].
+//! * Scopes of options become the elements for such things, see `v9`.
 //!
 //! Deviation: over UDP withdrawals have no effect, and version 9 has none; a template without fields is refused.
 
