@@ -373,9 +373,6 @@ impl intake::Decoder<Gathered> for Decoder {
         visit::without_template(&mut gathered.decoded.letters, now, 0, unknown);
     }
 
-    /// Counted for all sources already.
-    fn missing(&mut self, _domain: u32, _lost: u32, _late: u32) {}
-
     fn ignore_sequence(&mut self, domain: u32) {
         self.collecting.ignore_sequence(0, domain);
     }

@@ -162,9 +162,6 @@ impl<S: Sink> Session<S> {
         self.malformed = 0;
         around.counts.lost.increment(read.lost.into());
         around.counts.late.increment(read.late.into());
-        if let Some(domain) = read.uncounted.filter(|_| read.lost + read.late > 0) {
-            self.decoder.missing(domain, read.lost, read.late);
-        }
         if read.templates_refused > 0 {
             around.sink.templates_refused(read.templates_refused);
         }

@@ -37,9 +37,6 @@ pub trait Decoder<S> {
     /// A data set whose template is not awaited any longer; `now` is in milliseconds since the Unix epoch.
     fn without_template(&mut self, sink: &mut S, now: u64, unknown: &Unknown);
 
-    /// Datagrams of a domain that sequence numbers show missing, and such as came after all (NetFlow version 9).
-    fn missing(&mut self, domain: u32, lost: u32, late: u32);
-
     /// Concludes nothing more from the sequence numbers of a domain: they count no records.
     fn ignore_sequence(&mut self, domain: u32);
 

@@ -195,9 +195,6 @@ impl Decoder<Gathered> for Source {
         self.metrics.no_template.increment(1);
     }
 
-    /// Counted for all sources already; how many records they had is not known.
-    fn missing(&mut self, _domain: u32, _lost: u32, _late: u32) {}
-
     fn ignore_sequence(&mut self, domain: u32) {
         self.collecting.ignore_sequence(0, domain);
     }
