@@ -5,14 +5,12 @@ mod world;
 
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use demo::pool::Pool;
-use demo::process::{ROLE, wait_until};
+use demo::process::wait_until;
 use demo::scrape::{Samples, ready};
-use world::PATIENCE;
+use world::{PATIENCE, drain};
 
 /// A collector has this time to end; its `drain-timeout` is longer.
 const LEAVING: Duration = Duration::from_secs(20);
@@ -73,19 +71,4 @@ fn element(pool: &Pool, index: u8) -> String {
     let line = logged.lines().find(|line| line.contains("pool_element: registered")).expect("a registration");
     let (_, pe) = line.split_once("pe=").expect("an identifier");
     pe.split_whitespace().next().unwrap().to_owned()
-}
-
-fn drain(socket: &Path, arguments: &[&str]) {
-    let mut child = Command::new(world::program())
-        .args([ROLE, "registrar", "drain", "ipfix"])
-        .args(arguments)
-        .arg("--socket")
-        .arg(socket)
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A daemon of the demo ends when this pipe closes.
-    let stdin = child.stdin.take();
-    assert!(child.wait().unwrap().success());
-    drop(stdin);
 }

@@ -11,11 +11,10 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use demo::pool::{Plan, Pool};
-use demo::process::{Daemon, ROLE, pause, wait_until};
+use demo::process::{Daemon, pause, wait_until};
 use demo::stage::{Stage, collector_name, registrar_name};
 use serde_json::Value;
 
@@ -188,16 +187,7 @@ impl Scene {
     /// Has the home registrar of a collector drain it.
     fn drain(&self, collector: u8) {
         let pe = self.element(collector)["pe"].as_str().unwrap().to_owned();
-        let mut child = Command::new(program())
-            .args([ROLE, "registrar", "drain", "ipfix", &pe, "--socket"])
-            .arg(socket(&self.pool.stage, self.home_index(collector)))
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // A daemon of the demo ends when this pipe closes.
-        let stdin = child.stdin.take();
-        assert!(child.wait().unwrap().success());
-        drop(stdin);
+        world::drain(&socket(&self.pool.stage, self.home_index(collector)), &[&pe]);
     }
 
     /// Kills a collector, unless it was killed before.

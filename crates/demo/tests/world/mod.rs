@@ -2,11 +2,12 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use demo::books::Books;
 use demo::pool::{Plan, Pool, Settlement};
-use demo::process::{Daemon, wait_until};
+use demo::process::{Daemon, ROLE, wait_until};
 use demo::scrape::Samples;
 use demo::stage::Stage;
 
@@ -15,6 +16,22 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_demo"))
+}
+
+/// Tells a registrar to drain an element of the pool, or to put it back, over its control socket.
+pub(crate) fn drain(socket: &Path, arguments: &[&str]) {
+    let mut child = Command::new(program())
+        .args([ROLE, "registrar", "drain", "ipfix"])
+        .args(arguments)
+        .arg("--socket")
+        .arg(socket)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A daemon of the demo ends when this pipe closes.
+    let stdin = child.stdin.take();
+    assert!(child.wait().unwrap().success());
+    drop(stdin);
 }
 
 /// Returns the stage of a pool whose exporter takes about `seconds`. Its directory stays if the test fails.
