@@ -46,7 +46,7 @@ pub(crate) fn run_all(steps: &mut Steps) {
     });
     steps.step("dashboards and rules at a running pool", live::check);
     debian::steps(steps);
-    steps.step("Debian packages in a machine with systemd", machine::check);
+    machine::steps(steps);
     containers::steps(steps);
 }
 
