@@ -10,7 +10,7 @@ use crate::ci::DAEMONS;
 use crate::steps::{Outcome, Unpassed, capture, run};
 
 /// The marks, by page. Every block of commands has one of them, or tells why CI does not run it (`deploy::book`).
-pub(crate) const MARKED: [(&str, &str); 12] = [
+pub(crate) const MARKED: [(&str, &str); 14] = [
     ("README.md", "demo"),
     ("README.md", "test"),
     ("README.md", "pair"),
@@ -23,6 +23,9 @@ pub(crate) const MARKED: [(&str, &str); 12] = [
     ("docs/encryption.md", "wire"),
     ("docs/operating.md", "pool"),
     ("docs/router-host.md", "router"),
+    // Run by the test `tls_page` of the package `demo`.
+    ("docs/tls.md", "certificates"),
+    ("docs/tls.md", "resolve"),
     ("docs/tutorial.md", "tutorial"),
 ];
 
