@@ -16,6 +16,8 @@ rm -rf "/lib/modules/$(uname -r)"
 ln -s "$MODULES" "/lib/modules/$(uname -r)"
 [ "$INIT" = systemd ] || modprobe -a sctp sctp_diag sch_netem veth
 ip link set lo up
+# As udev makes it; wg-quick reads from there.
+ln -s /proc/self/fd /dev/fd
 for limit in rmem_max wmem_max; do echo 16777216 > /proc/sys/net/core/$limit; done
 [ "$INIT" = systemd ] || command
 
