@@ -158,8 +158,13 @@ impl Exporter {
 
     /// Returns the answer to an HTTP GET.
     pub(crate) fn http(&self, path: &str) -> String {
+        self.http_at("x", path)
+    }
+
+    /// The same, asked by the name `host`.
+    pub(crate) fn http_at(&self, host: &str, path: &str) -> String {
         let mut stream = TcpStream::connect(self.http).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
