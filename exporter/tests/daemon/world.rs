@@ -285,6 +285,16 @@ impl Collector {
         Session::new(association)
     }
 
+    /// Waits for somebody who connects and leaves; returns how the association ended.
+    pub(crate) async fn visited(&mut self) -> LossReason {
+        let mut association = timeout(PATIENCE, self.listener.accept()).await.expect("a visitor").unwrap();
+        loop {
+            if let Event::Lost(reason) = timeout(PATIENCE, association.recv()).await.expect("an end") {
+                return reason;
+            }
+        }
+    }
+
     /// The element `host` as a business card names it; it is in no pool.
     pub(crate) async fn unregistered(world: &World, host: u8) -> (PoolElementParameter, Listener) {
         let endpoint = Endpoint::bind(EndpointConfig::new(world.host(host))).unwrap();
@@ -319,6 +329,17 @@ pub(crate) async fn register(
 ) -> PoolElement {
     let transport = transport(vec![world.host(host)], transport_use);
     register_transport(world, PeId(host.into()), transport, endpoint).await
+}
+
+/// Puts an element at `host` into the pool that says it is reached by `protocol`.
+pub(crate) async fn register_by(
+    world: &World,
+    host: u8,
+    protocol: Protocol,
+    endpoint: &Endpoint,
+) -> PoolElement {
+    let transport = transport(vec![world.host(host)], TransportUse::DATA_PLUS_CONTROL);
+    register_transport(world, PeId(host.into()), UserTransport { protocol, ..transport }, endpoint).await
 }
 
 fn transport(addresses: Vec<IpAddr>, transport_use: TransportUse) -> UserTransport {
