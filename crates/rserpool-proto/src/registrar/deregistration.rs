@@ -32,15 +32,21 @@ impl Registrar {
     }
 
     /// The registrant is the connection it registered over, or one from an address of the element after that was lost.
+    /// That of another registrar's element comes from where the element is, whatever may be registered here.
     fn may_deregister(&self, connection: ConnectionId, key: &Key) -> bool {
         let Some(element) = self.element(key) else { return true };
         let Some(peer) = self.peers.get(&connection) else { return false };
-        match self.monitors.get(key) {
-            Some(monitor) if monitor.connection.is_some() => return monitor.connection == Some(connection),
-            Some(monitor) if !monitor.names.is_empty() => return monitor.names == peer.authority.names,
-            Some(_) => {}
-            None if !peer.authority.allows(&key.0) => return false,
-            None => {}
+        let Some(monitor) = self.monitors.get(key) else {
+            let own = Self::addresses_of(&element);
+            let from_there =
+                peer.remote.addresses.iter().any(|address| own.contains(&address.to_canonical()));
+            return from_there && peer.authority.allows(&key.0);
+        };
+        if let Some(registrant) = monitor.connection {
+            return registrant == connection;
+        }
+        if !monitor.names.is_empty() {
+            return monitor.names == peer.authority.names;
         }
         let allows = |address: &IpAddr| self.config.address_check.allows(*address, &peer.remote);
         // An element on a stack with one path has one of its addresses now.
