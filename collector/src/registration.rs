@@ -188,7 +188,7 @@ fn is_worth_telling(told: Load, new: Load) -> bool {
 }
 
 /// How the pool's registrars are reached: from the address the element serves at, since a registrar lets it register
-/// no other (RFC 5355 threat 2).
+/// no other (RFC 5355 threat 3).
 pub(crate) fn connector(
     pool: &Pool,
     config: &Config,

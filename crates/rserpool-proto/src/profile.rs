@@ -249,6 +249,19 @@ mod tests {
     }
 
     #[test]
+    fn the_profile_rfc_has_the_timers_and_thresholds_of_the_rfcs() {
+        let rfc = Profile::RFC;
+        // RFC 5352 sections 7.1 and 7.3; T6 is `registrar::announce`'s.
+        assert_eq!([rfc.t1_request, rfc.t2_registration, rfc.t3_deregistration], [15, 30, 30].map(seconds));
+        assert_eq!([rfc.t4_max, rfc.t4_margin], [seconds(600), seconds(20)]);
+        assert_eq!([rfc.t5_hunt, rfc.t5_max, rfc.t7_outdate], [10, 60, 5].map(seconds));
+        assert_eq!((rfc.max_reg_attempt, rfc.max_request_retransmit), (2, 2));
+        assert_eq!((rfc.life_unit, rfc.keep_alive_jitter_percent), (LifeUnit::Seconds, 50));
+        // RFC 5353 section 4.2.
+        assert_eq!([rfc.peer_heartbeat, rfc.peer_last_heard, rfc.peer_no_response], [30, 61, 5].map(seconds));
+    }
+
+    #[test]
     fn re_registration_comes_20_s_before_the_end_or_after_10_min_and_never_at_once() {
         assert_eq!(Profile::RFC.reregistration_delay(seconds(100)), seconds(80));
         assert_eq!(Profile::RFC.reregistration_delay(seconds(3600)), seconds(600));

@@ -37,6 +37,7 @@ pub(crate) fn run(root: &Path, texts: &[&str]) -> ExitCode {
         let feature = ["--features", interop::kernel::FEATURE, "--all-targets", "--locked"];
         cargo(root, &[&["clippy", "-p", "transport"], feature.as_slice(), &["--", "-D", "warnings"]].concat())
     });
+    steps.step("fuzz targets", fuzz_targets);
     steps.step("the README's test command", |root| readme::run_marked(root, "test"));
     interop::run_all(&mut steps, root, None, interop::Tables::from_env());
     steps.step("documentation", |root| {
@@ -64,6 +65,18 @@ fn licences(root: &Path) -> Outcome {
         return Err(Unpassed::Skipped("cargo-deny is not installed".to_owned()));
     }
     cargo(root, &["deny", "check", "bans", "licenses", "sources"])
+}
+
+/// Checks that the targets are what cargo-fuzz can build. Here they run on plain seeds, in `tests/fuzz` of the crates.
+fn fuzz_targets(root: &Path) -> Outcome {
+    if !steps::installed("c++") {
+        return Err(Unpassed::Skipped("c++ is not installed, and libFuzzer is C++".to_owned()));
+    }
+    // What clippy has checked of the same crates is there already.
+    cargo(
+        root,
+        &["check", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target", "--bins", "--locked"],
+    )
 }
 
 /// Runs `check` on every file in deploy/config. A file no daemon owns fails: it would rot unseen.

@@ -15,7 +15,7 @@ use transport::tcp;
 
 use super::{Config, Listen, is_secured, networks};
 
-/// The port registrars listen on for ENRP (RFC 5353 section 7.2).
+/// The port registrars listen on for ENRP (RFC 5353 section 5.3).
 pub(super) const ENRP_PORT: u16 = 9901;
 
 /// The same over TLS.

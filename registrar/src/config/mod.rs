@@ -123,7 +123,7 @@ pub struct Registration {
     pub networks: Vec<Network>,
 }
 
-/// Which addresses a pool element may register (RFC 5355 threat 2).
+/// Which addresses a pool element may register (RFC 5355 threat 3).
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Addresses {

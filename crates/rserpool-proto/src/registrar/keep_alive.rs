@@ -33,7 +33,7 @@ impl Registrar {
 
     /// Asks at once because someone doubts the element, unless it is being asked, or was asked so within two
     /// intervals: then the next regular keep-alive must do, so that doubts cannot make us flood it
-    /// (RFC 5355 threat 9).
+    /// (RFC 5355 threat 14).
     pub(super) fn probe_at_once(&mut self, now: Instant, key: &Key) {
         let asked = self.timers.deadline(&Timer::Ack(key.clone())).is_some();
         let Some(monitor) = self.monitors.get_mut(key).filter(|_| !asked) else { return };

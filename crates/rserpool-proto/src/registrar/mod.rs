@@ -5,7 +5,7 @@
 //! * An element whose association is lost becomes suspect and stays for the profile's reconnect grace; the same
 //!   identifier from a new association of the same addresses is a re-registration (section 3.1). While
 //!   the old association is up it is probed first: if it answers, the new one gets cause 4.
-//! * Reports of unreachability never remove an element that answers keep-alives (RFC 5355 threat 8).
+//! * Reports of unreachability never remove an element that answers keep-alives (RFC 5355 threat 13).
 //! * A registrar that was itself stopped puts all its deadlines off by more than that time.
 //! * An element the operator drains stays registered and watched, and is selected nowhere.
 //! * An element removed for its silence is told so with an ASAP_DEREGISTRATION_RESPONSE, so that it

@@ -1,4 +1,4 @@
-//! Limits count by who is at the far end, however many connections it opens (RFC 5355 threats 1 and 8).
+//! Limits count by who is at the far end, however many connections it opens (RFC 5355 threats 1 and 13).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! Limits what one peer may ask for (RFC 5355 threats 1 and 8).
+//! Limits what one peer may ask for (RFC 5355 threats 1 and 13).
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! Reports of unreachable elements (RFC 5352 section 3.5).
 //!
 //! A report makes us ask the element at once. Reports of enough distinct reporters (hosts, or names in certificates,
-//! however many connections they have) shorten how long it may be silent; alone they remove nothing, and an answer clears them (RFC 5355 threat 8). An element of another
+//! however many connections they have) shorten how long it may be silent; alone they remove nothing, and an answer clears them (RFC 5355 threat 13). An element of another
 //! registrar is asked by that one; here others are preferred to it for a while.
 
 use std::time::Instant;

@@ -287,6 +287,27 @@ fn elements_of_a_killed_registrar_find_another_one_before_it_is_taken_over() {
     );
 }
 
+#[test]
+fn an_element_whose_home_was_killed_deregisters_with_another_registrar() {
+    let mut scope = Scope::of(3);
+    let element = scope.element(0xa1, &[1, 2]);
+    scope.element(0xa2, &[2]);
+    scope.world.run(seconds(1));
+    let first = scope.registrars[0];
+    scope.world.begin_ladder();
+    scope.world.kill(first);
+    scope.world.with_element(element, PoolElement::deregister);
+    scope.world.run(milliseconds(200));
+    assert_eq!(scope.table(scope.registrars[1]), [(0xa2, 2)], "{}", scope.world.ladder());
+    // To the third one the home may live: it does not believe another one until that is settled.
+    scope.world.run(seconds(8));
+    scope.assert_tables(&[(0xa2, 2)]);
+    scope.assert_golden(
+        "deregistration-elsewhere",
+        "RFC 5352 section 3.2: an element whose home was killed deregisters with another registrar",
+    );
+}
+
 /// Both registrars that are left find the third one dead at the same time.
 fn arbitrate(arbitration: Arbitration, winner: u32, name: &str, about: &str) {
     let mut scope = Scope::with(3, arbitration);
@@ -434,6 +455,43 @@ fn registrars_that_start_together_find_each_other() {
     scope.assert_golden(
         "start-together",
         "RFC 5353 section 3.2: three registrars start at once, none can be a mentor",
+    );
+}
+
+#[test]
+fn registrars_that_join_and_leave_at_once_keep_every_element() {
+    let mut scope = Scope::of(3);
+    for number in 1..=3 {
+        scope.element(0xa0 + number, &[number]);
+    }
+    scope.world.run(seconds(1));
+    let leaving = [scope.registrars[0], scope.registrars[1]];
+    scope.world.begin_ladder();
+    scope.world.remark("registrars 1 and 2 leave, 4 and 5 join");
+    // Who leaves lets nobody in any more.
+    scope.world.hushed = Some("PeerRefused");
+    for node in leaving {
+        scope.world.with_registrar(node, Registrar::leave);
+    }
+    for number in [4, 5] {
+        scope.join(number, &[3, 4, 5]);
+    }
+    scope.world.run(seconds(2));
+    for node in leaving {
+        scope.world.kill(node);
+    }
+    scope.world.run(seconds(4));
+    let homes = scope.table(scope.registrars[2]);
+    assert_eq!(homes.iter().map(|(pe, _)| *pe).collect::<Vec<_>>(), [0xa1, 0xa2, 0xa3]);
+    assert!(homes.iter().all(|(_, home)| *home > 2), "{homes:?}\n{}", scope.world.ladder());
+    scope.assert_tables(&homes);
+    // Nobody was without a home, and nobody had to be taken over.
+    for sign in ["ElementRemoved", "NoRegistrar", "TakenOver"] {
+        assert!(!scope.world.ladder().contains(sign), "{sign}\n{}", scope.world.ladder());
+    }
+    scope.assert_golden(
+        "join-and-leave",
+        "RFC 5353 sections 3.2 and 3.4, and the takeover suggestion: two registrars leave while two others join",
     );
 }
 

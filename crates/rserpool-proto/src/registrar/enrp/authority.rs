@@ -269,6 +269,13 @@ impl Registrar {
         true
     }
 
+    /// A registrar says that an element is not its own any more: there is nobody to give it to.
+    pub(super) fn withdraw_rival(&mut self, of: RegistrarId, key: &Key) {
+        if let Some(monitor) = self.monitors.get_mut(key) {
+            monitor.rival.take_if(|rival| rival.element.home == of);
+        }
+    }
+
     fn give(&mut self, now: Instant, key: &Key, rival: Rival) {
         self.unwatch(key);
         self.enrp.counters.elements_given += 1;

@@ -95,8 +95,8 @@ pub(super) enum Timer {
     AdoptAgain(Key),
     /// A doubt about another registrar's element is over.
     Doubt(Key),
-    /// Elements should have been handed over.
-    Leave,
+    /// Elements should have been handed over, or are offered to the next registrar.
+    Leave(usize),
 }
 
 /// A connection that carries ENRP.
@@ -466,7 +466,7 @@ impl Registrar {
             Timer::Adoption(connection) => self.adoption_failed(now, connection),
             Timer::AdoptAgain(key) => self.adopt(now, &key),
             Timer::Doubt(key) => self.doubt_ended(now, &key),
-            Timer::Leave => self.leave_ended(),
+            Timer::Leave(round) => self.offer(now, round),
         }
     }
 

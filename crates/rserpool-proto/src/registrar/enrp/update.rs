@@ -90,6 +90,7 @@ impl Registrar {
                 None => {}
                 Some(home) if home == sender => self.remove_foreign(now, &key, Removal::HomeSaid),
                 Some(_) => {
+                    self.withdraw_rival(sender, &key);
                     self.withdraw_claim(now, sender, &key);
                     self.refuse(Refusal::NotHome, Some(connection));
                 }

@@ -37,4 +37,23 @@ mod tests {
             WireError::ParameterLength { offset: 4, kind: ParameterType::POOL_HANDLE, length: 4 }
         );
     }
+
+    #[test]
+    fn the_longest_handle_fills_a_message() {
+        // The parameter's length could be 65,535, but the message has a header of its own.
+        let longest = PoolHandle::new(vec![b'x'; PoolHandle::MAX_LENGTH]).unwrap();
+        assert!(PoolHandle::new(vec![b'x'; PoolHandle::MAX_LENGTH + 1]).is_err());
+        let mut octets = vec![5, 0, 0xff, 0xff, 0, 9, 0xff, 0xfb];
+        octets.extend(longest.as_octets());
+        assert_eq!(octets.len(), 65_535);
+        for padding in 0..2 {
+            octets.resize(65_535 + padding, 0);
+            let Ok(Message::HandleResolution(resolution)) = Message::decode(&octets) else { panic!() };
+            assert_eq!(resolution.pool, longest);
+        }
+        octets[7] += 1;
+        let beyond =
+            WireError::ParameterLength { offset: 4, kind: ParameterType::POOL_HANDLE, length: 65_532 };
+        assert_eq!(Message::decode(&octets).unwrap_err(), beyond);
+    }
 }

@@ -132,3 +132,12 @@ fn a_list_nobody_asked_for_and_strangers_in_it_are_refused() {
     bench.say(mentor, LOW, list(&[HIGH]));
     assert_eq!((bench.registrar.peers().count(), bench.refused(Refusal::Unasked)), (1, 1));
 }
+
+#[test]
+fn the_identifier_is_drawn_unless_it_is_configured_and_is_never_zero() {
+    let id = |id, seed| Registrar::new(RegistrarConfig { id, ..RegistrarConfig::default() }, seed).id();
+    let drawn: BTreeSet<RegistrarId> = (0..1_000).map(|seed| id(None, seed)).collect();
+    assert!(drawn.len() > 990 && !drawn.contains(&RegistrarId::UNDETERMINED));
+    assert_ne!(id(Some(RegistrarId::UNDETERMINED), 1), RegistrarId::UNDETERMINED);
+    assert_eq!(id(Some(ME), 1), ME);
+}

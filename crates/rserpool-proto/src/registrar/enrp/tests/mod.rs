@@ -3,6 +3,7 @@
 mod acceptance;
 mod adoption;
 mod claims;
+mod deregistration;
 mod extensions;
 mod links;
 mod mentor;

@@ -98,3 +98,27 @@ fn leaving_ends_although_nobody_follows_the_suggestion() {
     }
     assert!(events(&done).contains(&Event::Left { elements: 1 }));
 }
+
+#[test]
+fn an_element_that_its_best_registrar_does_not_take_over_is_offered_to_the_next_best() {
+    let mut bench = Bench::ready();
+    let (low, high) = (bench.join(LOW), bench.join(HIGH));
+    let pe = bench.register(0xa1);
+    bench.registrar.leave(bench.now);
+    let mut offered = Vec::new();
+    let mut note = |done: &[Did]| {
+        let suggested = |(to, body): (ConnectionId, Body)| {
+            matches!(body, Body::HandleUpdate(update) if update.takeover_suggested).then_some(to)
+        };
+        offered.extend(messages(done).into_iter().filter_map(suggested));
+    };
+    note(&bench.drain());
+    for _ in 0..8 {
+        note(&bench.pass_with(Duration::from_millis(500), &[(low, LOW), (high, HIGH)]));
+        note(&bench.ack(pe, 0xa1));
+    }
+    assert_eq!(offered, [low, high], "each once");
+    bench.lose(pe);
+    bench.say(high, HIGH, add(element(0xa1, HIGH)));
+    assert_eq!(bench.home(0xa1), Some(HIGH));
+}
