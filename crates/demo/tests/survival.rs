@@ -4,7 +4,8 @@
 
 mod world;
 
-use std::fs::File;
+use std::collections::VecDeque;
+use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
@@ -14,8 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use demo::books;
-use demo::pool::Pool;
-use demo::process::{ROLE, pause};
+use demo::pool::{Plan, Pool};
+use demo::process::{Daemon, ROLE, pause, wait_until};
 use demo::scrape::Samples;
 use demo::stage::{Stage, collector_name};
 
@@ -140,6 +141,120 @@ fn garbage_at_every_port_disturbs_nobody() {
     world::wait_for_part(&mut pool, 0.5);
     world::wait_for_registrations(&pool, 2.0);
     world::settle_undisturbed(pool);
+}
+
+/// A pool whose exporter sends until it is told to end, with some of its flows on a disk.
+fn endless_pool() -> Pool {
+    let plan = Plan { loops: 0, ..Plan::make(5_000, Duration::from_secs(9)).unwrap() };
+    let stage = Stage::set(true).unwrap();
+    stage.furnish(&plan).unwrap();
+    println!("configuration, logs and flows are in {}", stage.directory.display());
+    let mut pool = Pool::start(world::program(), plan, stage).unwrap();
+    world::wait_for_part(&mut pool, 0.1);
+    pool
+}
+
+/// Asserts that records go on to a disk, over the association that took the first ones.
+fn goes_on_undisturbed(mut pool: Pool) {
+    let before = world::covered(&Samples::scrape(pool.stage.exporter_http()).unwrap());
+    let metrics =
+        world::wait_for(&mut pool, "more flows on a disk", |metrics| world::covered(metrics) > before);
+    let disturbed = ["ipfix_exporter_failovers_total", "ipfix_exporter_resent_records_total"];
+    assert_eq!(disturbed.map(|name| metrics.sum(name)), [0.0, 0.0]);
+    for collector in pool.collectors.iter().flatten() {
+        assert!(collector.logged().matches("exporter connected").count() <= 1);
+    }
+    pool.stage.keep = false;
+}
+
+/// Whether a daemon says that it is ready, to one more connection.
+fn is_ready(address: SocketAddr) -> bool {
+    let mut answer = String::new();
+    let mut ask = || {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")?;
+        stream.read_to_string(&mut answer)
+    };
+    ask().is_ok() && answer.starts_with("HTTP/1.1 200 ")
+}
+
+#[test]
+fn ten_thousand_slow_connections_to_each_http_port_keep_nobody_out_and_disturb_nobody() {
+    let pool = endless_pool();
+    let stage = &pool.stage;
+    for address in [stage.registrar_http(), stage.collector_http(0), stage.exporter_http()] {
+        // As many at a time as an ordinary limit of file descriptors has room for.
+        let mut held = VecDeque::new();
+        for number in 0..10_000 {
+            let mut stream = TcpStream::connect(address).unwrap();
+            // It may be closed already.
+            let _ = stream.write_all(b"GET /readyz HTTP/1.1\r\nHo");
+            held.push_back(stream);
+            if held.len() > 300 {
+                held.pop_front();
+            }
+            if number % 500 == 499 {
+                assert!(is_ready(address), "{address} after {number} connections");
+            }
+        }
+    }
+    goes_on_undisturbed(pool);
+}
+
+#[test]
+fn a_bad_file_at_sighup_leaves_everything_as_it_was_and_a_good_one_names_what_needs_a_restart() {
+    let pool = endless_pool();
+    let daemons = [
+        ("registrar", "rserpool", pool.stage.registrar_http()),
+        ("collector-a", "ipfix_collector", pool.stage.collector_http(0)),
+        ("exporter", "ipfix_exporter", pool.stage.exporter_http()),
+    ];
+    let templates = |pool: &Pool| {
+        let of = |index| {
+            Samples::scrape(pool.stage.collector_http(index)).unwrap().sum("ipfix_collector_templates")
+        };
+        [of(0), of(1)]
+    };
+    let before = templates(&pool);
+    assert!(before.iter().sum::<f64>() > 0.0);
+    for (name, prefix, http) in daemons {
+        let file = pool.stage.config(name);
+        let text = fs::read_to_string(&file).unwrap();
+        let daemon = match name {
+            "registrar" => &pool.registrar,
+            "exporter" => &pool.exporter,
+            _ => pool.collectors[0].as_ref().unwrap(),
+        };
+        let reload = |text: &str, logged: &str, successful: f64| {
+            fs::write(&file, text).unwrap();
+            daemon.signal("HUP").unwrap();
+            wait_for_line(daemon, logged);
+            let gauge = format!("{prefix}_config_last_reload_successful");
+            let told = wait_until(world::PATIENCE, || Ok(Samples::scrape(http)?.sum(&gauge) == successful));
+            assert!(told.unwrap(), "{name}: {gauge} is not {successful}");
+        };
+        let bad = format!("nonsense = 1\n{text}[htp]\n");
+        reload(&bad, &format!("{name}.toml:1:1: unknown key `nonsense`"), 0.0);
+        wait_for_line(daemon, "unknown key `htp`, did you mean `http`?");
+        let moved = text.replace("[http]\nlisten = \"127.", "[http]\nlisten = \"128.");
+        reload(&moved, "in force after a restart keys=\"http.listen\"", 1.0);
+        fs::write(&file, &text).unwrap();
+        assert!(!daemon.logged().contains("DEBUG"), "{name}");
+        daemon.signal("USR2").unwrap();
+        wait_for_line(daemon, "verbose=true");
+        shout(http);
+        wait_for_line(daemon, "DEBUG service::http");
+        daemon.signal("USR2").unwrap();
+        wait_for_line(daemon, "verbose=false");
+    }
+    assert_eq!(templates(&pool), before);
+    goes_on_undisturbed(pool);
+}
+
+/// Waits until a line of a daemon's log has `text`.
+fn wait_for_line(daemon: &Daemon, text: &str) {
+    let logged = wait_until(world::PATIENCE, || Ok(daemon.logged().contains(text)));
+    assert!(logged.unwrap(), "no {text:?} in\n{}", daemon.logged());
 }
 
 /// Reports how fast what has piled up is taken, beside what is metered, `live` records in 1.5 s.

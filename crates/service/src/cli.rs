@@ -86,7 +86,7 @@ pub(crate) enum Shell {
 #[derive(Debug, Subcommand)]
 pub enum NoCommand {}
 
-const EXIT_CODES: &str = "Exit codes:\n  0 done   1 failed   2 usage   69 no registrar reachable   74 input/output\n  \
+const EXIT_CODES: &str = "Exit codes:\n  0 done   1 failed   2 usage   69 no registrar or daemon reachable   74 input/output\n  \
                           77 permission   78 configuration";
 
 impl Options {

@@ -16,7 +16,7 @@ pub enum Exit {
     Failed = 1,
     /// The command line is wrong.
     Usage = 2,
-    /// No registrar could be reached (one-shot commands; a daemon retries).
+    /// No registrar, or no running daemon, could be reached (one-shot commands; a daemon retries).
     Unavailable = 69,
     /// Reading or writing a file failed, or an address cannot be had.
     Io = 74,

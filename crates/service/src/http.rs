@@ -1,13 +1,18 @@
 //! The daemon's own HTTP server: `/metrics`, `/livez` and `/readyz`, and what the daemon answers itself: its status page at
 //! `/` and JSON below `/api/`. Read only.
 //!
-//! Limits: 100 connections, one request each; 5 s for its header and 30 s for everything; 8 KiB of request.
+//! Limits: 100 connections, one request each; 5 s for its header and 30 s for everything; 8 KiB of request. Who comes when there
+//! are 100 takes the place of the one that has waited longest without a request, or that has not taken its answer in 5 s: whoever
+//! holds connections open keeps nobody out.
 //! `/readyz?verbose` and `/livez?verbose` list what the verdict rests on.
+#![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +27,8 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::api::{ApiAnswer, Form};
@@ -76,7 +82,7 @@ impl HttpServer {
 
     /// Serves until dropped.
     pub async fn serve(self) -> Infallible {
-        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut connections = Connections::default();
         let state = Arc::new(self.state);
         loop {
             let (stream, peer) = match self.listener.accept().await {
@@ -87,23 +93,73 @@ impl HttpServer {
                     continue;
                 }
             };
-            let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else {
+            if !connections.make_room().await {
                 debug!(%peer, "too many HTTP connections, closing the newest");
                 continue;
-            };
+            }
             let state = Arc::clone(&state);
-            tokio::spawn(async move {
-                if let Err(error) = serve_connection(stream, peer, state).await {
+            connections.add(|asked| async move {
+                if let Err(error) = serve_connection(stream, peer, state, asked).await {
                     debug!(%peer, error, "HTTP connection failed");
                 }
-                drop(permit);
             });
         }
     }
 }
 
-async fn serve_connection(stream: TcpStream, peer: SocketAddr, state: Arc<Routes>) -> Result<(), String> {
+/// Those that are open, the oldest first.
+#[derive(Default)]
+struct Connections(VecDeque<Connection>);
+
+struct Connection {
+    since: Instant,
+    /// Its request was read.
+    asked: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Connections {
+    /// Returns whether there is room for another one; where all places are taken, one that only holds its place is closed.
+    async fn make_room(&mut self) -> bool {
+        if self.0.len() < MAX_CONNECTIONS {
+            return true;
+        }
+        self.0.retain(|connection| !connection.task.is_finished());
+        if self.0.len() < MAX_CONNECTIONS {
+            return true;
+        }
+        let Some(position) = self.0.iter().position(Connection::only_holds) else { return false };
+        if let Some(connection) = self.0.remove(position) {
+            connection.task.abort();
+            // Its socket is closed when it has ended.
+            let _ = connection.task.await;
+        }
+        true
+    }
+
+    /// Serves a connection by what `serve` returns, which says by its argument that the request was read.
+    fn add<F: Future<Output = ()> + Send + 'static>(&mut self, serve: impl FnOnce(Arc<AtomicBool>) -> F) {
+        let asked = Arc::default();
+        let task = tokio::spawn(serve(Arc::clone(&asked)));
+        self.0.push_back(Connection { since: Instant::now(), asked, task });
+    }
+}
+
+impl Connection {
+    /// Whether it has no request yet, or takes its time over the answer.
+    fn only_holds(&self) -> bool {
+        !self.asked.load(Ordering::Relaxed) || self.since.elapsed() >= HEADER_TIMEOUT
+    }
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    state: Arc<Routes>,
+    asked: Arc<AtomicBool>,
+) -> Result<(), String> {
     let service = service_fn(move |request| {
+        asked.store(true, Ordering::Relaxed);
         let state = Arc::clone(&state);
         async move { Ok::<_, Infallible>(state.answer(peer.ip(), &request).await) }
     });

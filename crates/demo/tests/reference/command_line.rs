@@ -7,7 +7,7 @@ use clap::Command;
 const HEAD: &str = "\
 # Command line
 
-The help of every command, as `--help` prints it. Exit codes: 0 done, 1 failed, 2 usage, 69 no registrar reachable, 74 input or output
+The help of every command, as `--help` prints it. Exit codes: 0 done, 1 failed, 2 usage, 69 no registrar or daemon reachable, 74 input or output
 (an address in use, a file that is not there, a full disk), 77 permission, 78 configuration. Output for machines is on standard output, everything else
 on standard error. Manual pages and completions are made from the same: `NAME manual FOLDER`, `NAME completions bash`.
 

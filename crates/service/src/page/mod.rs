@@ -26,12 +26,14 @@ pub const MAX_OCTETS: usize = 60_000;
 /// What a browser may do with the page: run these two texts, told by their hashes, and ask the daemon again.
 pub(crate) const SECURITY_POLICY: &str = concat!(
     "default-src 'none'; style-src 'sha256-",
-    "T2dFCgwYkbGIoaBTTPArAKfwl4nyMNUX6xvOBFjAzkg=",
+    "Fg2JC3VtruV2HhrwlegV56Spx47Q4JqTt3+VUzDjHFo=",
     "'; script-src 'sha256-",
     "BvnLi1U8nWnvGA9NE3R18hcYJR/wrBjUvhZGRUac2Os=",
     "'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 );
 
+/// Octets of a fact that are shown as large as others.
+const LONG_FACT: usize = 14;
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("refresh.js");
 
@@ -154,7 +156,10 @@ impl Section {
     pub fn facts<const N: usize>(&mut self, facts: [(&str, Cell); N]) -> &mut Self {
         let mut html = String::from("<dl>");
         for (name, cell) in &facts {
-            html.extend(["<div><dt>", &escaped(name), "</dt><dd>", cell.html(), "</dd></div>"]);
+            // An address shall not be broken within its port.
+            let is_long = cell.html().len() > LONG_FACT && !cell.html().starts_with('<');
+            let dd = if is_long { "<dd class=\"long\">" } else { "<dd>" };
+            html.extend(["<div><dt>", &escaped(name), "</dt>", dd, cell.html(), "</dd></div>"]);
         }
         html.push_str("</dl>\n");
         self.html(html)

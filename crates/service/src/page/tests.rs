@@ -36,6 +36,16 @@ fn a_page_is_below_60_kb_whatever_there_is_to_tell() {
 }
 
 #[test]
+fn a_long_fact_is_written_smaller_and_a_mark_is_not_long_by_its_markup() {
+    let mut page = Page::new("x", "x", "x");
+    let section = page.section("x", "x");
+    section.facts([("At", "127.204.15.6:4739".into()), ("State", Cell::mark(Mark::Good, "up"))]);
+    let html = page.html();
+    assert!(html.contains("<dd class=\"long\">127.204.15.6:4739</dd>"));
+    assert!(html.contains("<dd><span class=\"mark good\">up</span></dd>"));
+}
+
+#[test]
 fn nothing_an_exporter_says_is_markup() {
     let html = page(3);
     assert_eq!(html.matches("<script>").count(), 1, "only the page's own");
