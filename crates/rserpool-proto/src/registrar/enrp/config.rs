@@ -190,6 +190,22 @@ impl EnrpConfig {
         self.told_endpoints(told).iter().any(|address| self.allows(address.ip))
     }
 
+    /// Whether we listen there ourselves.
+    pub(super) fn is_own(&self, address: &RegistrarAddress) -> bool {
+        let ip = address.ip.to_canonical();
+        match address.protocol {
+            Protocol::Sctp => {
+                let UserTransport { addresses, port, encapsulation, .. } = &self.transport;
+                (*port, *encapsulation) == (address.port, address.encapsulation)
+                    && addresses.iter().any(|own| own.to_canonical() == ip)
+            }
+            _ => {
+                let at = |tcp: &RegistrarTcp| (tcp.address.ip().to_canonical(), tcp.address.port());
+                self.tcp.iter().any(|tcp| at(tcp) == (ip, address.port))
+            }
+        }
+    }
+
     /// The UDP port of an endpoint that told this one: native where we are native ourselves.
     pub(super) fn encapsulation(&self, told: Option<u16>) -> u16 {
         let usual = if self.transport.encapsulation == 0 { 0 } else { ENCAPSULATION_PORT };

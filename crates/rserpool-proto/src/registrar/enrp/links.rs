@@ -225,10 +225,17 @@ impl Registrar {
         self.found_mentor(now, sender);
     }
 
-    /// A configured address is our own: it is not looked for again.
+    /// A configured address is our own: it is not looked for again. Where the accepting end hears us first, the other
+    /// one is closed and hears nothing: its address tells.
     fn found_ourselves(&mut self, connection: ConnectionId) {
-        if let Some(target) = self.enrp.targets.iter_mut().find(|target| target.link == Some(connection)) {
-            target.own = true;
+        let (targets, config) = (&mut self.enrp.targets, &self.enrp.config);
+        let connected = targets.iter().any(|target| target.link == Some(connection));
+        for target in targets.iter_mut().filter(|target| target.link.is_some()) {
+            target.own |= if connected {
+                target.link == Some(connection)
+            } else {
+                target.addresses.iter().any(|address| config.is_own(address))
+            };
         }
     }
 

@@ -43,6 +43,20 @@ fn our_own_identifier_is_refused_and_our_own_address_not_tried_again() {
 }
 
 #[test]
+fn our_own_address_is_not_tried_again_either_when_the_accepting_end_hears_us_first() {
+    let mut bench = Bench::with(|config| {
+        config.transport.addresses = vec![ip(ME)];
+        config.peers = vec![RegistrarAddress::sctp(ip(ME), 9901)];
+    });
+    let [(connection, _, _)] = connects(&bench.start())[..] else { panic!() };
+    bench.registrar.handle_connected(bench.now, connection, Bench::remote(ip(ME)));
+    let (accepted, _) = bench.accept(ip(ME));
+    assert!(bench.say(accepted, ME, presence(ME, false, 0xffff)).contains(&Did::Disconnect(accepted)));
+    assert_eq!(connects(&bench.lose(connection)), []);
+    assert_eq!(connects(&bench.pass(Duration::from_secs(60))), []);
+}
+
+#[test]
 fn who_has_not_introduced_himself_is_asked_and_changes_nothing() {
     let mut bench = Bench::ready();
     let (connection, _) = bench.accept(ip(LOW));
