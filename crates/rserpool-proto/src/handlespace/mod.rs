@@ -259,4 +259,6 @@ fn rule_of_new_pool(element: &PoolElementParameter) -> Result<&'static dyn Rule,
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

@@ -1,22 +1,25 @@
 //! Elements in the order in which they are chosen.
 //!
 //! Whoever was chosen goes behind others of about the same place: such positions are appended to one of a few sorted
-//! runs, where that fits, and leave it at its front. All others are in a tree, and its first ones in a buffer before
-//! it, so that choosing touches the tree once for many elements.
+//! runs, where that fits, and leave it at its front. All others are in a heap, and the first of them in a buffer before
+//! it, as far as anybody looked, so that choosing touches the heap once for many elements.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, VecDeque};
-use std::ops::ControlFlow;
+use std::collections::VecDeque;
 
 use crate::PeId;
+use heap::Heap;
+
+mod heap;
 
 /// Sorted runs, at most. A policy needs one for each distance by which it moves those chosen: Weighted Round Robin with
 /// weights up to 10 has six.
 const RUNS: usize = 8;
-/// The buffer is filled up to so many positions when it has fewer than `LOW`, and halved when it has more than `HIGH`.
+/// The buffer is filled up to so many positions when it has fewer than `LOW`; when it has more than `HIGH`, and one
+/// joins or leaves, all but so many go back.
 const FILLED: usize = 64;
 const LOW: usize = 16;
-const HIGH: usize = 128;
+const HIGH: usize = 256;
 
 /// One element in order. With the identifier at hand, walking along the order touches nothing else.
 #[derive(Clone, Copy, Debug)]
@@ -102,23 +105,21 @@ impl Run {
 #[derive(Debug, Default)]
 pub(super) struct Order {
     runs: Vec<Run>,
-    /// Before everything in the tree, sorted, and empty only if the tree is.
+    /// Before everything that is far, sorted, and with fewer than `LOW` only if nothing is.
     near: VecDeque<Position>,
-    tree: BTreeSet<Position>,
+    far: Heap,
+    /// How many of each run, and of the buffer, [`Order::pick`] has passed last, those that are gone included.
+    passed: [usize; RUNS + 1],
 }
 
 /// The next position of a run, or of what is not in a run.
 #[derive(Clone, Copy)]
 struct Cursor {
     key: u128,
-    /// `RUNS` for the buffer and the tree.
+    /// `RUNS` for the buffer.
     run: usize,
     index: usize,
 }
-
-/// How many positions of each run, and of what is in no run, those that are gone included.
-#[derive(Debug, Default)]
-pub(super) struct Shown([usize; RUNS + 1]);
 
 impl Order {
     /// Adds a position anywhere.
@@ -179,18 +180,14 @@ impl Order {
     }
 
     fn insert_sorted(&mut self, position: Position) {
+        self.spill();
         match self.near.back() {
             Some(last) if position < *last => {
                 let index = self.near.partition_point(|other| *other < position);
                 self.near.insert(index, position);
-                if self.near.len() > HIGH {
-                    self.tree.extend(self.near.drain(FILLED..));
-                }
             }
-            _ if self.tree.is_empty() && self.near.len() < FILLED => self.near.push_back(position),
-            _ => {
-                self.tree.insert(position);
-            }
+            _ if self.far.is_empty() && self.near.len() < FILLED => self.near.push_back(position),
+            _ => self.far.push(position),
         }
     }
 
@@ -203,7 +200,11 @@ impl Order {
             && let Ok(index) = self.near.binary_search(position)
         {
             self.near.remove(index);
+            self.spill();
             return self.refill();
+        }
+        if self.far.remove(position.slot) {
+            return;
         }
         for run in &mut self.runs {
             if let Some(index) = run.find(position, false) {
@@ -212,14 +213,27 @@ impl Order {
                 return run.tidy();
             }
         }
-        self.tree.remove(position);
+    }
+
+    /// Keeps the buffer short, which walks may have made long.
+    fn spill(&mut self) {
+        if self.near.len() > HIGH {
+            self.near.drain(FILLED..).for_each(|position| self.far.push(position));
+        }
     }
 
     fn refill(&mut self) {
-        if self.near.len() < LOW && !self.tree.is_empty() {
-            let more = std::iter::from_fn(|| self.tree.pop_first());
-            self.near.extend(more.take(FILLED - LOW));
+        if self.near.len() < LOW {
+            self.bring_near();
         }
+    }
+
+    /// Returns whether there were more.
+    fn bring_near(&mut self) -> bool {
+        let more = std::iter::from_fn(|| self.far.pop());
+        let before = self.near.len();
+        self.near.extend(more.take(FILLED - LOW));
+        self.near.len() > before
     }
 
     pub(super) fn first(&self) -> Option<&Position> {
@@ -230,29 +244,36 @@ impl Order {
     /// Whether no other position has the head's rank.
     pub(super) fn head_is_alone(&self) -> bool {
         let Some(head) = self.first() else { return false };
-        let equal = |position: &&Position| position.rank == head.rank;
-        let in_run = |run: &Run| {
-            let live = run.queue.iter().filter(|position| position.slot != GONE);
-            live.take(2).filter(equal).count()
+        let equals = |queue: &VecDeque<Position>| {
+            if queue.front().is_none_or(|first| first.rank != head.rank) {
+                return 0;
+            }
+            let second = (1..queue.len()).map(|nth| &queue[nth]).find(|position| position.slot != GONE);
+            1 + usize::from(second.is_some_and(|second| second.rank == head.rank))
         };
-        let in_runs: usize = self.runs.iter().map(in_run).sum();
-        in_runs + self.near.iter().take(2).filter(equal).count() == 1
+        let in_runs: usize = self.runs.iter().map(|run| equals(&run.queue)).sum();
+        in_runs + equals(&self.near) == 1
     }
 
-    /// Shows the positions in order, until it is told to stop. Returns which it has shown.
-    pub(super) fn visit(&self, mut visit: impl FnMut(&Position) -> ControlFlow<()>) -> Shown {
+    /// Appends the first `count` positions that are wanted. Returns whether these are the very first.
+    pub(super) fn pick(
+        &mut self,
+        count: usize,
+        mut wanted: impl FnMut(PeId) -> bool,
+        picked: &mut Vec<Position>,
+    ) -> bool {
         let mut cursors = [Cursor { key: u128::MAX, run: RUNS, index: 0 }; RUNS + 1];
-        let (mut count, mut shown) = (0, Shown::default());
+        let (mut sources, mut passed_over) = (0, false);
+        self.passed = [0; RUNS + 1];
         for run in (0..self.runs.len()).chain([RUNS]) {
             if let Some(first) = self.rest(run, 0).first() {
-                cursors[count] = Cursor { key: first.key(), run, index: 0 };
-                count += 1;
+                cursors[sources] = Cursor { key: first.key(), run, index: 0 };
+                sources += 1;
             }
         }
-        let mut beyond = None;
-        while count > 0 {
+        while sources > 0 && picked.len() < count {
             let (mut least, mut limit) = (0, u128::MAX);
-            for (nth, cursor) in cursors.iter().enumerate().take(count).skip(1) {
+            for (nth, cursor) in cursors.iter().enumerate().take(sources).skip(1) {
                 if cursor.key < cursors[least].key {
                     limit = cursors[least].key;
                     least = nth;
@@ -264,66 +285,66 @@ impl Order {
             let Cursor { run, mut index, .. } = cursors[least];
             let next = loop {
                 let rest = self.rest(run, index);
-                for position in rest {
-                    if position.slot != GONE {
-                        if position.key() > limit {
-                            break;
-                        }
-                        shown.0[run] = index + 1;
-                        if visit(position).is_break() {
-                            return shown;
-                        }
+                let some = &rest[..rest.len().min(count - picked.len())];
+                let within = match some.last() {
+                    Some(last) if last.key() > limit => {
+                        some.iter().take_while(|next| next.key() <= limit).count()
                     }
-                    index += 1;
-                }
-                match self.rest(run, index).first() {
-                    Some(next) if next.slot == GONE || next.key() <= limit => {}
-                    Some(next) => break Some(next.key()),
-                    None if run < RUNS => break None,
-                    None => {
-                        let beyond = beyond.get_or_insert_with(|| self.tree.iter().peekable());
-                        while let Some(position) = beyond.next_if(|position| position.key() <= limit) {
-                            index += 1;
-                            shown.0[run] = index;
-                            if visit(position).is_break() {
-                                return shown;
-                            }
-                        }
-                        break beyond.peek().map(|position| position.key());
-                    }
+                    _ => some.len(),
+                };
+                let leave = |position: &Position| position.slot == GONE || !wanted(position.pe);
+                let gap = some[..within].iter().position(leave);
+                picked.extend_from_slice(&some[..gap.unwrap_or(within)]);
+                passed_over |= gap.is_some_and(|gap| some[gap].slot != GONE);
+                index += gap.map_or(within, |gap| gap + 1);
+                match self.rest(run, index).first().map(Position::key) {
+                    Some(next) if next > limit || picked.len() == count => break Some(next),
+                    Some(_) => {}
+                    None if run == RUNS && picked.len() < count && self.bring_near() => {}
+                    None => break None,
                 }
             };
+            self.passed[run] = index;
             match next {
                 Some(key) => cursors[least] = Cursor { key, run, index },
                 None => {
-                    count -= 1;
-                    cursors[least] = cursors[count];
+                    sources -= 1;
+                    cursors[least] = cursors[sources];
                 }
             }
         }
-        shown
+        !passed_over
     }
 
-    /// Removes what [`Order::visit`] has shown, which is cheaper than one by one.
-    pub(super) fn remove_shown(&mut self, shown: &Shown) {
-        for (run, &count) in self.runs.iter_mut().zip(&shown.0) {
-            let Some(before_last) = count.checked_sub(1) else { continue };
-            if run.gone > 0 {
-                run.gone -=
-                    run.queue.iter().take(before_last).filter(|position| position.slot == GONE).count();
+    /// Moves all that [`Order::pick`] has just picked, the very first ones, which is cheaper than one by one.
+    pub(super) fn move_picked(&mut self, mut to: &[Position]) {
+        self.remove_picked();
+        let mut run = None;
+        while let Some(&first) = to.first() {
+            run = self.append(first, run);
+            let mut together = 1;
+            if let Some(nth) = run {
+                together += to.windows(2).take_while(|two| two[0] < two[1]).count();
+                self.runs[nth].queue.extend(&to[1..together]);
             }
-            run.queue.drain(..count);
-            run.tidy();
+            to = &to[together..];
         }
-        let others = shown.0[RUNS];
-        if others > 0 {
-            let near = others.min(self.near.len());
-            self.near.drain(..near);
-            for _ in near..others {
-                self.tree.pop_first();
+    }
+
+    fn remove_picked(&mut self) {
+        for (run, &count) in self.runs.iter_mut().zip(&self.passed) {
+            if count > 0 {
+                let passed = run.queue.drain(..count);
+                if run.gone > 0 {
+                    run.gone -= passed.filter(|position| position.slot == GONE).count();
+                    run.tidy();
+                } else {
+                    drop(passed);
+                }
             }
-            self.refill();
         }
+        self.near.drain(..self.passed[RUNS]);
+        self.refill();
     }
 
     /// What lies together in memory of a run, or of the buffer, from an index on.

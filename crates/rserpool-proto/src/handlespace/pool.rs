@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
 use super::Registered;
-use super::order::Shown;
+use super::order::Position;
 use super::queue::Queue;
 use super::stored::Stored;
 use crate::policy::{Counts, Place, Rule};
@@ -34,9 +34,7 @@ pub struct Pool {
     set_aside: usize,
     next_turn: u64,
     /// What the last selection picked; kept for its memory.
-    picked: Vec<(u32, PeId)>,
-    /// Their places after it.
-    places: Vec<Place>,
+    picked: Vec<Position>,
 }
 
 /// What selection needs of an element.
@@ -64,7 +62,6 @@ impl Pool {
             set_aside: 0,
             next_turn: 0,
             picked: Vec::new(),
-            places: Vec::new(),
         }
     }
 
@@ -186,16 +183,16 @@ impl Pool {
         chosen: &mut Vec<PeId>,
     ) {
         let first_ones = self.pick(count, random, wanted, chosen);
-        match (self.rule.counts(), first_ones) {
-            (Counts::Nobody | Counts::Head, _) => {
-                if let Some(&(slot, _)) = self.picked.first() {
-                    self.was_selected(slot, true);
+        match self.rule.counts() {
+            Counts::Nobody | Counts::Head => {
+                if let Some(head) = self.picked.first() {
+                    self.was_selected(head.slot, true);
                 }
             }
-            (Counts::Everyone, Some(shown)) => self.were_selected(&shown),
-            (Counts::Everyone, None) => {
+            Counts::Everyone if first_ones => self.were_selected(),
+            Counts::Everyone => {
                 for nth in 0..self.picked.len() {
-                    self.was_selected(self.picked[nth].0, nth == 0);
+                    self.was_selected(self.picked[nth].slot, nth == 0);
                 }
             }
         }
@@ -214,46 +211,47 @@ impl Pool {
         random: &mut Random,
         mut wanted: impl FnMut(PeId) -> bool,
         chosen: &mut Vec<PeId>,
-    ) -> Option<Shown> {
+    ) -> bool {
         self.picked.clear();
-        let mut shown = self.up.pick(count, &self.members, random, &mut wanted, &mut self.picked);
+        let mut first_ones = self.up.pick(count, &self.members, random, &mut wanted, &mut self.picked);
         if self.picked.is_empty() {
-            shown = self.aside.pick(count, &self.members, random, &mut wanted, &mut self.picked);
+            first_ones = self.aside.pick(count, &self.members, random, &mut wanted, &mut self.picked);
         }
         chosen.clear();
-        chosen.extend(self.picked.iter().map(|&(_, pe)| pe));
-        shown
+        chosen.extend(self.picked.iter().map(|position| position.pe));
+        first_ones
     }
 
     /// Counts a selection of each element picked, and ends the turn of the head. They are the first ones in order.
-    fn were_selected(&mut self, shown: &Shown) {
-        let Some(&(head, _)) = self.picked.first() else { return };
-        let queue = if self.members[head as usize].aside { &mut self.aside } else { &mut self.up };
-        // Apart from the work on each, so that the processor fetches all of them at once.
-        self.places.clear();
-        self.places.extend(self.picked.iter().map(|&(slot, _)| self.members[slot as usize].place));
-        let (mut first, mut others_move) = (true, false);
-        for place in &mut self.places {
-            let before = std::mem::replace(place, place.degraded());
-            others_move |= !first && *place != before;
-            first = false;
+    fn were_selected(&mut self) {
+        let Some(&head) = self.picked.first() else { return };
+        let queue = if self.members[head.slot as usize].aside { &mut self.aside } else { &mut self.up };
+        // Apart from the changes, so that the processor fetches all members at once.
+        let mut moving = 0;
+        for position in &mut self.picked {
+            let place = self.members[position.slot as usize].place.degraded();
+            if let Place::Rank { rank, .. } = place {
+                moving += usize::from(rank != position.rank);
+                position.rank = rank;
+            }
         }
-        if !others_move {
+        let head_moves = self.picked[0].rank != head.rank;
+        if moving == usize::from(head_moves) {
             // All the others are fully loaded.
-            return self.was_selected(head, true);
+            return self.was_selected(head.slot, true);
         }
-        let stays = self.places[0] == self.members[head as usize].place && queue.head_is_alone();
-        queue.remove_shown(shown);
-        if self.rule.takes_turns() && !stays {
-            self.members[head as usize].turn = self.next_turn;
+        if self.rule.takes_turns() && (head_moves || !queue.head_is_alone()) {
+            self.picked[0].turn = self.next_turn;
             self.next_turn += 1;
         }
-        let mut run = None;
-        for (&place, &(slot, _)) in self.places.iter().zip(&self.picked) {
-            let member = &mut self.members[slot as usize];
-            member.place = place;
-            run = queue.append(slot, member, run);
+        for position in &self.picked {
+            let member = &mut self.members[position.slot as usize];
+            if let Place::Rank { rank, .. } = &mut member.place {
+                *rank = position.rank;
+            }
+            member.turn = position.turn;
         }
+        queue.move_picked(&self.picked);
     }
 
     /// Counts a selection, and ends the turn of the head.
@@ -275,7 +273,7 @@ impl Pool {
             member.turn = self.next_turn;
             self.next_turn += 1;
         }
-        queue.append(slot, member, None);
+        queue.append(slot, member);
     }
 
     /// Sets an element aside, or back among those to choose from; it keeps its turn. Returns whether it is there.

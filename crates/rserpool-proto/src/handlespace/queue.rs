@@ -1,8 +1,6 @@
 //! The elements a pool chooses from: those with a rank in order, those with a share to be drawn.
 
-use std::ops::ControlFlow;
-
-use super::order::{Order, Position, Shown};
+use super::order::{Order, Position};
 use super::pool::Member;
 use super::shares::Shares;
 use crate::PeId;
@@ -28,16 +26,13 @@ impl Queue {
         }
     }
 
-    /// Adds an element again that was chosen. `run` and the result are those of [`Order::append`].
-    pub(super) fn append(&mut self, slot: u32, member: &Member, run: Option<usize>) -> Option<usize> {
+    /// Adds an element again that was chosen.
+    pub(super) fn append(&mut self, slot: u32, member: &Member) {
         match member.place {
             Place::Rank { rank, .. } => {
-                self.order.append(Position { rank, turn: member.turn, slot, pe: member.pe }, run)
+                self.order.append(Position { rank, turn: member.turn, slot, pe: member.pe }, None);
             }
-            Place::Out | Place::Share { .. } => {
-                self.add(slot, member);
-                None
-            }
+            Place::Out | Place::Share { .. } => self.add(slot, member),
         }
     }
 
@@ -61,46 +56,37 @@ impl Queue {
         self.order.head_is_alone()
     }
 
-    /// Appends up to `count` elements that are wanted: drawn ones, or else the first in order. Returns where these were,
-    /// if they are the very first.
+    /// Appends up to `count` elements that are wanted: drawn ones, or else the first in order. Returns whether these
+    /// were found by walking and are the very first. Where those drawn are tells nothing.
     pub(super) fn pick(
         &mut self,
         count: usize,
         members: &[Member],
         random: &mut Random,
         wanted: &mut impl FnMut(PeId) -> bool,
-        picked: &mut Vec<(u32, PeId)>,
-    ) -> Option<Shown> {
+        picked: &mut Vec<Position>,
+    ) -> bool {
         if !self.shares.is_empty() {
             self.draw(count, members, random, wanted, picked);
         }
         if !picked.is_empty() {
-            return None;
+            return false;
         }
         if let (1, Some(head)) = (count, self.order.first())
             && wanted(head.pe)
         {
-            picked.push((head.slot, head.pe));
-            return None;
+            picked.push(*head);
+            return false;
         }
         if count == 0 {
-            return None;
+            return false;
         }
-        let mut passed_over = false;
-        let shown = self.order.visit(|position| {
-            if wanted(position.pe) {
-                picked.push((position.slot, position.pe));
-            } else {
-                passed_over = true;
-            }
-            if picked.len() < count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        (!passed_over).then_some(shown)
+        self.order.pick(count, wanted, picked)
     }
 
-    /// Removes the elements that were picked, all of them at once.
-    pub(super) fn remove_shown(&mut self, shown: &Shown) {
-        self.order.remove_shown(shown);
+    /// Moves the elements that were just picked and are the very first ones, all of them at once.
+    pub(super) fn move_picked(&mut self, to: &[Position]) {
+        self.order.move_picked(to);
     }
 
     /// Draws without replacement: who was drawn has no share until all are.
@@ -110,13 +96,13 @@ impl Queue {
         members: &[Member],
         random: &mut Random,
         wanted: &mut impl FnMut(PeId) -> bool,
-        picked: &mut Vec<(u32, PeId)>,
+        picked: &mut Vec<Position>,
     ) {
         let mut set_back = Vec::new();
         while let Some(slot) = self.shares.draw(random) {
             let member = &members[slot as usize];
             if wanted(member.pe) {
-                picked.push((slot, member.pe));
+                picked.push(Position { rank: 0, turn: member.turn, slot, pe: member.pe });
             }
             if picked.len() >= count {
                 break;

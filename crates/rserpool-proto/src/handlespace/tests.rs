@@ -4,7 +4,7 @@ use crate::wire::{Load, Policy, PolicyType, RegistrationLife};
 use crate::{PeId, Random, RegistrarId};
 use std::net::IpAddr;
 
-fn element(pe: u32, policy: Policy) -> PoolElementParameter {
+pub(super) fn element(pe: u32, policy: Policy) -> PoolElementParameter {
     PoolElementParameter {
         pe: PeId(pe),
         home: RegistrarId(1),
@@ -26,7 +26,7 @@ fn least_used(pe: u32, load: u32) -> PoolElementParameter {
     element(pe, Policy::LeastUsed { load: Load(load) })
 }
 
-fn handle() -> PoolHandle {
+pub(super) fn handle() -> PoolHandle {
     PoolHandle::new("ipfix").unwrap()
 }
 
