@@ -8,6 +8,7 @@
 //! | `changes?after=N&wait=SECONDS` | what changed after change N; waits for it if there is nothing yet |
 #![expect(clippy::disallowed_methods, reason = "driver: tells the wall clock")]
 
+mod gone;
 mod page;
 
 use std::collections::VecDeque;
@@ -21,12 +22,9 @@ use rserpool_proto::{PeId, PoolHandle, RegistrarId};
 use serde_json::{Value, json};
 use service::{ApiRequest, time_text};
 
+use self::gone::{Departed, Gone};
 use crate::remotes::Remotes;
 use crate::text::{element_json, pool_text, protocol, tcp_text};
-
-/// Elements that left stay listed for so long, and so many of them at most.
-const GONE_FOR: Duration = Duration::from_secs(300);
-const MAX_GONE: usize = 1_000;
 
 /// Changes that are remembered.
 const MAX_CHANGES: usize = 1_000;
@@ -47,7 +45,7 @@ pub(crate) struct View {
     changes: VecDeque<Change>,
     /// The number of the latest change; the first one has 1.
     last: u64,
-    gone: VecDeque<Gone>,
+    gone: Departed,
     waiting: Vec<Waiting>,
 }
 
@@ -105,15 +103,6 @@ impl By {
 }
 
 #[derive(Debug)]
-struct Gone {
-    pool: PoolHandle,
-    pe: PeId,
-    reason: Removal,
-    at: Instant,
-    element: Value,
-}
-
-#[derive(Debug)]
 struct Waiting {
     request: ApiRequest,
     after: u64,
@@ -126,7 +115,7 @@ impl View {
         let by = |connection| By::Connection(remotes.shared_name(connection));
         let (pool, pe, event, reason, by) = match event {
             Event::ElementRegistered { pool, pe, by: who } => {
-                self.gone.retain(|gone| gone.pe != *pe || gone.pool != *pool);
+                self.gone.returned(pool, *pe);
                 (pool, *pe, "registered", None, Some(by(*who)))
             }
             Event::ElementReassociated { pool, pe, reason, by: who } => {
@@ -141,7 +130,7 @@ impl View {
             Event::ElementSuspect { pool, pe } => (pool, *pe, "suspect", None, None),
             Event::ElementRecovered { pool, pe } => (pool, *pe, "recovered", None, None),
             Event::ElementReplicated { pool, pe, home } => {
-                self.gone.retain(|gone| gone.pe != *pe || gone.pool != *pool);
+                self.gone.returned(pool, *pe);
                 (pool, *pe, "replicated", None, Some(By::Registrar(*home)))
             }
             Event::HomeChanged { pool, pe, to, .. } => {
@@ -195,18 +184,8 @@ impl View {
         if pool.as_octets().len() > MAX_HANDLE {
             return;
         }
-        self.forget_old(now);
-        if self.gone.len() >= MAX_GONE {
-            self.gone.pop_front();
-        }
         let (pool, pe) = (pool.clone(), element.pe);
-        self.gone.push_back(Gone { pool, pe, reason, at: now, element: element_json(element) });
-    }
-
-    fn forget_old(&mut self, now: Instant) {
-        while self.gone.front().is_some_and(|gone| now.saturating_duration_since(gone.at) >= GONE_FOR) {
-            self.gone.pop_front();
-        }
+        self.gone.push(Gone { pool, pe, reason, at: now, element: element_json(element) });
     }
 
     /// Answers a request, now or when something changes.
@@ -262,7 +241,7 @@ impl View {
         machine: &Registrar,
         remotes: &Remotes,
     ) -> Option<Value> {
-        self.forget_old(now);
+        self.gone.forget_old(now);
         let found = machine.elements(pool, after, PAGE);
         let gone: Vec<Value> =
             self.gone.iter().filter(|gone| gone.pool == *pool).map(|gone| gone.json(now)).collect();

@@ -34,7 +34,7 @@ struct Totals {
 impl View {
     /// Returns the page as of `now`.
     pub(super) fn page(&mut self, now: Instant, machine: &Registrar) -> Page {
-        self.forget_old(now);
+        self.gone.forget_old(now);
         let totals = totals(machine);
         let time = time_text(SystemTime::now());
         let mut page = Page::new("RSerPool registrar", &machine.id().to_string(), &time);

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use rserpool::wire::asap::deregistration::Deregistration;
 use rserpool::wire::asap::handle_resolution::HandleResolution;
 use rserpool::wire::asap::registration::Registration;
 use rserpool::wire::{
@@ -33,6 +34,8 @@ enum Load {
     Register,
     Reregister,
     Resolve,
+    /// Not measured: nobody is left for the registrar to find out about while it does something else.
+    Deregister,
 }
 
 #[test]
@@ -80,7 +83,8 @@ fn the_cost_of_a_request_is_measured_for_both_registrars() {
                 costs[which].push(cost);
             }
         }
-        for users in users {
+        for mut users in users {
+            runtime.block_on(users.load(Load::Deregister));
             runtime.block_on(users.leave());
         }
     }
@@ -171,13 +175,14 @@ impl Users {
 
     /// Returns how many requests were made.
     async fn load(&mut self, load: Load) -> usize {
-        let rounds = if load == Load::Register { 1 } else { ROUNDS };
+        let rounds = if matches!(load, Load::Register | Load::Deregister) { 1 } else { ROUNDS };
         let mut tasks = Vec::new();
         for (number, association) in std::mem::take(&mut self.associations).into_iter().enumerate() {
             let pool = PoolHandle::new(format!("pool-{}-{number}", self.repeat)).unwrap();
             let requests = (0..rounds).flat_map(|_| 1..=ELEMENTS).map(|pe| match load {
                 Load::Register | Load::Reregister => registration(&pool, pe, self.address),
                 Load::Resolve => resolution(&pool),
+                Load::Deregister => deregistration(&pool, pe),
             });
             let requests = requests.map(|message| message.to_octets().unwrap()).collect();
             tasks.push(tokio::spawn(exchange(association, requests)));
@@ -218,6 +223,10 @@ fn registration(pool: &PoolHandle, pe: u32, address: Ipv4Addr) -> Message {
     Message::Registration(Registration { pool: pool.clone(), element, unknown: vec![] })
 }
 
+fn deregistration(pool: &PoolHandle, pe: u32) -> Message {
+    Message::Deregistration(Deregistration { pool: pool.clone(), pe: PeId(pe), unknown: vec![] })
+}
+
 /// As rsplib's pool users ask: for one element.
 fn resolution(pool: &PoolHandle) -> Message {
     Message::HandleResolution(HandleResolution {
@@ -239,7 +248,7 @@ async fn exchange(mut association: Association, requests: Vec<Vec<u8>>) -> (Asso
         match association.recv().await {
             Event::Message(message) => {
                 // An answer, not refused; there is no keep-alive so soon.
-                assert!(matches!(message.data[..2], [3 | 6, 0]), "{:02x?}", &message.data[..]);
+                assert!(matches!(message.data[..2], [3 | 4 | 6, 0]), "{:02x?}", &message.data[..]);
                 answered += 1;
                 if let Some(request) = waiting.next() {
                     association.send(MsgOut::new(Ppid::ASAP, request)).await.unwrap();
