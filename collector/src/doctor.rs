@@ -5,24 +5,24 @@ use std::path::Path;
 use std::time::Duration;
 
 use delivery::KeyRing;
-use rserpool::{PoolHandle, PoolUserConfig, Reached, ScopeRule, reach};
+use rserpool::{PoolHandle, PoolUserConfig, Reached, ScopeRule, reach, visit};
 use service::Findings;
-use transport::{Endpoint, EndpointConfig};
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+use transport::{Connector, Endpoint, EndpointConfig, PeerAddress};
 
 use crate::config::{Config, Output, Pool};
 use crate::driver;
 use crate::registration::connector;
 
-/// How long a registrar gets to answer.
+/// How long a registrar gets to answer, and whoever records are forwarded to.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn examine(config: &Config, findings: &mut Findings) {
     for (name, output) in &config.output {
         let what = format!("output.{name}");
         match output {
-            Output::Forward(_) => {
-                findings.good(what, format!("to {}, when it is reached", output.path().display()));
-            }
+            Output::Forward(forward) => forwarding(what, &forward.to, findings).await,
             _ => findings.folder(&what, output.path().parent().unwrap_or(Path::new("."))),
         }
     }
@@ -30,6 +30,32 @@ pub(crate) async fn examine(config: &Config, findings: &mut Findings) {
     ports(config, findings);
     for (at, pool) in config.pool.iter().enumerate() {
         registrars(config, pool, at, findings).await;
+    }
+}
+
+/// Looks at whom an output forwards to.
+async fn forwarding(what: String, to: &str, findings: &mut Findings) {
+    let addresses = match timeout(PATIENCE, lookup_host(to)).await {
+        Ok(Ok(addresses)) => addresses.map(PeerAddress::Tcp).collect::<Vec<_>>(),
+        Ok(Err(error)) => {
+            let host = to.rsplit_once(':').map_or(to, |(host, _)| host);
+            return findings.bad(
+                what,
+                format!("{to}: {error}"),
+                format!("getent hosts {host} shows what this host knows"),
+            );
+        }
+        Err(_) => {
+            return findings.bad(
+                what,
+                format!("{to}: the name is not looked up in time"),
+                "see /etc/resolv.conf",
+            );
+        }
+    };
+    match visit(&Connector::default(), &addresses, PATIENCE).await {
+        Ok(visit) => findings.good(what, visit.to_string()),
+        Err(error) => findings.bad(what, format!("{error}"), error.advice()),
     }
 }
 
@@ -83,7 +109,7 @@ async fn registrars(config: &Config, pool: &Pool, at: usize, findings: &mut Find
     let user = PoolUserConfig::new(handle, pool.registrars.clone());
     let user = PoolUserConfig { announce: pool.announce.clone(), scope, ..user };
     match reach(user, connector, PATIENCE).await {
-        Reached { registrar: Some(registrar), elements } => {
+        Reached { registrar: Some(registrar), elements, .. } => {
             let elements = elements.unwrap_or_default();
             findings.good(what, format!("{registrar} answers, pool {}: {elements} collectors", pool.handle));
         }

@@ -485,3 +485,35 @@ fn stats(collector: &Collector) -> serde_json::Value {
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     serde_json::from_str(body).unwrap()
 }
+
+#[test]
+fn doctor_connects_to_whom_an_output_forwards_and_says_what_to_do_where_nobody_is() {
+    let (directory, other, upstream) = (Directory::new(), Directory::new(), address());
+    let own = address();
+    let config = format!(
+        "[listen]\nipfix = []\nipfix-tcp = [\"{own}:4739\"]\n[http]\nlisten = \"{own}:9381\"\n{}\
+         [state]\ndirectory = {:?}\n[output.upstream.forward]\nto = \"{upstream}:4739\"\n",
+        output(&directory),
+        directory.path("state"),
+    );
+    let file = directory.path("doctor.toml");
+    fs::write(&file, config).unwrap();
+    let doctor = || {
+        let arguments = [OsStr::new("doctor"), OsStr::new("--config"), file.as_os_str()];
+        let output = Command::new(env!("CARGO_BIN_EXE_ipfix-collector")).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let upstream_is = |told: &str, grade: &str, found: &str| {
+        let mut lines = told.lines().filter(|line| line.contains("output.upstream"));
+        lines.any(|line| line.starts_with(grade) && line.contains(&format!("  tcp {upstream}:4739: {found}")))
+    };
+    let (code, told) = doctor();
+    assert!(code == Some(1) && upstream_is(&told, "BAD", "refused"), "{code:?} {told}");
+    assert!(told.contains("fix: start it there"), "{told}");
+
+    let lines = format!("[output.flows.jsonl]\npath = {:?}\n", other.path("flows.jsonl"));
+    let collector = Collector::start(&other, upstream, &lines);
+    let (code, told) = doctor();
+    assert!(code == Some(0) && upstream_is(&told, "ok", "connected in "), "{code:?} {told}");
+    assert!(collector.stop().success());
+}

@@ -4,15 +4,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use delivery::KeyRing;
-use rserpool::{Reached, reach};
+use rserpool::{LISTED, Reached, Selected, reach, visit};
 use service::Findings;
+use tokio::task::JoinSet;
+use transport::Connector;
 
 use crate::capture::Pattern;
 use crate::capture::live::matching;
 use crate::config::{Config, Destination, Input, Pool, Source, Transport, Udp};
-use crate::driver::setup;
+use crate::driver::{addresses, setup};
 
-/// How long a registrar gets to answer.
+/// How long a registrar gets to answer, and then each collector, all at the same time.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn examine(config: &Config, findings: &mut Findings) {
@@ -27,7 +29,7 @@ pub(crate) async fn examine(config: &Config, findings: &mut Findings) {
         findings.folder_to_make("state.directory", directory);
     }
     match config.destination() {
-        Ok(Destination::Pool(pool)) => collectors(config, pool, findings).await,
+        Ok(Destination::Pool(pool)) => of_pool(config, pool, findings).await,
         Ok(Destination::Udp(udp)) => collector(udp, findings),
         Err(invalid) => findings.bad("destination", invalid.to_string(), "name one"),
     }
@@ -56,7 +58,7 @@ fn source(source: &Source, findings: &mut Findings) {
     }
 }
 
-async fn collectors(config: &Config, pool: &Pool, findings: &mut Findings) {
+async fn of_pool(config: &Config, pool: &Pool, findings: &mut Findings) {
     if let Some(text) = findings.file("pool.key-file", &pool.key_file)
         && let Err(error) = KeyRing::parse(&text)
     {
@@ -91,11 +93,16 @@ async fn collectors(config: &Config, pool: &Pool, findings: &mut Findings) {
         Ok(user) => user,
         Err(failure) => return findings.bad("pool.handle", failure.to_string(), "name the pool"),
     };
-    let Reached { registrar, elements } = reach(user, connectors.registrars, PATIENCE).await;
+    let Reached { registrar, elements, first } = reach(user, connectors.registrars, PATIENCE).await;
     match (registrar, elements) {
         (Some(registrar), Some(elements)) => {
             findings.good("pool.registrars", format!("{registrar} answers"));
-            findings.good("pool.handle", format!("{}: {elements} collectors", pool.handle));
+            let looked = match elements > first.len() {
+                true => format!(", looked at are the first {LISTED}"),
+                false => String::new(),
+            };
+            findings.good("pool.handle", format!("{}: {elements} collectors{looked}", pool.handle));
+            collectors(&pool, first, &connectors.collectors, findings).await;
         }
         (Some(registrar), None) => {
             findings.good("pool.registrars", format!("{registrar} answers"));
@@ -106,6 +113,47 @@ async fn collectors(config: &Config, pool: &Pool, findings: &mut Findings) {
             let fix =
                 "start a registrar, correct the addresses, or let UDP (SCTP) or TCP through on the way there";
             findings.bad("pool.registrars", "none answers", fix);
+        }
+    }
+}
+
+/// Looks at collectors as a registrar told them, all at the same time.
+async fn collectors(pool: &Pool, told: Vec<Selected>, connector: &Connector, findings: &mut Findings) {
+    let mut visits = JoinSet::new();
+    for element in told {
+        let (connector, addresses) = (connector.clone(), addresses(&element, pool.transport));
+        visits.spawn(async move {
+            let visited = match &addresses[..] {
+                [] => None,
+                addresses => Some(visit(&connector, addresses, PATIENCE).await),
+            };
+            (element, addresses, visited)
+        });
+    }
+    let mut visits = visits.join_all().await;
+    visits.sort_by_key(|(element, ..)| element.pe);
+    for (element, addresses, visited) in visits {
+        let what = format!("collector {}", element.pe);
+        let peer = match visited {
+            None => {
+                let (has, own) = (element.transport.protocol, pool.transport.name());
+                let fix =
+                    "all collectors of a pool have one transport: pool.transport here, or `transport` there";
+                findings.bad(&what, format!("it registered {has}, and pool.transport is {own}"), fix);
+                continue;
+            }
+            Some(Ok(visit)) => {
+                findings.good(&what, visit.to_string());
+                Some(visit.peer)
+            }
+            Some(Err(error)) => {
+                findings.bad(&what, error.to_string(), error.advice());
+                addresses.first().copied()
+            }
+        };
+        if let Some(peer) = peer.and_then(|peer| peer.ip()) {
+            let local = pool.addresses.iter().copied().find(|local| local.is_ipv4() == peer.is_ipv4());
+            findings.path(&what, peer, transport::udp::path_mtu(peer, local));
         }
     }
 }

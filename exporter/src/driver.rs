@@ -36,6 +36,7 @@ use crate::spooling::Event as SpoolEvent;
 use crate::state;
 use crate::status::Status;
 
+pub(crate) use collector::addresses;
 use collector::{Collector, LinkEvent, Links};
 use memory::Memory;
 use paths::Paths;

@@ -5,17 +5,21 @@
 //! threads, each with its part of the flows ([`Observer::live`]).
 #![expect(clippy::disallowed_methods, reason = "driver: paces a replay by the clock")]
 
+mod largest;
 mod live;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+pub(crate) use largest::{Answers, Largest, Question};
 pub use live::Share;
+
+use largest::Underway;
 
 use crate::capture::{CaptureError, PacketSource};
 use crate::config::Speed;
@@ -29,7 +33,9 @@ use crate::relay::Relayed;
 const BATCH: usize = 32 << 10;
 /// Batches that wait for the driver at most: 1 MiB.
 pub(crate) const CHANNEL: usize = 32;
-/// Packets between two looks at the stop signal where no pace is kept.
+/// Questions that wait for one thread at most.
+const QUESTIONS: usize = 32;
+/// Packets between two looks at questions and the stop signal where no pace is kept.
 const STRIDE: u32 = 1024;
 /// How long the records of a slow replay wait for their batch to fill.
 const LINGER: Duration = Duration::from_millis(20);
@@ -129,7 +135,9 @@ pub enum Observation {
 /// The running threads. Dropping it stops the source; flows still kept are ended and sent.
 #[derive(Debug)]
 pub struct Observer {
-    /// Of each thread.
+    /// Of each thread that keeps flows, for which the end of questions is the stop signal.
+    questions: Vec<SyncSender<Question>>,
+    /// Of each other thread.
     stop: Vec<std::sync::mpsc::Sender<()>>,
     threads: Vec<JoinHandle<()>>,
     /// Of each observation point.
@@ -151,21 +159,29 @@ impl Observer {
         metrics: Observed,
         facts: Arc<Facts>,
     ) -> std::io::Result<Self> {
-        let (stop, stopped) = std::sync::mpsc::channel();
-        let (sender, observations) = mpsc::channel(CHANNEL);
+        let (sender, mut observer) = Self::without_threads(CHANNEL);
         let packets = Arc::new(AtomicU64::new(0));
-        let point =
-            ObservationPoint::new(meter, encoder, classifier, sender, metrics, facts, Arc::clone(&packets));
-        let pace = Pace { speed, stopped, begin: None, unchecked: 0 };
-        let thread =
-            thread::Builder::new().name("observation".into()).spawn(move || point.run(source, pace))?;
-        Ok(Self { stop: vec![stop], threads: vec![thread], packets: vec![packets], observations })
+        observer.packets.push(Arc::clone(&packets));
+        let point = ObservationPoint::new(meter, encoder, classifier, sender, metrics, facts, packets);
+        observer.spawn_point(move |questions| {
+            point.run(source, Pace { speed, questions, begin: None, unchecked: 0, has_survey: false });
+        })?;
+        Ok(observer)
+    }
+
+    /// Starts a thread that keeps flows.
+    fn spawn_point(&mut self, run: impl FnOnce(Receiver<Question>) + Send + 'static) -> std::io::Result<()> {
+        let (questions, asked) = sync_channel(QUESTIONS);
+        self.threads.push(thread::Builder::new().name("observation".into()).spawn(move || run(asked))?);
+        self.questions.push(questions);
+        Ok(())
     }
 
     /// Returns an observer without threads, which may have more and more, and what each sends by.
     pub(crate) fn without_threads(capacity: usize) -> (mpsc::Sender<Observation>, Self) {
         let (sender, observations) = mpsc::channel(capacity);
-        (sender, Self { stop: Vec::new(), threads: Vec::new(), packets: Vec::new(), observations })
+        let (questions, stop, threads, packets) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        (sender, Self { questions, stop, threads, packets, observations })
     }
 
     /// Returns how many packets were metered up to the last batch.
@@ -173,8 +189,20 @@ impl Observer {
         self.packets.iter().map(|packets| packets.load(Ordering::Relaxed)).sum()
     }
 
+    /// Asks every thread for its largest flows. Waits for nothing; a thread that has more than enough questions is not asked.
+    pub(crate) fn ask_for_largest(&self) -> Answers {
+        let ask = |questions: &SyncSender<Question>| {
+            let (question, answer) = Question::new();
+            // Where it is not taken, the answer is that there is none.
+            let _ = questions.try_send(question);
+            answer
+        };
+        Answers::new(self.questions.iter().map(ask).collect())
+    }
+
     /// Stops the source. The flows still kept follow, then the end.
     pub fn stop(&mut self) {
+        self.questions.clear();
         self.stop.clear();
     }
 }
@@ -201,6 +229,7 @@ struct ObservationPoint {
     /// Told to `facts` so far.
     ignored: Ignored,
     packets: Arc<AtomicU64>,
+    underway: Option<Underway>,
 }
 
 /// The driver is gone.
@@ -217,7 +246,8 @@ impl ObservationPoint {
         packets: Arc<AtomicU64>,
     ) -> Self {
         let (flows, batch, ignored) = (Vec::new(), Batch::default(), Ignored::default());
-        Self { meter, encoder, classifier, flows, batch, sender, metrics, facts, ignored, packets }
+        let underway = None;
+        Self { meter, encoder, classifier, flows, batch, sender, metrics, facts, ignored, packets, underway }
     }
 
     fn run(mut self, source: impl PacketSource, pace: Pace) {
@@ -263,6 +293,11 @@ impl ObservationPoint {
                     Wait::Due => break,
                     Wait::Stopped => return Ok(Ok(())),
                     Wait::Long => self.deliver()?,
+                    Wait::Asked(question) => {
+                        self.ask(question);
+                        pace.has_survey = true;
+                    }
+                    Wait::Survey => pace.has_survey = self.go_on(),
                 }
             }
             self.meter.packet(&packet, &mut self.flows);
@@ -305,33 +340,45 @@ impl ObservationPoint {
     }
 }
 
-/// Keeps a replay at its speed and hears the stop signal.
+/// Keeps a replay at its speed, and hears questions and the stop signal.
 struct Pace {
     speed: Speed,
-    stopped: Receiver<()>,
+    questions: Receiver<Question>,
     /// When the first packet was due, and its time in the capture.
     begin: Option<(Instant, u64)>,
     unchecked: u32,
+    /// Time that is left is for a survey.
+    has_survey: bool,
 }
 
 enum Wait {
     Due,
     /// There is time to send what waits, or to tell how things are, and to ask again.
     Long,
+    /// Somebody wants to know about flows.
+    Asked(Question),
+    /// There is time to go on with the survey, and to ask again.
+    Survey,
     Stopped,
 }
 
 impl Pace {
     /// Waits until the packet at `timestamp` is due; not longer than [`LINGER`] if something waits to be sent, else not
-    /// longer than [`SILENCE`].
+    /// longer than [`SILENCE`], and not at all during a survey.
     fn wait_for(&mut self, timestamp: u64, waiting: bool) -> Wait {
         let delay = self.delay(timestamp);
         if delay.is_zero() {
             return self.unpaced();
         }
-        let longest = if waiting { LINGER } else { SILENCE };
-        match self.stopped.recv_timeout(delay.min(longest)) {
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => Wait::Stopped,
+        let longest = match (self.has_survey, waiting) {
+            (true, _) => Duration::ZERO,
+            (false, true) => LINGER,
+            (false, false) => SILENCE,
+        };
+        match self.questions.recv_timeout(delay.min(longest)) {
+            Ok(question) => Wait::Asked(question),
+            Err(RecvTimeoutError::Disconnected) => Wait::Stopped,
+            Err(RecvTimeoutError::Timeout) if self.has_survey => Wait::Survey,
             Err(RecvTimeoutError::Timeout) if delay > longest => Wait::Long,
             Err(RecvTimeoutError::Timeout) => Wait::Due,
         }
@@ -355,7 +402,11 @@ impl Pace {
             return Wait::Due;
         }
         self.unchecked = 0;
-        let stopped = !matches!(self.stopped.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty));
-        if stopped { Wait::Stopped } else { Wait::Due }
+        match self.questions.try_recv() {
+            Ok(question) => Wait::Asked(question),
+            Err(TryRecvError::Disconnected) => Wait::Stopped,
+            Err(TryRecvError::Empty) if self.has_survey => Wait::Survey,
+            Err(TryRecvError::Empty) => Wait::Due,
+        }
     }
 }

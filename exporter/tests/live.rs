@@ -2,8 +2,8 @@
 #![expect(clippy::disallowed_methods, reason = "packets come when they come")]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -157,6 +157,69 @@ fn the_exporter_meters_an_interface_until_it_is_told_to_end() {
         (Some(50), Some(2), Some(2)),
         "{summary}"
     );
+}
+
+#[test]
+fn flows_of_an_interface_are_told_while_they_last() {
+    let ([from, to], collector) = (sockets(), UdpSocket::bind((loopback(), 0)).unwrap());
+    if open(&to, 1).is_none() {
+        return;
+    }
+    let config = folder("flows").join("exporter.toml");
+    let http = SocketAddr::new(loopback().into(), 9382);
+    let text = format!(
+        "[source]\ninterfaces = \"lo\"\nthreads = 2\nring = \"1MiB\"\nfilter = \"udp port {}\"\n\
+         [udp]\ncollector = \"{}\"\n[http]\nlisten = \"{http}\"\n",
+        address(&to).port(),
+        address(&collector),
+    );
+    fs::write(&config, text).unwrap();
+    let mut exporter = Command::new(env!("CARGO_BIN_EXE_ipfix-exporter"))
+        .args(["run", "--config", config.to_str().unwrap()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(exporter.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(log.any(|line| line.contains("exporting over UDP")));
+    // Each as large as nothing else is here, whichever thread has it.
+    for _ in 0..25 {
+        from.send_to(&[0; 972], address(&to)).unwrap();
+        to.send_to(&[0; 472], address(&from)).unwrap();
+    }
+    let (begin, mut told) = (Instant::now(), serde_json::Value::Null);
+    let is_told = loop {
+        told = largest(http).unwrap_or(told);
+        let packets: Vec<_> =
+            told["flows"].as_array().into_iter().flatten().map(|flow| &flow["packets"]).collect();
+        if packets == [25, 25] {
+            break true;
+        } else if begin.elapsed() > LIMIT {
+            break false;
+        }
+    };
+    exporter.kill().unwrap();
+    exporter.wait().unwrap();
+    fs::remove_dir_all(config.parent().unwrap()).unwrap();
+    assert!(is_told, "{told}");
+    let flow = |at: usize, key: &str| told["flows"][at][key].clone();
+    assert_eq!([flow(0, "octets"), flow(1, "octets")], [25_000, 12_500]);
+    assert_eq!((flow(0, "source-port"), flow(0, "destination-port")), ports(&from, &to));
+    assert_eq!((flow(1, "source-port"), flow(1, "destination-port")), ports(&to, &from));
+    assert_eq!((flow(0, "protocol"), told["complete"].clone()), (17.into(), true.into()));
+}
+
+/// What the exporter answers when it is asked for its largest flows; nothing if it does not.
+fn largest(http: SocketAddr) -> Option<serde_json::Value> {
+    let mut stream = TcpStream::connect(http).ok()?;
+    write!(stream, "GET /api/v1/flows HTTP/1.0\r\nHost: {http}\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+}
+
+fn ports(from: &UdpSocket, to: &UdpSocket) -> (serde_json::Value, serde_json::Value) {
+    (address(from).port().into(), address(to).port().into())
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl Daemon for RegistrarDaemon {
     }
 
     async fn doctor(config: Config, findings: &mut Findings) {
-        doctor::examine(&config, findings);
+        doctor::examine(&config, findings).await;
     }
 
     fn command(command: Command, _shell: &Shell) -> Result<(), Failure> {

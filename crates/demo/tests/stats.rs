@@ -144,6 +144,7 @@ fn doctor_finds_nothing_bad_in_a_running_pool_and_says_what_is_missing_in_a_dead
         ("registrar", &registrar, "the running daemon's"),
         ("collector", &collector, "answers, pool ipfix: 2 collectors"),
         ("exporter", &exporter, "ipfix: 2 collectors"),
+        ("exporter", &exporter, ": connected in "),
     ] {
         let (code, text) = examine(&pool.stage, role, name);
         assert!(code == Some(0) && text.contains(found), "{role}: {code:?} {text}");

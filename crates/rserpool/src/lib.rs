@@ -30,7 +30,7 @@ pub use pool_element::{
 };
 pub use pool_user::{Member, PoolUser, PoolUserConfig, PoolUserState, Selected};
 pub use profile::{ProfileConfig, Timers};
-pub use reach::{Reached, reach};
+pub use reach::{LISTED, Reached, Visit, VisitError, reach, visit};
 pub use resolver::Resolver;
 pub use rserpool_proto::pe::ConfigError;
 pub use rserpool_proto::registrar::Network;

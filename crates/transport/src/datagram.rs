@@ -9,7 +9,7 @@ mod batch;
 
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -185,6 +185,12 @@ pub(crate) fn path_mtu(socket: BorrowedFd<'_>, ipv6: bool) -> Option<usize> {
     if result == 0 { usize::try_from(mtu).ok() } else { None }
 }
 
+/// Whether the kernel does not know the path to `peer` yet, of which it says `mtu`: while IPsec agrees on keys, a route has the
+/// MTU of loopback, which no other path has.
+pub(crate) fn is_pending(mtu: usize, peer: IpAddr) -> bool {
+    mtu > usize::from(u16::MAX) && UdpSocket::bind((peer, 0)).is_err()
+}
+
 /// Writes an address; returns its length.
 #[expect(clippy::cast_possible_truncation, reason = "address families and structure sizes are small")]
 pub(crate) fn into_storage(address: SocketAddr, storage: &mut libc::sockaddr_storage) -> libc::socklen_t {
@@ -233,5 +239,19 @@ pub(crate) fn from_storage(storage: &libc::sockaddr_storage) -> Option<SocketAdd
             Some(SocketAddr::V6(SocketAddrV6::new(ip, u16::from_be(raw.sin6_port), 0, raw.sin6_scope_id)))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mtu_of_loopback_is_believed_of_addresses_of_this_host_only() {
+        let pending = |mtu, peer: &str| is_pending(mtu, peer.parse().unwrap());
+        assert!(pending(65_536, "192.0.2.1"));
+        assert!(!pending(65_536, "127.0.0.9"));
+        assert!(!pending(65_535, "192.0.2.1"));
+        assert!(!pending(1_420, "192.0.2.1"));
     }
 }

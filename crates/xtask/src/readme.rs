@@ -10,12 +10,22 @@ use crate::ci::DAEMONS;
 use crate::steps::{Outcome, Unpassed, capture, run};
 
 /// The marks, by page. Every block of commands has one of them, or tells why CI does not run it (`deploy::book`).
-pub(crate) const MARKED: [(&str, &str); 6] = [
+pub(crate) const MARKED: [(&str, &str); 14] = [
     ("README.md", "demo"),
     ("README.md", "test"),
     ("README.md", "pair"),
+    // Run by the test `kernel_tunnels` of the package `demo`, in the virtual machine.
+    ("docs/encryption.md", "wireguard-key"),
+    ("docs/encryption.md", "wireguard-start"),
+    ("docs/encryption.md", "ipsec-certificates"),
+    ("docs/encryption.md", "ipsec-start"),
+    ("docs/encryption.md", "firewall"),
+    ("docs/encryption.md", "wire"),
     ("docs/operating.md", "pool"),
     ("docs/router-host.md", "router"),
+    // Run by the test `tls_page` of the package `demo`.
+    ("docs/tls.md", "certificates"),
+    ("docs/tls.md", "resolve"),
     ("docs/tutorial.md", "tutorial"),
 ];
 

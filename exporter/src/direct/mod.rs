@@ -156,7 +156,9 @@ impl Driver {
                 Wake::Observation(Some(Observation::Relayed(_))) => {}
                 Wake::Observation(Some(Observation::End(result))) => self.source_over(result),
                 Wake::Observation(None) => self.source_over(Ok(())),
-                Wake::Request(request) => self.status.answer(Instant::now(), request, || self.view()),
+                Wake::Request(request) => {
+                    self.status.answer(Instant::now(), request, &self.observer, || self.view());
+                }
                 Wake::Time => {
                     self.tell(export_time());
                     self.session.handle_timeout(Instant::now(), export_time());

@@ -141,7 +141,7 @@ async fn connected(connecting: &mut JoinSet<(Selected, Result<Association, Conne
 
 /// Returns where a pool element is reached, in its own order; nowhere if it has another transport than `by`. TCP never
 /// stands in for TLS (RFC 5355 threat 9).
-pub(super) fn addresses(element: &Selected, by: Transport) -> Vec<PeerAddress> {
+pub(crate) fn addresses(element: &Selected, by: Transport) -> Vec<PeerAddress> {
     let UserTransport { protocol, port, encapsulation, .. } = element.transport;
     let addresses = element.transport.addresses.iter().map(|&ip| match (by, protocol) {
         (Transport::Sctp, Protocol::Sctp) => {

@@ -179,7 +179,7 @@ pub(crate) fn pool_user(
 
 /// How collectors and registrars are reached.
 pub(crate) struct Connectors {
-    pub(super) collectors: Connector,
+    pub(crate) collectors: Connector,
     pub(crate) registrars: Connector,
     /// Who this exporter is to TLS servers.
     pub(super) identity: Option<Identity>,

@@ -15,7 +15,7 @@ use crate::status::{Failover, Peer, State, Totals, View};
 
 impl Driver {
     pub(super) fn answer(&self, request: ApiRequest, pool: &PoolUserState) {
-        self.status.answer(Instant::now(), request, || self.view(pool));
+        self.status.answer(Instant::now(), request, &self.observer, || self.view(pool));
     }
 
     /// Takes the totals of a second.

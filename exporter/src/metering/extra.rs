@@ -81,6 +81,11 @@ impl Extra {
         (reverse.packets > 0).then_some(reverse.tcp_control_bits)
     }
 
+    /// Returns the octets of the other direction.
+    pub(super) fn reverse_octets(&self, index: u32) -> u64 {
+        self.reverse.as_ref().map_or(0, |reverse| reverse[index as usize].reverse.octets)
+    }
+
     /// Returns how the directions of the flow were told apart.
     pub(super) fn direction(&self, index: u32) -> BiflowDirection {
         self.reverse

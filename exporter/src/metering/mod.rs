@@ -19,7 +19,7 @@ mod table;
 pub use key::FlowKey;
 pub use record::{BiflowDirection, Details, Direction, FlowEndReason, FlowRecord, Reverse};
 pub use sampling::{Sampler, Selector};
-pub use table::{Counters, FlowTable};
+pub use table::{Counters, FlowTable, LARGEST, Survey};
 
 use crate::capture::Packet;
 use crate::packet::{Fragments, Layers, PacketView, Unparsed};
@@ -241,6 +241,26 @@ impl Meter {
     /// See [`FlowTable::flush`].
     pub fn flush(&mut self, reason: FlowEndReason, out: &mut Vec<FlowRecord>) -> bool {
         self.table.flush(reason, out)
+    }
+
+    /// See [`FlowTable::begin_survey`].
+    pub const fn begin_survey(&self) -> Survey {
+        self.table.begin_survey()
+    }
+
+    /// See [`FlowTable::survey`].
+    pub fn survey(&self, survey: &mut Survey) -> bool {
+        self.table.survey(survey)
+    }
+
+    /// See [`FlowTable::largest`].
+    pub fn largest(&self, survey: &Survey) -> Vec<FlowRecord> {
+        self.table.largest(survey)
+    }
+
+    /// See [`FlowTable::clock`].
+    pub const fn clock(&self) -> u64 {
+        self.table.clock()
     }
 
     /// Returns how many flows are kept.

@@ -1,6 +1,6 @@
 //! What is known of a flow when it ends.
 
-use crate::packet::Segment;
+use crate::packet::{Segment, protocol};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -114,7 +114,28 @@ impl FlowRecord {
         self.end_ns / 1_000_000
     }
 
-    pub(super) const fn empty(direction: Direction, end_reason: FlowEndReason) -> Self {
+    /// Tells whether it is of ICMP or ICMPv6, whose type and code are where others have a port.
+    pub const fn is_icmp(&self) -> bool {
+        matches!(self.protocol, protocol::ICMP | protocol::ICMPV6)
+    }
+
+    /// Returns the octets of both directions.
+    pub const fn octets_both_ways(&self) -> u64 {
+        match self.reverse {
+            Some(reverse) => self.octets + reverse.octets,
+            None => self.octets,
+        }
+    }
+
+    /// Returns the packets of both directions.
+    pub const fn packets_both_ways(&self) -> u64 {
+        match self.reverse {
+            Some(reverse) => self.packets + reverse.packets,
+            None => self.packets,
+        }
+    }
+
+    pub(crate) const fn empty(direction: Direction, end_reason: FlowEndReason) -> Self {
         Self {
             source: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             destination: IpAddr::V4(Ipv4Addr::UNSPECIFIED),

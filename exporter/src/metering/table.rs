@@ -16,6 +16,10 @@ use crate::packet::PacketView;
 use std::hint::black_box;
 use std::time::Duration;
 
+mod survey;
+
+pub use survey::{LARGEST, Survey};
+
 /// Packets that wait for each other. What they need of memory is in the nearest cache while they are metered, with room to spare.
 const WAITING: usize = 32;
 /// Flows looked at for expiry with one packet, so that no packet waits for thousands.
@@ -293,6 +297,11 @@ impl FlowTable {
         &self.counters
     }
 
+    /// Returns the latest packet time, in nanoseconds since the Unix epoch, or what [`advance`](Self::advance) was told.
+    pub const fn clock(&self) -> u64 {
+        self.clock
+    }
+
     #[inline]
     fn observe(&mut self, timestamp: u64) {
         if timestamp >= self.clock {
@@ -503,6 +512,12 @@ impl FlowTable {
     #[inline]
     fn record(&mut self, index: u32, end_reason: FlowEndReason) -> FlowRecord {
         self.counters.ended[end_reason as usize - 1] += 1;
+        self.describe(index, end_reason)
+    }
+
+    /// Returns the record of a flow as it is.
+    #[inline]
+    fn describe(&self, index: u32, end_reason: FlowEndReason) -> FlowRecord {
         let flow = &self.flows[index as usize];
         let direction = if flow.outgoing { Direction::Egress } else { Direction::Ingress };
         let mut record = FlowRecord {

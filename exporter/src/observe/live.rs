@@ -14,7 +14,7 @@ use crate::export::{Classifier, FlowEncoder};
 use crate::metering::{Ignored, Meter};
 use crate::metrics::{Captured, Observed};
 
-use super::{Abandoned, CHANNEL, ObservationPoint, Observer};
+use super::{Abandoned, CHANNEL, ObservationPoint, Observer, Question};
 
 /// How long records wait for their batch to fill, the stop signal waits to be heard, and drops to be counted.
 const TICK: Duration = Duration::from_millis(100);
@@ -51,7 +51,7 @@ impl Observer {
             let (classifier, sender, facts) = (classifier.clone(), sender.clone(), Arc::clone(facts));
             let point = ObservationPoint::new(meter, encoder, classifier, sender, metrics, facts, packets);
             let captured = Arc::clone(&captured);
-            observer.spawn("observation", move |stopped| point.run_live(reader, &captured, &stopped))?;
+            observer.spawn_point(move |questions| point.run_live(reader, &captured, &questions))?;
         }
         let facts = Arc::clone(facts);
         observer.spawn("interfaces", move |stopped| {
@@ -79,8 +79,8 @@ impl Observer {
 }
 
 impl ObservationPoint {
-    fn run_live(mut self, mut reader: Reader, captured: &[Captured], stopped: &Receiver<()>) {
-        let observed = self.observe_live(&mut reader, captured, stopped);
+    fn run_live(mut self, mut reader: Reader, captured: &[Captured], questions: &Receiver<Question>) {
+        let observed = self.observe_live(&mut reader, captured, questions);
         let _ = observed.and_then(|()| self.finish());
     }
 
@@ -88,7 +88,7 @@ impl ObservationPoint {
         &mut self,
         reader: &mut Reader,
         captured: &[Captured],
-        stopped: &Receiver<()>,
+        questions: &Receiver<Question>,
     ) -> Result<(), Abandoned> {
         let mut looked = None;
         // When nothing more is awaited, once it was stopped.
@@ -98,10 +98,12 @@ impl ObservationPoint {
             if looked.is_none_or(|looked| now.duration_since(looked) >= TICK) {
                 looked = Some(now);
                 self.look(reader, captured)?;
-                if end.is_none() && stopped.try_recv() != Err(TryRecvError::Empty) {
+                if self.take_questions(questions) == TryRecvError::Disconnected && end.is_none() {
                     end = Some(now + reader.close());
                 }
             }
+            // A part for each block of packets.
+            let has_survey = self.go_on();
             // Before it is known whether there are packets, so that none before this time is left out.
             let settled = settled();
             if self.read(reader)? {
@@ -113,7 +115,18 @@ impl ObservationPoint {
             self.encode()?;
             match end.map(|end| end.saturating_duration_since(now)) {
                 Some(Duration::ZERO) => return self.look(reader, captured),
-                left => wait(reader, left.unwrap_or(TICK).min(TICK), stopped),
+                _ if has_survey => {}
+                left => wait(reader, left.unwrap_or(TICK).min(TICK), questions),
+            }
+        }
+    }
+
+    /// Takes the questions that wait; returns whether there will be others.
+    fn take_questions(&mut self, questions: &Receiver<Question>) -> TryRecvError {
+        loop {
+            match questions.try_recv() {
+                Ok(question) => self.ask(question),
+                Err(error) => return error,
             }
         }
     }
@@ -143,9 +156,10 @@ impl ObservationPoint {
 }
 
 /// Waits for packets.
-fn wait(reader: &Reader, limit: Duration, stopped: &Receiver<()>) {
+fn wait(reader: &Reader, limit: Duration, questions: &Receiver<Question>) {
     if let Err(error) = reader.wait(limit) {
         warn!(%error, "cannot wait for packets");
-        let _: Result<(), RecvTimeoutError> = stopped.recv_timeout(limit);
+        // A question that comes just then is not answered.
+        let _: Result<Question, RecvTimeoutError> = questions.recv_timeout(limit);
     }
 }

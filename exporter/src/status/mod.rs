@@ -1,10 +1,11 @@
-//! What the exporter shows of itself over HTTP: `/api/v1/status` in JSON, and the page at `/` made of the same
+//! What the exporter shows of itself over HTTP: `/api/v1/status` and `/api/v1/flows` in JSON, and the page at `/` made of the same
 //! (docs/status.md).
 //!
 //! Requests are answered in the driver's own loop, from what it knows, and from the metrics where the observation threads
-//! count. What is remembered is bounded: some failovers, and the rates of the last minutes.
+//! count. These are asked for the largest flows, and whoever wants to see them waits in a task of their own. What is remembered is bounded: some failovers, and the rates of the last minutes.
 #![expect(clippy::disallowed_methods, reason = "driver: tells the wall clock")]
 
+pub(crate) mod flows;
 mod history;
 mod page;
 mod rates;
@@ -17,7 +18,8 @@ use serde_json::{Map, Value, json};
 use service::scrape::{Samples, Series};
 use service::{ApiRequest, Context, Metrics, time_text};
 
-use crate::config::Config;
+use crate::config::{Config, Input};
+use crate::observe::Observer;
 
 pub(crate) use history::{Failover, History, Peer};
 pub(crate) use rates::{NAMES, Rates, Totals};
@@ -34,6 +36,8 @@ pub(crate) struct Status {
     source: String,
     domain: u32,
     incarnation: Option<ExporterState>,
+    /// Flows are metered here.
+    meters: bool,
     max_flows: usize,
     memory: usize,
 }
@@ -82,21 +86,50 @@ impl Status {
             source: config.input().map_or_else(|_| String::new(), |input| input.to_string()),
             domain: config.metering.observation_domain,
             incarnation,
+            meters: matches!(config.input(), Ok(Input::Packets(_))),
             max_flows: config.metering().max_flows,
             memory: config.retention.memory.as_usize(),
         }
     }
 
-    /// Answers a request; `view` is asked for what the driver knows.
-    pub(crate) fn answer(&self, now: Instant, request: ApiRequest, view: impl FnOnce() -> View) {
+    /// Answers a request; `view` is asked for what the driver knows, `observer` for flows.
+    pub(crate) fn answer(
+        &self,
+        now: Instant,
+        request: ApiRequest,
+        observer: &Observer,
+        view: impl FnOnce() -> View,
+    ) {
         if request.is_page() {
-            let status = self.json(now, view());
-            return request.show(&page::page(&status, self.rates.series(), &time_text(SystemTime::now())));
+            return self.show(request, &self.json(now, view()), observer);
         }
         match request.segments()[..] {
             [b"v1", b"status"] => request.answer(self.json(now, view()).to_string()),
-            _ => request.not_found("no such path; /api/v1/ has status"),
+            [b"v1", b"flows"] if !self.meters => request.not_found("a relay meters no flows"),
+            [b"v1", b"flows"] if !request.is_local() => request.forbidden(flows::ONLY_HERE),
+            [b"v1", b"flows"] => {
+                let asked = observer.ask_for_largest();
+                tokio::spawn(async move { request.answer(flows::json(&asked.all().await).to_string()) });
+            }
+            _ => request.not_found("no such path; /api/v1/ has status and flows"),
         }
+    }
+
+    /// Answers with the page, which has flows for who may see them, and where any are metered.
+    fn show(&self, request: ApiRequest, status: &Value, observer: &Observer) {
+        let mut page = page::page(status, self.rates.series(), &time_text(SystemTime::now()));
+        if !self.meters {
+            return request.show(&page);
+        }
+        if !request.is_local() {
+            flows::hide(&mut page);
+            return request.show(&page);
+        }
+        let asked = observer.ask_for_largest();
+        tokio::spawn(async move {
+            flows::show(&mut page, &flows::json(&asked.all().await));
+            request.show(&page);
+        });
     }
 
     fn json(&self, now: Instant, view: View) -> Value {
@@ -124,7 +157,7 @@ impl Status {
             "standby": standby,
             "pool": pool,
             "failovers": self.history.json(),
-            "flows": flows(&samples, self.max_flows),
+            "flows": flow_table(&samples, self.max_flows),
             "interfaces": interfaces(&samples),
             "packets-dropped": dropped(&samples),
             "classes": classes,
@@ -136,7 +169,7 @@ impl Status {
 }
 
 /// The flow table. There is none where nothing is metered.
-fn flows(samples: &Samples, limit: usize) -> Value {
+fn flow_table(samples: &Samples, limit: usize) -> Value {
     let Some(active) = samples.with("ipfix_exporter_flows_active", &[]) else { return Value::Null };
     let ended = samples.series("ipfix_exporter_flows_expired_total");
     let ended = ended.filter_map(|series| Some((series.label("reason")?, json!(whole(series.value)))));
@@ -185,9 +218,9 @@ mod tests {
              ipfix_exporter_packets_dropped_total{interface=\"eth1\",stage=\"kernel\",reason=\"ring_full\"} 0\n",
         );
         let expected = json!({ "active": 12, "limit": 99, "ended": { "idle_timeout": 3 } });
-        assert_eq!(flows(&samples, 99), expected);
+        assert_eq!(flow_table(&samples, 99), expected);
         assert_eq!(interfaces(&samples), [json!({ "interface": "eth0", "packets": 700 })]);
         assert_eq!(dropped(&samples), [json!({ "stage": "parse", "reason": "not_ip", "packets": 9 })]);
-        assert_eq!(flows(&Samples::parse(""), 99), Value::Null, "a relay meters nothing");
+        assert_eq!(flow_table(&Samples::parse(""), 99), Value::Null, "a relay meters nothing");
     }
 }

@@ -1,28 +1,50 @@
-//! The subcommand `top`: what a running exporter does, from its `/api/v1/status`.
+//! The subcommand `top`: what a running exporter does, from its `/api/v1/status`, and its largest flows, from `/api/v1/flows`.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::Value;
+use service::client::Client;
 use service::page::{Column, text};
 use service::top::{Arguments, Grid, Output};
 use service::{Exit, Failure, OrExit as _, Shell};
 
 use crate::Daemon;
+use crate::status::flows::{protocol, seconds};
 use crate::status::value::{list, name, number, peer, sum, why_left, words};
 
 /// Failovers in a picture; the page has more.
 const FAILOVERS: usize = 8;
+/// Flows in a picture.
+const FLOWS: usize = 10;
 
 /// Shows pictures until the process is interrupted, or one.
 pub(crate) fn run(arguments: &Arguments, shell: &Shell) -> Result<(), Failure> {
     arguments.run::<Daemon>(shell, |client, output| {
-        let answer = client.get("/api/v1/status", Duration::ZERO)?;
+        let mut status = get(client, "/api/v1/status")?;
+        // A relay has none, and far away the exporter tells nobody.
+        let flows = (!status["flows"].is_null()).then(|| get(client, "/api/v1/flows")).transpose();
         match output {
-            Output::Json => Ok(format!("{answer}\n")),
-            Output::Text => Ok(picture(&serde_json::from_str(&answer).or_exit(Exit::Failed)?)),
+            Output::Json => {
+                status["largest-flows"] = flows.ok().flatten().unwrap_or_default();
+                Ok(format!("{status}\n"))
+            }
+            Output::Text => {
+                let mut picture = picture(&status);
+                match flows {
+                    Ok(flows) => flows.iter().for_each(|flows| picture.push_str(&largest(flows))),
+                    Err(failure) => {
+                        let _ = writeln!(picture, "\n{failure}");
+                    }
+                }
+                Ok(picture)
+            }
         }
     })
+}
+
+fn get(client: &Client, path: &str) -> Result<Value, Failure> {
+    serde_json::from_str(&client.get(path, Duration::ZERO)?).or_exit(Exit::Failed)
 }
 
 fn picture(status: &Value) -> String {
@@ -39,6 +61,41 @@ fn picture(status: &Value) -> String {
         );
     }
     out
+}
+
+/// The largest active flows; nothing where there are none.
+fn largest(answer: &Value) -> String {
+    let flows = list(&answer["flows"]);
+    if flows.is_empty() {
+        return String::new();
+    }
+    let columns = [
+        Column::text("SOURCE"),
+        Column::number("PORT"),
+        Column::text("DESTINATION"),
+        Column::number("PORT"),
+        Column::text("PROTOCOL"),
+        Column::number("OCTETS"),
+        Column::number("PACKETS"),
+        Column::number("OCTETS/S"),
+        Column::number("AGE"),
+    ];
+    let mut grid = Grid::new(columns);
+    let port = |port: &Value| port.as_u64().map_or_else(String::new, |port| port.to_string());
+    for flow in flows.iter().take(FLOWS) {
+        grid.row([
+            words(&flow["source"]).to_owned(),
+            port(&flow["source-port"]),
+            words(&flow["destination"]).to_owned(),
+            port(&flow["destination-port"]),
+            protocol(flow),
+            text::octets(number(&flow["octets"])),
+            text::count(number(&flow["packets"])),
+            flow["octets-per-second"].as_f64().map_or_else(String::new, text::rate),
+            seconds(&flow["age-seconds"]),
+        ]);
+    }
+    format!("\nLargest active flows\n{}", grid.text())
 }
 
 fn head(status: &Value) -> String {
@@ -195,5 +252,30 @@ TIME                      LEFT      NEXT      SECONDS  REASON
 2026-03-01T12:00:00.000Z  000000a1  000000a2    0.250  association lost: silence\u{fffd}[2J
 ";
         assert_eq!(picture(&status), expected);
+    }
+
+    #[test]
+    fn the_largest_flows_are_below_it() {
+        let tcp = json!({
+            "source": "192.0.2.1", "source-port": 40_000, "destination": "192.0.2.2", "destination-port": 443,
+            "protocol": 6, "octets": 5_000_000, "packets": 4_000, "octets-per-second": 1250.0, "age-seconds": 65.0,
+        });
+        let echo = json!({
+            "source": "2001:db8::1", "source-port": null, "destination": "2001:db8::2", "destination-port": null,
+            "protocol": 58, "icmp-type-code": 128 << 8, "octets": 84, "packets": 1, "octets-per-second": null,
+            "age-seconds": 0.0,
+        });
+        let mut flows = vec![tcp];
+        flows.resize(30, echo);
+        let shown = largest(&json!({ "complete": true, "flows": flows }));
+        let expected = "
+Largest active flows
+SOURCE        PORT  DESTINATION  PORT  PROTOCOL          OCTETS  PACKETS  OCTETS/S        AGE
+192.0.2.1    40000  192.0.2.2     443  tcp              4.8 MiB    4,000     1,250  1 min 5 s
+2001:db8::1         2001:db8::2        ipv6-icmp 128/0     84 B        1                0.0 s
+";
+        assert!(shown.starts_with(expected), "{shown}");
+        assert_eq!(shown.lines().count(), 3 + FLOWS);
+        assert_eq!(largest(&json!({ "flows": [] })), "");
     }
 }

@@ -5,6 +5,7 @@
 mod addresses;
 mod command_line;
 mod delivering;
+mod doctor;
 mod ending;
 mod searching;
 mod spooling;

@@ -1,5 +1,6 @@
 //! The status page and the JSON behind it, while collectors come and go.
 
+use std::net::IpAddr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -136,10 +137,96 @@ async fn the_books_in_the_status_balance() {
     assert_eq!(exporter.end().await.code, Some(0));
 }
 
+/// Asks for the largest flows, as this host, until there are some; returns them.
+async fn wait_for_flows(exporter: &Exporter) -> Vec<Value> {
+    let mut answer = String::new();
+    let asked = async {
+        loop {
+            answer = exporter.http_at("127.0.0.1", "/api/v1/flows");
+            let (header, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(header.starts_with("HTTP/1.1 200"), "{answer}");
+            let told: Value = serde_json::from_str(body).unwrap();
+            if let Some(flows) = told["flows"].as_array().filter(|flows| !flows.is_empty()) {
+                return flows.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let flows = tokio::time::timeout(PATIENCE, asked).await;
+    flows.unwrap_or_else(|_| panic!("no flow at any time:\n{answer}"))
+}
+
+/// Whether what is told of a flow fits together.
+fn is_plausible(flow: &Value) -> bool {
+    let number = |key: &str| flow[key].as_f64().unwrap_or(f64::NAN);
+    let hosts = [&flow["source"], &flow["destination"]].map(|host| host.as_str().unwrap());
+    hosts.iter().all(|host| host.parse::<IpAddr>().is_ok())
+        && number("octets") >= 20.0 * number("packets")
+        && number("packets") >= 1.0
+        && number("idle-seconds") <= number("age-seconds")
+        && number("age-seconds") < 60.0
+}
+
+#[tokio::test]
+async fn the_largest_flows_are_told_on_this_host_only() {
+    let world = World::new();
+    world.registrar();
+    let mut collector = Collector::start(&world, 2, CONTROL).await;
+    let mut exporter = start(&world).await;
+    let mut session = collector.accept().await;
+    let service = tokio::spawn(async move { session.serve().await });
+    let flows = wait_for_flows(&exporter).await;
+    assert!(flows.len() <= 50 && flows.iter().all(is_plausible), "{flows:?}");
+    assert!(flows.is_sorted_by(|one, next| one["octets"].as_u64() >= next["octets"].as_u64()), "{flows:?}");
+    let shown = exporter.http_at("127.0.0.1", "/");
+    assert!(shown.contains("Flows that are not over, those with the most octets first"), "{shown}");
+
+    // By a name, which anybody may have given to the address.
+    let refused = exporter.http("/api/v1/flows");
+    assert!(refused.starts_with("HTTP/1.1 403") && refused.contains("personal data"), "{refused}");
+    let shown = page(&exporter);
+    assert!(
+        shown.contains("flows are personal data") && !shown.contains("those with the most octets"),
+        "{shown}"
+    );
+
+    let url = format!("{}:9382", world.host(4));
+    let top = Command::new(env!("CARGO_BIN_EXE_ipfix-exporter"))
+        .args(["top", "--once", "--url", &url, "--output", "json"])
+        .output()
+        .unwrap();
+    let told: Value = serde_json::from_slice(&top.stdout).unwrap();
+    assert_eq!(told["largest-flows"]["complete"], true, "{told}");
+    let hosts = flows.iter().flat_map(|flow| [&flow["source"], &flow["destination"]]);
+    for host in hosts.map(|host| host.as_str().unwrap()) {
+        assert_eq!(exporter.logged(host), 0, "{host} is in the log");
+    }
+    exporter.terminate();
+    service.await.unwrap();
+    assert_eq!(exporter.end().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn an_exporter_that_meters_as_fast_as_it_can_tells_its_flows_too() {
+    let world = World::new();
+    let config = world.config(&fixture(DEMO), "speed = 0\nloop = 0", "reliable");
+    let (source, rest) = config.split_once("[pool]").unwrap();
+    let http = rest.split_once("[http]").unwrap().1;
+    // Nobody listens there.
+    let config = format!("{source}[udp]\ncollector = \"{}:4739\"\n[http]{http}", world.host(9));
+    let mut exporter = Exporter::start(&world, &config);
+    exporter.wait_for("exporting over UDP").await;
+    let flows = wait_for_flows(&exporter).await;
+    assert!(flows.iter().all(is_plausible), "{flows:?}");
+    exporter.terminate();
+    exporter.end().await;
+}
+
 #[tokio::test]
 async fn other_paths_are_not_found() {
     let world = World::new();
     let exporter = start(&world).await;
     wait_for(&exporter, "a status", |status| status["exporter"]["domain"].is_number()).await;
-    assert!(exporter.http("/api/v1/flows").starts_with("HTTP/1.1 404"), "{}", exporter.http("/api/v1/flows"));
+    let answer = exporter.http("/api/v1/records");
+    assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("has status and flows"), "{answer}");
 }

@@ -158,8 +158,13 @@ impl Exporter {
 
     /// Returns the answer to an HTTP GET.
     pub(crate) fn http(&self, path: &str) -> String {
+        self.http_at("x", path)
+    }
+
+    /// The same, asked by the name `host`.
+    pub(crate) fn http_at(&self, host: &str, path: &str) -> String {
         let mut stream = TcpStream::connect(self.http).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
@@ -280,6 +285,16 @@ impl Collector {
         Session::new(association)
     }
 
+    /// Waits for somebody who connects and leaves; returns how the association ended.
+    pub(crate) async fn visited(&mut self) -> LossReason {
+        let mut association = timeout(PATIENCE, self.listener.accept()).await.expect("a visitor").unwrap();
+        loop {
+            if let Event::Lost(reason) = timeout(PATIENCE, association.recv()).await.expect("an end") {
+                return reason;
+            }
+        }
+    }
+
     /// The element `host` as a business card names it; it is in no pool.
     pub(crate) async fn unregistered(world: &World, host: u8) -> (PoolElementParameter, Listener) {
         let endpoint = Endpoint::bind(EndpointConfig::new(world.host(host))).unwrap();
@@ -314,6 +329,17 @@ pub(crate) async fn register(
 ) -> PoolElement {
     let transport = transport(vec![world.host(host)], transport_use);
     register_transport(world, PeId(host.into()), transport, endpoint).await
+}
+
+/// Puts an element at `host` into the pool that says it is reached by `protocol`.
+pub(crate) async fn register_by(
+    world: &World,
+    host: u8,
+    protocol: Protocol,
+    endpoint: &Endpoint,
+) -> PoolElement {
+    let transport = transport(vec![world.host(host)], TransportUse::DATA_PLUS_CONTROL);
+    register_transport(world, PeId(host.into()), UserTransport { protocol, ..transport }, endpoint).await
 }
 
 fn transport(addresses: Vec<IpAddr>, transport_use: TransportUse) -> UserTransport {

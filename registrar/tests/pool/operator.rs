@@ -194,3 +194,39 @@ async fn every_metric_is_described_and_named_as_prometheus_wants_it() {
         assert!(name.bytes().all(|c| c.is_ascii_lowercase() || c == b'_'), "{name}");
     }
 }
+
+#[tokio::test]
+async fn doctor_connects_to_each_peer_and_says_what_to_do_about_one_that_is_not_there() {
+    let net = Net::random();
+    let _peer = Process::registrar_at(net, 1, &format!("peer = [{{ address = \"{}\" }}]", net.host(9))).await;
+    let doctor = async |peers: &[u8]| {
+        let own = net.host(9);
+        let peers = peers.iter().map(|host| format!("[[peer]]\naddress = \"{}\"\n", net.host(*host)));
+        let config = format!(
+            "[listen]\nasap = [\"{own}:3863\"]\nenrp = [\"{own}:9901\"]\n{}[http]\nlisten = \"{own}:9380\"\n",
+            peers.collect::<String>()
+        );
+        let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("doctor-{own}.toml"));
+        std::fs::write(&file, config).unwrap();
+        let output = run(&["doctor", "--config", file.to_str().unwrap()]).await;
+        std::fs::remove_file(file).unwrap();
+        (output.status.code(), text(&output))
+    };
+    let (code, told) = doctor(&[1]).await;
+    let peer = format!("sctp {}:9901", net.host(1));
+    let of_peer = |told: &str| -> Vec<String> {
+        told.lines().filter(|line| line.contains("  peer  ")).map(str::to_owned).collect()
+    };
+    let lines = of_peer(&told);
+    assert!(code == Some(0) && lines.len() == 2, "{code:?} {told}");
+    assert!(lines[0].starts_with("ok ") && lines[0].contains(&peer) && lines[0].contains(" ms"), "{told}");
+    assert!(lines[1].starts_with("ok ") && lines[1].contains("octets go to"), "{told}");
+
+    let (code, told) = doctor(&[1, 5]).await;
+    let bad: Vec<String> = of_peer(&told).into_iter().filter(|line| line.starts_with("BAD ")).collect();
+    assert!(
+        code == Some(1) && bad.len() == 1 && bad[0].contains(&net.host(5).to_string()),
+        "{code:?} {told}"
+    );
+    assert!(told.contains("fix: start it there"), "{told}");
+}

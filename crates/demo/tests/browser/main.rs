@@ -42,7 +42,16 @@ fn the_pages_show_a_pool_whose_collectors_drain_and_die_and_a_registrar_too() {
     let used = scene.used();
     let home = scene.home_of(used);
     scene.looks(home, &["RSerPool registrar", "good\">up</span>", "good\">active</span>", " ago</td>"]);
-    scene.looks(exporter, &["good\">exporting</span>", "good\">in use</span>", "good\">stands by</span>"]);
+    scene.looks(
+        exporter,
+        &[
+            "good\">exporting</span>",
+            "good\">in use</span>",
+            "good\">stands by</span>",
+            ">Largest active flows</h2>",
+            "<td>tcp</td>",
+        ],
+    );
     scene.looks(scene.pool.stage.collector_http(used), &["IPFIX collector"]);
     scene.run_in();
 

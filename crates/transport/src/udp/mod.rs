@@ -17,16 +17,23 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsFd as _;
 
+use crate::datagram::is_pending;
+
 /// Any port: nothing is sent there.
 const DISCARD: u16 = 9;
 
 /// Returns the MTU of the path to `peer` in octets, as far as this host knows: the route's, or what ICMP said of it. Nothing is
 /// sent.
 ///
-/// Fails where there is no route, or `local`, which is to be sent from, is no address of this host.
+/// Fails where there is no route, where IPsec has still to agree on keys with the peer, or `local`, which is to be sent from, is
+/// no address of this host.
 pub fn path_mtu(peer: IpAddr, local: Option<IpAddr>) -> io::Result<usize> {
     let any = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((local.unwrap_or(any), 0))?;
     socket.connect((peer, DISCARD))?;
-    sys::path_mtu(socket.as_fd(), peer.is_ipv6()).ok_or_else(io::Error::last_os_error)
+    let mtu = sys::path_mtu(socket.as_fd(), peer.is_ipv6()).ok_or_else(io::Error::last_os_error)?;
+    if is_pending(mtu, peer) {
+        return Err(io::Error::new(io::ErrorKind::WouldBlock, "IPsec has not agreed on keys with it"));
+    }
+    Ok(mtu)
 }

@@ -9,10 +9,12 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
 pub(crate) use crate::datagram::{EventFd, network_error, wait};
-use crate::datagram::{check, into_storage, path_mtu, set_option};
+use crate::datagram::{check, into_storage, is_pending, path_mtu, set_option};
 
 /// Datagrams per system call.
 pub(crate) const BATCH: usize = 64;
+/// What every path of IPv6 takes (RFC 8200 section 5), and those of IPv4 in practice.
+const SMALLEST_MTU: usize = 1_280;
 
 /// Sends datagrams in one call, [`BATCH`] at most; returns how many left.
 pub(crate) fn send(socket: BorrowedFd<'_>, datagrams: &[(SocketAddr, Vec<u8>)]) -> io::Result<usize> {
@@ -42,11 +44,13 @@ pub(crate) fn send(socket: BorrowedFd<'_>, datagrams: &[(SocketAddr, Vec<u8>)]) 
 }
 
 /// Octets of UDP payload that reach `to` unfragmented as far as this host knows: the route's MTU, or what
-/// ICMP said of the path, less IP and UDP headers. Nothing is sent.
+/// ICMP said of the path, less IP and UDP headers. Nothing is sent. An association lives with the answer, so where IPsec has
+/// still to agree on keys it is that of the smallest MTU.
 pub(crate) fn path_payload(local: IpAddr, to: SocketAddr) -> io::Result<usize> {
     let socket = UdpSocket::bind((local, 0))?;
     socket.connect(to)?;
     let mtu = path_mtu(socket.as_fd(), to.is_ipv6()).ok_or_else(io::Error::last_os_error)?;
+    let mtu = if is_pending(mtu, to.ip()) { SMALLEST_MTU } else { mtu };
     let headers = if to.is_ipv6() { 40 + 8 } else { 20 + 8 };
     Ok(mtu.saturating_sub(headers))
 }

@@ -10,7 +10,7 @@ use crate::steps::{Outcome, Steps, Unpassed, run};
 const PACKAGES: &str = "packages";
 
 pub(super) fn steps(steps: &mut Steps) {
-    steps.step("Debian packages", build);
+    steps.step("Debian packages, with systemd units", build);
     steps.step("lintian", lintian);
     steps.step("Debian packages installed and purged", |root| with_packages(root, "deploy/debian/test"));
     steps.step("the tutorial, with the Debian packages", |root| {
@@ -38,9 +38,13 @@ fn lintian(root: &Path) -> Outcome {
 
 /// Runs a script on the folder of the packages.
 fn with_packages(root: &Path, name: &str) -> Outcome {
+    script(root, &[name, &folder(root)?])
+}
+
+/// The folder with the packages that [`build`] made.
+pub(super) fn folder(root: &Path) -> Result<String, Unpassed> {
     packages(root)?;
-    let folder = target_directory(root)?.join("deploy-check").join(PACKAGES).display().to_string();
-    script(root, &[name, &folder])
+    Ok(target_directory(root)?.join("deploy-check").join(PACKAGES).display().to_string())
 }
 
 /// The packages that [`build`] made; where there are none it did not pass.

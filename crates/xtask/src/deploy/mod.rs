@@ -1,5 +1,5 @@
 //! `cargo xtask deploy-check`: what lies in deploy/ beside the sample configurations, and the pages that tell of it. Units are
-//! checked by systemd's own tool, rules by Prometheus', packages by lintian and by installing them, images by letting them
+//! checked by systemd's own tool, and live under it in a virtual machine, rules by Prometheus', packages by lintian and by installing them, images by letting them
 //! live, and every expression of rules and dashboards is asked of a Prometheus that scrapes the demo's pool.
 
 mod book;
@@ -7,6 +7,7 @@ mod containers;
 mod debian;
 mod expressions;
 mod live;
+mod machine;
 mod rules;
 mod samples;
 mod units;
@@ -45,6 +46,7 @@ pub(crate) fn run_all(steps: &mut Steps) {
     });
     steps.step("dashboards and rules at a running pool", live::check);
     debian::steps(steps);
+    machine::steps(steps);
     containers::steps(steps);
 }
 

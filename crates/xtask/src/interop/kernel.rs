@@ -46,6 +46,13 @@ pub(crate) const SUITES: [Suite; 2] = [
             ("ethtool", "ethtool"),
             ("sysctl", "procps"),
             ("tcpdump", "tcpdump"),
+            // The recipes of docs/encryption.md.
+            ("openssl", "openssl"),
+            ("nft", "nftables"),
+            ("wg-quick", "wireguard-tools"),
+            ("charon-systemd", "charon-systemd"),
+            ("swanctl", "strongswan-swanctl"),
+            (OPENSSL_PLUGIN, "libstrongswan-standard-plugins"),
         ],
         at_once: 1,
         alone: None,
@@ -84,6 +91,9 @@ const LIMIT: Duration = Duration::from_secs(1_800);
 
 /// The header that the feature is built with; package libsctp-dev.
 const LIBSCTP: [&str; 2] = ["/usr/include/netinet/sctp.h", "/usr/local/include/netinet/sctp.h"];
+
+/// With what strongSwan reads the keys of certificates; apt-get brings it as a recommendation only.
+const OPENSSL_PLUGIN: &str = "/usr/lib/ipsec/plugins/libstrongswan-openssl.so";
 
 /// The file in the machine's `/out` that collects rows of tables.
 const ROWS: &str = "rows";

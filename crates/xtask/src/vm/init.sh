@@ -19,4 +19,5 @@ busybox mount -t 9p -o $p9 control /root/run/vm || busybox poweroff -f
 busybox mount -t 9p -o $p9 out /root/out
 busybox mount -t tmpfs shm /root/dev/shm
 busybox mount -t devpts pts /root/dev/pts
-exec busybox chroot /root /bin/bash /run/vm/boot
+# Not chroot: what runs in one may make no user namespaces.
+exec busybox switch_root /root /bin/bash /run/vm/boot

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::image::{self, Kernel};
 use super::packages::{find, real};
-use super::{Error, Options, TIMED_OUT};
+use super::{Error, Init, Options, TIMED_OUT};
 
 /// A busy host can make the emulated kernel fail at boot; while nothing has run, it is started again.
 const TRIES: usize = 3;
@@ -20,7 +20,8 @@ const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet loglevel=3 panic=-1 mitigati
                                 no_timer_check tsc=reliable";
 
 pub(super) fn run(kernel: &Kernel, options: &Options, command: &[String]) -> Result<u8, Error> {
-    let control = Control::new(kernel, command).map_err(|error| Error::Start(error.to_string()))?;
+    let control =
+        Control::new(kernel, options.init, command).map_err(|error| Error::Start(error.to_string()))?;
     fs::write(control.file("initramfs"), image::initramfs(kernel)?)
         .map_err(|error| Error::Start(error.to_string()))?;
     let deadline = Instant::now() + options.limit;
@@ -48,7 +49,7 @@ pub(super) fn run(kernel: &Kernel, options: &Options, command: &[String]) -> Res
 struct Control(PathBuf);
 
 impl Control {
-    fn new(kernel: &Kernel, command: &[String]) -> io::Result<Control> {
+    fn new(kernel: &Kernel, init: Init, command: &[String]) -> io::Result<Control> {
         // Must not exist: somebody else could have made it, or a run that was killed has left it.
         let folders = (0..100).map(|n| env::temp_dir().join(format!("flowpool-vm-{}-{n}", process::id())));
         let made = folders.map(|folder| fs::create_dir(&folder).map(|()| Control(folder)));
@@ -57,7 +58,12 @@ impl Control {
             Err(io::Error::other(format!("no folder can be made in {}", folder.display())))
         })?;
         let modules = quoted(&kernel.modules().to_string_lossy());
-        fs::write(control.file("boot"), format!("MODULES={modules}\n{}", include_str!("boot.sh")))?;
+        let init = match init {
+            Init::Shell => "shell",
+            Init::Systemd => "systemd",
+        };
+        let boot = format!("MODULES={modules} INIT={init}\n{}", include_str!("boot.sh"));
+        fs::write(control.file("boot"), boot)?;
         fs::write(control.file("command"), script(command, &env::current_dir()?))?;
         Ok(control)
     }

@@ -12,7 +12,7 @@ mod packages;
 use std::fmt;
 use std::process::ExitCode;
 
-pub(crate) use options::Options;
+pub(crate) use options::{Init, Options};
 
 const USAGE: &str = "\
 Runs a command in a virtual machine whose Linux kernel has SCTP.
@@ -29,8 +29,10 @@ Options:
   --mem MB       Its memory, which also holds what is written [default: 2048]
   --timeout S    Stop after so many seconds, boot included [default: 300]
   --out DIR      Folder that is /out in the machine [default: none]
+  --init NAME    Process 1: shell (the command and nothing else), or systemd (up to basic.target, with journald and
+                 udevd; the command is a service of it) [default: shell]
 
-It needs the Debian packages qemu-system-x86, busybox-static, kmod and iproute2. The kernel package is downloaded once
+It needs the Debian packages qemu-system-x86, busybox-static, kmod and iproute2, and for --init systemd systemd. The kernel package is downloaded once
 (apt-get download, 70 MB) to $XDG_CACHE_HOME/flowpool/vm, or ~/.cache/flowpool/vm.
 
 Example:
@@ -89,7 +91,11 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
 
 /// Runs a command in the machine and returns its exit status, or [`TIMED_OUT`].
 pub(crate) fn run_command(options: &Options, command: &[String]) -> Result<u8, Error> {
-    packages::check(&[])?;
+    let init: &[_] = match options.init {
+        Init::Shell => &[],
+        Init::Systemd => &[("systemctl", "systemd")],
+    };
+    packages::check(init)?;
     let kernel = image::kernel()?;
     machine::run(&kernel, options, command)
 }

@@ -1,4 +1,5 @@
 mod special;
+mod survey;
 
 use super::*;
 use crate::capture::LinkType;
