@@ -22,9 +22,10 @@ CONFINED = ["--read-only", "--cap-drop=all", "--security-opt=no-new-privileges"]
 
 def command(*words, **how):
     """What a command prints; the check ends where it fails."""
-    said = subprocess.run([str(word) for word in words], capture_output=True, text=True, **how)
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **how}
+    said = subprocess.run([str(word) for word in words], **how)
     if said.returncode != 0:
-        fail(f"{' '.join(map(str, words))}: exit code {said.returncode}: {said.stdout}{said.stderr}")
+        fail(f"{' '.join(map(str, words))}: exit code {said.returncode}: {said.stdout}{said.stderr or ''}")
     return said.stdout.strip()
 
 
