@@ -32,8 +32,8 @@ Options:
   --init NAME    Process 1: shell (the command and nothing else), or systemd (up to basic.target, with journald and
                  udevd; the command is a service of it) [default: shell]
 
-It needs the Debian packages qemu-system-x86, busybox-static, kmod and iproute2, and for --init systemd systemd. The kernel package is downloaded once
-(apt-get download, 70 MB) to $XDG_CACHE_HOME/flowpool/vm, or ~/.cache/flowpool/vm.
+It needs the Debian packages qemu-system-x86, busybox-static, kmod and iproute2, and systemd for --init systemd. The
+kernel package is downloaded once (apt-get download, 70 MB) to $XDG_CACHE_HOME/flowpool/vm, or ~/.cache/flowpool/vm.
 
 Example:
   cargo xtask vm --timeout 60 -- sh -c 'uname -r; grep SCTP /proc/net/protocols'
