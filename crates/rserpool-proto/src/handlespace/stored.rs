@@ -80,7 +80,10 @@ impl Stored {
     pub(super) fn encode_for_users(&self, pe: PeId, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         match self {
             Stored::Vacant => Ok(()),
-            Stored::Packed(packed) => packed.element(pe, None).encode(out),
+            Stored::Packed(packed) => {
+                packed.encode_for_users(pe, out);
+                Ok(())
+            }
             Stored::Whole(element) => element.encode_for_users(out),
         }
     }
@@ -212,7 +215,52 @@ fn pack_sctp(sctp: &SctpTransport) -> Option<Endpoint> {
     }
 }
 
+/// The header of a parameter.
+fn header(kind: ParameterType, octets: u32) -> u32 {
+    u32::from(kind.0) << 16 | octets
+}
+
 impl Packed {
+    /// Writes the octets of [`Packed::element`] without making one: this is what most of an answer is.
+    fn encode_for_users(&self, pe: PeId, out: &mut Vec<u8>) {
+        const HEADER: u32 = 4;
+        const TRANSPORT: u32 = HEADER + 4 + HEADER + 4;
+        const ENCAPSULATION: u32 = HEADER + 4;
+        const LONG: u32 = HEADER + 8;
+        let fields = Policy::from_values(self.policy_type, self.policy_values).fields();
+        let (fields, Endpoint { address, port, more }) = (fields.as_slice(), self.user);
+        #[expect(clippy::cast_possible_truncation, reason = "at most four fields")]
+        let policy = HEADER + 4 + 4 * fields.len() as u32;
+        let more_octets =
+            u32::from(self.encapsulation.is_some()) * ENCAPSULATION + u32::from(self.has_long) * LONG;
+        let transport = match self.kind {
+            Kind::Sctp => ParameterType::SCTP_TRANSPORT,
+            Kind::Tcp => ParameterType::TCP_TRANSPORT,
+            Kind::Udp => ParameterType::UDP_TRANSPORT,
+        };
+        let mut write =
+            |words: &[u32]| words.iter().for_each(|word| out.extend_from_slice(&word.to_be_bytes()));
+        write(&[
+            header(ParameterType::POOL_ELEMENT, HEADER + 12 + TRANSPORT + policy + more_octets),
+            pe.0,
+            self.home.0,
+            self.life.0,
+            header(transport, TRANSPORT),
+            u32::from(port) << 16 | u32::from(more),
+            header(ParameterType::IPV4_ADDRESS, HEADER + 4),
+            u32::from_be_bytes(address),
+            header(ParameterType::POLICY, policy),
+            self.policy_type.0,
+        ]);
+        write(fields);
+        if let Some(port) = self.encapsulation {
+            write(&[header(ParameterType::ENCAPSULATION_PORT, ENCAPSULATION), u32::from(port) << 16]);
+        }
+        if self.has_long {
+            write(&[header(ParameterType::LONG_PE_IDENTIFIER, LONG), self.upper, pe.0]);
+        }
+    }
+
     fn element(&self, pe: PeId, asap: Option<Endpoint>) -> PoolElementParameter {
         let Endpoint { address, port, more } = self.user;
         let address = IpAddr::V4(Ipv4Addr::from(address));

@@ -85,7 +85,8 @@ impl Fields {
         self.values
     }
 
-    fn as_slice(&self) -> &[u32] {
+    /// The fields alone.
+    pub(crate) fn as_slice(&self) -> &[u32] {
         &self.values[..usize::from(self.length)]
     }
 }
