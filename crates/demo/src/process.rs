@@ -7,11 +7,23 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// The first argument that makes this executable a daemon.
 pub const ROLE: &str = "--as";
+
+/// Runs a command of the demo's executable in a role until it ends, and returns how it did and what it said.
+///
+/// Fails if it cannot be started.
+pub fn output(command: &mut Command) -> io::Result<Output> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // It would end at once without this pipe.
+    let stdin = child.stdin.take();
+    let output = child.wait_with_output();
+    drop(stdin);
+    output
+}
 
 /// One daemon, with its log in a file of its own.
 #[derive(Debug)]

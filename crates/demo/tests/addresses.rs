@@ -4,10 +4,10 @@ mod world;
 
 use std::fs;
 use std::net::{Ipv6Addr, UdpSocket};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use demo::pool::Pool;
-use demo::process::ROLE;
+use demo::process::{self, ROLE};
 use demo::stage::{Stage, collector_name};
 
 #[test]
@@ -51,16 +51,9 @@ fn add_ipv6(stage: &Stage, index: u8) -> u16 {
 
 /// Returns what `rserpool-registrar resolve` prints.
 fn resolve(stage: &Stage) -> String {
-    let mut child = Command::new(world::program())
-        .args([ROLE, "registrar", "resolve", "ipfix", "--registrar", &stage.registrar().to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A program of the demo ends when this pipe closes.
-    let stdin = child.stdin.take();
-    let output = child.wait_with_output().unwrap();
-    drop(stdin);
-    assert!(output.status.success(), "{}", output.status);
+    let mut command = Command::new(world::program());
+    command.args([ROLE, "registrar", "resolve", "ipfix", "--registrar", &stage.registrar().to_string()]);
+    let output = process::output(&mut command).unwrap();
+    assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }

@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use demo::process::ROLE;
+use demo::process::{self, ROLE};
 
 /// An ordinary user, for tests that are run by root, to whom nothing is forbidden.
 const NOBODY: u32 = 65_534;
@@ -58,16 +58,13 @@ impl Place {
         if is_root() {
             command.uid(NOBODY).gid(NOBODY);
         }
-        let mut child = match command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn() {
-            Ok(child) => child,
+        let output = match process::output(&mut command) {
+            Ok(output) => output,
             Err(error) => {
                 eprintln!("skipped: user {NOBODY} cannot run {}: {error}", env!("CARGO_BIN_EXE_demo"));
                 return None;
             }
         };
-        let open = child.stdin.take();
-        let output = child.wait_with_output().unwrap();
-        drop(open);
         Some((output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap()))
     }
 

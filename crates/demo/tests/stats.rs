@@ -4,11 +4,11 @@ mod world;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use demo::pool::{Plan, Pool};
-use demo::process::ROLE;
+use demo::process::{self, ROLE};
 use demo::scrape::Samples;
 use demo::stage::Stage;
 
@@ -16,13 +16,7 @@ use demo::stage::Stage;
 fn verify(role: &str, daemons: &[SocketAddr]) -> Output {
     let mut command = Command::new(world::program());
     command.args([ROLE, role, "stats", "--verify"]).args(daemons.iter().map(|at| format!("http://{at}")));
-    // A daemon of the demo ends when this pipe closes.
-    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = child.unwrap();
-    let stdin = child.stdin.take();
-    let output = child.wait_with_output().unwrap();
-    drop(stdin);
-    output
+    process::output(&mut command).unwrap()
 }
 
 fn printed(output: &Output) -> String {
@@ -128,11 +122,7 @@ fn doctor_finds_nothing_bad_in_a_running_pool_and_says_what_is_missing_in_a_dead
         let mut command = Command::new(world::program());
         command.args([ROLE, role, "doctor", "--config"]).arg(stage.config(name));
         command.current_dir(&stage.directory);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stdin = child.stdin.take();
-        let output = child.wait_with_output().unwrap();
-        drop(stdin);
+        let output = process::output(&mut command).unwrap();
         (output.status.code(), printed(&output))
     };
     let [registrar, collector, exporter] = [

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use demo::process::{Daemon, ROLE, wait_until};
+use demo::process::{self, Daemon, ROLE, wait_until};
 use demo::scrape::{self, Samples};
 use demo::stage::Stage;
 use page::Page;
@@ -87,12 +87,8 @@ fn here(stage: &Stage, text: &str) -> String {
 fn resolve(directory: &Path, question: &str) -> String {
     let program = format!("'{}' {ROLE} registrar ", world::program().display());
     let mut command = shell(directory, &question.replacen("rserpool-registrar ", &program, 1));
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    // A daemon of the demo ends when this pipe closes.
-    let stdin = child.stdin.take();
-    let output = child.wait_with_output().unwrap();
-    drop(stdin);
-    assert!(output.status.success(), "{question}");
+    let output = process::output(&mut command).unwrap();
+    assert!(output.status.success(), "{question}: {output:?}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

@@ -19,7 +19,7 @@ use super::watch::{self, Diary};
 use super::{DRAIN, schedule::Settings};
 use crate::books;
 use crate::pool::{Plan, metering};
-use crate::process::{ROLE, pause};
+use crate::process::{self, ROLE, pause};
 use crate::stage::{Stage, exporter_name};
 
 /// How often the schedule is looked at.
@@ -190,17 +190,7 @@ fn meter(stage: &Stage, plan: &Plan, enough: impl Fn(u64, usize) -> bool) -> any
 fn verify(program: &Path, stage: &Stage) -> anyhow::Result<Option<String>> {
     let urls = targets(stage).into_iter().map(|target| format!("http://{}", cast::http(stage, target)));
     let mut command = Command::new(program);
-    let child = command
-        .args([ROLE, "exporter", "stats", "--verify"])
-        .args(urls)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = child.spawn()?;
-    // A daemon of the demo ends when this pipe closes.
-    let stdin = child.stdin.take();
-    let output = child.wait_with_output()?;
-    drop(stdin);
+    let output = process::output(command.args([ROLE, "exporter", "stats", "--verify"]).args(urls))?;
     let [text, error] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     Ok((!output.status.success()).then(|| format!("stats --verify: {}\n{text}{error}", output.status)))
 }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
-use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -158,19 +157,9 @@ impl Registrar {
 /// Has any registrar resolve a pool handle, as an operator would. An error is what was said.
 pub(crate) fn resolve(from: &Host, registrar: &Host, pool: &str) -> Result<Value, String> {
     let registrar = format!("{}:3863", registrar.address);
-    let mut child = from
-        .command(PROGRAM)
-        .args(["--as", "registrar", "resolve", pool, "--output", "json", "--registrar", &registrar])
-        .args(["--timeout", "10s"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // The demo's executable ends when its input does.
-    let input = child.stdin.take();
-    let output = child.wait_with_output().unwrap();
-    drop(input);
+    let mut command = from.command(PROGRAM);
+    command.args(["--as", "registrar", "resolve", pool, "--output", "json", "--registrar", &registrar]);
+    let output = demo::process::output(command.args(["--timeout", "10s"])).unwrap();
     if output.status.success() {
         return Ok(serde_json::from_slice(&output.stdout).unwrap());
     }

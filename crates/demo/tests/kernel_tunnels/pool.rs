@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use demo::books;
-use demo::process::{Daemon, ROLE, wait_until};
+use demo::process::{self, Daemon, ROLE, wait_until};
 use demo::scrape::{self, Samples};
 use serde_json::Value;
 
@@ -66,17 +66,9 @@ impl Pool {
 
     /// What `ipfix-exporter doctor` says on the exporter's host.
     pub(crate) fn doctor(&self) -> String {
-        let mut child = Command::new(&self.launcher)
-            .args([ROLE, "exporter", "doctor", "--config", "exporter.toml"])
-            .current_dir(&self.directory)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // A daemon of the demo ends when this pipe closes.
-        let stdin = child.stdin.take();
-        let output = child.wait_with_output().unwrap();
-        drop(stdin);
+        let mut command = Command::new(&self.launcher);
+        command.args([ROLE, "exporter", "doctor", "--config", "exporter.toml"]).current_dir(&self.directory);
+        let output = process::output(&mut command).unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
