@@ -1,41 +1,18 @@
 //! docs/conformance-rserpool.md names tests: each must exist.
 
+#[path = "../../ipfix/tests/suite/conformance/sources.rs"]
+mod sources;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use sources::{root, tests_below};
 
 /// Points of the tables.
 const POINTS: u32 = 84;
 
-/// The workspace's root.
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
 fn page() -> String {
     fs::read_to_string(root().join("docs/conformance-rserpool.md")).unwrap()
-}
-
-/// Names of the functions that are tests, in all Rust files below `folder`.
-fn tests_below(folder: &Path, names: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        let path = entry.path();
-        if path.is_dir() && !path.ends_with("target") {
-            tests_below(&path, names);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            let mut is_test = false;
-            for line in text.lines().map(str::trim) {
-                match line.trim_start_matches("async ").strip_prefix("fn ") {
-                    Some(rest) if is_test => {
-                        names.extend(rest.split(['(', '<']).next().map(str::to_owned));
-                        is_test = false;
-                    }
-                    _ => is_test |= line == "#[test]" || line.starts_with("#[tokio::test"),
-                }
-            }
-        }
-    }
 }
 
 /// The rows of the tables: number, tests, state.

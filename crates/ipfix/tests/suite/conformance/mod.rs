@@ -9,3 +9,4 @@ mod rfc5655;
 mod rfc6526;
 mod rfc7011;
 mod session_kinds;
+mod sources;
