@@ -8,10 +8,10 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::LazyLock;
 
 /// A hash table by short keys.
-pub(crate) type Table<K, V> = HashMap<K, V, Keyed>;
+pub type Table<K, V> = HashMap<K, V, Keyed>;
 
 /// The same without values.
-pub(crate) type Set<K> = HashSet<K, Keyed>;
+pub type Set<K> = HashSet<K, Keyed>;
 
 /// Two secret numbers, one of them odd.
 static SECRET: LazyLock<[u64; 2]> = LazyLock::new(|| {
@@ -30,7 +30,7 @@ pub(crate) fn of_octets(octets: &[u8]) -> u64 {
 
 /// Makes hashers that take one multiplication for a number, or eight octets.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Keyed([u64; 2]);
+pub struct Keyed([u64; 2]);
 
 impl Default for Keyed {
     fn default() -> Keyed {
@@ -49,7 +49,7 @@ impl BuildHasher for Keyed {
 
 /// Multiplies by a secret and folds the 128 bits of the product.
 #[derive(Clone, Debug)]
-pub(crate) struct Folding {
+pub struct Folding {
     state: u64,
     multiplier: u64,
 }
