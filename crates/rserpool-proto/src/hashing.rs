@@ -56,11 +56,21 @@ pub struct Folding {
 
 impl Hasher for Folding {
     fn write(&mut self, octets: &[u8]) {
-        for chunk in octets.chunks(8) {
-            let mut number = [0; 8];
-            number[..chunk.len()].copy_from_slice(chunk);
+        let (numbers, rest) = octets.as_chunks();
+        for &number in numbers {
             self.write_u64(u64::from_le_bytes(number));
         }
+        if !rest.is_empty() {
+            let mut number = [0; 8];
+            number[..rest.len()].copy_from_slice(rest);
+            self.write_u64(u64::from_le_bytes(number));
+        }
+    }
+
+    /// What ends a text.
+    #[inline]
+    fn write_u8(&mut self, number: u8) {
+        self.write_u64(number.into());
     }
 
     #[inline]
