@@ -234,6 +234,7 @@ impl Registrar {
         let known = self.monitors.get(&key);
         let home = known.map_or_else(|| self.home_in_handlespace(&key), |_| Some(self.id));
         let taken_over = known.is_some_and(|monitor| monitor.taken_over);
+        let claimed = known.is_some_and(|monitor| monitor.claim.is_some());
         // One that is taken over or given to us has no association to lose.
         let reason =
             known.filter(|monitor| !monitor.taken_over).and_then(|monitor| match monitor.connection {
@@ -242,7 +243,9 @@ impl Registrar {
                 Some(_) => None,
             });
         // The registrant itself registers again: it lives, and so it keeps its identifier.
-        self.refuse_claim(&key);
+        if claimed {
+            self.refuse_claim(&key);
+        }
         let registered = match self.keep(&key, element) {
             Ok(registered) => registered,
             Err(cause) => return self.reject(connection, &key, cause),
@@ -331,6 +334,7 @@ impl Registrar {
         // It has just been heard. Who is new was never set aside.
         if registered != Registered::New
             && let Some(pool) = self.handlespace.pool_mut(&pool)
+            && pool.aside() + pool.draining() > 0
         {
             pool.set_aside(pe, false);
         }
