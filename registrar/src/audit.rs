@@ -95,14 +95,14 @@ fn write(event: &Event, remotes: &Remotes) {
     match event {
         Event::ElementRegistered { pool, pe, by } => {
             let by = remotes.name(*by);
-            info!(target: "audit", pool = pool_text(pool), %pe, by, "pool element registered");
+            info!(target: "audit", pool = &*pool_text(pool), %pe, by, "pool element registered");
         }
         Event::ElementUpdated { pool, pe, by } => {
-            debug!(target: "audit", pool = pool_text(pool), %pe, by = remotes.name(*by), "pool element updated");
+            debug!(target: "audit", pool = &*pool_text(pool), %pe, by = remotes.name(*by), "pool element updated");
         }
         Event::ElementReassociated { pool, pe, reason, by } => {
             let by = remotes.name(*by);
-            info!(target: "audit", pool = pool_text(pool), %pe, by, reason = reason.label(),
+            info!(target: "audit", pool = &*pool_text(pool), %pe, by, reason = reason.label(),
                 "pool element registered over another association");
         }
         Event::ElementRemoved { pool, pe, reason, by, element } => {
@@ -113,34 +113,36 @@ fn write(event: &Event, remotes: &Remotes) {
                 }
                 (None, _) => ITSELF.into(),
             };
-            info!(target: "audit", pool = pool_text(pool), %pe, by = &*by, reason = reason.label(), "pool element removed");
+            info!(target: "audit", pool = &*pool_text(pool), %pe, by = &*by, reason = reason.label(), "pool element removed");
         }
         Event::ElementDraining { pool, pe } => {
-            info!(target: "audit", pool = pool_text(pool), %pe, by = "operator", "pool element draining");
+            info!(target: "audit", pool = &*pool_text(pool), %pe, by = "operator", "pool element draining");
         }
         Event::ElementUndrained { pool, pe } => {
-            info!(target: "audit", pool = pool_text(pool), %pe, by = "operator", "pool element no longer draining");
+            info!(target: "audit", pool = &*pool_text(pool), %pe, by = "operator", "pool element no longer draining");
         }
         Event::RegistrationRejected { pool, pe, by, cause } => {
             let by = remotes.name(*by);
-            info!(target: "audit", pool = pool_text(pool), %pe, by, reason = %cause, "registration refused");
+            info!(target: "audit", pool = &*pool_text(pool), %pe, by, reason = %cause, "registration refused");
         }
-        Event::ElementSuspect { pool, pe } => debug!(pool = pool_text(pool), %pe, "pool element suspect"),
-        Event::ElementRecovered { pool, pe } => debug!(pool = pool_text(pool), %pe, "pool element recovered"),
+        Event::ElementSuspect { pool, pe } => debug!(pool = &*pool_text(pool), %pe, "pool element suspect"),
+        Event::ElementRecovered { pool, pe } => {
+            debug!(pool = &*pool_text(pool), %pe, "pool element recovered");
+        }
         Event::Malformed { connection, error } => debug!(%connection, %error, "malformed message"),
         Event::Stalled { duration } => {
             let milliseconds = duration.as_millis();
             warn!(milliseconds, "this process was stopped; all deadlines are put off");
         }
         Event::HomeChanged { pool, pe, from, to } => {
-            info!(target: "audit", pool = pool_text(pool), %pe, %from, %to, "home of a pool element changed");
+            info!(target: "audit", pool = &*pool_text(pool), %pe, %from, %to, "home of a pool element changed");
         }
         Event::ElementAdopted { pool, pe, from } => {
             let from = from.map_or_else(|| "takeover".to_owned(), |from| from.to_string());
-            info!(target: "audit", pool = pool_text(pool), %pe, from, "pool element adopted");
+            info!(target: "audit", pool = &*pool_text(pool), %pe, from, "pool element adopted");
         }
         Event::ElementReplicated { pool, pe, home } => {
-            info!(target: "audit", pool = pool_text(pool), %pe, %home, "pool element of another registrar");
+            info!(target: "audit", pool = &*pool_text(pool), %pe, %home, "pool element of another registrar");
         }
         Event::Ready { mentor } => {
             let mentor = mentor.map(|mentor| mentor.to_string());
@@ -162,7 +164,7 @@ fn write(event: &Event, remotes: &Remotes) {
                  configuration");
         }
         Event::ClaimContradicted { pool, pe, home, claimer } => {
-            warn!(target: "audit", pool = pool_text(pool), %pe, %home, %claimer,
+            warn!(target: "audit", pool = &*pool_text(pool), %pe, %home, %claimer,
                 "a registrar claims a pool element that its home has still");
         }
         Event::NotAccepted { from, why, .. } => {

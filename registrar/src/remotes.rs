@@ -1,9 +1,10 @@
 //! Who is at the far end of each connection, and how many connections an address has.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use rserpool_proto::hashing::Table;
 use rserpool_proto::{ConnectionId, ControlProtocol};
 use transport::PeerAddress;
 
@@ -13,7 +14,7 @@ const UNKNOWN: &str = "unknown";
 /// The far ends of all connections.
 #[derive(Debug)]
 pub(crate) struct Remotes {
-    known: BTreeMap<ConnectionId, Known>,
+    known: Table<ConnectionId, Known>,
     per_address: HashMap<IpAddr, usize>,
     max_per_address: usize,
 }
@@ -31,7 +32,7 @@ struct Known {
 impl Remotes {
     /// Nobody yet. `max_per_address` holds for connections that others open.
     pub(crate) fn new(max_per_address: usize) -> Remotes {
-        Remotes { known: BTreeMap::new(), per_address: HashMap::new(), max_per_address }
+        Remotes { known: Table::default(), per_address: HashMap::new(), max_per_address }
     }
 
     /// Adds a connection that the far end opened; returns whether its address may have one more.

@@ -1,5 +1,6 @@
 //! Pool elements as operators read them, in tables and in JSON.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use rserpool_proto::wire::param::registrar_tcp::RegistrarTcp;
@@ -25,15 +26,12 @@ pub(crate) fn transport_text(element: &PoolElementParameter) -> String {
 }
 
 /// A pool's handle, or its beginning: it may have 64 KiB, which peers choose.
-pub(crate) fn pool_text(pool: &PoolHandle) -> String {
-    let mut text = pool.to_string();
-    if text.len() > MAX_POOL_TEXT {
-        text.truncate(MAX_POOL_TEXT);
-        text.push_str("...");
-        // Whoever keeps it must not keep the room of 60,000 octets.
-        text.shrink_to_fit();
+pub(crate) fn pool_text(pool: &PoolHandle) -> Cow<'_, str> {
+    let text = pool.to_text();
+    match text.get(..MAX_POOL_TEXT) {
+        Some(beginning) if text.len() > MAX_POOL_TEXT => format!("{beginning}...").into(),
+        _ => text,
     }
-    text
 }
 
 /// The name of a transport parameter's protocol.

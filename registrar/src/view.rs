@@ -74,13 +74,13 @@ impl Pool {
     fn of(handle: &PoolHandle) -> Pool {
         match handle.as_octets().len() <= MAX_HANDLE {
             true => Pool::Handle(handle.clone()),
-            false => Pool::Text(pool_text(handle)),
+            false => Pool::Text(pool_text(handle).into_owned()),
         }
     }
 
     fn text(&self) -> String {
         match self {
-            Pool::Handle(handle) => pool_text(handle),
+            Pool::Handle(handle) => pool_text(handle).into_owned(),
             Pool::Text(text) => text.clone(),
         }
     }

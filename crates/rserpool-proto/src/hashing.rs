@@ -8,10 +8,10 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::LazyLock;
 
 /// A hash table by short keys.
-pub(crate) type Table<K, V> = HashMap<K, V, Keyed>;
+pub type Table<K, V> = HashMap<K, V, Keyed>;
 
 /// The same without values.
-pub(crate) type Set<K> = HashSet<K, Keyed>;
+pub type Set<K> = HashSet<K, Keyed>;
 
 /// Two secret numbers, one of them odd.
 static SECRET: LazyLock<[u64; 2]> = LazyLock::new(|| {
@@ -30,7 +30,7 @@ pub(crate) fn of_octets(octets: &[u8]) -> u64 {
 
 /// Makes hashers that take one multiplication for a number, or eight octets.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Keyed([u64; 2]);
+pub struct Keyed([u64; 2]);
 
 impl Default for Keyed {
     fn default() -> Keyed {
@@ -49,18 +49,28 @@ impl BuildHasher for Keyed {
 
 /// Multiplies by a secret and folds the 128 bits of the product.
 #[derive(Clone, Debug)]
-pub(crate) struct Folding {
+pub struct Folding {
     state: u64,
     multiplier: u64,
 }
 
 impl Hasher for Folding {
     fn write(&mut self, octets: &[u8]) {
-        for chunk in octets.chunks(8) {
-            let mut number = [0; 8];
-            number[..chunk.len()].copy_from_slice(chunk);
+        let (numbers, rest) = octets.as_chunks();
+        for &number in numbers {
             self.write_u64(u64::from_le_bytes(number));
         }
+        if !rest.is_empty() {
+            let mut number = [0; 8];
+            number[..rest.len()].copy_from_slice(rest);
+            self.write_u64(u64::from_le_bytes(number));
+        }
+    }
+
+    /// What ends a text.
+    #[inline]
+    fn write_u8(&mut self, number: u8) {
+        self.write_u64(number.into());
     }
 
     #[inline]

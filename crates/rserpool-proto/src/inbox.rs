@@ -6,12 +6,14 @@ use crate::wire::{ErrorCause, Message, MessageType, Report, WireError, enrp};
 /// Returns the message, and the ASAP_ERROR to answer with, if any (RFC 5352 section 2.2.14).
 ///
 /// An ASAP_ERROR is never answered with another one.
-pub(crate) fn open(octets: &[u8]) -> (Result<Message, WireError>, Option<Message>) {
+pub(crate) fn open(octets: &[u8]) -> (Result<Message, WireError>, Option<Box<Message>>) {
     let mut report = Report::default();
     let decoded = Message::decode_reporting(octets, &mut report);
     let silent = report.is_empty() || MessageType::of(octets) == Some(MessageType::ERROR);
-    let causes = report.causes().to_vec();
-    let answer = (!silent).then(|| Message::Error(AsapError { causes, unknown: vec![] }));
+    let answer = (!silent).then(|| {
+        let causes = report.causes().to_vec();
+        Box::new(Message::Error(AsapError { causes, unknown: vec![] }))
+    });
     (decoded, answer)
 }
 

@@ -9,6 +9,7 @@
 //! socket, and draw randomness from a seed.
 
 pub mod handlespace;
+pub mod hashing;
 pub mod pe;
 pub mod policy;
 pub mod pu;
@@ -17,7 +18,6 @@ pub mod wire;
 
 mod address;
 mod announce;
-mod hashing;
 mod hunt;
 mod id;
 mod inbox;

@@ -407,7 +407,7 @@ impl Driver {
         self.changed = true;
         self.left |= matches!(event, Event::Left { .. });
         self.metrics.count(event);
-        let now = Instant::now();
+        let now = self.now.unwrap_or_else(Instant::now);
         self.audit.tell(now, event, &self.remotes);
         self.view.record(now, event, &self.remotes);
     }

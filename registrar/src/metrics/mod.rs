@@ -10,6 +10,7 @@ use metrics::{
     histogram,
 };
 use rserpool::Pacing;
+use rserpool_proto::hashing::Table;
 use rserpool_proto::registrar::{Event, PoolStatus, Registrar, Resolved};
 use rserpool_proto::wire::{MessageType, enrp as enrp_wire};
 use rserpool_proto::{ControlProtocol, PoolHandle};
@@ -63,7 +64,7 @@ pub(crate) struct Metrics {
     elements: HashMap<String, Elements>,
     changes: HashMap<(String, &'static str), Counter>,
     /// Of the same, those of pools that have labels of their own.
-    labelled: HashMap<(PoolHandle, &'static str), Counter>,
+    labelled: Table<(PoolHandle, &'static str), Counter>,
 }
 
 /// How TLS handshakes ended.
@@ -136,7 +137,7 @@ impl Metrics {
                 labels: BTreeSet::new(),
                 elements: HashMap::new(),
                 changes: HashMap::new(),
-                labelled: HashMap::new(),
+                labelled: Table::default(),
             }
         })
     }

@@ -1,8 +1,9 @@
 //! Elements that left lately, in the order in which they did.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use rserpool_proto::hashing::Set;
 use rserpool_proto::registrar::Removal;
 use rserpool_proto::{PeId, PoolHandle};
 use serde_json::Value;
@@ -25,7 +26,7 @@ pub(super) struct Gone {
 pub(super) struct Departed {
     order: VecDeque<Gone>,
     /// Whoever registers is looked for here: nearly all of them have never left.
-    keys: HashSet<(PoolHandle, PeId)>,
+    keys: Set<(PoolHandle, PeId)>,
 }
 
 impl Departed {

@@ -200,7 +200,7 @@ fn pool_row(pool: &PoolStatus<'_>) -> [Cell; 8] {
     };
     let path = format!("/api/v1/pools/{}/elements", path_segment(pool.pool.as_octets()));
     [
-        pool_text(pool.pool).into(),
+        pool_text(pool.pool).into_owned().into(),
         state,
         pool.policy.to_string().into(),
         pool.transport.map(protocol).into(),

@@ -119,9 +119,8 @@ impl Handlespace {
             return if full { lack() } else { Ok(()) };
         };
         pool.check(element)?;
-        let new = !pool.contains(element.pe);
         let full = self.elements >= self.limits.elements || pool.len() >= self.limits.elements_per_pool;
-        if new && full { lack() } else { Ok(()) }
+        if full && !pool.contains(element.pe) { lack() } else { Ok(()) }
     }
 
     /// Removes an element, and its pool with the last one; returns the element.

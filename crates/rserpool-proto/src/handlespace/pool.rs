@@ -102,7 +102,7 @@ impl Pool {
 
     /// Returns whether the element is in the pool and not to be chosen, as it bears the mark ([`draining`]).
     pub fn is_draining(&self, pe: PeId) -> bool {
-        self.ids.get(&pe).is_some_and(|&slot| self.members[slot as usize].draining)
+        self.draining > 0 && self.ids.get(&pe).is_some_and(|&slot| self.members[slot as usize].draining)
     }
 
     /// Returns how many elements bear that mark.

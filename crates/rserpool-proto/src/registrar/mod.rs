@@ -182,7 +182,7 @@ pub struct Registrar {
     /// What was measured of connections.
     distances: BTreeMap<ConnectionId, Distance>,
     monitors: Table<Key, Monitor>,
-    peers: BTreeMap<ConnectionId, Peer>,
+    peers: Table<ConnectionId, Peer>,
     subscribers: BTreeMap<PoolHandle, Subscribers>,
     /// Of all connections.
     subscriptions: usize,
@@ -220,7 +220,7 @@ impl Registrar {
             config,
             random,
             monitors: Table::default(),
-            peers: BTreeMap::new(),
+            peers: Table::default(),
             subscribers: BTreeMap::new(),
             subscriptions: 0,
             timers: Timers::new(),
@@ -392,7 +392,7 @@ impl Registrar {
     /// Puts everything off by the time we were stopped and one keep-alive time-out, so that what arrived in the
     /// meantime is read before anybody seems silent.
     fn notice_stall(&mut self, now: Instant) {
-        let Some(due) = self.timers.next() else { return };
+        let Some(due) = self.timers.next().filter(|due| *due < now) else { return };
         let duration = now.saturating_duration_since(due);
         if duration > STALL {
             self.timers.delay_all(duration + self.config.profile.keep_alive_timeout);

@@ -134,7 +134,8 @@ impl Registrar {
         let Some(monitor) = self.monitors.get(key) else {
             let elements = self.peers.get(&connection).map_or(0, |peer| peer.elements.len());
             let full = elements >= self.config.max_elements_per_connection;
-            if self.home_of(key).is_some() && !self.same_addresses(key, element) {
+            let known = self.handlespace.pool(&key.0).is_some_and(|pool| pool.contains(key.1));
+            if known && !self.same_addresses(key, element) {
                 return Err(ErrorCause::plain(CauseCode::NON_UNIQUE_PE_ID));
             }
             return match full {
@@ -230,9 +231,10 @@ impl Registrar {
             element.asap_transport = peer.and_then(|peer| asap_transport(&peer.remote));
         }
         self.measure(connection, &mut element);
-        let home = self.home_of(&key);
         let known = self.monitors.get(&key);
+        let home = known.map_or_else(|| self.home_in_handlespace(&key), |_| Some(self.id));
         let taken_over = known.is_some_and(|monitor| monitor.taken_over);
+        let claimed = known.is_some_and(|monitor| monitor.claim.is_some());
         // One that is taken over or given to us has no association to lose.
         let reason =
             known.filter(|monitor| !monitor.taken_over).and_then(|monitor| match monitor.connection {
@@ -241,7 +243,9 @@ impl Registrar {
                 Some(_) => None,
             });
         // The registrant itself registers again: it lives, and so it keeps its identifier.
-        self.refuse_claim(&key);
+        if claimed {
+            self.refuse_claim(&key);
+        }
         let registered = match self.keep(&key, element) {
             Ok(registered) => registered,
             Err(cause) => return self.reject(connection, &key, cause),
@@ -272,43 +276,49 @@ impl Registrar {
         self.tell(now, connection, key, registered, recovered, moved);
     }
 
-    /// Returns whether pool users would find the element elsewhere than before.
+    /// Returns whether pool users who are told of changes would find the element elsewhere than before.
     pub(super) fn moved(&self, key: &Key, element: &PoolElementParameter) -> bool {
-        self.handlespace.pool(&key.0).is_none_or(|pool| !pool.has_where(element))
+        self.subscribers.contains_key(&key.0)
+            && self.handlespace.pool(&key.0).is_none_or(|pool| !pool.has_where(element))
     }
 
     /// Watches the element over this connection; a registration is a sign of life like an acknowledgement.
     /// Returns whether it was suspect before.
     pub(super) fn watch(&mut self, now: Instant, connection: ConnectionId, key: &Key, octets: usize) -> bool {
-        let old = self.monitors.get_mut(key).map(std::mem::take);
-        let is_new = old.is_none();
-        let old = old.unwrap_or_default();
-        self.octets -= old.claimed();
+        let known = self.monitors.get_mut(key);
+        let was_suspect = known.as_ref().is_some_and(|known| known.is_suspect());
+        let is_new = known.is_none();
+        let monitor = match known {
+            Some(known) => known,
+            None => self.monitors.entry(key.clone()).or_default(),
+        };
+        let (before, octets_before) = (monitor.connection, monitor.octets);
+        self.octets = self.octets - monitor.claimed() - octets_before + octets;
         self.enrp.replicated.remove(key);
-        if let Some(peer) = old.connection.and_then(|old| self.peers.get_mut(&old)) {
-            peer.octets -= old.octets;
-            if old.connection != Some(connection) {
+        if let Some(peer) = before.and_then(|before| self.peers.get_mut(&before)) {
+            peer.octets -= octets_before;
+            if before != Some(connection) {
                 peer.elements.remove(key);
             }
         }
-        self.octets = self.octets - old.octets + octets;
         let mut names = Vec::new();
         if let Some(peer) = self.peers.get_mut(&connection) {
-            if old.connection != Some(connection) {
+            if before != Some(connection) {
                 peer.elements.insert(key.clone());
             }
             peer.octets += octets;
             peer.claims.remove(key);
             names.clone_from(&peer.authority.names);
         }
-        let (last_doubt, answered) = (old.last_doubt, old.answered);
+        let (last_doubt, answered) = (monitor.last_doubt, monitor.answered);
         let connection = Some(connection);
-        let monitor = Monitor { connection, names, octets, last_doubt, answered, ..Monitor::default() };
-        self.monitors.insert(key.clone(), monitor);
-        self.timers.stop(&Timer::Grace(key.clone()));
-        self.timers.stop(&Timer::Ack(key.clone()));
+        *monitor = Monitor { connection, names, octets, last_doubt, answered, ..Monitor::default() };
+        if !is_new {
+            self.timers.stop(&Timer::Grace(key.clone()));
+            self.timers.stop(&Timer::Ack(key.clone()));
+        }
         self.schedule_keep_alive(now, key);
-        !is_new && old.is_suspect()
+        was_suspect
     }
 
     fn tell(
@@ -321,8 +331,11 @@ impl Registrar {
         moved: bool,
     ) {
         let (pool, pe) = key;
-        // It has just been heard.
-        if let Some(pool) = self.handlespace.pool_mut(&pool) {
+        // It has just been heard. Who is new was never set aside.
+        if registered != Registered::New
+            && let Some(pool) = self.handlespace.pool_mut(&pool)
+            && pool.aside() + pool.draining() > 0
+        {
             pool.set_aside(pe, false);
         }
         if recovered || moved {

@@ -31,6 +31,11 @@ impl Registrar {
         if self.monitors.contains_key(key) {
             return Some(self.id);
         }
+        self.home_in_handlespace(key)
+    }
+
+    /// The same of an element that is not watched here.
+    pub(in super::super) fn home_in_handlespace(&self, key: &Key) -> Option<RegistrarId> {
         self.handlespace.pool(&key.0).and_then(|pool| pool.home(key.1))
     }
 
