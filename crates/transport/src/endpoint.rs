@@ -61,7 +61,20 @@ impl Endpoint {
     pub async fn listen(&self, port: u16) -> io::Result<Listener> {
         match &self.back_end {
             #[cfg(feature = "kernel-sctp")]
-            BackEnd::Kernel(endpoint) => endpoint.listen(port),
+            BackEnd::Kernel(endpoint) => endpoint.listen(port, kernel::Acknowledge::AsRecommended),
+            BackEnd::Userland(endpoints) => listen(endpoints, port, self.backlog).await,
+        }
+    }
+
+    /// As [`Endpoint::listen`], for a server that answers nearly every message at once: its answers carry the SACKs.
+    ///
+    /// Kernel SCTP sends a SACK of its own after 16 packets without an answer, or after the profile's delay, instead
+    /// of after every second packet as RFC 9260 section 6.2 recommends. Not for peers that send much without being
+    /// answered: they would wait for the delay until their congestion window has grown. Userland SCTP listens as ever.
+    pub async fn listen_for_requests(&self, port: u16) -> io::Result<Listener> {
+        match &self.back_end {
+            #[cfg(feature = "kernel-sctp")]
+            BackEnd::Kernel(endpoint) => endpoint.listen(port, kernel::Acknowledge::WithAnswers),
             BackEnd::Userland(endpoints) => listen(endpoints, port, self.backlog).await,
         }
     }

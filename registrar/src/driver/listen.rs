@@ -48,7 +48,12 @@ pub(super) async fn listen(
             [(ControlProtocol::Asap, &listen.asap), (ControlProtocol::Enrp, &listen.enrp)]
         {
             let Some(first) = addresses.first() else { continue };
-            let listener = endpoint.listen(first.port()).await.map_err(cannot_listen)?;
+            let listener = match protocol {
+                ControlProtocol::Asap => endpoint.listen_for_requests(first.port()).await,
+                // Updates and tables are not answered one by one.
+                ControlProtocol::Enrp => endpoint.listen(first.port()).await,
+            };
+            let listener = listener.map_err(cannot_listen)?;
             let local = endpoint.peer_addresses(first.port());
             tokio::spawn(accept(protocol, listener, local, accepted.clone()));
         }

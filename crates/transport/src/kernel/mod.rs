@@ -38,6 +38,18 @@ const SCTP_PR_SCTP_TTL: u16 = 0x10;
 const SCTP_PR_SCTP_RTX: u16 = 0x20;
 const SCTP_PR_SCTP_PRIO: u16 = 0x30;
 
+/// Packets after which a server that answers sends a SACK of its own: a few times what comes until its answers go out.
+const ANSWERED: u32 = 16;
+
+/// When messages are acknowledged that come in over a listener.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Acknowledge {
+    /// Every second packet (RFC 9260 section 6.2).
+    AsRecommended,
+    /// Together with what is sent.
+    WithAnswers,
+}
+
 /// What the handles and the tasks share.
 struct Shared {
     config: EndpointConfig,
@@ -128,7 +140,7 @@ impl Endpoint {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub(crate) fn listen(&self, port: u16) -> io::Result<Listener> {
+    pub(crate) fn listen(&self, port: u16, acknowledge: Acknowledge) -> io::Result<Listener> {
         let shared = &self.shared;
         let named = |error: io::Error| {
             let address = SocketAddr::new(shared.addresses[0], port);
@@ -136,6 +148,11 @@ impl Endpoint {
         };
         let backlog = shared.config.backlog.max(1);
         let socket = socket::bound(&shared.config, &shared.addresses, port, 0).map_err(named)?;
+        if acknowledge == Acknowledge::WithAnswers {
+            // What is accepted inherits it.
+            options::set_sack_frequency(&socket, shared.config.profile.sack_delay, ANSWERED)
+                .map_err(named)?;
+        }
         socket.0.listen(i32::try_from(backlog).unwrap_or(i32::MAX)).map_err(named)?;
         socket::share_port(&socket)?;
         let socket = Socket::new(socket)?;

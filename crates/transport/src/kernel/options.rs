@@ -31,6 +31,7 @@ pub(super) mod layout {
     pub(in super::super) const RTOINFO: usize = 16;
     pub(in super::super) const ASSOCPARAMS: usize = 20;
     pub(in super::super) const INITMSG: usize = 8;
+    pub(in super::super) const SACK_INFO: usize = 12;
     pub(in super::super) const PADDRPARAMS: usize = 156;
     pub(in super::super) const SPP_ADDRESS: usize = 4;
     pub(in super::super) const SPP_HBINTERVAL: usize = 132;
@@ -155,7 +156,13 @@ pub(super) fn set_receive_info(socket: &impl AsFd) -> io::Result<()> {
 
 /// Longest delay of our own SACK. The kernel takes 500 ms at most.
 pub(super) fn set_sack_delay(socket: &impl AsFd, delay: Duration) -> io::Result<()> {
-    Octets::<12>::new().u32(4, millis(delay).min(500)).set(socket, SCTP_DELAYED_SACK)
+    // A frequency of 0 leaves the one that is: every second packet.
+    set_sack_frequency(socket, delay, 0)
+}
+
+/// The same, and after how many packets one is due at once: 2 or more.
+pub(super) fn set_sack_frequency(socket: &impl AsFd, delay: Duration, packets: u32) -> io::Result<()> {
+    Octets::<SACK_INFO>::new().u32(4, millis(delay).min(500)).u32(8, packets).set(socket, SCTP_DELAYED_SACK)
 }
 
 /// Offers partial reliability (RFC 3758), whatever the host's default is.
@@ -315,10 +322,11 @@ mod tests {
     use super::*;
 
     /// What the C compiler makes of `linux/sctp.h`, and what we make of it.
-    const SIZES: [(&str, usize); 10] = [
+    const SIZES: [(&str, usize); 11] = [
         ("struct sctp_rtoinfo", RTOINFO),
         ("struct sctp_assocparams", ASSOCPARAMS),
         ("struct sctp_initmsg", INITMSG),
+        ("struct sctp_sack_info", SACK_INFO),
         ("struct sctp_paddrparams", PADDRPARAMS),
         ("struct sctp_status", STATUS),
         ("struct sctp_assoc_stats", ASSOC_STATS),
@@ -327,7 +335,7 @@ mod tests {
         ("struct sctp_udpencaps", UDPENCAPS),
         ("struct sctp_getaddrs", GETADDRS),
     ];
-    const OFFSETS: [(&str, &str, usize); 38] = [
+    const OFFSETS: [(&str, &str, usize); 39] = [
         ("rtoinfo", "srto_initial", 4),
         ("rtoinfo", "srto_max", 8),
         ("rtoinfo", "srto_min", 12),
@@ -337,6 +345,7 @@ mod tests {
         ("initmsg", "sinit_max_attempts", 4),
         ("initmsg", "sinit_max_init_timeo", 6),
         ("sack_info", "sack_delay", 4),
+        ("sack_info", "sack_freq", 8),
         ("assoc_value", "assoc_value", 4),
         ("event", "se_type", 4),
         ("event", "se_on", 6),

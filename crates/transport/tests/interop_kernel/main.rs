@@ -8,6 +8,7 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "measures time")]
 
+mod answers;
 mod collision;
 mod detection;
 mod end;

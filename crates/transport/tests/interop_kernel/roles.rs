@@ -10,6 +10,7 @@ use transport::{
     Profile, Sender, Stack,
 };
 
+use crate::answers;
 use crate::end::{self, LOCAL, MARK, PEER, PROFILE, ROLE, STACK};
 use crate::handshake::handshake;
 use crate::multihoming;
@@ -40,6 +41,8 @@ pub(crate) fn run() {
             }
             "watch" => watch(&endpoint(), false).await,
             "watch sending" => watch(&endpoint(), true).await,
+            "answer" => answers::serve(&endpoint()).await,
+            "ask" => answers::ask(&endpoint(), env::var(PEER).unwrap().parse().unwrap()).await,
             "collide" => crate::collision::collide().await,
             "handshake" => by_hand().await,
             "round trip" => round_trip::measure(connect(&endpoint()).await).await,
