@@ -5,14 +5,15 @@ use super::WireError;
 /// Reads big-endian fields from a window of a message.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader<'a> {
-    octets: &'a [u8],
+    /// What has not been read yet.
+    rest: &'a [u8],
+    /// Where that begins in the message.
     at: usize,
-    end: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(octets: &'a [u8]) -> Reader<'a> {
-        Reader { octets, at: 0, end: octets.len() }
+        Reader { rest: octets, at: 0 }
     }
 
     pub(crate) fn offset(&self) -> usize {
@@ -20,35 +21,36 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn left(&self) -> usize {
-        self.end - self.at
+        self.rest.len()
     }
 
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], WireError> {
-        if count > self.left() {
-            return Err(WireError::Truncated { offset: self.at, needed: count, left: self.left() });
-        }
-        let taken = &self.octets[self.at..self.at + count];
+        let Some((taken, rest)) = self.rest.split_at_checked(count) else { return Err(self.lacks(count)) };
+        self.rest = rest;
         self.at += count;
         Ok(taken)
     }
 
     pub(crate) fn rest(&mut self) -> &'a [u8] {
-        let rest = &self.octets[self.at..self.end];
-        self.at = self.end;
-        rest
+        self.at += self.rest.len();
+        std::mem::take(&mut self.rest)
     }
 
     /// Returns a window of the next `count` octets and moves behind it.
     pub(crate) fn window(&mut self, count: usize) -> Result<Reader<'a>, WireError> {
         let at = self.at;
-        self.take(count)?;
-        Ok(Reader { octets: self.octets, at, end: self.at })
+        Ok(Reader { rest: self.take(count)?, at })
     }
 
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.take(N)?);
+        let Some((&array, rest)) = self.rest.split_first_chunk() else { return Err(self.lacks(N)) };
+        self.rest = rest;
+        self.at += N;
         Ok(array)
+    }
+
+    fn lacks(&self, needed: usize) -> WireError {
+        WireError::Truncated { offset: self.at, needed, left: self.left() }
     }
 
     pub(crate) fn u8(&mut self) -> Result<u8, WireError> {

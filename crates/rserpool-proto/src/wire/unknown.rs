@@ -128,9 +128,10 @@ impl Found<'_> {
 
     /// Stores `value` in `place`, which must be empty.
     pub(crate) fn once<T>(&self, place: &mut Option<T>, value: T) -> Result<bool, WireError> {
-        if place.replace(value).is_some() {
+        if place.is_some() {
             return Err(WireError::DuplicateParameter { offset: self.offset, kind: self.kind });
         }
+        *place = Some(value);
         Ok(true)
     }
 }
