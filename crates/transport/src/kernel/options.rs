@@ -156,11 +156,10 @@ pub(super) fn set_receive_info(socket: &impl AsFd) -> io::Result<()> {
 
 /// Longest delay of our own SACK. The kernel takes 500 ms at most.
 pub(super) fn set_sack_delay(socket: &impl AsFd, delay: Duration) -> io::Result<()> {
-    // A frequency of 0 leaves the one that is: every second packet.
     set_sack_frequency(socket, delay, 0)
 }
 
-/// The same, and after how many packets one is due at once: 2 or more.
+/// The same, and after how many packets one is due at once: 2 or more, or 0 for as many as it was. Linux begins with 2.
 pub(super) fn set_sack_frequency(socket: &impl AsFd, delay: Duration, packets: u32) -> io::Result<()> {
     Octets::<SACK_INFO>::new().u32(4, millis(delay).min(500)).u32(8, packets).set(socket, SCTP_DELAYED_SACK)
 }
